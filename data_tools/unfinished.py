@@ -1,0 +1,54 @@
+"""Directories that appear complete or not at all."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class OutputExistsError(ValueError):
+    """The output directory already holds something that must not be overwritten."""
+
+
+def require_free(directory: Path) -> None:
+    """Raises `OutputExistsError` unless `directory` is absent or an empty directory."""
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise OutputExistsError(
+            f"Expected {directory} to be absent or an empty directory, found a file. "
+            "Choose another output directory."
+        )
+    found = sorted(entry.name for entry in directory.iterdir())
+    if found:
+        listing = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
+        raise OutputExistsError(
+            f"Expected {directory} to be absent or empty, found {len(found)} entries ({listing}). "
+            "Remove the directory or choose another output directory."
+        )
+
+
+@contextlib.contextmanager
+def finished_directory(directory: Path) -> Iterator[Path]:
+    """Yields a temporary sibling of `directory` that takes its name when the block ends well.
+
+    When the block raises, the sibling is removed and `directory` does not come into being. The
+    sibling is on the same file system, so that the final rename is atomic.
+
+    Raises:
+      OutputExistsError: if `directory` is there and not empty, before or after the block.
+    """
+    require_free(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(
+        tempfile.mkdtemp(prefix=f".{directory.name}.unfinished-", dir=directory.parent)
+    )
+    try:
+        yield unfinished
+        unfinished.chmod(0o755)  # mkdtemp makes private directories; records are for sharing
+        require_free(directory)
+        unfinished.replace(directory)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
