@@ -1,0 +1,49 @@
+"""The packed batch: what the input pipeline hands to a model.
+
+Axis legend: `g` device groups, `b` utterances per group, `t` tokens, `f` packed frames, `c` packed mel chunks,
+`l` labels. The frames of a group's utterances lie end to end in one axis of fixed capacity; so do the chunks.
+Whatever lies behind the last real frame is padding and never changes a result.
+"""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+FACE_SIZE = 48  # pixels, height and width of a face crop
+MEL_BANDS = 128
+CHUNK_FRAMES = 32  # mel frames (of 12.5 ms at 16 kHz) in one chunk
+
+# A batch holds numpy arrays while it is packed and jax arrays on the devices.
+ArrayLike = Any
+
+
+class Batch(NamedTuple):
+    """One step's utterances, `g * b` of them, grouped by device."""
+
+    token_ids: ArrayLike  # int32 [g, b, t]
+    token_count: ArrayLike  # int32 [g, b]
+    faces: ArrayLike  # uint8 [g, f, 48, 48, 3], RGB
+    frame_count: ArrayLike  # int32 [g, b]
+    mel: ArrayLike  # float32 [g, c, 128, 32], power
+    chunk_count: ArrayLike  # int32 [g, b]
+    labels: ArrayLike  # float32 [g, b, l]
+    example: ArrayLike  # int32 [g, b], the utterance's index in its split, -1 for a padding row
+
+
+class Segments(NamedTuple):
+    """Where each place of a packed axis belongs."""
+
+    segment: Int[Array, "g n"]  # row of the utterance in its group, b for padding
+    position: Int[Array, "g n"]  # place within the utterance, from 0
+    valid: Bool[Array, "g n"]  # False for padding
+
+
+def segments(count: Int[Array, "g b"], capacity: int) -> Segments:
+    """Segments of a packed axis of length `capacity` that holds `count` items of each utterance, end to end."""
+    ends = jnp.cumsum(count, axis=1)
+    place = jnp.arange(capacity)
+    segment = jnp.sum(place[None, :, None] >= ends[:, None, :], axis=-1)
+    starts = jnp.pad(ends, ((0, 0), (1, 0)))
+    position = place[None] - jnp.take_along_axis(starts, segment, axis=1)
+    return Segments(segment, position, segment < count.shape[1])

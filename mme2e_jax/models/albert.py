@@ -1,0 +1,98 @@
+"""ALBERT, the text encoder: one transformer layer, applied again and again.
+
+Axis legend: `u` utterances, `t` tokens, `a` heads, `d` features.
+Source: Lan et al., ALBERT (ICLR 2020), as the v2 checkpoints of the Hugging Face hub have it: factorised embeddings, post-norm layers, tanh-approximated GELU, no dropout.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+POSITIONS = 512
+TOKEN_TYPES = 2
+LAYER_NORM_EPS = 1e-12
+
+
+@dataclass(frozen=True)
+class AlbertSize:
+    """The numbers that tell one ALBERT from another."""
+
+    embedding: int
+    hidden: int
+    layers: int
+    heads: int
+    feed_forward: int
+
+
+SIZES = {
+    "tiny": AlbertSize(embedding=32, hidden=64, layers=2, heads=4, feed_forward=256),
+    "base": AlbertSize(embedding=128, hidden=768, layers=12, heads=12, feed_forward=3072),
+    "large": AlbertSize(embedding=128, hidden=1024, layers=24, heads=16, feed_forward=4096),
+    "xlarge": AlbertSize(embedding=128, hidden=2048, layers=24, heads=16, feed_forward=8192),
+}
+
+
+def _dense(d_in: int, d_out: int, rngs: nnx.Rngs) -> nnx.Linear:
+    return nnx.Linear(d_in, d_out, kernel_init=nnx.initializers.normal(0.02), rngs=rngs)
+
+
+def _embedding(rows: int, d: int, rngs: nnx.Rngs) -> nnx.Param:
+    return nnx.Param(0.02 * jax.random.normal(rngs.params(), (rows, d)))
+
+
+class AlbertLayer(nnx.Module):
+    """Self-attention and feed-forward, each followed by a residual sum and LayerNorm."""
+
+    def __init__(self, size: AlbertSize, rngs: nnx.Rngs):
+        d = size.hidden
+        self.query = _dense(d, d, rngs)
+        self.key = _dense(d, d, rngs)
+        self.value = _dense(d, d, rngs)
+        self.attention_out = _dense(d, d, rngs)
+        self.attention_norm = nnx.LayerNorm(d, epsilon=LAYER_NORM_EPS, rngs=rngs)
+        self.up = _dense(d, size.feed_forward, rngs)
+        self.down = _dense(size.feed_forward, d, rngs)
+        self.norm = nnx.LayerNorm(d, epsilon=LAYER_NORM_EPS, rngs=rngs)
+        self.heads = size.heads
+
+    def __call__(self, x: Float[Array, "u t d"], bias: Float[Array, "u 1 1 t"]) -> Float[Array, "u t d"]:
+        u, t, d = x.shape
+        q, k, v = (f(x).reshape(u, t, self.heads, -1) for f in (self.query, self.key, self.value))
+        logits = jnp.einsum("uqad,ukad->uaqk", q, k) * q.shape[-1] ** -0.5
+        weight = jax.nn.softmax(logits + bias, axis=-1)
+        mixed = jnp.einsum("uaqk,ukad->uqad", weight, v).reshape(u, t, d)
+        x = self.attention_norm(x + self.attention_out(mixed))
+        return self.norm(x + self.down(jax.nn.gelu(self.up(x), approximate=True)))
+
+
+class Albert(nnx.Module):
+    """Token ids to one vector per token."""
+
+    def __init__(self, size: AlbertSize, vocabulary: int, rngs: nnx.Rngs):
+        """Args: size: see SIZES; vocabulary: number of token ids."""
+        self.word = _embedding(vocabulary, size.embedding, rngs)
+        self.position = _embedding(POSITIONS, size.embedding, rngs)
+        self.token_type = _embedding(TOKEN_TYPES, size.embedding, rngs)
+        self.embedding_norm = nnx.LayerNorm(size.embedding, epsilon=LAYER_NORM_EPS, rngs=rngs)
+        self.embedding_out = _dense(size.embedding, size.hidden, rngs)
+        self.layer = AlbertLayer(size, rngs)
+        self.layers = size.layers
+
+    def __call__(self, token_ids: Int[Array, "u t"], token_count: Int[Array, "u"]) -> Float[Array, "u t d"]:
+        """Last hidden states.
+
+        Args:
+          token_ids: with [CLS] first; single sentences, so all tokens are of type 0.
+          token_count: how many tokens of each row are real; the others are not attended to.
+        """
+        t = token_ids.shape[1]
+        x = self.word[...][token_ids] + (self.position[...][:t] + self.token_type[...][:1])[None]
+        x = self.embedding_out(self.embedding_norm(x))
+        real = jnp.arange(t)[None] < token_count[:, None]
+        bias = jnp.where(real, 0.0, jnp.finfo(x.dtype).min)[:, None, None]
+        # One shared layer: scanning over it compiles once, not once per layer.
+        x, _ = jax.lax.scan(lambda x, _: (self.layer(x, bias), None), x, None, length=self.layers)
+        return x

@@ -1,0 +1,59 @@
+"""Dropout whose mask depends on what an element is, not on where the packer put it.
+
+An element is named by integer coordinates (utterance, frame, channel, ...). Its keep decision is a hash of those and of
+the step's seed, so one utterance sees the same mask on one device or on eight, in any packing.
+"""
+
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt32
+
+
+class DropoutSeed(NamedTuple):
+    """The randomness of one training step; `None` in its place means evaluation."""
+
+    value: UInt32[Array, ""]
+
+    def fold(self, data: int | str | Int[Array, ""]) -> "DropoutSeed":
+        """The seed of a named or numbered part, independent of its siblings."""
+        number = np.uint32(zlib.crc32(data.encode())) if isinstance(data, str) else data
+        return DropoutSeed(_mix(self.value ^ _mix(jnp.asarray(number).astype(jnp.uint32))))
+
+
+def _mix(bits: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
+    # The 32-bit finaliser of MurmurHash3 (public domain constants): an input bit flips half of the output's.
+    bits = (bits ^ (bits >> 16)) * jnp.uint32(0x85EBCA6B)
+    bits = (bits ^ (bits >> 13)) * jnp.uint32(0xC2B2AE35)
+    return bits ^ (bits >> 16)
+
+
+def dropout(
+    x: Float[Array, "..."],
+    rate: float,
+    seed: DropoutSeed | None,
+    coordinates: Sequence[Int[Array, "..."]],
+) -> Float[Array, "..."]:
+    """Zeroes each element of `x` with probability `rate` and scales the others by 1 / (1 - rate).
+
+    Args:
+      x: any shape.
+      rate: in [0, 1). 0 returns `x`.
+      seed: of the step and the layer; None (evaluation) returns `x`.
+      coordinates: integer arrays of the rank of `x` that broadcast to its shape and together name every element.
+    """
+    if seed is None or rate == 0.0:
+        return x
+    bits = seed.value
+    for coordinate in coordinates:
+        bits = _mix(bits * jnp.uint32(0x9E3779B1) ^ coordinate.astype(jnp.uint32))
+    keep = jnp.broadcast_to(bits, x.shape) >= jnp.uint32(round(rate * 2**32))
+    return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))
+
+
+def step_seed(run_seed: int, step: Int[Array, ""] | int) -> DropoutSeed:
+    """The seed of training step `step` of a run."""
+    return DropoutSeed(_mix(jnp.asarray(run_seed).astype(jnp.uint32))).fold(jnp.asarray(step))

@@ -1,0 +1,90 @@
+"""Convolution, batch normalisation and linear layers as the towers use them.
+
+Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `d` channels.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+
+def torch_uniform(fan_in: int) -> Callable[..., jax.Array]:
+    """Uniform in +-1/sqrt(fan_in): how torch, and so the paper's code, starts Linear and Conv2d, biases too."""
+
+    def init(key, shape, dtype=jnp.float32, out_sharding=None):
+        del out_sharding
+        bound = fan_in**-0.5
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def linear(d_in: int, d_out: int, rngs: nnx.Rngs, *, bias: bool = True) -> nnx.Linear:
+    """A dense layer that starts as torch's `nn.Linear` does."""
+    init = torch_uniform(d_in)
+    return nnx.Linear(d_in, d_out, use_bias=bias, kernel_init=init, bias_init=init, rngs=rngs)
+
+
+def conv(size: int, d_in: int, d_out: int, rngs: nnx.Rngs) -> nnx.Conv:
+    """A `size` x `size` convolution with bias that keeps height and width and starts as torch's `nn.Conv2d` does."""
+    init = torch_uniform(size * size * d_in)
+    return nnx.Conv(d_in, d_out, (size, size), padding="SAME", kernel_init=init, bias_init=init, rngs=rngs)
+
+
+def max_pool(x: Float[Array, "n h w d"]) -> Float[Array, "n h/2 w/2 d"]:
+    """2x2 maximum with stride 2."""
+    n, h, w, d = x.shape
+    return x.reshape(n, h // 2, 2, w // 2, 2, d).max((2, 4))
+
+
+class MaskedBatchNorm(nnx.Module):
+    """Batch normalisation whose statistics see only the places a mask keeps.
+
+    Normalises by the biased variance and keeps the unbiased one for evaluation, as torch and SparseConvNet do.
+    Under `jit` over sharded batches the sums run over all devices: the statistics are those of the whole batch.
+    """
+
+    def __init__(self, features: int, *, eps: float, momentum: float):
+        """Args: features: channels; eps: added to the variance; momentum: share of the old running value that stays."""
+        self.scale = nnx.Param(jnp.ones(features))
+        self.bias = nnx.Param(jnp.zeros(features))
+        self.mean = nnx.BatchStat(jnp.zeros(features))
+        self.var = nnx.BatchStat(jnp.ones(features))
+        self.eps, self.momentum = eps, momentum
+
+    def __call__(self, x: Float[Array, "... d"], mask: Bool[Array, "..."], *, train: bool) -> Float[Array, "... d"]:
+        """Normalised `x`; places outside the mask come out finite and without meaning.
+
+        Args:
+          x: features; finite everywhere.
+          mask: places that count, broadcasts against all axes of `x` but the last.
+          train: normalise by the statistics of this batch and update the running ones.
+        """
+        if train:
+            mean, var = self._update(x, mask)
+        else:
+            mean, var = self.mean[...], self.var[...]
+        scale = self.scale[...] * jax.lax.rsqrt(var + self.eps)
+        return x * _rows(scale, x) + _rows(self.bias[...] - mean * scale, x)
+
+    def _update(self, x, mask):
+        axes = tuple(range(x.ndim - 1))
+        kept = jnp.broadcast_to(mask, x.shape[:-1])
+        # A batch that keeps nothing (a stage emptied, a modality absent) must leave everything finite and as it was.
+        n = jnp.sum(kept, dtype=jnp.float32)
+        count = jnp.maximum(n, 1.0)
+        kept = kept[..., None]
+        mean = jnp.sum(jnp.where(kept, x, 0.0), axes) / count
+        var = jnp.sum(jnp.where(kept, jnp.square(x - _rows(mean, x)), 0.0), axes) / count
+        weight = jnp.where(n > 0, 1.0 - self.momentum, 0.0)
+        unbiased = var * (count / jnp.maximum(count - 1.0, 1.0))
+        self.mean[...] += weight * (jax.lax.stop_gradient(mean) - self.mean[...])
+        self.var[...] += weight * (jax.lax.stop_gradient(unbiased) - self.var[...])
+        return mean, var
+
+
+def _rows(vector: Float[Array, "d"], x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+    return vector.reshape((1,) * (x.ndim - 1) + (-1,))

@@ -1,0 +1,150 @@
+"""The end-to-end models: FE2E (dense) and MESM (sparse).
+
+Axis legend: `g` device groups, `b` utterances per group, `f` packed frames, `c` packed mel chunks, `l` labels,
+`d` features.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from mme2e_jax.batch import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS, Batch, Segments, segments
+from mme2e_jax.models.albert import Albert, AlbertSize
+from mme2e_jax.models.dropout import DropoutSeed
+from mme2e_jax.models.layers import linear
+from mme2e_jax.models.sequence import SequenceEncoder
+from mme2e_jax.models.towers import DenseTower, SiteCounts, SparseTower
+
+# Mean and spread of the channels over CMU-MOSEI's face crops, from the paper's code.
+FACE_MEAN = (159.0, 111.0, 102.0)
+FACE_STD = (37.0, 33.0, 32.0)
+
+# The order in which the paper's fusion layer stacks the modalities.
+MODALITIES = "tva"
+IMAGE_SIZE = {"v": (FACE_SIZE, FACE_SIZE, 3), "a": (MEL_BANDS, CHUNK_FRAMES, 1)}
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything that fixes the architecture."""
+
+    modalities: str  # subset of "tva"
+    sparse: bool
+    labels: int
+    vocabulary: int
+    text: AlbertSize
+    width: float
+    trans_dim: int
+    trans_layers: int
+    trans_heads: int
+    dropout: float
+
+
+class Outputs(NamedTuple):
+    """What the model says about a batch."""
+
+    logits: Float[Array, "g b l"]
+    by_modality: dict[str, Float[Array, "g b l"]]  # before fusion
+    sites: dict[str, SiteCounts]  # of the sparse towers
+
+
+class MME2E(nnx.Module):
+    """Text, faces and speech to emotion logits, by late fusion."""
+
+    def __init__(self, spec: ModelSpec, rngs: nnx.Rngs):
+        """Args: spec: the architecture; rngs: stream `params` starts the weights.
+
+        Raises:
+          ValueError: if the modalities are not a subset of "tva", or a sparse model lacks the text that guides it.
+        """
+        used = [m for m in MODALITIES if m in spec.modalities]
+        if not used or set(spec.modalities) - set(MODALITIES) or len(set(spec.modalities)) < len(spec.modalities):
+            raise ValueError(f"modalities must be a non-empty subset of {MODALITIES!r}, found {spec.modalities!r}.")
+        if spec.sparse and "t" not in used:
+            raise ValueError(
+                f"The sparse model's attention is guided by text: add t to modalities {spec.modalities!r}."
+            )
+        self.modalities = "".join(used)
+        d = spec.trans_dim
+        if "t" in used:
+            self.text = Albert(spec.text, spec.vocabulary, rngs)
+        images = [m for m in used if m != "t"]
+        self.towers = nnx.Dict({m: _tower(spec, m, rngs) for m in images})
+        self.sequences = nnx.Dict(
+            {m: SequenceEncoder(d, spec.trans_layers, spec.trans_heads, spec.dropout, rngs) for m in images}
+        )
+        self.heads = nnx.Dict({m: linear(spec.text.hidden if m == "t" else d, spec.labels, rngs) for m in used})
+        if len(used) > 1:
+            # Equal shares at the start; the paper's code draws them at random, now and then with a wrong sign.
+            self.fusion = nnx.Param(jnp.full(len(used), 1 / len(used)))
+
+    def __call__(
+        self,
+        batch: Batch,
+        *,
+        train: bool,
+        threshold: Float[Array, ""] | float,
+        seed: DropoutSeed | None,
+    ) -> Outputs:
+        """Logits for every utterance of the batch.
+
+        Args:
+          batch: packed utterances.
+          train: use and update batch statistics.
+          threshold: of the sparse attention, in (0, 1]; the dense model does not look at it.
+          seed: of the step's dropout; None for none.
+        """
+        logits, sites, text = {}, {}, None
+        if "t" in self.modalities:
+            g, b, t = batch.token_ids.shape
+            tokens = self.text(batch.token_ids.reshape(g * b, t), batch.token_count.reshape(-1))
+            text = tokens[:, 0].reshape(g, b, -1)
+            logits["t"] = self.heads["t"](text)
+        for m in self.modalities.replace("t", ""):
+            images, count = (
+                (faces_input(batch.faces), batch.frame_count) if m == "v" else (batch.mel[..., None], batch.chunk_count)
+            )
+            where = segments(count, images.shape[1])
+            vectors, sites_m = self._encode(m, images, where, text, train=train, threshold=threshold)
+            if sites_m is not None:
+                sites[m] = sites_m
+            encoded = self.sequences[m](vectors, where, batch.example, seed and seed.fold(m))
+            # An utterance without a face track or without sound says nothing there, and leaves the others' say as it is.
+            logits[m] = jnp.where((count > 0)[..., None], self.heads[m](encoded), 0.0)
+        return Outputs(self._fuse(logits), logits, sites)
+
+    def _encode(self, m, images, where: Segments, text, *, train, threshold):
+        g, n = where.segment.shape
+        flat, valid = images.reshape(g * n, *images.shape[2:]), where.valid.reshape(-1)
+        # The capacity's rest may hold anything, NaN too, and 0 * NaN would reach the gradients of the kernels.
+        flat = jnp.where(valid[:, None, None, None], flat, 0.0)
+        tower = self.towers[m]
+        if isinstance(tower, DenseTower):
+            return tower(flat, valid, train=train).reshape(g, n, -1), None
+        b = text.shape[1]
+        utterance = jnp.minimum(where.segment, b - 1) + jnp.arange(g)[:, None] * b
+        vectors, sites = tower(flat, valid, text.reshape(g * b, -1), utterance.reshape(-1), threshold, train=train)
+        return vectors.reshape(g, n, -1), sites
+
+    def _fuse(self, logits):
+        if len(logits) == 1:
+            return next(iter(logits.values()))
+        stacked = jnp.stack([logits[m] for m in self.modalities], axis=-1)
+        return jnp.einsum("gblm,m->gbl", stacked, self.fusion[...])
+
+
+def _tower(spec: ModelSpec, m: str, rngs: nnx.Rngs) -> DenseTower | SparseTower:
+    if spec.sparse:
+        return SparseTower(IMAGE_SIZE[m], spec.trans_dim, spec.text.hidden, spec.width, rngs)
+    return DenseTower(IMAGE_SIZE[m], spec.trans_dim, spec.width, rngs)
+
+
+def faces_input(faces):
+    """uint8 crops [..., 3] to what the tower sees: centred and scaled per channel."""
+    shape = (1,) * (faces.ndim - 1) + (3,)
+    return (faces.astype(jnp.float32) - jnp.reshape(jnp.array(FACE_MEAN), shape)) / jnp.reshape(
+        jnp.array(FACE_STD), shape
+    )

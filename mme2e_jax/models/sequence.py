@@ -1,0 +1,102 @@
+"""The small transformer over an utterance's frames or mel chunks, on the packed axis.
+
+Axis legend: `g` device groups, `b` utterances per group, `n` packed items, `m` = b + n rows (CLS rows first),
+`a` heads, `d` features. Post-norm encoder layers without positional encoding, a learned CLS vector in front, output at CLS
+(the paper's section 3.2).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from mme2e_jax.batch import Segments
+from mme2e_jax.models.dropout import DropoutSeed, dropout
+from mme2e_jax.models.layers import linear, torch_uniform
+
+FEED_FORWARD = 2048
+
+
+class _Rows(NamedTuple):
+    """What the rows are: `same[q, k]` where two belong to one utterance; the others name them for dropout."""
+
+    same: Bool[Array, "g m m"]
+    utterance: Int[Array, "g m"]
+    position: Int[Array, "g m"]
+
+    def coordinates(self, d: int) -> tuple[Int[Array, "..."], ...]:
+        return self.utterance[..., None], self.position[..., None], jnp.arange(d)[None, None]
+
+    def pair_coordinates(self, heads: int) -> tuple[Int[Array, "..."], ...]:
+        query, key = self.position[:, None, :, None], self.position[:, None, None, :]
+        return self.utterance[:, None, :, None], query, key, jnp.arange(heads)[None, :, None, None]
+
+
+class EncoderLayer(nnx.Module):
+    """Self-attention and feed-forward, each followed by a residual sum and LayerNorm."""
+
+    def __init__(self, d: int, heads: int, rate: float, rngs: nnx.Rngs):
+        init = nnx.initializers.xavier_uniform()
+        self.qkv = nnx.Linear(d, 3 * d, kernel_init=init, rngs=rngs)
+        self.attention_out = nnx.Linear(d, d, kernel_init=torch_uniform(d), rngs=rngs)
+        self.norm1 = nnx.LayerNorm(d, epsilon=1e-5, rngs=rngs)
+        self.up = linear(d, FEED_FORWARD, rngs)
+        self.down = linear(FEED_FORWARD, d, rngs)
+        self.norm2 = nnx.LayerNorm(d, epsilon=1e-5, rngs=rngs)
+        self.heads, self.rate = heads, rate
+
+    def __call__(self, x: Float[Array, "g m d"], rows: _Rows, seed: DropoutSeed | None) -> Float[Array, "g m d"]:
+        def drop(name: str, value, coordinates):
+            return dropout(value, self.rate, seed and seed.fold(name), coordinates)
+
+        g, m, d = x.shape
+        channel = rows.coordinates(d)
+        q, k, v = (part.reshape(g, m, self.heads, -1) for part in jnp.split(self.qkv(x), 3, axis=-1))
+        logits = jnp.einsum("gqah,gkah->gaqk", q, k) * q.shape[-1] ** -0.5
+        weight = jax.nn.softmax(jnp.where(rows.same[:, None], logits, jnp.finfo(logits.dtype).min), axis=-1)
+        weight = drop("attention", weight, rows.pair_coordinates(self.heads))
+        mixed = jnp.einsum("gaqk,gkah->gqah", weight, v).reshape(g, m, d)
+        x = self.norm1(x + drop("mixed", self.attention_out(mixed), channel))
+        hidden = drop("hidden", nnx.relu(self.up(x)), rows.coordinates(FEED_FORWARD))
+        return self.norm2(x + drop("out", self.down(hidden), channel))
+
+
+class SequenceEncoder(nnx.Module):
+    """One vector per utterance from the packed vectors of its frames or chunks."""
+
+    def __init__(self, d: int, layers: int, heads: int, rate: float, rngs: nnx.Rngs):
+        """Args: d: width; layers, heads: of the encoder; rate: dropout."""
+        self.cls = nnx.Param(jax.random.normal(rngs.params(), (d,)))
+        self.layers = nnx.List([EncoderLayer(d, heads, rate, rngs) for _ in range(layers)])
+
+    def __call__(
+        self,
+        x: Float[Array, "g n d"],
+        where: Segments,
+        example: Int[Array, "g b"],
+        seed: DropoutSeed | None,
+    ) -> Float[Array, "g b d"]:
+        """The CLS output of each utterance.
+
+        Args:
+          x: packed items.
+          where: their utterances and places; items of segment b are padding.
+          example: what names each utterance to dropout.
+          seed: of the step; None in evaluation.
+        """
+        g, b = example.shape
+        row = jnp.broadcast_to(jnp.arange(b)[None], (g, b))
+        segment = jnp.concatenate([row, where.segment], axis=1)
+        position = jnp.concatenate([jnp.zeros_like(row), where.position + 1], axis=1)
+        named = jnp.pad(example, ((0, 0), (0, 1)), constant_values=-1)
+        rows = _Rows(
+            same=segment[:, :, None] == segment[:, None, :],
+            utterance=jnp.take_along_axis(named, segment, axis=1),
+            position=position,
+        )
+        x = jnp.concatenate([jnp.broadcast_to(self.cls[...][None, None], (g, b, x.shape[-1])), x], axis=1)
+        for k, layer in enumerate(self.layers):
+            x = layer(x, rows, seed and seed.fold(k))
+        return x[:, :b]

@@ -1,0 +1,138 @@
+"""Text-conditioned sparse attention over the sites of one image: score, select, apply.
+
+Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `s` = h * w sites, `d` channels.
+Source: the paper's section 3.3 (cross-modal sparse CNN block). As in its code, the softmax runs over the sites of one
+image, the smallest set of sites whose attention reaches the threshold is kept, and the scores do nothing but select.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from mme2e_jax.models.layers import MaskedBatchNorm, linear, max_pool
+
+
+class SiteScore(nnx.Module):
+    """Scores sites by how they fit the utterance's text: w . tanh(W_x x + W_y y) + b."""
+
+    def __init__(self, d_image: int, d_text: int, rngs: nnx.Rngs):
+        """Args: d_image: channels of the image, also the hidden width; d_text: width of the text feature."""
+        self.image = linear(d_image, d_image, rngs)
+        self.text = linear(d_text, d_image, rngs, bias=False)
+        self.score = linear(d_image, 1, rngs)
+
+    def __call__(
+        self, x: Float[Array, "n h w d"], text: Float[Array, "u y"], utterance: Int[Array, "n"]
+    ) -> Float[Array, "n h w"]:
+        """Scores of all sites.
+
+        Args:
+          x: images.
+          text: one feature per utterance.
+          utterance: row of `text` that belongs to each image.
+        """
+        condition = self.text(text)[utterance]
+        return self.score(jnp.tanh(self.image(x) + condition[:, None, None]))[..., 0]
+
+
+def attention(score: Float[Array, "n h w"], candidate: Bool[Array, "n h w"]) -> Float[Array, "n h w"]:
+    """Softmax of the scores over the candidate sites of each image; 0 at all others."""
+    top = jnp.max(score, axis=(1, 2), keepdims=True, where=candidate, initial=-jnp.inf)
+    top = jnp.where(jnp.isfinite(top), top, 0.0)
+    mass = jnp.where(candidate, jnp.exp(jnp.where(candidate, score - top, 0.0)), 0.0)
+    return mass / jnp.maximum(jnp.sum(mass, axis=(1, 2), keepdims=True), jnp.finfo(mass.dtype).tiny)
+
+
+def select(
+    weight: Float[Array, "n h w"],
+    candidate: Bool[Array, "n h w"],
+    threshold: Float[Array, ""] | float,
+) -> Bool[Array, "n h w"]:
+    """The smallest set of candidate sites whose attention reaches `threshold`, per image.
+
+    Sites enter by falling attention, and by rising index where attention ties, until the sum is at least the threshold;
+    the site that reaches it is in. So at most ceil(threshold * candidates) sites stay, whatever the weights. A threshold
+    of 1 keeps every candidate.
+
+    The cut is found by bisection over the bit patterns of the weights (non-negative floats order as their bits do): the
+    largest `cut` with mass(weight >= cut) >= threshold. 31 masked sums are an order of magnitude cheaper than a sort.
+
+    Args:
+      weight: attention, non-negative, 0 outside the candidates, sums to 1 (or 0) per image.
+      candidate: sites that may be kept.
+      threshold: in (0, 1].
+    """
+    shape = weight.shape
+    weight = weight.reshape(shape[0], -1).astype(jnp.float32)
+    candidate = candidate.reshape(shape[0], -1)
+    bits = jax.lax.bitcast_convert_type(weight, jnp.int32)
+
+    def reaches(cut):
+        return jnp.sum(jnp.where(bits >= cut[:, None], weight, 0.0), axis=1) >= threshold
+
+    def halve(_, bounds):
+        # Invariant: `low` reaches the threshold (or is 0), `high` does not.
+        low, high = bounds
+        middle = low + (high - low) // 2
+        ok = reaches(middle)
+        return jnp.where(ok, middle, low), jnp.where(ok, high, middle)
+
+    one_above_two = 0x40000001
+    # Derived from `bits` and not from a constant so that under sharding each device keeps its own images.
+    low = jnp.zeros_like(bits[:, 0])
+    low, _ = jax.lax.fori_loop(0, 31, halve, (low, jnp.full_like(low, one_above_two)))
+    above = bits > low[:, None]
+    tied = (bits == low[:, None]) & candidate
+    missing = threshold - jnp.sum(jnp.where(above, weight, 0.0), axis=1)
+    tie_weight = jax.lax.bitcast_convert_type(low, jnp.float32)
+    # An image whose weights, as rounded, do not even sum to the threshold (cut 0) keeps all its sites.
+    wanted = jnp.where(tie_weight > 0, jnp.ceil(missing / jnp.maximum(tie_weight, 1e-38)), jnp.inf)
+    rank = jnp.cumsum(tied, axis=1)
+    kept = (above & candidate) | (tied & (rank <= jnp.maximum(wanted, 1.0)[:, None]))
+    kept = jnp.where(jnp.asarray(threshold) >= 1.0, candidate, kept)
+    return kept.reshape(shape)
+
+
+class SparseBlock(nnx.Module):
+    """Two submanifold 3x3 convolutions, each with batch normalisation over active sites and ReLU, then 2x2 max pooling.
+
+    Submanifold: an active site sees its active neighbours, and inactive sites stay inactive. Here as dense convolutions
+    with masks.
+    """
+
+    def __init__(self, d_in: int, d_out: int, rngs: nnx.Rngs):
+        """Args: d_in, d_out: channels before and after."""
+        init = nnx.initializers.he_normal()
+        self.kernel1 = nnx.Param(init(rngs.params(), (3, 3, d_in, d_out)))
+        self.norm1 = MaskedBatchNorm(d_out, eps=1e-4, momentum=0.99)
+        self.kernel2 = nnx.Param(init(rngs.params(), (3, 3, d_out, d_out)))
+        self.norm2 = MaskedBatchNorm(d_out, eps=1e-4, momentum=0.99)
+
+    def __call__(
+        self,
+        x: Float[Array, "n h w d"],
+        active: Bool[Array, "n h w"],
+        valid: Bool[Array, "n"],
+        *,
+        train: bool,
+    ) -> tuple[Float[Array, "n h/2 w/2 e"], Bool[Array, "n h/2 w/2"]]:
+        """Features after pooling (0 at inactive sites) and the sites that are active there.
+
+        Args:
+          x: images; values at inactive sites do not matter.
+          active: selected sites.
+          valid: images that are real; the others stay out of the statistics.
+          train: use and update batch statistics.
+        """
+        counted = active & valid[:, None, None]
+        x = jnp.where(active[..., None], x, 0.0)
+        for kernel, norm in ((self.kernel1, self.norm1), (self.kernel2, self.norm2)):
+            x = norm(conv3x3(x, kernel[...]), counted, train=train)
+            x = jnp.where(active[..., None], nnx.relu(x), 0.0)
+        return max_pool(x), max_pool(active[..., None])[..., 0]
+
+
+def conv3x3(x: Float[Array, "n h w d"], kernel: Float[Array, "3 3 d e"]) -> Float[Array, "n h w e"]:
+    """3x3 correlation without bias; outside the image counts as 0."""
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))

@@ -1,0 +1,138 @@
+"""The CNN over face crops and mel chunks, dense (FE2E) and sparse (MESM).
+
+Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `d` channels, `k` stages.
+Source: the paper's sections 3.2 and 3.3; the layer list follows its published code.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from mme2e_jax.models.layers import MaskedBatchNorm, conv, linear, max_pool
+from mme2e_jax.models.sparse import SiteScore, SparseBlock, attention, select
+
+CHANNELS = (64, 128, 256, 512)
+HIDDEN = 1024
+
+
+def channels(width: float) -> tuple[int, int, int, int]:
+    """The tower's channel counts at a width multiplier (1.0 is the paper's), at least 4 each."""
+    a, b, c, d = (max(4, round(width * n)) for n in CHANNELS)
+    return a, b, c, d
+
+
+class SiteCounts(NamedTuple):
+    """Sites over all valid images of a batch, per stage."""
+
+    active: Float[Array, "k"]
+    total: Float[Array, "k"]
+
+
+class VGGBlock(nnx.Module):
+    """Two rounds of 3x3 convolution, batch normalisation, ReLU."""
+
+    def __init__(self, d_in: int, d_out: int, rngs: nnx.Rngs):
+        self.conv1 = conv(3, d_in, d_out, rngs)
+        self.norm1 = MaskedBatchNorm(d_out, eps=1e-5, momentum=0.9)
+        self.conv2 = conv(3, d_out, d_out, rngs)
+        self.norm2 = MaskedBatchNorm(d_out, eps=1e-5, momentum=0.9)
+
+    def __call__(self, x: Float[Array, "n h w d"], valid: Bool[Array, "n"], *, train: bool) -> Float[Array, "n h w e"]:
+        mask = valid[:, None, None]
+        x = nnx.relu(self.norm1(self.conv1(x), mask, train=train))
+        return nnx.relu(self.norm2(self.conv2(x), mask, train=train))
+
+
+class LowLevel(nnx.Module):
+    """What both towers begin with: 5x5 convolution, BN, ReLU, pooling, two VGG blocks."""
+
+    def __init__(self, d_in: int, d_out: int, rngs: nnx.Rngs):
+        self.conv = conv(5, d_in, d_out, rngs)
+        self.norm = MaskedBatchNorm(d_out, eps=1e-5, momentum=0.9)
+        self.block1 = VGGBlock(d_out, d_out, rngs)
+        self.block2 = VGGBlock(d_out, d_out, rngs)
+
+    def __call__(
+        self, x: Float[Array, "n h w d"], valid: Bool[Array, "n"], *, train: bool
+    ) -> Float[Array, "n h/2 w/2 e"]:
+        x = max_pool(nnx.relu(self.norm(self.conv(x), valid[:, None, None], train=train)))
+        return self.block2(self.block1(x, valid, train=train), valid, train=train)
+
+
+class Head(nnx.Module):
+    """Flattened feature map to one vector per image: Linear, ReLU, Linear."""
+
+    def __init__(self, d_in: int, d_out: int, rngs: nnx.Rngs):
+        self.hidden = linear(d_in, HIDDEN, rngs)
+        self.out = linear(HIDDEN, d_out, rngs)
+
+    def __call__(self, x: Float[Array, "n h w d"]) -> Float[Array, "n e"]:
+        # Channels first, the order in which the paper's code flattens, so that its weights fit as they are.
+        flat = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
+        return self.out(nnx.relu(self.hidden(flat)))
+
+
+class DenseTower(nnx.Module):
+    """The dense tower (FE2E)."""
+
+    def __init__(self, size: tuple[int, int, int], d_out: int, width: float, rngs: nnx.Rngs):
+        """Args: size: height, width, channels of an image; d_out: width of the result; width: channel multiplier."""
+        h, w, d = size
+        c = channels(width)
+        self.low_level = LowLevel(d, c[0], rngs)
+        self.blocks = nnx.List([VGGBlock(c[k], c[k + 1], rngs) for k in range(3)])
+        self.head = Head(h // 16 * (w // 16) * c[3], d_out, rngs)
+
+    def __call__(self, x: Float[Array, "n h w d"], valid: Bool[Array, "n"], *, train: bool) -> Float[Array, "n e"]:
+        """One vector per image; those of images that are not `valid` have no meaning."""
+        x = self.low_level(x, valid, train=train)
+        for block in self.blocks:
+            x = max_pool(block(x, valid, train=train))
+        return self.head(x)
+
+
+class SparseTower(nnx.Module):
+    """The sparse tower (MESM): each of the three upper stages runs only where the text-conditioned attention looks."""
+
+    def __init__(self, size: tuple[int, int, int], d_out: int, d_text: int, width: float, rngs: nnx.Rngs):
+        """Args: as DenseTower; d_text: width of the text feature."""
+        h, w, d = size
+        c = channels(width)
+        self.low_level = LowLevel(d, c[0], rngs)
+        self.scores = nnx.List([SiteScore(c[k], d_text, rngs) for k in range(3)])
+        self.blocks = nnx.List([SparseBlock(c[k], c[k + 1], rngs) for k in range(3)])
+        self.head = Head(h // 16 * (w // 16) * c[3], d_out, rngs)
+
+    def __call__(
+        self,
+        x: Float[Array, "n h w d"],
+        valid: Bool[Array, "n"],
+        text: Float[Array, "u y"],
+        utterance: Int[Array, "n"],
+        threshold: Float[Array, ""] | float,
+        *,
+        train: bool,
+    ) -> tuple[Float[Array, "n e"], SiteCounts]:
+        """One vector per image, and how many sites each stage worked on.
+
+        Args:
+          x: images.
+          valid: which of them are real.
+          text: one feature per utterance.
+          utterance: row of `text` for each image.
+          threshold: share of the attention that the kept sites hold, in (0, 1].
+          train: use and update batch statistics.
+        """
+        x = self.low_level(x, valid, train=train)
+        candidate = jnp.ones(x.shape[:-1], bool)
+        active, total = [], []
+        for score, block in zip(self.scores, self.blocks, strict=True):
+            weight = attention(score(x, text, utterance), candidate)
+            kept = select(weight, candidate, threshold)
+            counted = kept & valid[:, None, None]
+            active.append(jnp.sum(counted, dtype=jnp.float32))
+            total.append(jnp.sum(valid, dtype=jnp.float32) * (kept.shape[1] * kept.shape[2]))
+            x, candidate = block(x, kept, valid, train=train)
+        return self.head(x), SiteCounts(jnp.stack(active), jnp.stack(total))
