@@ -1,0 +1,154 @@
+"""Generates the embedded corpus, a small made-up release in the CMU-MOSEI layout.
+
+    python -m data_tools.generate --layout=mosei --out=DIR --utterances=160 --seed=0
+
+The same seed and number of utterances give the same bytes (on one kind of machine, with the same
+library versions), whatever the number of processes. All awkward cases are in it from 24 utterances
+on. See `data_tools.mini_corpus` for what it is made of, and for why its splits are by video:
+speakers that are disjoint between splits are not possible with one photograph.
+"""
+
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+
+from absl import app, flags
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from data_tools.mini_corpus import release
+from data_tools.mini_corpus.plan import NoiseRates, VideoPlan, plan_corpus
+from data_tools.mini_corpus.video import ClipTimes, make_video
+
+LAYOUTS = ("mosei",)
+
+
+def generate(
+    out: str | os.PathLike[str],
+    utterances: int = 160,
+    seed: int = 0,
+    *,
+    layout: str = "mosei",
+    workers: int | None = None,
+    rates: NoiseRates | None = None,
+) -> Path:
+    """Writes a corpus to `out`, which appears only when it is complete.
+
+    Args:
+      out: a directory that does not exist yet, or is empty.
+      utterances: number of clips, at least 8; all awkward cases are there from 24 on.
+      seed: not negative.
+      layout: the raw release whose files to imitate, one of `LAYOUTS`.
+      workers: processes, by default one per core. More than one start fresh interpreters, so a
+        script that calls this needs the usual `if __name__ == "__main__"`.
+      rates: how often each modality is noise.
+
+    Returns:
+      `out` as a path.
+
+    Raises:
+      ValueError: an unknown layout, too few utterances, a negative seed, or no worker.
+      FileExistsError: `out` is a file or a directory with something in it.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"unknown layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
+    if workers is not None and workers < 1:
+        raise ValueError(f"at least 1 worker is needed, found {workers}")
+    rates = rates or NoiseRates()
+    plans = plan_corpus(utterances, seed, rates)
+    out = Path(out)
+    with _appearing_when_complete(out) as root:
+        release.make_directories(root)
+        times = _make_videos(root, plans, workers or os.cpu_count() or 1)
+        release.write_labels(root, plans)
+        release.write_truth(root, plans, times, seed=seed, rates=rates)
+    return out
+
+
+@contextmanager
+def _appearing_when_complete(out: Path) -> Iterator[Path]:
+    """A new directory beside `out` that takes its place if all went well, and else vanishes."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} exists and is not an empty directory; remove it or choose another place")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-unfinished-", dir=out.parent))
+    try:
+        yield unfinished
+        unfinished.chmod(0o755)  # mkdtemp makes private directories
+        if out.exists():
+            out.rmdir()
+        unfinished.rename(out)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def _make_videos(root: Path, plans: Sequence[VideoPlan], workers: int) -> dict[str, list[ClipTimes]]:
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("generating videos"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    times = {}
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=len(plans))
+        for video_id, spans in _each_video(root, plans, min(workers, len(plans))):
+            times[video_id] = spans
+            progress.advance(task)
+    return times
+
+
+def _each_video(root: Path, plans: Sequence[VideoPlan], workers: int) -> Iterator[tuple[str, list[ClipTimes]]]:
+    if workers == 1:
+        yield from (_make_one(root, plan) for plan in plans)
+        return
+    # Not forked: forked copies of a process with threads (decoders, JAX) can hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        futures = [pool.submit(_make_one, root, plan) for plan in plans]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _make_one(root: Path, plan: VideoPlan) -> tuple[str, list[ClipTimes]]:
+    movie = release.movie_path(root, plan.video_id)
+    times = make_video(plan, movie, release.wav_path(root, plan.video_id))
+    release.write_transcript(root, plan, times)
+    return plan.video_id, times
+
+
+def main(argv: Sequence[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    values = flags.FLAGS
+    try:
+        out = generate(
+            values.out,
+            values.utterances,
+            values.seed,
+            layout=values.layout,
+            workers=values.workers,
+        )
+    except (ValueError, FileExistsError) as error:
+        raise SystemExit(f"generate: {error}") from None
+    print(f"{values.utterances} utterances written to {out}")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("layout", "mosei", f"File layout to imitate: {', '.join(LAYOUTS)}.")
+    flags.DEFINE_string("out", None, "Directory to write; must not exist, or be empty.")
+    flags.DEFINE_integer("utterances", 160, "Number of clips (at least 8).")
+    flags.DEFINE_integer("seed", 0, "Seed; the same seed gives the same bytes.")
+    flags.DEFINE_integer("workers", None, "Processes; by default one per core.")
+    flags.mark_flag_as_required("out")
+    app.run(main)

@@ -1,0 +1,203 @@
+"""Decides, before anything is drawn or spoken, what every clip of the corpus expresses.
+
+A clip has labels, and for each modality what that modality was told to express: the labels,
+nothing (neutral), or an emotion that is not among the labels (a contradiction). The plan of a
+video is a pure function of (seed, video index, noise rates), so videos can be made in any order
+and by any number of processes.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from data_tools.mini_corpus.emotions import EMOTIONS
+from data_tools.mini_corpus.sentences import write_text
+
+MIN_UTTERANCES = 8  # three videos: one for each of training, validation and test
+ALL_AWKWARD_UTTERANCES = 24  # from here on every awkward case is in the corpus
+SPEAKERS = 8
+
+# Awkward cases that concern one clip ...
+NO_FACE = "no_face"
+NON_ASCII = "non_ascii_transcript"
+SHORT_CLIP = "short_clip"
+PAST_END = "clip_past_end"
+NO_TRANSCRIPT = "label_without_transcript"
+NO_LABEL = "transcript_without_label"
+# ... and those that concern a whole video.
+NO_WAV = "wav_missing"
+BROKEN_VIDEO = "broken_video"
+WAV_LENGTH = "wav_length_differs"
+
+CLIP_CASES = (NO_FACE, NON_ASCII, SHORT_CLIP, PAST_END, NO_TRANSCRIPT, NO_LABEL)
+VIDEO_CASES = (NO_WAV, BROKEN_VIDEO, WAV_LENGTH)
+
+# Where they are: {video: {clip: case}} and {video: case}; all in the first six videos, which the
+# first 21 clips fill. Cases that cost no data come back every `HARMLESS_PERIOD` videos.
+_CLIP_CASES_AT = {
+    0: {1: NO_FACE, 2: NON_ASCII},
+    2: {1: SHORT_CLIP, 3: NO_TRANSCRIPT},
+    4: {1: NO_LABEL, 3: PAST_END},
+}
+_VIDEO_CASES_AT = {1: NO_WAV, 3: BROKEN_VIDEO, 5: WAV_LENGTH}
+_HARMLESS = (NO_FACE, NON_ASCII, PAST_END)
+HARMLESS_PERIOD = 16
+
+_DECK_SIZE = 24  # clips over which the emotions are balanced exactly
+_ID_EDGES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+# Separate streams of chance, so that more draws in one do not shift another.
+_DECK_STREAM, _CLIP_STREAM, _ID_STREAM = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class NoiseRates:
+    """How often a modality does not say what the label says. Tune the corpus here.
+
+    Attributes:
+      text, face, voice: share of utterances in which this modality is noise, in [0, 1];
+        independent between modalities. Words are the easiest to learn and get the most.
+      contradiction: share of the noise that expresses an emotion that is not a label; the
+        rest is neutral.
+      ambiguous_text: share of utterances with one textual emotion whose sentence also fits
+        other emotions.
+    """
+
+    text: float = 0.40
+    face: float = 0.25
+    voice: float = 0.25
+    contradiction: float = 0.5
+    ambiguous_text: float = 0.2
+
+    def __post_init__(self):
+        for name, rate in vars(self).items():
+            if not 0 <= rate <= 1:
+                raise ValueError(f"noise rate {name} must be between 0 and 1, found {rate}")
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """One utterance. Emotions are names from `EMOTIONS`; an empty tuple means neutral."""
+
+    index: int
+    labels: tuple[str, ...]
+    text: tuple[str, ...]
+    face: tuple[str, ...]
+    voice: tuple[str, ...]
+    pieces: tuple[str, ...]  # the spoken words, one piece per emotion of the text
+    awkward: tuple[str, ...] = ()
+
+    @property
+    def transcript(self) -> str:
+        text = " ".join(self.pieces)
+        # The letters and quotation marks are in the transcript only; nobody speaks them.
+        return f"“Señor, {text}” — naïve Café, 你好!" if NON_ASCII in self.awkward else text
+
+
+@dataclass(frozen=True)
+class VideoPlan:
+    """One video: a speaker who says its clips one after the other."""
+
+    seed: int
+    index: int
+    video_id: str
+    speaker: int
+    clips: tuple[ClipPlan, ...] = field(repr=False)
+    awkward: tuple[str, ...] = ()
+
+    def rng(self, *stream: int) -> np.random.Generator:
+        """A generator of this video's own, one for every `stream`."""
+        return np.random.default_rng([self.seed, self.index, *stream])
+
+
+def plan_corpus(utterances: int, seed: int, rates: NoiseRates | None = None) -> tuple[VideoPlan, ...]:
+    """The plan of a whole corpus with `utterances` clips (labelled, transcribed or both).
+
+    Raises:
+      ValueError: fewer than `MIN_UTTERANCES` clips, or a negative seed.
+    """
+    if utterances < MIN_UTTERANCES:
+        raise ValueError(
+            f"at least {MIN_UTTERANCES} utterances are needed (three videos, so that each split "
+            f"gets one), found {utterances}; all awkward cases need {ALL_AWKWARD_UTTERANCES}"
+        )
+    if seed < 0:
+        raise ValueError(f"the seed must not be negative, found {seed}")
+    rates = rates or NoiseRates()
+    videos = []
+    while first_clip(len(videos)) < utterances:
+        index = len(videos)
+        clips = min(first_clip(index + 1), utterances) - first_clip(index)
+        videos.append(plan_video(seed, index, clips, rates))
+    return tuple(videos)
+
+
+def first_clip(video: int) -> int:
+    """How many clips the videos before `video` hold: they have 4 and 3 clips in turn."""
+    return 7 * (video // 2) + 4 * (video % 2)
+
+
+def plan_video(seed: int, video: int, clips: int, rates: NoiseRates) -> VideoPlan:
+    """The plan of one video with its first `clips` clips."""
+    harmless_round = video % HARMLESS_PERIOD
+    clip_cases = _CLIP_CASES_AT.get(harmless_round, {})
+    if video != harmless_round:
+        clip_cases = {clip: case for clip, case in clip_cases.items() if case in _HARMLESS}
+    plans = []
+    for clip in range(clips):
+        rng = np.random.default_rng([seed, video, _CLIP_STREAM, clip])
+        case = clip_cases.get(clip)
+        plans.append(_plan_clip(rng, clip, _labels(seed, first_clip(video) + clip), case, rates))
+    return VideoPlan(
+        seed=seed,
+        index=video,
+        video_id=_video_id(np.random.default_rng([seed, video, _ID_STREAM])),
+        speaker=video % SPEAKERS,
+        clips=tuple(plans),
+        awkward=(_VIDEO_CASES_AT[video],) if video in _VIDEO_CASES_AT else (),
+    )
+
+
+def _labels(seed: int, clip: int) -> tuple[str, ...]:
+    """Labels of clip number `clip` of the corpus, dealt from decks in which all emotions are
+    equally frequent: of 24 clips 3 have no label, 3 have two and 18 have one."""
+    deck_number, position = divmod(clip, _DECK_SIZE)
+    rng = np.random.default_rng([seed, deck_number, _DECK_STREAM])
+    paired = [EMOTIONS[i] for i in rng.permutation(len(EMOTIONS))]
+    deck = [()] * 3 + [(emotion,) for emotion in EMOTIONS] * 3
+    deck += [(paired[i], paired[i + 1]) for i in range(0, len(paired), 2)]
+    return deck[rng.permutation(_DECK_SIZE)[position]]
+
+
+def _plan_clip(
+    rng: np.random.Generator,
+    index: int,
+    labels: tuple[str, ...],
+    case: str | None,
+    rates: NoiseRates,
+) -> ClipPlan:
+    text, face, voice = (
+        _expressed(rng, labels, rate, rates.contradiction) for rate in (rates.text, rates.face, rates.voice)
+    )
+    pieces = write_text(rng, text, ambiguous=bool(rng.random() < rates.ambiguous_text))
+    return ClipPlan(index, labels, text, face, voice, pieces, (case,) if case else ())
+
+
+def _expressed(
+    rng: np.random.Generator, labels: tuple[str, ...], noise: float, contradiction: float
+) -> tuple[str, ...]:
+    is_noise, contradicts = rng.random(2) < (noise, contradiction)
+    others = [emotion for emotion in EMOTIONS if emotion not in labels]
+    other = others[rng.integers(len(others))]
+    if not is_noise:
+        return labels
+    return (other,) if contradicts else ()
+
+
+def _video_id(rng: np.random.Generator) -> str:
+    """Eleven characters as video platforms use them. No two underscores meet and none is at an
+    end: `___` separates the fields of a transcript line."""
+    while True:
+        inner = "".join(rng.choice(list(_ID_EDGES + "-_"), 9))
+        name = "".join((rng.choice(list(_ID_EDGES)), inner, rng.choice(list(_ID_EDGES))))
+        if "__" not in name:
+            return name

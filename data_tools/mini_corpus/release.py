@@ -1,0 +1,156 @@
+"""Writes the text files of a CMU-MOSEI release, and knows where everything lies in it.
+
+Beside the release's own files there is `truth.json`: what every modality was told to express,
+and where the awkward cases are. Preparation must not read it; tests and people may.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from data_tools.mini_corpus.emotions import ANSWER_COLUMNS, EMOTIONS, SENTIMENT_SIGNS
+from data_tools.mini_corpus.plan import (
+    CLIP_CASES,
+    NO_LABEL,
+    NO_TRANSCRIPT,
+    PAST_END,
+    VIDEO_CASES,
+    ClipPlan,
+    NoiseRates,
+    VideoPlan,
+)
+from data_tools.mini_corpus.video import ClipTimes
+
+WAV_DIR = Path("Audio/WAV_16000")
+VIDEO_DIR = Path("Videos/Full/Combined")
+TRANSCRIPT_DIR = Path("Transcript/Combined")
+LABEL_DIR = Path("Labels")
+TRUTH_FILE = "truth.json"
+
+LABEL_COLUMNS = (
+    "HITId",
+    "WorkerId",
+    "Input.VIDEO_ID",
+    "Input.CLIP",
+    *ANSWER_COLUMNS.values(),
+    "Answer.sentiment",
+)
+WORKERS = 3
+BATCHES = 2
+
+_LABEL_STREAM = 21
+_PAST_END_S = 25.0
+_AGREEMENT = 0.6  # chance that a further worker sees an emotion the first one saw
+_UNANSWERED = 0.08  # chance that a clip has a row without answers
+_PREFIXED_EVERY = 5  # every fifth video's rows name it with a path in front, as MOSEI's do
+
+
+def make_directories(root: Path) -> None:
+    """Creates the tree of a release under `root`."""
+    for directory in (WAV_DIR, VIDEO_DIR, TRANSCRIPT_DIR, LABEL_DIR):
+        (root / directory).mkdir(parents=True)
+
+
+def movie_path(root: Path, video_id: str) -> Path:
+    return root / VIDEO_DIR / f"{video_id}.mp4"
+
+
+def wav_path(root: Path, video_id: str) -> Path:
+    return root / WAV_DIR / f"{video_id}.wav"
+
+
+def transcript_path(root: Path, video_id: str) -> Path:
+    return root / TRANSCRIPT_DIR / f"{video_id}.txt"
+
+
+def write_transcript(root: Path, plan: VideoPlan, times: Sequence[ClipTimes]) -> None:
+    """Writes `ID___clip___start___end___text` lines (seconds, UTF-8) for one video."""
+    lines = []
+    for clip, span in zip(plan.clips, times, strict=True):
+        if NO_TRANSCRIPT in clip.awkward:
+            continue
+        end = span.end + (_PAST_END_S if PAST_END in clip.awkward else 0.0)
+        times_text = f"{span.start:.4f}___{end:.4f}"
+        lines.append(f"{plan.video_id}___{clip.index}___{times_text}___{clip.transcript}\n")
+    path = transcript_path(root, plan.video_id)
+    path.write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+def write_labels(root: Path, plans: Iterable[VideoPlan]) -> None:
+    """Writes the answers of three workers per clip.
+
+    A clip has an emotion exactly if its answers add up to more than zero. Answers are 0 to 3;
+    a row without answers has empty cells. The rows of a clip may lie in different files.
+    """
+    rows = [row for plan in plans for clip in plan.clips for row in _answers(plan, clip)]
+    for batch in range(BATCHES):
+        path = root / LABEL_DIR / f"Batch_{batch}.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, LABEL_COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows[batch::BATCHES])
+
+
+def _answers(plan: VideoPlan, clip: ClipPlan) -> list[dict[str, object]]:
+    if NO_LABEL in clip.awkward:
+        return []
+    rng = plan.rng(_LABEL_STREAM, clip.index)
+    sure, unanswered = rng.permutation(WORKERS)[:2]
+    has_unanswered = rng.random() < _UNANSWERED
+    name = f"x/{plan.video_id}" if plan.index % _PREFIXED_EVERY == 2 else plan.video_id
+    rows = []
+    for worker in range(WORKERS):
+        row: dict[str, object] = {
+            "HITId": f"H{plan.index:04d}{clip.index}",
+            "WorkerId": f"W{worker}",
+            "Input.VIDEO_ID": name,
+            "Input.CLIP": clip.index,
+        }
+        for emotion in EMOTIONS:
+            score = int(rng.integers(1, 4))
+            agrees = bool(rng.random() < _AGREEMENT) or worker == sure
+            present = emotion in clip.labels and agrees
+            row[ANSWER_COLUMNS[emotion]] = score if present else 0
+        row["Answer.sentiment"] = sum(SENTIMENT_SIGNS[emotion] for emotion in clip.labels)
+        if has_unanswered and worker == unanswered:
+            row |= dict.fromkeys(LABEL_COLUMNS[4:], "")
+        rows.append(row)
+    return rows
+
+
+def write_truth(
+    root: Path,
+    plans: Sequence[VideoPlan],
+    times: Mapping[str, Sequence[ClipTimes]],
+    *,
+    seed: int,
+    rates: NoiseRates,
+) -> None:
+    """Writes `truth.json`; `times` is by video."""
+    clips = [
+        {"video": plan.video_id, "speaker": plan.speaker}
+        | asdict(clip)
+        | {"transcript": clip.transcript, "start_s": span.start, "end_s": span.end}
+        for plan in plans
+        for clip, span in zip(plan.clips, times[plan.video_id], strict=True)
+    ]
+    awkward: dict[str, list[str]] = {case: [] for case in (*CLIP_CASES, *VIDEO_CASES)}
+    for plan in plans:
+        for case in plan.awkward:
+            awkward[case].append(plan.video_id)
+        for clip in plan.clips:
+            for case in clip.awkward:
+                awkward[case].append(f"{plan.video_id}___{clip.index}")
+    truth = {
+        "layout": "mosei",
+        "seed": seed,
+        "utterances": len(clips),
+        "emotions": EMOTIONS,
+        "noise_rates": asdict(rates),
+        "awkward": awkward,
+        "clips": clips,
+    }
+    text = json.dumps(truth, indent=1, ensure_ascii=False) + "\n"
+    (root / TRUTH_FILE).write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,198 @@
+"""The sentence bank of the embedded corpus, written for this project.
+
+Three kinds of text: sentences that show one emotion, short fragments (two of them make an
+utterance with two emotions), and ambiguous sentences that fit several emotions, so that words
+alone do not decide. Sentences are at most about nine words: spoken, they last 2-3 s.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from data_tools.mini_corpus.emotions import EMOTIONS
+
+WHO = (
+    "my brother",
+    "the manager",
+    "our neighbour",
+    "my sister",
+    "the landlord",
+    "a friend",
+    "my teacher",
+    "the driver",
+    "my cousin",
+    "the doctor",
+)
+WHAT = (
+    "the meeting",
+    "the delivery",
+    "this movie",
+    "the exam",
+    "the trip",
+    "the phone",
+    "the party",
+    "that letter",
+    "the new job",
+    "the car",
+)
+WHEN = ("today", "last night", "this morning", "again", "on Friday", "yesterday", "just now")
+
+NEUTRAL = (
+    "We talked about {what} {when}.",
+    "The office opens at nine {when}.",
+    "{who} put {what} on the list.",
+    "I took the bus to work {when}.",
+    "The form for {what} has three pages.",
+    "He said {what} starts at noon.",
+    "There are two chairs next to the window.",
+    "{who} is reading about {what}.",
+    "You can find {what} on page four.",
+    "{who} sent a note about {what}.",
+    "The second part is about {what}.",
+    "They moved {what} to room twelve.",
+)
+
+SENTENCES = {
+    "anger": (
+        "I am furious that {who} ruined {what}.",
+        "How dare you lie about {what}!",
+        "This is outrageous, {who} broke the promise.",
+        "Being ignored makes me so mad.",
+        "Stop shouting at me about {what}!",
+        "{who} insulted me {when}.",
+        "I hate how unfair {what} was.",
+        "Get out, I am angry about {what}!",
+        "{who} cheated, it makes my blood boil.",
+        "I have had enough of your excuses!",
+        "I am mad at {who} {when}.",
+        "Do not blame me, it is infuriating!",
+    ),
+    "disgust": (
+        "That was disgusting, {who} spat on {what}.",
+        "The smell {when} was revolting.",
+        "{what} is filthy, keep it away.",
+        "There was mold all over {what}.",
+        "What {who} did is vile and repulsive.",
+        "I found rotten food under {what}.",
+        "The whole place was nasty {when}.",
+        "The taste was awful, I gagged {when}.",
+        "{who} left slimy hair in the sink.",
+        "It stinks like garbage in here.",
+        "This is gross, {what} is covered in dirt.",
+        "It made me sick, such a foul stench.",
+    ),
+    "fear": (
+        "I am terrified that {who} vanished.",
+        "Do not leave me alone, I am scared.",
+        "I heard footsteps and was frightened.",
+        "I worry about {what}, my hands are shaking.",
+        "I am afraid for {who} {when}.",
+        "I panicked {when}, there was danger.",
+        "I dread {what}, it gives me nightmares.",
+        "Help, someone is following us!",
+        "I am nervous about {what} {when}.",
+        "Be careful, that threat was real.",
+        "{who} is hiding, we are not safe.",
+        "I am anxious, what if it happens {when}?",
+    ),
+    "happy": (
+        "I am so happy {who} came!",
+        "This is wonderful news, we won {when}!",
+        "I love {what}, it makes me smile.",
+        "{who} and I laughed a lot {when}.",
+        "Thank you, this is the best gift.",
+        "I am delighted with {what}.",
+        "What a beautiful day, I feel amazing.",
+        "We are celebrating, {who} got engaged!",
+        "It was great fun {when}.",
+        "I am proud and glad about {what}.",
+        "{what} was fantastic, I enjoyed it.",
+        "I am grateful, {who} is so kind.",
+    ),
+    "sad": (
+        "I miss {who} so much.",
+        "I lost everything and feel alone.",
+        "{who} died {when}, my heart is broken.",
+        "It hurts to remember {what}.",
+        "Nobody came, I felt empty {when}.",
+        "I can not stop crying about {who}.",
+        "We had to say goodbye {when}.",
+        "I am hopeless, nothing gets better.",
+        "I am miserable since {what}.",
+        "The funeral was {when}, I wept.",
+        "I am lonely without {who}.",
+        "I regret {what}, it is a sorrow.",
+    ),
+    "surprise": (
+        "Wow, I never expected {what}!",
+        "{who} showed up out of nowhere!",
+        "I can not believe {what} was free!",
+        "Really? {who} moved to the moon?",
+        "I was shocked {when}.",
+        "What? Nobody told me about {what}!",
+        "{what} came as a complete surprise.",
+        "I was stunned, {who} jumped out!",
+        "Suddenly {what} started, unbelievable!",
+        "Oh my, I had no idea {when}!",
+        "Incredible, it appeared from nowhere {when}!",
+        "Wait, {who} did what {when}?",
+    ),
+}
+
+FRAGMENTS = {
+    "anger": ("I am furious.", "How dare you!", "That makes me mad.", "I hate it."),
+    "disgust": ("That is disgusting.", "It stinks.", "How revolting.", "So filthy."),
+    "fear": ("I am scared.", "I am afraid.", "There is danger.", "My hands are shaking."),
+    "happy": ("I am so happy.", "I love it!", "How wonderful.", "What great fun."),
+    "sad": ("I am so lonely.", "I cried a lot.", "My heart is broken.", "It hurts."),
+    "surprise": ("I was shocked!", "Wow, really?", "Unbelievable!", "I never expected it."),
+}
+
+# (sentence, the emotions it fits)
+AMBIGUOUS = (
+    ("I can not believe what {who} did.", ("anger", "disgust", "sad", "surprise")),
+    ("Look at {what}!", ("anger", "disgust", "fear", "happy", "surprise")),
+    ("{who} came back {when}.", ("anger", "fear", "happy", "surprise")),
+    ("I will never forget {what}.", ("anger", "disgust", "fear", "happy", "sad")),
+    ("Did you hear what happened {when}?", ("fear", "happy", "sad", "surprise")),
+    ("I could not sleep after {what}.", ("anger", "disgust", "fear", "happy", "sad")),
+    ("{who} left {when}.", ("anger", "happy", "sad", "surprise")),
+    ("Have you ever seen anything like that?", ("anger", "disgust", "surprise")),
+    ("So that is how {what} ends.", ("anger", "happy", "sad", "surprise")),
+    ("Please do not say that {when}.", ("anger", "disgust", "fear", "sad")),
+    ("I do not know what to say.", ("anger", "disgust", "fear", "happy", "sad", "surprise")),
+    ("They called me about {what} {when}.", ("anger", "fear", "happy", "sad", "surprise")),
+)
+
+
+def write_text(rng: np.random.Generator, emotions: Sequence[str], *, ambiguous: bool = False) -> tuple[str, ...]:
+    """The words of one utterance, in one piece per emotion (one piece if there is none).
+
+    Args:
+      rng: the only source of chance.
+      emotions: none (a neutral sentence), one, or several (a short fragment for each).
+      ambiguous: for one emotion, take a sentence that fits other emotions as well.
+
+    Raises:
+      ValueError: an emotion is not one of `EMOTIONS`.
+    """
+    unknown = [emotion for emotion in emotions if emotion not in EMOTIONS]
+    if unknown:
+        raise ValueError(f"unknown emotions {unknown}; expected some of {list(EMOTIONS)}")
+    if not emotions:
+        return (_fill(rng, NEUTRAL),)
+    if len(emotions) > 1:
+        return tuple(_fill(rng, FRAGMENTS[emotion]) for emotion in emotions)
+    (emotion,) = emotions
+    if ambiguous:
+        return (_fill(rng, tuple(text for text, fits in AMBIGUOUS if emotion in fits)),)
+    return (_fill(rng, SENTENCES[emotion]),)
+
+
+def _fill(rng: np.random.Generator, templates: Sequence[str]) -> str:
+    text = templates[int(rng.integers(len(templates)))].format(
+        who=WHO[rng.integers(len(WHO))],
+        what=WHAT[rng.integers(len(WHAT))],
+        when=WHEN[rng.integers(len(WHEN))],
+    )
+    return text[0].upper() + text[1:]
