@@ -1,7 +1,8 @@
 """ALBERT, the text encoder: one transformer layer, applied again and again.
 
 Axis legend: `u` utterances, `t` tokens, `a` heads, `d` features.
-Source: Lan et al., ALBERT (ICLR 2020), as the v2 checkpoints of the Hugging Face hub have it: factorised embeddings, post-norm layers, tanh-approximated GELU, no dropout.
+Source: Lan et al., ALBERT (ICLR 2020), as the v2 checkpoints of the Hugging Face hub have it:
+factorised embeddings, post-norm layers, tanh-approximated GELU, no dropout.
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,58 @@
+"""MESM (sparse) on the embedded corpus.
+
+Command: `python launch.py --config=configs/mini_sparse.py`
+Nothing to download. Hardware: a laptop; two CPU cores take a few minutes. What to expect: see the README.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """All values of the experiment."""
+    config = ConfigDict()
+    config.seed = 0
+
+    config.mini = ConfigDict()  # how the corpus is generated where there are no records yet
+    config.mini.utterances = 160
+    config.mini.seed = 0
+
+    config.data = data = ConfigDict()
+    data.dataset = "mini"
+    data.dir = ""  # prepared records; made in records/ where empty
+    data.batch_size = 8  # utterances per step, over all devices
+    data.text_max_len = 100  # tokens
+    data.max_shapes = 2  # compiled shapes
+
+    config.model = model = ConfigDict()
+    model.name = "mme2e_sparse"
+    model.modalities = "tav"
+    model.width = 0.25  # CNN channels, relative to the paper's
+    model.trans_dim = 64
+    model.trans_layers = 2
+    model.trans_heads = 4
+    model.dropout = 0.1
+    model.sparse_threshold = 0.5  # share of the attention that the kept sites hold
+    model.sparse_anneal = 0.5  # share of the epochs over which the threshold falls from 1
+    model.text = ConfigDict()
+    model.text.size = "tiny"
+    model.text.init = "random"
+    model.text.dir = ""
+
+    config.optim = optim = ConfigDict()
+    optim.lr = 1e-3
+    optim.text_lr_factor = 1.0  # the text encoder and its head learn at lr / text_lr_factor
+    optim.epochs = 16
+    optim.early_stop = 0  # epochs without a better mean validation F1; 0 for never
+    optim.clip = 1.0  # largest norm of the gradient; 0 for no clipping
+    optim.schedule = "cosine"
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.keep_last = 1  # beside the best
+
+    config.log = ConfigDict()
+    config.log.every_steps = 10
+    config.log.tensorboard = True
+
+    config.mesh = ConfigDict()
+    config.mesh.devices = 0  # 0 for all that JAX finds
+    return config

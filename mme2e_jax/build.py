@@ -1,0 +1,51 @@
+"""From a config and a dataset to a model: the one place that knows both."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from mme2e_jax import pretrained
+from mme2e_jax.models.albert import POSITIONS, SIZES
+from mme2e_jax.models.mme2e import ModelSpec
+from mme2e_jax.sharding import DataMesh
+from mme2e_jax.state import Variables, initialize
+
+
+def model_spec(config: ConfigDict, labels: int, tokenizer: Mapping[str, Any]) -> ModelSpec:
+    """The architecture that a config describes.
+
+    Args:
+      config: validated.
+      labels: number of emotions.
+      tokenizer: of the dataset; its `vocab_size` fixes the embedding.
+    """
+    m = config.model
+    assert config.data.text_max_len <= POSITIONS
+    return ModelSpec(
+        modalities=m.modalities,
+        sparse=m.name == "mme2e_sparse",
+        labels=labels,
+        vocabulary=int(tokenizer["vocab_size"]),
+        text=SIZES[m.text.size],
+        width=m.width,
+        trans_dim=m.trans_dim,
+        trans_layers=m.trans_layers,
+        trans_heads=m.trans_heads,
+        dropout=m.dropout,
+    )
+
+
+def initial_variables(config: ConfigDict, spec: ModelSpec, mesh: DataMesh) -> Variables:
+    """Variables at the start of training, replicated over the mesh; the text encoder pretrained if the config says so.
+
+    Raises:
+      UserError: if the pretrained weights are missing or do not fit.
+    """
+    wants_weights = config.model.text.init == "pretrained" and "t" in spec.modalities
+    weights = pretrained.read_albert(config.model.text.dir, config.model.text.size) if wants_weights else None
+    variables = jax.jit(initialize, static_argnums=(0, 1), out_shardings=mesh.replicated)(spec, config.seed)
+    if weights is not None:
+        variables = mesh.put_replicated(pretrained.with_albert(variables, weights))
+    return variables

@@ -1,0 +1,155 @@
+"""Checkpoints with Orbax: the best by mean validation F1 and the last ones.
+
+A checkpoint holds the variables, the optimiser's state, and everything that evaluation needs to know: config, label names,
+thresholds, preprocessing. Evaluation restores it without the data it was trained on.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from flax import nnx
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+
+from mme2e_jax.errors import UserError
+from mme2e_jax.state import TrainState, Variables
+
+FORMAT_VERSION = 1
+DIRECTORY = "checkpoints"
+
+
+@dataclasses.dataclass
+class RunRecord:
+    """What a checkpoint says about its run, beside the arrays."""
+
+    config: dict[str, Any]
+    label_names: list[str]
+    tokenizer: dict[str, Any]
+    preprocessing: dict[str, Any]
+    thresholds: dict[str, float]  # chosen on the validation split at this epoch
+    history: list[dict[str, Any]]  # one entry per epoch so far
+    format_version: int = FORMAT_VERSION
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, workdir: Path, keep_last: int = 1):
+        """Opens them; the directory appears with the first save.
+
+        Args:
+          workdir: of the run.
+          keep_last: newest checkpoints to keep, the best aside.
+        """
+        self.directory = Path(workdir).absolute() / DIRECTORY
+        # Of epochs with equal F1 the first is the best, here and in the history.
+        best = BestN(get_metric_fn=lambda m: m["f1"] - 1e-9 * m["epoch"], n=1)
+        self._manager = ocp.CheckpointManager(
+            self.directory,
+            item_names=("variables", "optimizer", "record"),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=AnyPreservationPolicy([LatestN(keep_last), best]),
+                best_fn=lambda m: m["f1"] - 1e-9 * m["epoch"],
+                cleanup_tmp_directories=True,
+            ),
+        )
+
+    def save(self, state: TrainState, record: RunRecord) -> None:
+        """Starts to save in the background, under the number of steps done."""
+        epoch = record.history[-1]
+        self._manager.save(
+            int(state.step),
+            args=ocp.args.Composite(
+                variables=ocp.args.StandardSave(_arrays(state.variables)),
+                optimizer=ocp.args.StandardSave(_plain(state.optimizer)),
+                record=ocp.args.JsonSave(dataclasses.asdict(record)),
+            ),
+            metrics={"f1": epoch["valid"]["f1"], "epoch": epoch["epoch"]},
+        )
+
+    def wait(self) -> None:
+        """Returns once everything is on disk."""
+        self._manager.wait_until_finished()
+
+    @property
+    def latest_step(self) -> int | None:
+        return self._manager.latest_step()
+
+    @property
+    def best_step(self) -> int | None:
+        return self._manager.best_step()
+
+    def record(self, step: int) -> RunRecord:
+        """What a checkpoint says about its run.
+
+        Raises:
+          UserError: if another version of this program wrote it.
+        """
+        stored = self._manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
+        if stored.get("format_version") != FORMAT_VERSION:
+            raise UserError(
+                f"{self.directory}/{step} has format version {stored.get('format_version')}, expected "
+                f"{FORMAT_VERSION}: use the version of mme2e_jax that wrote it."
+            )
+        return RunRecord(**stored)
+
+    def restore_variables(self, step: int, like: Variables) -> Variables:
+        """Variables of a checkpoint, placed as the (abstract) arrays of `like`."""
+        args = ocp.args.Composite(variables=ocp.args.StandardRestore(_arrays(like)))
+        return _with_arrays(like, self._manager.restore(step, args=args).variables)
+
+    def restore_state(self, step: int, like: TrainState) -> TrainState:
+        """Everything that training goes on from, placed as the (abstract) arrays of `like`."""
+        args = ocp.args.Composite(
+            variables=ocp.args.StandardRestore(_arrays(like.variables)),
+            optimizer=ocp.args.StandardRestore(_plain(like.optimizer)),
+        )
+        restored = self._manager.restore(step, args=args)
+        leaves = jax.tree.leaves(restored.optimizer)
+        optimizer = jax.tree.unflatten(jax.tree.structure(like.optimizer), leaves)
+        count = jax.device_put(jax.numpy.asarray(step, like.step.dtype), like.step.sharding)
+        return TrainState(count, _with_arrays(like.variables, restored.variables), optimizer)
+
+
+def open_run(workdir: str | Path) -> tuple[Checkpoints, int]:
+    """The checkpoints of a finished or unfinished run, and the step of the best.
+
+    Raises:
+      UserError: if the directory holds none.
+    """
+    workdir = Path(workdir)
+    if not (workdir / DIRECTORY).is_dir():
+        found = (
+            f"holds {', '.join(sorted(p.name for p in workdir.iterdir())) or 'nothing'}"
+            if workdir.is_dir()
+            else "does not exist"
+        )
+        raise UserError(f"Expected the directory of a training run with {DIRECTORY}/ in it; {workdir} {found}.")
+    checkpoints = Checkpoints(workdir)
+    step = checkpoints.best_step
+    if step is None:
+        raise UserError(
+            f"{checkpoints.directory} holds no finished checkpoint: the run ended before its first epoch did."
+        )
+    return checkpoints, step
+
+
+def _arrays(variables: Variables) -> dict[str, Any]:
+    return {"params": nnx.to_pure_dict(variables.params), "batch_stats": nnx.to_pure_dict(variables.batch_stats)}
+
+
+def _with_arrays(like: Variables, arrays: dict[str, Any]) -> Variables:
+    """`like` with its leaves replaced; both sides flatten in the order of their sorted names."""
+
+    def fill(state, values):
+        return jax.tree.unflatten(jax.tree.structure(state), jax.tree.leaves(values))
+
+    return Variables(like.graphdef, fill(like.params, arrays["params"]), fill(like.batch_stats, arrays["batch_stats"]))
+
+
+def _plain(tree: Any) -> dict[str, Any]:
+    # The optimiser's state is nested tuples; a flat dict by path is what a checkpoint can hold without knowing optax's types.
+    leaves = jax.tree.leaves(tree)
+    return {f"{i:05d}": leaf for i, leaf in enumerate(leaves)}

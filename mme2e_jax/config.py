@@ -1,0 +1,154 @@
+"""What a config must hold: every key, its type, its range. Checked before anything is loaded.
+
+Configs themselves are plain files under `configs/`; this is the one place that knows which values make sense.
+"""
+
+import dataclasses
+import numbers
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mme2e_jax.errors import UserError
+
+MODELS = ("mme2e", "mme2e_sparse")
+DATASETS = ("mini", "mosei", "iemocap")
+TEXT_SIZES = ("tiny", "base", "large", "xlarge")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One value: what it must be, in words and as a test."""
+
+    expected: str
+    holds: Callable[[Any], bool]
+
+
+def _integer(low: int, high: int | None = None) -> Rule:
+    words = f"a whole number of at least {low}" + (f" and at most {high}" if high is not None else "")
+    return Rule(words, lambda v: _is_int(v) and v >= low and (high is None or v <= high))
+
+
+def _real(words: str, holds: Callable[[float], bool]) -> Rule:
+    return Rule(words, lambda v: isinstance(v, numbers.Real) and not isinstance(v, bool) and holds(float(v)))
+
+
+def _choice(*names: str) -> Rule:
+    return Rule("one of " + ", ".join(names), lambda v: v in names)
+
+
+def _is_int(v: Any) -> bool:
+    return isinstance(v, int) and not isinstance(v, bool)
+
+
+_TEXT = Rule("a string", lambda v: isinstance(v, str))
+_BOOL = Rule("True or False", lambda v: isinstance(v, bool))
+_POSITIVE = _real("a number above 0", lambda v: 0 < v < float("inf"))
+_NOT_NEGATIVE = _real("a number of at least 0", lambda v: 0 <= v < float("inf"))
+_MODALITIES = Rule(
+    "a non-empty subset of the letters t (text), a (audio), v (video)",
+    lambda v: isinstance(v, str) and 0 < len(v) == len(set(v)) and set(v) <= set("tav"),
+)
+
+RULES: Mapping[str, Rule] = {
+    "seed": _integer(0, 2**31 - 1),
+    "data.dataset": _choice(*DATASETS),
+    "data.dir": _TEXT,
+    "data.batch_size": _integer(1),
+    "data.text_max_len": _integer(4, 512),
+    "data.max_shapes": _integer(1, 64),
+    "model.name": _choice(*MODELS),
+    "model.modalities": _MODALITIES,
+    "model.width": _real("a number above 0 and at most 4", lambda v: 0 < v <= 4),
+    "model.trans_dim": _integer(1),
+    "model.trans_layers": _integer(1),
+    "model.trans_heads": _integer(1),
+    "model.dropout": _real("a number in [0, 1)", lambda v: 0 <= v < 1),
+    "model.sparse_threshold": _real("a number above 0 and at most 1", lambda v: 0 < v <= 1),
+    "model.sparse_anneal": _real("a share of the epochs in [0, 1]", lambda v: 0 <= v <= 1),
+    "model.text.size": _choice(*TEXT_SIZES),
+    "model.text.init": _choice("random", "pretrained"),
+    "model.text.dir": _TEXT,
+    "optim.lr": _POSITIVE,
+    "optim.text_lr_factor": _POSITIVE,
+    "optim.epochs": _integer(1),
+    "optim.early_stop": _integer(0),
+    "optim.clip": _NOT_NEGATIVE,
+    "optim.schedule": _choice("constant", "cosine"),
+    "checkpoint.keep_last": _integer(1),
+    "log.every_steps": _integer(1),
+    "log.tensorboard": _BOOL,
+    "mesh.devices": _integer(0),
+}
+# Present in a config exactly if it trains on the embedded corpus.
+MINI_RULES: Mapping[str, Rule] = {
+    "mini.utterances": _integer(24),
+    "mini.seed": _integer(0, 2**31 - 1),
+}
+
+
+def validate(config: ConfigDict) -> None:
+    """Checks a whole config.
+
+    Raises:
+      UserError: with every problem in one message.
+    """
+    values = dict(_flatten(config))
+    rules = dict(RULES) | (MINI_RULES if values.get("data.dataset") == "mini" else {})
+    problems = [f"config.{key}: missing; expected {rules[key].expected}." for key in rules if key not in values]
+    for key, value in values.items():
+        if key not in rules:
+            problems.append(f"config.{key}: no such key. Valid keys: {', '.join(_siblings(key, rules))}.")
+        elif not rules[key].holds(value):
+            problems.append(f"config.{key}: expected {rules[key].expected}, found {value!r}.")
+    # Rules about several values make sense only once each of them does.
+    problems = problems or list(_across(values))
+    if problems:
+        raise UserError("The config does not make sense:\n" + "\n".join(f"  - {p}" for p in problems))
+
+
+def validate_devices(config: ConfigDict, available: int) -> int:
+    """How many devices the config uses of those `available`.
+
+    Raises:
+      UserError: if there are fewer than asked for, or they do not divide the batch.
+    """
+    devices = config.mesh.devices or available
+    if devices > available:
+        raise UserError(f"config.mesh.devices: expected at most {available} (the devices JAX finds), found {devices}.")
+    if config.data.batch_size % devices:
+        fitting = [n for n in range(1, available + 1) if config.data.batch_size % n == 0]
+        raise UserError(
+            f"config.data.batch_size: expected a multiple of the {devices} devices in use, found "
+            f"{config.data.batch_size}. Change it, or use fewer devices with --config.mesh.devices={fitting[-1]}."
+        )
+    return devices
+
+
+def _across(values: Mapping[str, Any]) -> Iterator[str]:
+    if values["model.name"] == "mme2e_sparse" and "t" not in values["model.modalities"]:
+        yield (
+            "config.model.modalities: the sparse model's attention is guided by text, so expected t among them, found "
+            f"{values['model.modalities']!r}. Add t, or use the dense model (config.model.name='mme2e')."
+        )
+    if values["model.trans_dim"] % values["model.trans_heads"]:
+        yield (
+            f"config.model.trans_heads: expected a divisor of trans_dim ({values['model.trans_dim']}), found "
+            f"{values['model.trans_heads']}."
+        )
+    if values["model.text.init"] == "pretrained" and values["model.text.size"] == "tiny":
+        yield "config.model.text.size: there is no pretrained ALBERT of size tiny; use base, large or xlarge."
+
+
+def _flatten(config: Mapping[str, Any] | ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, ConfigDict | Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _siblings(key: str, rules: Mapping[str, Rule]) -> list[str]:
+    section = key.rpartition(".")[0]
+    return sorted(k for k in rules if k.rpartition(".")[0] == section) or sorted(rules)

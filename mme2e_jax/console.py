@@ -1,0 +1,81 @@
+"""What the terminal shows: progress with utterances per second, a row per epoch, tables of scores."""
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from mme2e_jax.metrics import NAMES, Metrics
+from mme2e_jax.step import StepMetrics
+
+# A fixed width where the output is no terminal, so that log files do not depend on who reads them.
+console = Console(width=None if sys.stdout.isatty() else 110, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+_HEADINGS = {"weighted_accuracy": "w. acc.", "accuracy": "acc.", "f1": "F1", "auc": "AUC"}
+
+
+class ProgressBar:
+    """A bar with utterances per second and time left, and one printed row per epoch."""
+
+    def __init__(self, label_names: Sequence[str], steps_per_epoch: int, epochs: int, batch_size: int, start: int):
+        """Args: start: updates done before; the others: of the run."""
+        self._labels, self._per_epoch, self._epochs, self._batch = label_names, steps_per_epoch, epochs, batch_size
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("training", total=steps_per_epoch * epochs, completed=start, rate="")
+        self._progress.start()
+        self._print_row(["epoch", "loss", *(name[:8] for name in label_names), "F1", "AUC", "active"], "bold")
+
+    def after_step(self, step: int, metrics: StepMetrics) -> None:
+        self._active = metrics.active
+        speed = self._progress.tasks[0].speed
+        rate = f"{speed * self._batch:.1f} utt/s" if speed else ""
+        epoch = step // self._per_epoch + 1
+        self._progress.update(
+            self._task,
+            advance=1,
+            rate=rate,
+            description=f"epoch {epoch}/{self._epochs}, loss {float(metrics.loss):.3f}",
+        )
+
+    def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
+        f1 = [f"{valid.per_label[name]['f1']:.3f}" for name in self._labels]
+        active = " ".join("/".join(f"{v:.2f}" for v in stages) for stages in self._active.values())
+        mean = [f"{valid.mean['f1']:.3f}", f"{valid.mean['auc']:.3f}"]
+        self._print_row([str(epoch + 1), f"{loss:.4f}", *f1, *mean, active])
+
+    def close(self) -> None:
+        self._progress.stop()
+
+    def _print_row(self, cells: Sequence[str], style: str = "") -> None:
+        *fixed, last = cells
+        self._progress.console.print(" ".join(f"{c:>8}" for c in fixed) + f"  {last}", style=style)
+
+
+def scores_table(title: str, metrics: Metrics) -> Table:
+    """Scores per emotion and their mean."""
+    table = Table(title=title)
+    table.add_column("emotion")
+    for name in (*NAMES, "threshold"):
+        table.add_column(_HEADINGS.get(name, name), justify="right")
+    for label, values in metrics.per_label.items():
+        table.add_row(label, *_cells(values), f"{metrics.thresholds[label]:.2f}")
+    table.add_section()
+    table.add_row("mean", *_cells(metrics.mean), "", style="bold")
+    return table
+
+
+def _cells(values: Mapping[str, float]) -> list[str]:
+    return [f"{values[name]:.3f}" for name in NAMES]

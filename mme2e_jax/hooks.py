@@ -1,0 +1,83 @@
+"""What happens beside the training loop: progress, TensorBoard, the check for non-finite losses."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from mme2e_jax.metrics import Metrics
+from mme2e_jax.step import StepMetrics
+
+
+class Hook(Protocol):
+    """Called by the loop; `metrics` are numpy arrays by then."""
+
+    def after_step(self, step: int, metrics: StepMetrics) -> None:
+        """After update `step` (from 0), in order, maybe one step late."""
+
+    def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
+        """After epoch `epoch` (from 0) and its validation; `step` updates are done."""
+
+    def close(self) -> None:
+        """When training ends, well or not."""
+
+
+class NonFiniteLoss(Exception):
+    """The loss or a gradient is not finite: the message names the step and its utterances."""
+
+
+class FiniteCheck:
+    """Stops a run whose loss or gradient is not finite before it spoils a checkpoint."""
+
+    def __init__(self, utterances: Callable[[int], Sequence[str]]):
+        """Args: utterances: the ids of the utterances of a step."""
+        self._utterances = utterances
+
+    def after_step(self, step: int, metrics: StepMetrics) -> None:
+        if not (np.isfinite(metrics.loss) and np.isfinite(metrics.gradient_norm)):
+            raise NonFiniteLoss(
+                f"Step {step}: loss {metrics.loss}, gradient norm {metrics.gradient_norm}. The step's utterances: "
+                f"{', '.join(self._utterances(step))}. The last checkpoint is from before; try a lower "
+                "--config.optim.lr or --config.optim.clip=1."
+            )
+
+    def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class TensorBoard:
+    """Scalars for TensorBoard."""
+
+    def __init__(self, directory: Path, every_steps: int):
+        """Args: directory: of the event files; every_steps: how often training loss is written."""
+        self._writer = tf.summary.create_file_writer(str(directory))
+        self._every = every_steps
+
+    def after_step(self, step: int, metrics: StepMetrics) -> None:
+        if step % self._every == 0:
+            self._write(
+                step,
+                {"train/loss": metrics.loss, "train/gradient_norm": metrics.gradient_norm}
+                | {f"active/{m}{k}": share for m, stages in metrics.active.items() for k, share in enumerate(stages)},
+            )
+
+    def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
+        self._write(
+            step,
+            {"epoch/train_loss": loss}
+            | {f"valid/{k}": v for k, v in valid.mean.items()}
+            | {f"valid_f1/{label}": v["f1"] for label, v in valid.per_label.items()},
+        )
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _write(self, step: int, scalars) -> None:
+        with self._writer.as_default(step):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)

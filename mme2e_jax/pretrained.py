@@ -1,0 +1,123 @@
+"""ALBERT's published weights, from a Hugging Face directory to our parameters. Needs no torch.
+
+A table of rules names every tensor of the file and every parameter of ours; what one side has and the other lacks is an
+error that lists it.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from safetensors.numpy import load_file
+
+from mme2e_jax.errors import UserError
+from mme2e_jax.models.albert import LAYER_NORM_EPS, SIZES
+from mme2e_jax.state import Variables
+
+_LAYER = "encoder.albert_layer_groups.0.albert_layers.0."
+_DENSE = {
+    "encoder.embedding_hidden_mapping_in": "embedding_out",
+    _LAYER + "attention.query": "layer/query",
+    _LAYER + "attention.key": "layer/key",
+    _LAYER + "attention.value": "layer/value",
+    _LAYER + "attention.dense": "layer/attention_out",
+    _LAYER + "ffn": "layer/up",
+    _LAYER + "ffn_output": "layer/down",
+}
+_NORM = {
+    "embeddings.LayerNorm": "embedding_norm",
+    _LAYER + "attention.LayerNorm": "layer/attention_norm",
+    _LAYER + "full_layer_layer_norm": "layer/norm",
+}
+# Torch name -> (our path, transposed).
+RULES: dict[str, tuple[str, bool]] = (
+    {f"embeddings.{ours}_embeddings.weight": (ours, False) for ours in ("word", "position", "token_type")}
+    | {f"{theirs}.weight": (f"{ours}/kernel", True) for theirs, ours in _DENSE.items()}
+    | {f"{theirs}.bias": (f"{ours}/bias", False) for theirs, ours in (_DENSE | _NORM).items()}
+    | {f"{theirs}.weight": (f"{ours}/scale", False) for theirs, ours in _NORM.items()}
+)
+# In the published files, and of no use here: the pooler, the masked-language head, constant position numbers.
+_UNUSED = re.compile(r"pooler\..*|predictions\..*|sop_classifier\..*|embeddings\.(position|token_type)_ids")
+
+
+def read_albert(directory: str, size: str) -> dict[str, np.ndarray]:
+    """Reads ALBERT's weights.
+
+    Args:
+      directory: with `config.json` and `model.safetensors`, as the Hugging Face hub has them.
+      size: name in `SIZES` that the config asks for.
+
+    Returns:
+      Float32 arrays by the path they have in our text encoder.
+
+    Raises:
+      UserError: if files are missing, the size is another, or names do not match.
+    """
+    folder = Path(directory)
+    if not directory or not (folder / "model.safetensors").is_file() or not (folder / "config.json").is_file():
+        found = f"{directory!r} has none" if directory else "it is empty"
+        raise UserError(
+            "config.model.text.dir: expected a directory with config.json and model.safetensors of an ALBERT v2 "
+            f"checkpoint, but {found}. Download one (for size {size}: albert/albert-{size}-v2 on the Hugging Face hub, "
+            f"for instance with `hf download albert/albert-{size}-v2 --local-dir=DIR`) and pass "
+            "--config.model.text.dir=DIR, or start from random weights with --config.model.text.init=random."
+        )
+    _check_config(json.loads((folder / "config.json").read_text()), size, folder)
+    tensors = {re.sub(r"^albert\.", "", k): v for k, v in load_file(folder / "model.safetensors").items()}
+    unknown = sorted(k for k in tensors if k not in RULES and not _UNUSED.fullmatch(k))
+    missing = sorted(k for k in RULES if k not in tensors)
+    if unknown or missing:
+        raise UserError(
+            f"{folder / 'model.safetensors'} is not the ALBERT that was expected.\n"
+            f"  missing: {', '.join(missing) or 'nothing'}\n  unknown: {', '.join(unknown) or 'nothing'}"
+        )
+    return {
+        ours: np.asarray(tensors[k].T if transposed else tensors[k], np.float32)
+        for k, (ours, transposed) in RULES.items()
+    }
+
+
+def _check_config(found: dict, size: str, folder: Path) -> None:
+    expected = {
+        "embedding_size": SIZES[size].embedding,
+        "hidden_size": SIZES[size].hidden,
+        "num_hidden_layers": SIZES[size].layers,
+        "num_attention_heads": SIZES[size].heads,
+        "intermediate_size": SIZES[size].feed_forward,
+        "hidden_act": "gelu_new",
+        "num_hidden_groups": 1,
+        "inner_group_num": 1,
+        "layer_norm_eps": LAYER_NORM_EPS,
+    }
+    wrong = [f"{k}: expected {v}, found {found[k]}" for k, v in expected.items() if found.get(k, v) != v]
+    if wrong:
+        raise UserError(f"{folder / 'config.json'} is not of an ALBERT v2 of size {size}: {'; '.join(wrong)}.")
+
+
+def with_albert(variables: Variables, weights: dict[str, np.ndarray]) -> Variables:
+    """Variables whose text encoder has the given weights.
+
+    Raises:
+      UserError: if shapes differ, for instance because the dataset was tokenized with another vocabulary.
+    """
+    params = nnx.to_pure_dict(variables.params)
+    wrong = []
+    for path, value in weights.items():
+        node = params["text"]
+        *parents, leaf = path.split("/")
+        for key in parents:
+            node = node[key]
+        if node[leaf].shape != value.shape:
+            wrong.append(f"{path}: expected {node[leaf].shape}, found {value.shape}")
+        node[leaf] = jnp.asarray(value)
+    if wrong:
+        raise UserError(
+            "The pretrained ALBERT does not fit the model (was the data prepared with the same tokenizer?): "
+            + "; ".join(wrong)
+        )
+    state = variables.params
+    nnx.replace_by_pure_dict(state, params)
+    return Variables(variables.graphdef, state, variables.batch_stats)

@@ -1,0 +1,105 @@
+"""A run from its checkpoint: the model with everything it needs, its evaluation and its report."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from mme2e_jax import build, checkpoint
+from mme2e_jax.config import validate, validate_devices
+from mme2e_jax.console import console, scores_table
+from mme2e_jax.data.dataset import Dataset, open_dataset
+from mme2e_jax.data.pipeline import Input
+from mme2e_jax.errors import UserError
+from mme2e_jax.evaluate import Model, Parameters, evaluate
+from mme2e_jax.sharding import DataMesh
+from mme2e_jax.state import initialize
+
+SPLITS = ("valid", "test")
+
+
+class Run(NamedTuple):
+    """A trained model and the config it was trained with."""
+
+    model: Model
+    config: ConfigDict
+    record: checkpoint.RunRecord
+    step: int  # updates before the checkpoint
+
+
+def load_run(workdir: str | Path) -> Run:
+    """Restores the best checkpoint of a run; nothing else is read.
+
+    Raises:
+      UserError: if there is none, or its config is not valid.
+    """
+    checkpoints, step = checkpoint.open_run(workdir)
+    record = checkpoints.record(step)
+    config = ConfigDict(record.config)
+    validate(config)
+    mesh = DataMesh(validate_devices(config, jax.device_count()))
+    spec = build.model_spec(config, len(record.label_names), record.tokenizer)
+    like = mesh.abstract(jax.eval_shape(lambda: initialize(spec, config.seed)))
+    variables = checkpoints.restore_variables(step, like)
+    parameters = Parameters(variables, config.model.sparse_threshold)
+    return Run(Model(parameters, tuple(record.label_names), record.thresholds, mesh), config, record, step)
+
+
+def input_of(config: ConfigDict, dataset: Dataset, mesh: DataMesh, epochs: int) -> Input:
+    """The batches of a run; `epochs` 0 for evaluation alone."""
+    return Input(
+        dataset,
+        batch_size=config.data.batch_size,
+        text_max_len=config.data.text_max_len,
+        seed=config.seed,
+        epochs=epochs,
+        max_shapes=config.data.max_shapes,
+        groups=mesh.devices,
+        local_groups=mesh.local_groups,
+    )
+
+
+def evaluate_run(workdir: str | Path, data_dir: str | Path, batches: Input | None = None) -> dict:
+    """Evaluates the best checkpoint of a run on the validation and test splits, prints tables and writes the report.
+
+    Args:
+      workdir: of the run.
+      data_dir: prepared records.
+      batches: the run's input, where it is at hand.
+
+    Returns:
+      What `report/metrics.json` holds: per split the scores, and the step they belong to.
+
+    Raises:
+      UserError: if the run or the data are missing or do not belong together.
+    """
+    run = load_run(workdir)
+    if batches is None:
+        dataset = open_dataset(data_dir)
+        batches = input_of(run.config, dataset, run.model.mesh, run.config.optim.epochs)
+    _check_fit(run.record, batches.dataset)
+    report: dict = {"step": run.step}
+    for split in SPLITS:
+        scores = evaluate(run.model, batches.evaluation(split))
+        report[split] = scores.to_json()
+        console.print(scores_table(f"{split} ({scores.utterances} utterances)", scores))
+        console.print(f"  saying every emotion always: mean F1 {scores.always_f1:.3f}\n")
+    path = Path(workdir) / "report" / "metrics.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    console.print(f"Wrote {path}")
+    return report
+
+
+def _check_fit(record: checkpoint.RunRecord, dataset: Dataset) -> None:
+    """Refuses data that the model was not made for."""
+    pairs = {
+        "label names": (record.label_names, list(dataset.label_names)),
+        "tokenizer": (record.tokenizer, dict(dataset.tokenizer)),
+        "preprocessing": (record.preprocessing, dict(dataset.preprocessing)),
+    }
+    wrong = [f"{what}: trained with {a}, found {b}" for what, (a, b) in pairs.items() if a != b]
+    if wrong:
+        raise UserError(f"{dataset.directory} does not fit the run: {'; '.join(wrong)}.")

@@ -1,0 +1,46 @@
+"""Which array lies where: the one file that names a mesh axis.
+
+Batches are split along their first axis, one device group each; everything else is replicated.
+"""
+
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+T = TypeVar("T")
+
+
+class DataMesh:
+    """Devices side by side, each with a share of every batch."""
+
+    def __init__(self, devices: int):
+        """Args: devices: over all processes, at most as many as JAX finds."""
+        mesh = Mesh(np.array(jax.devices()[:devices]), ("data",))
+        self.devices = devices
+        self.replicated = NamedSharding(mesh, PartitionSpec())
+        self.split = NamedSharding(mesh, PartitionSpec("data"))
+        self._replicate = jax.jit(lambda tree: tree, out_shardings=self.replicated)
+
+    @property
+    def local_groups(self) -> slice:
+        """The device groups whose data this process reads."""
+        mine = [i for i, d in enumerate(self.split.mesh.devices.flat) if d.process_index == jax.process_index()]
+        return slice(mine[0], mine[-1] + 1)
+
+    def put_batch(self, batch: T) -> T:
+        """This process's part of a batch, numpy arrays with a leading axis of device groups, onto the devices."""
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(self.split, x), batch)
+
+    def put_replicated(self, tree: Any) -> Any:
+        """Arrays that every device holds whole."""
+        return jax.device_put(tree, self.replicated)
+
+    def abstract(self, tree: Any) -> Any:
+        """Shapes and dtypes as arrays that every device holds whole."""
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.replicated), tree)
+
+    def gather(self, tree: Any) -> Any:
+        """Arrays that lie split over the devices, whole, as numpy arrays on every process."""
+        return jax.device_get(self._replicate(tree))

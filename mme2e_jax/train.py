@@ -1,0 +1,156 @@
+"""Training: from a config to the best checkpoint."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from mme2e_jax import build, metrics
+from mme2e_jax.checkpoint import Checkpoints, RunRecord
+from mme2e_jax.config import validate_devices
+from mme2e_jax.console import ProgressBar, console
+from mme2e_jax.data.dataset import Dataset
+from mme2e_jax.data.pipeline import Input
+from mme2e_jax.evaluate import Parameters, predict
+from mme2e_jax.hooks import FiniteCheck, Hook, TensorBoard
+from mme2e_jax.optimizer import learning_rate, optimizer
+from mme2e_jax.run import input_of
+from mme2e_jax.sharding import DataMesh
+from mme2e_jax.state import TrainState, initialize, parameter_count
+from mme2e_jax.step import make_train_step, positive_weights, sparse_threshold
+
+
+def train(config: ConfigDict, dataset: Dataset, workdir: Path) -> Input:
+    """Trains, or goes on where an earlier call with the same workdir ended.
+
+    Args:
+      config: validated.
+      dataset: prepared records.
+      workdir: where checkpoints and logs go.
+
+    Returns:
+      The run's input, for the evaluation that follows.
+
+    Raises:
+      UserError: if devices, weights or data do not fit the config.
+      NonFiniteLoss: if the loss or a gradient is not finite.
+    """
+    mesh = DataMesh(validate_devices(config, jax.device_count()))
+    batches = input_of(config, dataset, mesh, config.optim.epochs)
+    spec = build.model_spec(config, len(dataset.label_names), dataset.tokenizer)
+    tx = optimizer(
+        learning_rate(config.optim.lr, config.optim.schedule, batches.total_steps),
+        config.optim.text_lr_factor,
+        config.optim.clip,
+    )
+    checkpoints = Checkpoints(workdir, config.checkpoint.keep_last)
+    start = checkpoints.latest_step or 0
+    if start:
+        like = jax.eval_shape(lambda: _fresh_state(initialize(spec, config.seed), tx))
+        state = checkpoints.restore_state(start, mesh.abstract(like))
+        record = checkpoints.record(start)
+        console.print(f"Going on from step {start} of {workdir}")
+    else:
+        variables = build.initial_variables(config, spec, mesh)
+        state = jax.jit(_fresh_state, static_argnums=1, out_shardings=mesh.replicated)(variables, tx)
+        record = RunRecord(
+            config=config.to_dict(),
+            label_names=list(dataset.label_names),
+            tokenizer=dict(dataset.tokenizer),
+            preprocessing=dict(dataset.preprocessing),
+            thresholds={},
+            history=[],
+        )
+    pos_weight = positive_weights(dataset.split("train").positives, len(dataset.split("train")))
+    train_step = jax.jit(make_train_step(tx, pos_weight, config.seed), donate_argnums=0)
+    console.print(
+        f"{config.model.name} on {mesh.devices} x {jax.devices()[0].device_kind}: "
+        f"{parameter_count(state.variables):,} parameters, {len(dataset.split('train'))} utterances, "
+        f"{batches.steps_per_epoch} steps an epoch"
+    )
+
+    hooks = _hooks(config, dataset, batches, workdir, start)
+    per_epoch, losses, pending = batches.steps_per_epoch, [], []
+    try:
+        input_iterator = iter(()) if _finished(record.history, config) else batches.training(start)
+        for step, batch in enumerate(input_iterator, start):
+            threshold = sparse_threshold(
+                step, batches.total_steps, config.model.sparse_threshold, config.model.sparse_anneal
+            )
+            state, step_metrics = train_step(state, mesh.put_batch(batch), jnp.float32(threshold))
+            # One step late, so that the devices never wait for the host.
+            pending.append((step, step_metrics))
+            epoch_ends = (step + 1) % per_epoch == 0
+            while len(pending) > (0 if epoch_ends else 1):
+                done, values = pending.pop(0)
+                values = jax.device_get(values)
+                losses.append(float(values.loss))
+                for hook in hooks:
+                    hook.after_step(done, values)
+            if epoch_ends:
+                record = _end_epoch(config, state, record, losses, batches, mesh, hooks)
+                checkpoints.save(state, record)
+                losses = []
+                if _finished(record.history, config):
+                    break
+    finally:
+        for hook in hooks:
+            hook.close()
+        checkpoints.wait()
+    return batches
+
+
+def _fresh_state(variables, tx) -> TrainState:
+    return TrainState(jnp.zeros((), jnp.int32), variables, tx.init(variables.params))
+
+
+def _end_epoch(
+    config: ConfigDict,
+    state: TrainState,
+    record: RunRecord,
+    losses: Sequence[float],
+    batches: Input,
+    mesh: DataMesh,
+    hooks: Sequence[Hook],
+) -> RunRecord:
+    """Validates, at the threshold that the finished model will have, and chooses the emotions' thresholds."""
+    names = batches.dataset.label_names
+    parameters = Parameters(state.variables, config.model.sparse_threshold)
+    probability, truth = predict(parameters, batches.evaluation("valid"), mesh)
+    thresholds = metrics.best_thresholds(probability, truth, names)
+    valid = metrics.compute(probability, truth, names, thresholds)
+    epoch, loss = len(record.history), float(np.mean(losses))
+    entry = {"epoch": epoch, "train_loss": loss, "valid": valid.to_json()["mean"]}
+    for hook in hooks:
+        hook.after_epoch(epoch, int(state.step), loss, valid)
+    return RunRecord(
+        record.config, record.label_names, record.tokenizer, record.preprocessing, thresholds, [*record.history, entry]
+    )
+
+
+def _finished(history: Sequence[dict], config: ConfigDict) -> bool:
+    """Whether all epochs are done, or too many passed without a better mean validation F1.
+
+    While the threshold still falls, a lack of progress does not count: the model is not the one it will be.
+    """
+    epochs = len(history)
+    if epochs >= config.optim.epochs or not epochs:
+        return epochs >= config.optim.epochs
+    best = int(np.argmax([entry["valid"]["f1"] for entry in history]))
+    anneals = config.model.name == "mme2e_sparse" and config.model.sparse_threshold < 1
+    annealed = round(config.model.sparse_anneal * config.optim.epochs) if anneals else 0
+    stale = epochs - max(best + 1, annealed)
+    return 0 < config.optim.early_stop <= stale
+
+
+def _hooks(config: ConfigDict, dataset: Dataset, batches: Input, workdir: Path, start: int) -> list[Hook]:
+    hooks: list[Hook] = [
+        FiniteCheck(batches.utterance_ids),
+        ProgressBar(dataset.label_names, batches.steps_per_epoch, config.optim.epochs, config.data.batch_size, start),
+    ]
+    if config.log.tensorboard:
+        hooks.append(TensorBoard(workdir / "tensorboard", config.log.every_steps))
+    return hooks
