@@ -126,9 +126,7 @@ class _SplitWriter:
 
     def add(self, example: Mapping[str, Any]) -> None:
         if self._shard is None:
-            path = self._template.sharded_filepath(
-                shard_index=len(self._shard_lengths), num_shards=None
-            )
+            path = self._template.sharded_filepath(shard_index=len(self._shard_lengths), num_shards=None)
             # group_size 1: a random read decompresses one example, not its neighbours too.
             self._shard = ArrayRecordWriter(str(path), "group_size:1")
             self._shard_lengths.append(0)
@@ -168,8 +166,7 @@ def _check(example: Mapping[str, Any], seen: set[str]) -> None:
     identity = example.get("utterance_id", "(no utterance_id)")
     if missing or unknown:
         raise ValueError(
-            f"Utterance {identity}: expected the features {', '.join(FEATURES)}; "
-            f"missing {missing}, unknown {unknown}."
+            f"Utterance {identity}: expected the features {', '.join(FEATURES)}; missing {missing}, unknown {unknown}."
         )
     if identity in seen:
         raise ValueError(f"Utterance {identity} is given twice; an utterance_id must be unique.")
@@ -182,16 +179,13 @@ def _check(example: Mapping[str, Any], seen: set[str]) -> None:
         if not (isinstance(value, np.ndarray) and value.dtype == dtype and _fits(value, shape)):
             found = f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else value
             raise ValueError(
-                f"Utterance {identity}: expected {name} as an array {np.dtype(dtype)} "
-                f"{list(shape)}, found {found}."
+                f"Utterance {identity}: expected {name} as an array {np.dtype(dtype)} {list(shape)}, found {found}."
             )
     frames = {name: len(example[name]) for name in ("faces", "face_found", "frame_ms")}
     if len(set(frames.values())) != 1:
         raise ValueError(f"Utterance {identity}: expected equally many of each, found {frames}.")
     if not np.isin(example["label"], (0.0, 1.0)).all():
-        raise ValueError(
-            f"Utterance {identity}: expected labels 0 and 1, found {example['label'].tolist()}."
-        )
+        raise ValueError(f"Utterance {identity}: expected labels 0 and 1, found {example['label'].tolist()}.")
 
 
 def _fits(value: np.ndarray, shape: tuple[int | None, ...]) -> bool:
@@ -200,9 +194,7 @@ def _fits(value: np.ndarray, shape: tuple[int | None, ...]) -> bool:
     )
 
 
-def _write_info(
-    directory: Path, name: str, writers: Mapping[str, _SplitWriter], metadata: Mapping[str, Any]
-) -> None:
+def _write_info(directory: Path, name: str, writers: Mapping[str, _SplitWriter], metadata: Mapping[str, Any]) -> None:
     splits = {split: writer.counts for split, writer in writers.items()}
     info = tfds.core.DatasetInfo(
         builder=DatasetIdentity(
@@ -215,9 +207,7 @@ def _write_info(
         features=FEATURES,
         # The planner addresses examples by their stored position.
         disable_shuffling=True,
-        metadata=tfds.core.MetadataDict(
-            {"format_version": FORMAT_VERSION, **metadata, "splits": splits}
-        ),
+        metadata=tfds.core.MetadataDict({"format_version": FORMAT_VERSION, **metadata, "splits": splits}),
     )
     info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)
     # A split without examples has no file, which tfds reads as an unknown length: leave it out.

@@ -17,8 +17,7 @@ def require_free(directory: Path) -> None:
         return
     if not directory.is_dir():
         raise OutputExistsError(
-            f"Expected {directory} to be absent or an empty directory, found a file. "
-            "Choose another output directory."
+            f"Expected {directory} to be absent or an empty directory, found a file. Choose another output directory."
         )
     found = sorted(entry.name for entry in directory.iterdir())
     if found:
@@ -41,9 +40,7 @@ def finished_directory(directory: Path) -> Iterator[Path]:
     """
     require_free(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(
-        tempfile.mkdtemp(prefix=f".{directory.name}.unfinished-", dir=directory.parent)
-    )
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{directory.name}.unfinished-", dir=directory.parent))
     try:
         yield unfinished
         unfinished.chmod(0o755)  # mkdtemp makes private directories; records are for sharing

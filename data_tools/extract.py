@@ -1,0 +1,246 @@
+"""From the media files of one video to the arrays of its utterances.
+
+Axes: `t` frames of an utterance, `s` mel chunks.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from data_tools.faces import BATCH_SIZE, FaceDetector
+from data_tools.framing import centre_view, crop_centre, crop_face
+from data_tools.mel import mel_chunks
+from data_tools.records import FACE_SIZE
+from data_tools.sound import Sound, SoundError, read_track, read_wav
+from data_tools.utterances import Finding, Media, Utterance
+from data_tools.video import TIME_TOLERANCE_S, VideoError, frames_at, sample_times, video_duration
+
+# Times of a transcript may be rounded; what lies past the end by less than this is no news.
+_END_TOLERANCE_S = 0.05
+_SHORT_SOUND_S = 0.5
+_LENGTH_MISMATCH_S = 0.5
+_NO_SOUND = Sound(np.zeros(0, np.float32), 16_000)
+
+
+@dataclass(frozen=True)
+class ExtractSettings:
+    """How media are read.
+
+    Attributes:
+      frame_interval_ms: milliseconds between the frames of an utterance.
+      audio_from_video: whether the video's own sound stands in for a missing wav file.
+    """
+
+    frame_interval_ms: float = 500
+    audio_from_video: bool = False
+
+
+@dataclass(frozen=True)
+class UtteranceArrays:
+    """What models see of an utterance, its words aside.
+
+    Attributes:
+      faces: uint8 RGB `[t, 48, 48, 3]`.
+      face_found: bool `[t]`; False where the middle of the frame stands in for a face.
+      frame_ms: float32 `[t]`, milliseconds from the utterance's start.
+      mel: float32 `[s, 128, 32]`.
+    """
+
+    faces: np.ndarray
+    face_found: np.ndarray
+    frame_ms: np.ndarray
+    mel: np.ndarray
+
+
+@dataclass
+class Extracted:
+    """The outcome for one video.
+
+    Attributes:
+      arrays: by utterance identifier, without the utterances that had to be dropped.
+      findings: what was dropped or degraded.
+      seconds: time spent by kind of work: decode, faces, mel.
+    """
+
+    arrays: dict[str, UtteranceArrays] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "faces": 0.0, "mel": 0.0})
+
+    @contextmanager
+    def timed(self, work: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[work] += time.perf_counter() - start
+
+
+@dataclass
+class _Track:
+    """The frames of one utterance while they are gathered."""
+
+    faces: list[np.ndarray] = field(default_factory=list)
+    face_found: list[bool] = field(default_factory=list)
+    frame_ms: list[float] = field(default_factory=list)
+
+    def arrays(self, mel: np.ndarray) -> UtteranceArrays:
+        return UtteranceArrays(
+            faces=np.array(self.faces, np.uint8).reshape(-1, FACE_SIZE, FACE_SIZE, 3),
+            face_found=np.array(self.face_found, np.bool_),
+            frame_ms=np.array(self.frame_ms, np.float32),
+            mel=mel,
+        )
+
+
+def extract(
+    utterances: Sequence[Utterance], media: Media, settings: ExtractSettings, detector: FaceDetector
+) -> Extracted:
+    """Reads the frames and the sound of all utterances of one video, decoding it once.
+
+    Frames are taken every `frame_interval_ms` from the utterance's start (`video.sample_times`,
+    `video.frames_at`); in each the most probable face is cut out. Whatever cannot be read leaves
+    that modality empty and is reported; an utterance without frames and sound is dropped.
+    """
+    result = Extracted()
+    ids = [utterance.id for utterance in utterances]
+
+    def report(reason: str, detail: str = "", only: Sequence[str] = ids) -> None:
+        result.findings += [Finding(name, reason, detail) for name in only]
+
+    with result.timed("decode"):
+        sound, sound_note = _read_sound(media, settings)
+        length, video_note = _video_length(media)
+    for note in (sound_note, video_note):
+        if note:
+            report(*note)
+    if sound is None and length is None:
+        report("no_media")
+        return result
+    if sound and length is not None and abs(sound.duration - length) > _LENGTH_MISMATCH_S:
+        report("length_mismatch", f"wav {sound.duration:.2f} s, video {length:.2f} s")
+
+    media_end = max(sound.duration if sound else 0.0, length or 0.0)
+    spans: dict[str, tuple[float, float]] = {}
+    for utterance in utterances:
+        detail = f"{utterance.start:.2f} s to {utterance.end:.2f} s of {media_end:.2f} s"
+        if utterance.start >= media_end - TIME_TOLERANCE_S:
+            report("past_end", detail, [utterance.id])
+            continue
+        if utterance.end > media_end + _END_TOLERANCE_S:
+            report("clipped", detail, [utterance.id])
+        spans[utterance.id] = (utterance.start, min(utterance.end, media_end))
+
+    tracks = _extract_faces(spans, media, length, settings, detector, result)
+    for name, (start, end) in spans.items():
+        with result.timed("mel"):
+            wave = (sound or _NO_SOUND).cut(start, end)
+            mel = mel_chunks(wave, (sound or _NO_SOUND).sample_rate)
+        if sound and not len(wave):
+            report("no_sound", only=[name])
+        elif sound and len(wave) < _SHORT_SOUND_S * sound.sample_rate:
+            report("too_short", f"{len(wave) / sound.sample_rate:.2f} s", [name])
+        if not tracks[name].faces and not len(mel):
+            report("no_media", only=[name])
+        else:
+            result.arrays[name] = tracks[name].arrays(mel)
+    return result
+
+
+def _read_sound(media: Media, settings: ExtractSettings) -> tuple[Sound | None, tuple[str, str] | None]:
+    """The sound and, where it is not simply the wav's, the reason and detail to report."""
+    note = ("no_wav", "")
+    if media.wav is not None:
+        try:
+            return read_wav(media.wav), None
+        except SoundError as error:
+            note = ("broken_wav", str(error))
+    if settings.audio_from_video and media.video is not None:
+        try:
+            return read_track(media.video), ("audio_from_video", note[0])
+        except SoundError as error:
+            note = (note[0], f"{note[1]} video's track: {error}".strip())
+    return None, note
+
+
+def _video_length(media: Media) -> tuple[float | None, tuple[str, str] | None]:
+    if media.video is None:
+        return None, ("no_video", "")
+    try:
+        return video_duration(media.video), None
+    except VideoError as error:
+        return None, ("broken_video", str(error))
+
+
+def _extract_faces(
+    spans: dict[str, tuple[float, float]],
+    media: Media,
+    length: float | None,
+    settings: ExtractSettings,
+    detector: FaceDetector,
+    result: Extracted,
+) -> dict[str, _Track]:
+    """Decodes the video once and fills a track for each utterance."""
+    tracks = {name: _Track() for name in spans}
+    if media.video is None or length is None:
+        return tracks
+    wanted = [
+        (moment, name)
+        for name, (start, end) in spans.items()
+        for moment in sample_times(start, end, settings.frame_interval_ms)
+        if moment < length - TIME_TOLERANCE_S
+    ]
+    wanted.sort()  # utterances may overlap; the video is decoded once, in the order of time
+    batch: list[tuple[int, np.ndarray]] = []
+
+    def finish_batch() -> None:
+        with result.timed("faces"):
+            boxes = detector.find([picture for _, picture in batch])
+            for (index, picture), box in zip(batch, boxes, strict=True):
+                moment, name = wanted[index]
+                tracks[name].faces.append(crop_face(picture, box) if box else crop_centre(picture))
+                tracks[name].face_found.append(box is not None)
+                tracks[name].frame_ms.append(1000 * (moment - spans[name][0]))
+        batch.clear()
+
+    failure = "decoding ended early"
+    try:
+        for index, picture in _timed_views(media.video, [moment for moment, _ in wanted], result):
+            # A picture may change its size in mid-video; a batch has one size.
+            if batch and (len(batch) == BATCH_SIZE or batch[0][1].shape != picture.shape):
+                finish_batch()
+            batch.append((index, picture))
+    except VideoError as error:
+        failure = str(error)
+    if batch:
+        finish_batch()
+
+    asked = Counter(name for _, name in wanted)
+    for name, track in tracks.items():
+        result.findings += _face_findings(name, track, asked[name], failure)
+    return tracks
+
+
+def _timed_views(path: Path, times: Sequence[float], result: Extracted) -> Iterator[tuple[int, np.ndarray]]:
+    frames = frames_at(path, times)
+    while True:
+        with result.timed("decode"):
+            item = next(frames, None)
+            view = None if item is None else centre_view(item[1])
+        if item is None or view is None:
+            return
+        yield item[0], view
+
+
+def _face_findings(name: str, track: _Track, asked: int, failure: str) -> Iterator[Finding]:
+    frames, faces = len(track.faces), sum(track.face_found)
+    if not asked:
+        yield Finding(name, "no_frames")
+    elif frames < asked:
+        yield Finding(name, "broken_video", f"{frames} of {asked} frames: {failure}")
+    if frames and not faces:
+        yield Finding(name, "no_face", f"{frames} frames")
+    elif faces < frames:
+        yield Finding(name, "some_faces_missing", f"{frames - faces} of {frames} frames")

@@ -1,0 +1,267 @@
+"""Reads the texts of a CMU-MOSEI raw release: which utterances there are, and their labels.
+
+    Audio/WAV_16000/ID.wav              or  Audio/Full/WAV_16000/ID.wav
+    Videos/Full/Combined/ID.mp4
+    Transcript/Combined/ID.txt          or  Transcript/Segmented/Combined/ID.txt
+    Labels/*.csv                        several batches, about three rows (workers) a clip
+
+A transcript line is `ID___clip___start___end___text` with times in seconds. An emotion is present
+if its sum over the workers' rows is above 0; a missing value counts as 0.
+"""
+
+import csv
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_tools.records import LABEL_NAMES
+from data_tools.utterances import Finding, Media, Release, ReleaseError, Utterance, is_identifier
+
+_TRANSCRIPTS = ("Transcript/Combined", "Transcript/Segmented/Combined")
+_WAVS = ("Audio/WAV_16000", "Audio/Full/WAV_16000")
+_VIDEOS = ("Videos/Full/Combined",)
+_ANSWERS = {name: "Answer." + {"happy": "happiness", "sad": "sadness"}.get(name, name) for name in LABEL_NAMES}
+_COLUMNS = ("Input.VIDEO_ID", "Input.CLIP", *_ANSWERS.values())
+_CLIP_NUMBER = re.compile(r"[0-9]{1,9}(\.0*)?")
+
+
+@dataclass(frozen=True)
+class TranscriptLine:
+    """One line of a transcript; `start` is as written and may be negative."""
+
+    video: str
+    clip: int
+    start: float
+    end: float
+    text: str
+
+
+def read_release(raw: Path) -> Release:
+    """Reads transcripts and labels of the release at `raw`.
+
+    Raises:
+      ReleaseError: `raw` is not a directory in the layout above, or a label file cannot be read.
+    """
+    transcripts = _find_layout(raw)
+    findings: list[Finding] = []
+    lines: dict[tuple[str, int], TranscriptLine] = {}
+    for path in sorted(transcripts.glob("*.txt")):
+        if path.name.startswith("._"):  # resource forks that macOS leaves in archives
+            continue
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig", errors="replace")
+        read, rejected = parse_transcript(text, path.stem)
+        findings += rejected
+        for line in read:
+            key = (line.video, line.clip)
+            if key in lines:
+                findings.append(Finding(f"{line.video}_{line.clip}", "duplicate", path.name))
+                continue
+            lines[key] = line
+            if "\ufffd" in line.text:
+                findings.append(Finding(f"{line.video}_{line.clip}", "undecodable_text", path.name))
+
+    labels: dict[tuple[str, int], list[float]] = {}
+    for path in _label_files(raw):
+        findings += _add_labels(labels, path)
+
+    utterances, mismatches = match(lines, labels)
+    findings += mismatches
+    videos = sorted({utterance.video for utterance in utterances})
+    media = {
+        video: Media(video=_first(raw, _VIDEOS, f"{video}.mp4"), wav=_first(raw, _WAVS, f"{video}.wav"))
+        for video in videos
+    }
+    return Release(utterances, media, findings)
+
+
+def parse_transcript(text: str, stem: str) -> tuple[list[TranscriptLine], list[Finding]]:
+    """Parses the content of one transcript file. Never raises.
+
+    Args:
+      text: the content; blank lines are skipped.
+      stem: the file's name without `.txt`, which is the video's identifier. It settles where an
+        identifier that itself ends with underscores stops.
+
+    Returns:
+      The readable lines, and a finding for each other line, named `stem:line number`.
+    """
+    lines: list[TranscriptLine] = []
+    findings: list[Finding] = []
+    # Only line feeds end a line: str.splitlines also cuts at characters that people's texts hold.
+    for number, raw_line in enumerate(text.split("\n"), start=1):
+        line = raw_line.strip("\r")
+        if not line.strip():
+            continue
+        parsed = _parse_line(line, stem)
+        if isinstance(parsed, TranscriptLine):
+            lines.append(parsed)
+        else:
+            reason, detail = parsed
+            findings.append(Finding(f"{stem}:{number}", reason, detail))
+    return lines, findings
+
+
+def _parse_line(line: str, stem: str) -> TranscriptLine | tuple[str, str]:
+    own = f"{stem}___"
+    known = line.startswith(own)
+    fields = [stem, *line[len(own) :].split("___", 3)] if known else line.split("___", 4)
+    if len(fields) != 5:
+        return "bad_transcript_line", f"expected 5 fields between '___', found {len(fields)}"
+    video, clip, start, end, text = fields
+    if not is_identifier(video):
+        return "bad_id", repr(video[:80])
+    number, times = _clip_number(clip), (_number(start), _number(end))
+    if number is None or not all(math.isfinite(time) for time in times):
+        return "bad_transcript_line", f"expected clip, start and end as numbers: {line[:80]!r}"
+    return TranscriptLine(video, number, *times, " ".join(text.split()))
+
+
+def parse_labels(
+    rows: Iterable[dict[str, str | None]], source: str
+) -> tuple[list[tuple[str, int, list[float]]], list[Finding]]:
+    """Parses rows of a label file. Never raises.
+
+    Args:
+      rows: by column name, with the columns `Input.VIDEO_ID`, `Input.CLIP`, `Answer.*`. An empty,
+        missing or NaN answer stays NaN.
+      source: the file's name, for the findings.
+
+    Returns:
+      For each readable row its video, clip, and answers in the order of `LABEL_NAMES`; and a
+      finding for each other row, named `source:row number` (the header is row 1).
+    """
+    parsed: list[tuple[str, int, list[float]]] = []
+    findings: list[Finding] = []
+    for number, row in enumerate(rows, start=2):
+        video = (row.get("Input.VIDEO_ID") or "").strip().rsplit("/", 1)[-1]
+        clip = _clip_number(row.get("Input.CLIP") or "")
+        answers = [_answer(row.get(column)) for column in _ANSWERS.values()]
+        name = f"{source}:{number}"
+        if not is_identifier(video):
+            findings.append(Finding(name, "bad_id", repr(row.get("Input.VIDEO_ID"))[:80]))
+        elif clip is None or None in answers:
+            found = {column: row.get(column) for column in _COLUMNS[1:]}
+            findings.append(Finding(name, "bad_label_row", f"expected numbers: {found}"[:200]))
+        else:
+            parsed.append((video, clip, [a for a in answers if a is not None]))
+    return parsed, findings
+
+
+def match(
+    lines: dict[tuple[str, int], TranscriptLine], labels: dict[tuple[str, int], list[float]]
+) -> tuple[list[Utterance], list[Finding]]:
+    """Joins transcript lines and summed answers (NaN where no worker answered) by (video, clip)."""
+    utterances: list[Utterance] = []
+    findings: list[Finding] = []
+    for key in sorted(lines.keys() | labels.keys()):
+        name = f"{key[0]}_{key[1]}"
+        if key not in lines:
+            findings.append(Finding(name, "label_without_transcript"))
+            continue
+        if key not in labels:
+            findings.append(Finding(name, "transcript_without_label"))
+            continue
+        line, sums = lines[key], labels[key]
+        if all(math.isnan(value) for value in sums):
+            findings.append(Finding(name, "no_answers"))
+            continue
+        start = max(line.start, 0.0)
+        if line.end <= start:
+            findings.append(Finding(name, "bad_times", f"{line.start:g} s to {line.end:g} s"))
+            continue
+        if line.start < 0:
+            findings.append(Finding(name, "negative_start", f"{line.start:g} s"))
+        if not line.text:
+            findings.append(Finding(name, "empty_transcript"))
+        label = tuple(int(value > 0) for value in sums)
+        utterances.append(Utterance(*key, start, line.end, line.text, label))
+    return utterances, findings
+
+
+def _add_labels(labels: dict[tuple[str, int], list[float]], path: Path) -> list[Finding]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            rows = csv.DictReader(file)
+            missing = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
+            if missing:
+                raise ReleaseError(
+                    f"Label file {path}: expected the columns {', '.join(_COLUMNS)}; missing {', '.join(missing)}."
+                )
+            parsed, findings = parse_labels(rows, path.name)
+    except csv.Error as error:
+        raise ReleaseError(f"Label file {path}: expected a CSV table, found: {error}.") from error
+    for video, clip, answers in parsed:
+        sums = labels.get((video, clip), [math.nan] * len(answers))
+        labels[video, clip] = [_add(s, a) for s, a in zip(sums, answers, strict=True)]
+    return findings
+
+
+def _add(total: float, answer: float) -> float:
+    """Sum in which NaN (nobody answered yet) gives way to any number."""
+    if math.isnan(answer):
+        return total
+    return answer if math.isnan(total) else total + answer
+
+
+def _find_layout(raw: Path) -> Path:
+    """The directory of transcripts, after checking that everything needed is there."""
+    expected = (
+        f"{_VIDEOS[0]}/ID.mp4, {_WAVS[0]}/ID.wav (or {_WAVS[1]}), {_TRANSCRIPTS[0]}/ID.txt "
+        f"(or {_TRANSCRIPTS[1]}), Labels/*.csv"
+    )
+    if not raw.is_dir():
+        kind = "a file" if raw.exists() else "nothing"
+        raise ReleaseError(f"Expected the directory {raw} with {expected}; found {kind} there.")
+    transcripts = [raw / name for name in _TRANSCRIPTS if any((raw / name).glob("*.txt"))]
+    missing = []
+    if not transcripts:
+        missing.append("transcripts")
+    if not any(_label_files(raw)):
+        missing.append("labels")
+    if not any(any((raw / name).glob("*")) for name in (*_VIDEOS, *_WAVS)):
+        missing.append("videos or sound")
+    if missing:
+        found = ", ".join(sorted(entry.name for entry in raw.iterdir())[:8]) or "nothing"
+        raise ReleaseError(
+            f"Expected a CMU-MOSEI raw release in {raw}: {expected}. Missing: "
+            f"{', '.join(missing)}. Found there: {found}. Name the directory that holds these "
+            "folders."
+        )
+    return transcripts[0]
+
+
+def _label_files(raw: Path) -> Iterator[Path]:
+    files = sorted((raw / "Labels").glob("*.csv"))
+    return (path for path in files if not path.name.startswith("._"))
+
+
+def _first(raw: Path, directories: tuple[str, ...], name: str) -> Path | None:
+    for directory in directories:
+        path = raw / directory / name
+        if path.is_file():
+            return path
+    return None
+
+
+def _clip_number(text: str) -> int | None:
+    text = text.strip()
+    return int(float(text)) if _CLIP_NUMBER.fullmatch(text) else None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _answer(text: str | None) -> float | None:
+    """NaN for no answer, None for something that is no number."""
+    stripped = (text or "").strip()
+    if not stripped or stripped.lower() == "nan":
+        return math.nan
+    value = _number(stripped)
+    return value if math.isfinite(value) else None

@@ -1,0 +1,143 @@
+"""The preparation report: what became of every utterance, and why.
+
+Nothing in it depends on the machine, the time or the number of processes.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from data_tools.utterances import Finding
+
+DROPPED, DEGRADED = "dropped", "degraded"
+
+REASONS: dict[str, tuple[str, str]] = {
+    # What the texts of the release say ...
+    "bad_id": (DROPPED, "An identifier with characters other than letters, digits and . _ -."),
+    "bad_transcript_line": (DROPPED, "A transcript line that cannot be read."),
+    "bad_label_row": (DROPPED, "A label row that cannot be read."),
+    "label_without_transcript": (DROPPED, "A label for a clip that has no transcript."),
+    "transcript_without_label": (DROPPED, "A transcript of a clip that has no label."),
+    "no_answers": (DROPPED, "No worker answered any emotion of this clip."),
+    "bad_times": (DROPPED, "The clip does not end after it starts."),
+    "duplicate": (DROPPED, "A second transcript line for the same clip; the first is used."),
+    "negative_start": (DEGRADED, "The clip starts before its video; it is read from time 0."),
+    "empty_transcript": (DEGRADED, "The transcript is empty."),
+    "undecodable_text": (DEGRADED, "The transcript is not UTF-8; some characters are lost."),
+    # ... what the media files hold ...
+    "no_media": (DROPPED, "Neither frames nor sound could be read."),
+    "past_end": (DROPPED, "The clip starts after the end of its video."),
+    "worker_died": (DROPPED, "The process that read this video died, twice."),
+    "no_wav": (DEGRADED, "The wav file is missing; the utterance is kept without sound."),
+    "broken_wav": (DEGRADED, "The wav file cannot be read; the utterance is kept without sound."),
+    "audio_from_video": (DEGRADED, "The sound comes from the video's own track, not from a wav file."),
+    "no_sound": (DEGRADED, "The sound ends before the clip starts."),
+    "no_video": (DEGRADED, "The video file is missing; the utterance is kept without frames."),
+    "broken_video": (DEGRADED, "The video cannot be decoded, or not up to the clip's end."),
+    "no_frames": (DEGRADED, "The pictures end before the clip starts."),
+    "clipped": (DEGRADED, "The clip ends after its video; it is cut there."),
+    "too_short": (DEGRADED, "Less than half a second of sound; mostly padding in the mel chunk."),
+    "length_mismatch": (DEGRADED, "Wav and video differ in length by more than half a second."),
+    "no_face": (DEGRADED, "No face in any frame; the middle of each frame stands in."),
+    "some_faces_missing": (DEGRADED, "No face in some frames; the middle of the frame stands in."),
+    # ... and what the user asked for.
+    "not_in_splits": (DROPPED, "The given split files name neither this utterance nor its video."),
+}  # fmt: skip
+
+
+@dataclass
+class Report:
+    """What preparation did; `to_json` is stored beside the records.
+
+    Attributes:
+      settings: what the outcome depends on beside the release.
+      findings: every utterance (or line of a file) left out or degraded.
+      kept: identifiers of the utterances that were written.
+      splits: per split its number of utterances, videos, and positives by label.
+      warnings: sentences about the dataset as a whole.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    splits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def by_reason(self) -> dict[str, list[Finding]]:
+        """Findings by reason, in the order of `REASONS`, each sorted by identifier.
+
+        Raises:
+          KeyError: a finding has a reason that is not in `REASONS`.
+        """
+        groups: Mapping[str, list[Finding]] = defaultdict(list)
+        for finding in self.findings:
+            if finding.reason not in REASONS:
+                raise KeyError(f"{finding.reason!r} is no known reason: {', '.join(REASONS)}")
+            groups[finding.reason].append(finding)
+        return {
+            reason: sorted(groups[reason], key=lambda f: (f.id, f.detail)) for reason in REASONS if reason in groups
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain values, in a fixed order."""
+        groups = self.by_reason()
+        kept = set(self.kept)
+        dropped = _identifiers(groups, DROPPED) - kept
+        degraded = _identifiers(groups, DEGRADED) & kept
+        return {
+            "settings": self.settings,
+            "utterances": {
+                "kept": len(kept),
+                "kept_degraded": len(degraded),
+                "dropped": len(dropped),
+            },
+            "reasons": {
+                reason: {
+                    "effect": REASONS[reason][0],
+                    "meaning": REASONS[reason][1],
+                    "count": len(findings),
+                    "utterances": [{"id": f.id, "detail": f.detail} for f in findings],
+                }
+                for reason, findings in groups.items()
+            },
+            "splits": self.splits,
+            "warnings": self.warnings,
+        }
+
+    def print(self, console: Console) -> None:
+        """Prints the counts by reason, the splits and the warnings as tables."""
+        totals = self.to_json()["utterances"]
+        console.print(
+            f"{totals['kept']} utterances kept ({totals['kept_degraded']} of them degraded), "
+            f"{totals['dropped']} dropped."
+        )
+        if self.findings:
+            console.print(self._reason_table())
+        if self.splits:
+            console.print(self._split_table())
+        for warning in self.warnings:
+            console.print(f"Warning: {warning}", markup=False)
+
+    def _reason_table(self) -> Table:
+        table = Table(Column("reason", no_wrap=True), "effect", "count", "meaning", "examples")
+        for reason, findings in self.by_reason().items():
+            effect, meaning = REASONS[reason]
+            examples = ", ".join(finding.id for finding in findings[:2])
+            table.add_row(reason, effect, str(len(findings)), meaning, examples)
+        return table
+
+    def _split_table(self) -> Table:
+        labels = list(next(iter(self.splits.values()))["positives"])
+        table = Table("split", "utterances", "videos", *labels)
+        for split, counts in self.splits.items():
+            values = [counts["utterances"], counts["videos"], *counts["positives"].values()]
+            table.add_row(split, *map(str, values))
+        return table
+
+
+def _identifiers(groups: Mapping[str, Iterable[Finding]], effect: str) -> set[str]:
+    return {f.id for reason, fs in groups.items() if REASONS[reason][0] == effect for f in fs}

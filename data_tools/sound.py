@@ -1,0 +1,82 @@
+"""Sound of a video: its wav file, or the track inside the video file.
+
+Axes: `x` samples.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+from av.error import FFmpegError
+
+
+class SoundError(ValueError):
+    """A sound file that cannot be read, or holds nothing."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """One channel of sound.
+
+    Attributes:
+      wave: float32 `[x]`, full scale [-1, 1].
+      sample_rate: in Hz.
+    """
+
+    wave: np.ndarray
+    sample_rate: int
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self.wave) / self.sample_rate
+
+    def cut(self, start: float, end: float) -> np.ndarray:
+        """The samples from `start` to `end` (seconds): float32 `[x]`, as far as there are any."""
+        first, last = (round(time * self.sample_rate) for time in (start, end))
+        return self.wave[max(first, 0) : max(last, 0)]
+
+
+def read_wav(path: Path) -> Sound:
+    """Reads channel 0 of a sound file.
+
+    Raises:
+      SoundError: the file cannot be read or is empty.
+    """
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise SoundError(type(error).__name__) from error
+    if not len(samples):
+        raise SoundError("no samples")
+    return Sound(np.ascontiguousarray(samples[:, 0]), rate)
+
+
+def read_track(path: Path) -> Sound:
+    """Reads channel 0 of the first sound track of a video file, from the video's time zero on.
+
+    Raises:
+      SoundError: the file cannot be read or has no sound.
+    """
+    pieces: list[np.ndarray] = []
+    rate = 0
+    first_time = 0.0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise SoundError("the video has no sound track")
+            zero = max((container.start_time or 0) / av.time_base, 0.0)
+            planes = av.AudioResampler(format="fltp")
+            for frame in container.decode(container.streams.audio[0]):
+                if not pieces:
+                    first_time, rate = (frame.time or 0.0) - zero, frame.sample_rate
+                pieces += [plane.to_ndarray()[0] for plane in planes.resample(frame)]
+    except (FFmpegError, OSError) as error:
+        raise SoundError(type(error).__name__) from error
+    if not pieces:
+        raise SoundError("no samples")
+    wave = np.concatenate(pieces).astype(np.float32, copy=False)
+    lead = round(first_time * rate)
+    return Sound(np.pad(wave, (lead, 0)) if lead > 0 else wave[-lead:], rate)

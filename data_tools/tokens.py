@@ -1,0 +1,128 @@
+"""Tokenizers: a small one trained on the spot, or one in Hugging Face's format.
+
+Axes: `n` tokens of an utterance.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+# Else importing transformers says that it finds no PyTorch, which tokenizers do not need.
+os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+# ALBERT's special tokens, at ALBERT's positions.
+SPECIAL_TOKENS = {
+    "pad_token": "<pad>",
+    "unk_token": "<unk>",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+MINI_NAME = "mini-wordpiece"
+MINI_VOCABULARY = 1000
+_HOW_TO_GET = (
+    "Get ALBERT's with `hf download albert/albert-base-v2 tokenizer.json tokenizer_config.json "
+    "config.json spiece.model --local-dir albert-base-v2` where the network allows it, and pass "
+    "--tokenizer=albert-base-v2."
+)
+
+
+class TokenizerError(ValueError):
+    """A tokenizer that cannot be loaded, or does not mark texts as ALBERT's does."""
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """Turns transcripts into token numbers.
+
+    Attributes:
+      name: what the dataset's metadata calls the tokenizer.
+      tokenizer: of Hugging Face.
+    """
+
+    name: str
+    tokenizer: Any
+
+    def encode(self, text: str) -> np.ndarray:
+        """The token numbers of the whole text, int32 `[n]`, [CLS] first and [SEP] last."""
+        return np.asarray(self.tokenizer(text, verbose=False)["input_ids"], np.int32)
+
+    def save(self, directory: Path) -> dict[str, Any]:
+        """Writes the tokenizer's files and returns what the dataset's metadata says of it."""
+        self.tokenizer.save_pretrained(directory)
+        return {
+            "name": self.name,
+            "sha256": hashlib.sha256((directory / "tokenizer.json").read_bytes()).hexdigest(),
+            "vocab_size": len(self.tokenizer),
+            "pad_id": self.tokenizer.pad_token_id,
+            "cls_id": self.tokenizer.cls_token_id,
+            "sep_id": self.tokenizer.sep_token_id,
+        }
+
+
+def train_mini(transcripts: Iterable[str]) -> TextEncoder:
+    """Trains a WordPiece tokenizer of at most 1000 pieces with ALBERT's special tokens.
+
+    Text is decomposed (NFKD), lower-cased and stripped of accents. The same transcripts give the
+    same tokenizer.
+    """
+    tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL_TOKENS["unk_token"]))  # pyright: ignore[reportCallIssue]
+    tokenizer.normalizer = normalizers.Sequence(  # pyright: ignore[reportAttributeAccessIssue]
+        [normalizers.NFKD(), normalizers.BertNormalizer(lowercase=True, strip_accents=True)]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()  # pyright: ignore[reportAttributeAccessIssue]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=MINI_VOCABULARY,
+        special_tokens=list(SPECIAL_TOKENS.values()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(sorted(transcripts), trainer)
+    cls, sep = SPECIAL_TOKENS["cls_token"], SPECIAL_TOKENS["sep_token"]
+    tokenizer.post_processor = processors.TemplateProcessing(  # pyright: ignore[reportAttributeAccessIssue]
+        single=f"{cls} $A {sep}",
+        pair=f"{cls} $A {sep} $B:1 {sep}:1",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (cls, sep)],
+    )
+    return TextEncoder(MINI_NAME, PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL_TOKENS))
+
+
+def load_tokenizer(source: str) -> TextEncoder:
+    """Loads a tokenizer from a local Hugging Face directory, or else by its hub id.
+
+    Raises:
+      TokenizerError: there is none, or it does not put [CLS] first and [SEP] last.
+    """
+    path = Path(source)
+    is_path = path.exists() or path.is_absolute() or source.startswith(".")
+    if is_path and not (path / "tokenizer.json").is_file():
+        found = "a directory without tokenizer.json" if path.is_dir() else "no such directory"
+        raise TokenizerError(f"Expected a directory with tokenizer.json at {source}, found {found}. {_HOW_TO_GET}")
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
+    except (OSError, ValueError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise TokenizerError(
+            f"The tokenizer {source!r} is neither a local directory nor could it be had from the "
+            f"Hugging Face hub ({reason}). {_HOW_TO_GET}"
+        ) from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+    ids = tokenizer("a")["input_ids"]
+    marked = bool(ids) and ids[0] == tokenizer.cls_token_id and ids[-1] == tokenizer.sep_token_id
+    if not marked or None in (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id):
+        raise TokenizerError(
+            f"Expected the tokenizer {source!r} to have a padding token and to put [CLS] first and [SEP] "
+            f"last, found {tokenizer.convert_ids_to_tokens(ids)} for the text 'a'."
+        )
+    return TextEncoder(path.resolve().name if is_path else source, tokenizer)
