@@ -8,6 +8,7 @@ the same numbers.
 Axes: `x` samples, `m` mel bands (128), `c` time steps of a chunk (32), `s` chunks.
 """
 
+import functools
 import warnings
 
 import librosa
@@ -43,25 +44,36 @@ def mel_power(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     if shortfall > 0:
         wave = np.pad(wave, (0, shortfall))
     with warnings.catch_warnings():
-        # Below about 20 kHz some of the lowest bands lie between two FFT bins and stay zero. So
-        # they do in the paper's code.
-        warnings.filterwarnings("ignore", message="Empty filters detected")
+        # Said of sounds shorter than a window, which reflection fills.
         warnings.filterwarnings("ignore", message="n_fft=.* is too large for input signal")
-        mel = librosa.feature.melspectrogram(
-            y=wave.astype(np.float32, copy=False),
-            sr=sample_rate,
+        spectrum = librosa.stft(
+            wave.astype(np.float32, copy=False),
             n_fft=window,
             win_length=window,
             hop_length=window // 2,
             window="hann",
             center=True,
             pad_mode="reflect",
-            power=POWER,
+        )
+    return _filters(sample_rate) @ np.abs(spectrum) ** POWER
+
+
+@functools.cache
+def _filters(sample_rate: int) -> np.ndarray:
+    """The mel bands' weights, float32 `[m, 1 + window // 2]`; computing them takes longer than using them."""
+    with warnings.catch_warnings():
+        # Below about 20 kHz some of the lowest bands lie between two FFT bins and stay zero. So
+        # they do in the paper's code.
+        warnings.filterwarnings("ignore", message="Empty filters detected")
+        return librosa.filters.mel(
+            sr=sample_rate,
+            n_fft=window_length(sample_rate),
             n_mels=MEL_BANDS,
+            fmin=0.0,
+            fmax=sample_rate / 2,
             htk=True,
             norm=None,
         )
-    return mel
 
 
 def mel_chunks(wave: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -105,7 +105,7 @@ def prepare(
     require_free(out)
     encoder = tokens.load_tokenizer(settings.tokenizer) if settings.tokenizer else None
     release = mosei.read_release(raw)
-    report = Report(settings=_settings_json(settings), findings=list(release.findings))
+    report = Report(findings=list(release.findings))
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.spool-", dir=out.parent) as spool:
@@ -125,6 +125,7 @@ def prepare(
             )
         if encoder is None:
             encoder = tokens.train_mini(u.transcript for u in parts["train"] or usable)
+        report.settings = _settings_json(settings, encoder)
         _write(out, settings, parts, results, encoder, report)
         _print_times(console, results, extracted - started, time.perf_counter() - extracted)
     report.print(console)
@@ -137,9 +138,10 @@ def _default_console() -> Console:
     return console if console.is_terminal else Console(stderr=True, width=120)
 
 
-def _settings_json(settings: Settings) -> dict[str, Any]:
-    # Without the directory of the splits: what it says is what counts, not where it lies.
-    return {**asdict(settings), "splits": "files" if settings.splits else "by video"}
+def _settings_json(settings: Settings, encoder: tokens.TextEncoder) -> dict[str, Any]:
+    # No paths: a report says the same wherever the release lies.
+    splits_from = "files" if settings.splits else "videos and seed"
+    return {**asdict(settings), "splits": splits_from, "tokenizer": encoder.name}
 
 
 def _extract_all(

@@ -1,0 +1,46 @@
+"""Small media files and releases for tests of preparation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+
+
+def write_video(
+    path: Path,
+    levels: Sequence[int],
+    fps: int = 10,
+    size: tuple[int, int] = (64, 48),
+    wave: np.ndarray | None = None,
+) -> None:
+    """A video whose frame i is grey of brightness `levels[i]`; `wave` float `[x]` at 16 kHz is its sound."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    width, height = size
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "4", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        track = None if wave is None else container.add_stream("aac", rate=16_000, layout="mono")
+        for level in levels:
+            picture = np.full((height, width, 3), level, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+        if track is not None and wave is not None:
+            for start in range(0, len(wave), 1024):
+                block = wave[None, start : start + 1024].astype(np.float32)
+                frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+                frame.sample_rate, frame.pts = 16_000, start
+                container.mux(track.encode(frame))
+            container.mux(track.encode(None))
+
+
+def write_wav(path: Path, wave: np.ndarray, rate: int = 16_000) -> None:
+    """A 16-bit wav file of float samples `[x]` or `[x, channels]`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, wave, rate, subtype="PCM_16")
+
+
+def tone(seconds: float, hertz: float = 440.0) -> np.ndarray:
+    """A sine at half scale, float64 `[x]` at 16 kHz."""
+    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * 16_000)) / 16_000)

@@ -1,0 +1,99 @@
+"""Frames at exact times: hand-computed from videos whose frames carry their number as brightness."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from data_tools.video import VideoError, frames_at, sample_times, video_duration
+from tests.media import tone, write_video, write_wav
+
+# Frame i of the 10 fps video is on screen from 0.1 * i to 0.1 * (i + 1) and has brightness 10 * i.
+LEVELS = [10 * i for i in range(20)]
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("video") / "numbers.mp4"
+    write_video(path, LEVELS)
+    return path
+
+
+def numbers(path: Path, times: list[float]) -> dict[int, int]:
+    return {i: round(float(np.mean(frame)) / 10) for i, frame in frames_at(path, times)}
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        (0.0, 2.0, [0.0, 0.5, 1.0, 1.5]),  # the end itself is outside
+        (0.2, 2.21, [0.2, 0.7, 1.2, 1.7, 2.2]),
+        (3.0, 3.1, [3.0]),
+        (3.0, 3.0, []),
+    ],
+)
+def test_times_start_at_the_utterance_and_stay_below_its_end(start: float, end: float, expected: list[float]) -> None:
+    assert sample_times(start, end, 500) == pytest.approx(expected)
+
+
+def test_the_frame_on_screen_is_chosen(video: Path) -> None:
+    times = [0.0, 0.05, 0.0999, 0.1, 0.55, 0.55, 1.9999]
+
+    # 0.0999 lies within the millisecond that rounding of written times may cost: it means 0.1.
+    assert numbers(video, times) == {0: 0, 1: 0, 2: 1, 3: 1, 4: 5, 5: 5, 6: 19}
+
+
+def test_times_after_the_last_frame_have_none(video: Path) -> None:
+    assert numbers(video, [1.85, 1.95, 2.05, 7.0]) == {0: 18, 1: 19}
+
+
+def test_a_time_before_the_first_frame_means_the_first(video: Path) -> None:
+    assert numbers(video, [-1.0, 0.3]) == {0: 0, 1: 3}
+
+
+def test_every_frame_rate_is_understood(tmp_path: Path) -> None:
+    write_video(tmp_path / "fast.mp4", [7 * i for i in range(30)], fps=30)
+
+    levels = {i: float(np.mean(f)) for i, f in frames_at(tmp_path / "fast.mp4", [0.0333, 0.5, 0.51])}
+
+    # At 30 fps frame 1 starts at 0.0333.., frame 15 at 0.5.
+    assert levels == pytest.approx({0: 7, 1: 105, 2: 105}, abs=2)
+
+
+def test_frames_are_rgb(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "red.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        red = np.zeros((48, 64, 3), np.uint8)
+        red[..., 0] = 255
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(red, format="rgb24")))
+        container.mux(stream.encode(None))
+
+    ((_, frame),) = frames_at(tmp_path / "red.mp4", [0.0])
+
+    assert frame.shape == (48, 64, 3)
+    assert frame.dtype == np.uint8
+    np.testing.assert_allclose(frame.mean((0, 1)), [255, 0, 0], atol=6)
+
+
+def test_duration_is_the_picture_tracks(video: Path) -> None:
+    assert video_duration(video) == pytest.approx(2.0, abs=0.01)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a video", b"\0" * 4096])
+def test_a_broken_file_is_a_video_error(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "broken.mp4"
+    path.write_bytes(content)
+
+    with pytest.raises(VideoError):
+        list(frames_at(path, [0.0]))
+    with pytest.raises(VideoError):
+        video_duration(path)
+
+
+def test_a_sound_file_has_no_pictures(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", tone(0.1))
+
+    with pytest.raises(VideoError, match="no picture track"):
+        video_duration(tmp_path / "a.wav")
