@@ -58,6 +58,8 @@ class FaceDetector:
         Returns:
           for each picture the face's box in its pixels, or None.
         """
+        if not pictures:
+            return []
         boxes = self._find(pictures)
         if len(pictures) > 1 and not any(boxes):
             # Perhaps none has a face, perhaps one made the whole batch fail.

@@ -23,24 +23,20 @@ def split_by_video(utterances: Sequence[Utterance], seed: int) -> dict[str, list
       the utterances of each split, in the given order. With fewer than three videos, `valid`, then
       `test`, stay empty.
     """
+    if not utterances:
+        return {split: [] for split in SPLITS}
     videos = sorted({utterance.video for utterance in utterances})
     index = {video: i for i, video in enumerate(videos)}
     sizes = np.zeros(len(videos))
-    labels = np.zeros((len(videos), len(utterances[0].label) if utterances else 0))
+    labels = np.zeros((len(videos), len(utterances[0].label)))
     for utterance in utterances:
         sizes[index[utterance.video]] += 1
         labels[index[utterance.video]] += utterance.label
 
     rng = np.random.default_rng(seed)
-    best: tuple[float, np.ndarray] | None = None
-    for _ in range(_CANDIDATES):
-        side = _assign(rng.permutation(len(videos)), sizes)
-        cost = _imbalance(side, sizes, labels)
-        if best is None or cost < best[0]:
-            best = (cost, side)
-    if best is None:
-        return {split: [] for split in SPLITS}
-    return {split: [u for u in utterances if best[1][index[u.video]] == i] for i, split in enumerate(SPLITS)}
+    candidates = (_assign(rng.permutation(len(videos)), sizes) for _ in range(_CANDIDATES))
+    side = min(candidates, key=lambda side: _imbalance(side, sizes, labels))
+    return {split: [u for u in utterances if side[index[u.video]] == i] for i, split in enumerate(SPLITS)}
 
 
 def _assign(order: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 # Else importing transformers says that it finds no PyTorch, which tokenizers do not need.
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
@@ -26,7 +26,7 @@ SPECIAL_TOKENS = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
-MINI_NAME = "mini-wordpiece"
+MINI_NAME = "mini-bpe"
 MINI_VOCABULARY = 1000
 _HOW_TO_GET = (
     "Get ALBERT's with `hf download albert/albert-base-v2 tokenizer.json tokenizer_config.json "
@@ -69,24 +69,30 @@ class TextEncoder:
 
 
 def train_mini(transcripts: Iterable[str]) -> TextEncoder:
-    """Trains a WordPiece tokenizer of at most 1000 pieces with ALBERT's special tokens.
+    """Trains a tokenizer of at most 1000 pieces with ALBERT's special tokens and word marks.
 
-    Text is decomposed (NFKD), lower-cased and stripped of accents. The same transcripts give the
-    same tokenizer.
+    Text is decomposed (NFKD), lower-cased and stripped of accents; a piece that starts a word
+    starts with "▁". The same transcripts, in any order, give the same tokenizer: that is why the
+    pieces come from byte-pair merges. The library's WordPiece and Unigram trainers depend on the
+    order of hash tables.
     """
-    tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL_TOKENS["unk_token"]))  # pyright: ignore[reportCallIssue]
-    tokenizer.normalizer = normalizers.Sequence(  # pyright: ignore[reportAttributeAccessIssue]
-        [normalizers.NFKD(), normalizers.BertNormalizer(lowercase=True, strip_accents=True)]
+    tokenizer: Any = Tokenizer(models.BPE(unk_token=SPECIAL_TOKENS["unk_token"]))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
     )
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()  # pyright: ignore[reportAttributeAccessIssue]
-    trainer = trainers.WordPieceTrainer(
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Punctuation(), pre_tokenizers.Metaspace(prepend_scheme="first")]
+    )
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
+    trainer = trainers.BpeTrainer(
         vocab_size=MINI_VOCABULARY,
+        min_frequency=2,
         special_tokens=list(SPECIAL_TOKENS.values()),
         show_progress=False,
     )
     tokenizer.train_from_iterator(sorted(transcripts), trainer)
     cls, sep = SPECIAL_TOKENS["cls_token"], SPECIAL_TOKENS["sep_token"]
-    tokenizer.post_processor = processors.TemplateProcessing(  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{cls} $A {sep}",
         pair=f"{cls} $A {sep} $B:1 {sep}:1",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in (cls, sep)],

@@ -1,0 +1,195 @@
+"""One video's arrays and findings, with a stand-in for the face detector."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from data_tools.extract import Extracted, ExtractSettings, extract
+from data_tools.faces import FaceDetector
+from data_tools.mel import mel_chunks
+from data_tools.sound import read_wav
+from data_tools.utterances import Media, Utterance
+from tests.media import tone, write_video, write_wav
+
+# Frame i of the 10 fps videos has brightness 10 * i, and lasts from 0.1 * i to 0.1 * (i + 1).
+LEVELS = [10 * i for i in range(20)]
+
+
+class BrightFaces:
+    """Finds a face, of the whole picture, in every picture brighter than 45."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def find(self, pictures: Sequence[np.ndarray]) -> list[tuple[float, ...] | None]:
+        self.batches.append(len(pictures))
+        return [(0.0, 0.0, *map(float, picture.shape[1::-1])) if picture.mean() > 45 else None for picture in pictures]
+
+
+def run(
+    spans: list[tuple[float, float]],
+    video: Path | None,
+    wav: Path | None,
+    detector: Any = None,
+    **settings: Any,
+) -> Extracted:
+    utterances = [Utterance("v", i, *span, "text", (0,) * 6) for i, span in enumerate(spans)]
+    detector = cast(FaceDetector, detector or BrightFaces())
+    return extract(utterances, Media(video, wav), ExtractSettings(**settings), detector)
+
+
+def reasons(result: Extracted) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for finding in result.findings:
+        found.setdefault(finding.id, []).append(finding.reason)
+    return found
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("media")
+    paths = {name: folder / name for name in ("v.mp4", "v.wav", "long.wav", "short.wav", "bad", "sound.mp4")}
+    write_video(paths["v.mp4"], LEVELS)
+    write_video(paths["sound.mp4"], LEVELS, wave=tone(2.0))
+    write_wav(paths["v.wav"], tone(2.0))
+    write_wav(paths["long.wav"], tone(3.0))
+    write_wav(paths["short.wav"], tone(1.0))
+    paths["bad"].write_bytes(b"not media")
+    return paths
+
+
+def test_overlapping_utterances_get_their_own_frames_and_sound(media: dict[str, Path]) -> None:
+    result = run([(0.5, 1.8), (0.0, 1.0)], media["v.mp4"], media["v.wav"])
+
+    assert result.findings[0].reason == "some_faces_missing"
+    assert reasons(result) == {"v_1": ["some_faces_missing"]}
+    first, second = result.arrays["v_0"], result.arrays["v_1"]
+    # Frames 5, 10 and 15 at 0.5, 1.0 and 1.5 s; frames 0 and 5 at 0.0 and 0.5 s.
+    np.testing.assert_allclose(first.faces.mean((1, 2, 3)), [50, 100, 150], atol=2)
+    np.testing.assert_allclose(second.faces.mean((1, 2, 3)), [0, 50], atol=2)
+    np.testing.assert_allclose(first.frame_ms, [0, 500, 1000], atol=1e-3)
+    assert second.face_found.tolist() == [False, True]
+    wave = read_wav(media["v.wav"]).wave
+    np.testing.assert_array_equal(first.mel, mel_chunks(wave[8_000:28_800], 16_000))
+    # 16000 samples: 81 steps, 3 chunks.
+    assert second.mel.shape == (3, 128, 32)
+    assert [a.dtype for a in (first.faces, first.face_found, first.frame_ms, first.mel)] == [
+        np.uint8,
+        np.bool_,
+        np.float32,
+        np.float32,
+    ]
+
+
+def test_pictures_go_to_the_detector_in_batches(media: dict[str, Path]) -> None:
+    detector = BrightFaces()
+
+    run([(0.0, 2.0)], media["v.mp4"], media["v.wav"], detector, frame_interval_ms=100)
+
+    assert detector.batches == [8, 8, 4]
+
+
+def test_a_clip_past_the_end_is_cut_or_dropped(media: dict[str, Path]) -> None:
+    result = run([(1.0, 30.0), (2.5, 30.0), (1.0, 2.02)], media["v.mp4"], media["v.wav"])
+
+    assert reasons(result) == {"v_0": ["clipped"], "v_1": ["past_end"]}
+    assert list(result.arrays) == ["v_0", "v_2"]
+    assert result.arrays["v_0"].frame_ms.tolist() == [0, 500]
+    # 16000 samples from 1.0 s to the end.
+    assert len(result.arrays["v_0"].mel) == 3
+
+
+def test_less_than_half_a_second_is_kept_and_named(media: dict[str, Path]) -> None:
+    result = run([(1.0, 1.4)], media["v.mp4"], media["v.wav"])
+
+    assert reasons(result) == {"v_0": ["too_short"]}
+    assert result.findings[0].detail == "0.40 s"
+    assert result.arrays["v_0"].mel.shape == (2, 128, 32)  # 6400 samples: 33 steps
+
+
+def test_a_face_in_no_frame_is_named(media: dict[str, Path]) -> None:
+    result = run([(0.0, 0.4)], media["v.mp4"], media["long.wav"])
+
+    assert "no_face" in reasons(result)["v_0"]
+    assert result.arrays["v_0"].face_found.tolist() == [False]
+
+
+def test_a_missing_or_broken_wav_leaves_the_sound_empty(media: dict[str, Path]) -> None:
+    for wav, reason in ((None, "no_wav"), (media["bad"], "broken_wav")):
+        result = run([(0.5, 1.5)], media["v.mp4"], wav)
+
+        assert reasons(result) == {"v_0": [reason]}
+        assert result.arrays["v_0"].mel.shape == (0, 128, 32)
+        assert len(result.arrays["v_0"].faces) == 2
+
+
+def test_the_videos_own_sound_is_used_only_when_allowed(media: dict[str, Path]) -> None:
+    without = run([(0.5, 1.5)], media["sound.mp4"], None)
+    allowed = run([(0.5, 1.5)], media["sound.mp4"], None, audio_from_video=True)
+    silent = run([(0.5, 1.5)], media["v.mp4"], None, audio_from_video=True)
+
+    assert reasons(without) == {"v_0": ["no_wav"]}
+    assert reasons(allowed) == {"v_0": ["audio_from_video"]}
+    assert allowed.arrays["v_0"].mel.shape == (3, 128, 32)
+    assert reasons(silent) == {"v_0": ["no_wav"]}
+    assert silent.findings[0].detail == "video's track: the video has no sound track"
+
+
+def test_a_missing_or_broken_video_leaves_the_frames_empty(media: dict[str, Path]) -> None:
+    for video, reason in ((None, "no_video"), (media["bad"], "broken_video")):
+        result = run([(0.5, 1.5)], video, media["v.wav"])
+
+        assert reasons(result) == {"v_0": [reason]}
+        assert result.arrays["v_0"].faces.shape == (0, 48, 48, 3)
+        assert len(result.arrays["v_0"].mel) == 3
+
+
+def test_a_video_that_breaks_off_keeps_the_frames_before(media: dict[str, Path], tmp_path: Path) -> None:
+    import av
+
+    # The index first, as on the web; then cutting the file's tail loses pictures, not the index.
+    whole = tmp_path / "whole.mp4"
+    rng = np.random.default_rng(0)
+    with av.open(str(whole), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=10, options={"bf": "0", "g": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(20):
+            picture = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    content = whole.read_bytes()
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(content[: len(content) * 6 // 10])
+
+    result = run([(0.0, 0.5), (0.5, 2.0)], broken, media["v.wav"])
+
+    assert reasons(result) == {"v_1": ["broken_video"]}
+    assert len(result.arrays["v_0"].faces) == 1
+    assert 1 <= len(result.arrays["v_1"].faces) < 3
+    assert result.findings[0].detail.startswith(f"{len(result.arrays['v_1'].faces)} of 3 frames: ")
+
+
+def test_nothing_readable_is_dropped(media: dict[str, Path]) -> None:
+    for video, wav in ((None, None), (media["bad"], None), (media["bad"], media["bad"])):
+        result = run([(0.5, 1.5)], video, wav)
+
+        assert reasons(result)["v_0"][-1] == "no_media"
+        assert result.arrays == {}
+
+
+def test_sound_and_pictures_of_different_length_are_named(media: dict[str, Path]) -> None:
+    longer = run([(0.0, 1.0), (2.2, 2.9)], media["v.mp4"], media["long.wav"])
+    shorter = run([(0.5, 1.0), (1.2, 1.9), (0.8, 1.9)], media["v.mp4"], media["short.wav"])
+
+    assert reasons(longer)["v_1"] == ["length_mismatch", "no_frames"]
+    assert longer.findings[0].detail == "wav 3.00 s, video 2.00 s"
+    assert reasons(shorter) == {
+        "v_0": ["length_mismatch"],
+        "v_1": ["length_mismatch", "no_sound"],
+        "v_2": ["length_mismatch", "too_short"],
+    }
+    assert len(shorter.arrays["v_1"].mel) == 0
+    assert len(shorter.arrays["v_1"].faces) == 2
