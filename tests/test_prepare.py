@@ -1,0 +1,298 @@
+"""From a generated release, with every awkward case, to records."""
+
+import filecmp
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from rich.console import Console
+from transformers import AutoTokenizer
+
+from data_tools.generate import generate
+from data_tools.mel import mel_chunks
+from data_tools.prepare import PrepareError, Settings, prepare
+from data_tools.sound import read_wav
+from data_tools.tokens import train_mini
+from data_tools.unfinished import OutputExistsError
+from data_tools.utterances import ReleaseError
+
+pytestmark = pytest.mark.xdist_group("tensorflow")
+
+LABELS = ["anger", "disgust", "fear", "happy", "sad", "surprise"]
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=120)
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated release, with a few more things wrong than the generator does by itself."""
+    root = generate(tmp_path_factory.mktemp("raw") / "mosei", 30, seed=0)
+    truth = read_truth(root)
+    awkward = {name.split("___")[0] for names in truth["awkward"].values() for name in names}
+    plain, *_ = sorted({clip["video"] for clip in truth["clips"]} - awkward)
+    (root / "Videos/Full/Combined" / f"{plain}.mp4").unlink()
+    transcript = next(iter(sorted((root / "Transcript/Combined").glob(f"{plain}.txt"))))
+    with transcript.open("a", encoding="utf-8") as file:
+        file.write(f"{plain}___90___500.0___501.0___too late\n")
+        file.write(f"{plain}___91___-1.0___1.0___too early\n")
+        file.write("../escape___92___0.0___1.0___outside\n")
+    with (root / "Labels" / "Batch_1.csv").open("a") as file:
+        for clip in (90, 91, 92):
+            file.write(f"H,W,{plain},{clip},1,0,0,0,0,0,0\n")
+    header = (root / "Labels" / "Batch_1.csv").read_text().split("\n", 1)[0]
+    assert header.startswith("HITId,WorkerId,Input.VIDEO_ID,Input.CLIP,Answer."), header
+    return root
+
+
+@pytest.fixture(scope="module")
+def prepared(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("prepared") / "records"
+    prepare(release, out, Settings(), processes=2, console=quiet())
+    return out
+
+
+def read_truth(root: Path) -> dict[str, Any]:
+    return json.loads((root / "truth.json").read_text())
+
+
+def read_examples(directory: Path) -> dict[str, dict[str, Any]]:
+    builder: Any = tfds.builder_from_directory(directory)
+    return {
+        example["utterance_id"].decode(): {**example, "split": split}
+        for split in builder.info.splits
+        for example in builder.as_data_source(split=split)
+    }
+
+
+def ids_by_reason(directory: Path) -> dict[str, set[str]]:
+    reasons = json.loads((directory / "report.json").read_text())["reasons"]
+    return {reason: {entry["id"] for entry in found["utterances"]} for reason, found in reasons.items()}
+
+
+def test_every_clip_is_in_the_records_or_in_the_report(release: Path, prepared: Path) -> None:
+    clips = {f"{clip['video']}_{clip['index']}" for clip in read_truth(release)["clips"]}
+    report = json.loads((prepared / "report.json").read_text())
+    dropped = {
+        entry["id"]
+        for found in report["reasons"].values()
+        if found["effect"] == "dropped"
+        for entry in found["utterances"]
+    }
+    stored = set(read_examples(prepared))
+
+    assert not stored & dropped
+    assert clips <= stored | dropped
+    assert report["utterances"]["kept"] == len(stored)
+    assert report["utterances"]["dropped"] == len(dropped)
+
+
+def test_awkward_clips_are_reported_under_their_reasons(release: Path, prepared: Path) -> None:
+    truth = read_truth(release)
+    names = {case: {n.replace("___", "_") for n in found} for case, found in truth["awkward"].items()}
+    reasons = ids_by_reason(prepared)
+
+    def clips_of(case: str) -> set[str]:
+        return {f"{clip['video']}_{clip['index']}" for clip in truth["clips"] if clip["video"] in names[case]}
+
+    assert names["no_face"] <= reasons["no_face"]
+    assert reasons["clipped"] == names["clip_past_end"]
+    assert reasons["too_short"] == names["short_clip"]
+    assert names["label_without_transcript"] <= reasons["label_without_transcript"]
+    assert reasons["transcript_without_label"] == names["transcript_without_label"]
+    assert reasons["no_wav"] == clips_of("wav_missing")
+    assert reasons["broken_video"] == clips_of("broken_video")
+    assert reasons["length_mismatch"] == clips_of("wav_length_differs")
+
+
+def test_what_the_fixture_broke_is_reported(prepared: Path) -> None:
+    reasons = ids_by_reason(prepared)
+    video = {name.rsplit("_", 1)[0] for name in reasons["no_video"]}
+
+    assert len(video) == 1
+    (plain,) = video
+    assert reasons["past_end"] == {f"{plain}_90"}
+    assert reasons["negative_start"] == {f"{plain}_91"}
+    assert {name.split(":")[0] for name in reasons["bad_id"]} == {plain}
+    assert f"{plain}_92" in reasons["label_without_transcript"]
+
+
+def test_degraded_utterances_keep_what_could_be_read(release: Path, prepared: Path) -> None:
+    examples = read_examples(prepared)
+    reasons = ids_by_reason(prepared)
+
+    for name in reasons["no_wav"]:
+        assert len(examples[name]["mel"]) == 0
+        assert len(examples[name]["faces"]) > 0
+    for name in reasons["broken_video"] | (reasons["no_video"] - reasons["past_end"]):
+        assert len(examples[name]["faces"]) == 0
+        assert len(examples[name]["mel"]) > 0
+    for name in reasons["no_face"]:
+        assert not examples[name]["face_found"].any()
+        assert len(examples[name]["faces"]) > 0
+
+
+def test_examples_hold_the_labels_words_sounds_and_times_of_their_clips(release: Path, prepared: Path) -> None:
+    examples = read_examples(prepared)
+    tokenizer = AutoTokenizer.from_pretrained(prepared / "tokenizer")
+    odd = {name for names in ids_by_reason(prepared).values() for name in names}
+    checked = 0
+
+    for clip in read_truth(release)["clips"]:
+        name = f"{clip['video']}_{clip['index']}"
+        if name not in examples:
+            continue
+        example = examples[name]
+        assert example["transcript"].decode() == clip["transcript"]
+        assert example["dialogue_id"].decode() == example["speaker"].decode() == clip["video"]
+        assert [LABELS[i] for i in np.flatnonzero(example["label"])] == sorted(clip["labels"])
+        assert example["token_ids"].tolist() == tokenizer(clip["transcript"])["input_ids"]
+        if name in odd:
+            continue
+        checked += 1
+        wave = read_wav(release / "Audio/WAV_16000" / f"{clip['video']}.wav")
+        chunks = mel_chunks(wave.cut(clip["start_s"], clip["end_s"]), 16_000)
+        np.testing.assert_array_equal(example["mel"], chunks)
+        frames = int(np.ceil((clip["end_s"] - clip["start_s"]) / 0.5 - 1e-6))
+        np.testing.assert_allclose(example["frame_ms"], 500 * np.arange(frames), atol=0.1)
+        assert example["face_found"].all()
+        assert example["faces"].shape == (frames, 48, 48, 3)
+    assert checked >= 8
+
+
+def test_splits_are_by_video_and_the_metadata_counts_them(prepared: Path) -> None:
+    examples = read_examples(prepared)
+    metadata: Any = tfds.builder_from_directory(prepared).info.metadata
+
+    sides: dict[str, set[str]] = {}
+    for example in examples.values():
+        sides.setdefault(example["dialogue_id"].decode(), set()).add(example["split"])
+    assert all(len(found) == 1 for found in sides.values())
+    for split in ("train", "valid", "test"):
+        stored = [example for example in examples.values() if example["split"] == split]
+        counts = metadata["splits"][split]
+        assert counts["utterances"] == len(stored) > 0
+        assert counts["frames"] == [len(example["faces"]) for example in stored]
+        assert counts["chunks"] == [len(example["mel"]) for example in stored]
+        assert counts["tokens"] == [len(example["token_ids"]) for example in stored]
+        assert counts["positives"] == np.sum([example["label"] for example in stored], axis=0).tolist()
+
+
+def test_metadata_describes_settings_and_tokenizer(prepared: Path) -> None:
+    metadata: Any = dict(tfds.builder_from_directory(prepared).info.metadata or {})
+
+    tokenizer = metadata.pop("tokenizer")
+    metadata.pop("splits")
+    assert metadata == {
+        "format_version": 1,
+        "dataset": "mini",
+        "label_names": LABELS,
+        "frame_interval_ms": 500,
+        "face_size": 48,
+        "sample_rate": 16_000,
+        "mel": {
+            "n_fft": 400,
+            "win_length": 400,
+            "hop_length": 200,
+            "n_mels": 128,
+            "chunk_frames": 32,
+            "power": 2.0,
+        },
+    }
+    assert tokenizer["name"] == "mini-bpe"
+    assert tokenizer["vocab_size"] == len(AutoTokenizer.from_pretrained(prepared / "tokenizer")) <= 1000
+    assert (tokenizer["pad_id"], tokenizer["cls_id"], tokenizer["sep_id"]) == (0, 2, 3)
+
+
+def test_the_tokenizer_has_seen_training_transcripts_only(prepared: Path) -> None:
+    examples = read_examples(prepared).values()
+    training = [e["transcript"].decode() for e in examples if e["split"] == "train"]
+
+    vocabulary = AutoTokenizer.from_pretrained(prepared / "tokenizer").get_vocab()
+
+    assert vocabulary == train_mini(training).tokenizer.get_vocab()
+
+
+def test_one_process_writes_the_same_bytes_as_two(release: Path, prepared: Path, tmp_path: Path) -> None:
+    prepare(release, tmp_path / "again", Settings(), processes=1, console=quiet())
+
+    names = sorted(str(p.relative_to(prepared)) for p in prepared.rglob("*") if p.is_file())
+    again = sorted(str(p.relative_to(tmp_path / "again")) for p in (tmp_path / "again").rglob("*") if p.is_file())
+    assert "tokenizer/tokenizer.json" in names
+    assert "report.json" in names
+    assert names == again
+    assert filecmp.cmpfiles(prepared, tmp_path / "again", names, shallow=False)[1:] == ([], [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again"]
+
+
+def copy_of_one_video(release: Path, root: Path) -> str:
+    """A release of one video, in which all media are broken."""
+    video = sorted((release / "Videos/Full/Combined").glob("*.mp4"))[0].stem
+    for folder in ("Videos/Full/Combined", "Audio/WAV_16000", "Transcript/Combined"):
+        (root / folder).mkdir(parents=True)
+    shutil.copytree(release / "Labels", root / "Labels")
+    shutil.copy(release / "Transcript/Combined" / f"{video}.txt", root / "Transcript/Combined")
+    (root / "Videos/Full/Combined" / f"{video}.mp4").write_bytes(b"broken")
+    (root / "Audio/WAV_16000" / f"{video}.wav").write_bytes(b"broken")
+    return video
+
+
+def test_nothing_usable_is_an_error_and_writes_nothing(release: Path, tmp_path: Path) -> None:
+    video = copy_of_one_video(release, tmp_path / "raw")
+    text = io.StringIO()
+
+    with pytest.raises(PrepareError, match=r"No utterance of .* is usable, so nothing was written"):
+        prepare(tmp_path / "raw", tmp_path / "out", Settings(), processes=1, console=Console(file=text, width=200))
+
+    assert "no_media" in text.getvalue()
+    assert f"{video}_0" in text.getvalue()
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+def test_an_occupied_directory_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").touch()
+
+    with pytest.raises(OutputExistsError, match=r"found 1 entries \(mine\)"):
+        prepare(tmp_path / "no release", tmp_path / "out", Settings())
+
+
+def test_an_empty_directory_is_no_release(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+
+    with pytest.raises(ReleaseError, match="Expected a CMU-MOSEI raw release"):
+        prepare(tmp_path / "raw", tmp_path / "out", Settings())
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"dataset": "imdb"}, "dataset 'imdb': expected one of mini, mosei"),
+        ({"dataset": "mosei"}, "dataset 'mosei' needs a tokenizer: --tokenizer=DIR"),
+        ({"frame_interval_ms": 0}, "frame_interval_ms: expected milliseconds above 0"),
+        ({"frame_interval_ms": float("nan")}, "frame_interval_ms: expected milliseconds above 0"),
+        ({"seed": -1}, "seed: expected 0 or more, found -1"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(PrepareError, match=message):
+        Settings(**values)
+
+
+def test_the_command_names_what_is_wrong_without_a_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "data_tools.prepare", f"--raw={tmp_path}", f"--out={tmp_path / 'out'}"]
+
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert run.returncode == 1
+    assert "prepare: Expected a CMU-MOSEI raw release" in run.stderr
+    assert "Traceback" not in run.stderr
