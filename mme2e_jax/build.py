@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from mme2e_jax import pretrained
 from mme2e_jax.models.albert import POSITIONS, SIZES
 from mme2e_jax.models.mme2e import ModelSpec
-from mme2e_jax.sharding import DataMesh
-from mme2e_jax.state import Variables, initialize
+from mme2e_jax.state import Variables, initial_variables
 
 
 def model_spec(config: ConfigDict, labels: int, tokenizer: Mapping[str, Any]) -> ModelSpec:
@@ -37,15 +35,17 @@ def model_spec(config: ConfigDict, labels: int, tokenizer: Mapping[str, Any]) ->
     )
 
 
-def initial_variables(config: ConfigDict, spec: ModelSpec, mesh: DataMesh) -> Variables:
-    """Variables at the start of training, replicated over the mesh; the text encoder pretrained if the config says so.
+def start_variables(config: ConfigDict, spec: ModelSpec) -> Variables:
+    """Variables at the start of training, on the host; the text encoder pretrained if the config says so.
 
     Raises:
       UserError: if the pretrained weights are missing or do not fit.
     """
-    wants_weights = config.model.text.init == "pretrained" and "t" in spec.modalities
-    weights = pretrained.read_albert(config.model.text.dir, config.model.text.size) if wants_weights else None
-    variables = jax.jit(initialize, static_argnums=(0, 1), out_shardings=mesh.replicated)(spec, config.seed)
-    if weights is not None:
-        variables = mesh.put_replicated(pretrained.with_albert(variables, weights))
-    return variables
+    text = config.model.text
+    weights = pretrained.read_albert(text.dir, text.size) if _pretrained(config) else None
+    variables = initial_variables(spec, config.seed)
+    return pretrained.with_albert(variables, weights) if weights is not None else variables
+
+
+def _pretrained(config: ConfigDict) -> bool:
+    return config.model.text.init == "pretrained" and "t" in config.model.modalities

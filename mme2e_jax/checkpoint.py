@@ -1,7 +1,7 @@
 """Checkpoints with Orbax: the best by mean validation F1 and the last ones.
 
-A checkpoint holds the variables, the optimiser's state, and everything that evaluation needs to know: config, label names,
-thresholds, preprocessing. Evaluation restores it without the data it was trained on.
+A checkpoint holds the variables, the optimiser's state, and everything that evaluation needs to know: config, label
+names, thresholds, preprocessing. Evaluation restores it without the data it was trained on.
 """
 
 import dataclasses
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
-from flax import nnx
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
+from mme2e_jax import tree
 from mme2e_jax.errors import UserError
 from mme2e_jax.state import TrainState, Variables
 
@@ -62,8 +63,8 @@ class Checkpoints:
         self._manager.save(
             int(state.step),
             args=ocp.args.Composite(
-                variables=ocp.args.StandardSave(_arrays(state.variables)),
-                optimizer=ocp.args.StandardSave(_plain(state.optimizer)),
+                variables=ocp.args.StandardSave(state.variables.arrays()),
+                optimizer=ocp.args.StandardSave(tree.flatten(state.optimizer)),
                 record=ocp.args.JsonSave(dataclasses.asdict(record)),
             ),
             metrics={"f1": epoch["valid"]["f1"], "epoch": epoch["epoch"]},
@@ -97,20 +98,19 @@ class Checkpoints:
 
     def restore_variables(self, step: int, like: Variables) -> Variables:
         """Variables of a checkpoint, placed as the (abstract) arrays of `like`."""
-        args = ocp.args.Composite(variables=ocp.args.StandardRestore(_arrays(like)))
-        return _with_arrays(like, self._manager.restore(step, args=args).variables)
+        args = ocp.args.Composite(variables=ocp.args.StandardRestore(like.arrays()))
+        return like.with_arrays(self._manager.restore(step, args=args).variables)
 
     def restore_state(self, step: int, like: TrainState) -> TrainState:
         """Everything that training goes on from, placed as the (abstract) arrays of `like`."""
         args = ocp.args.Composite(
-            variables=ocp.args.StandardRestore(_arrays(like.variables)),
-            optimizer=ocp.args.StandardRestore(_plain(like.optimizer)),
+            variables=ocp.args.StandardRestore(like.variables.arrays()),
+            optimizer=ocp.args.StandardRestore(tree.flatten(like.optimizer)),
         )
         restored = self._manager.restore(step, args=args)
-        leaves = jax.tree.leaves(restored.optimizer)
-        optimizer = jax.tree.unflatten(jax.tree.structure(like.optimizer), leaves)
-        count = jax.device_put(jax.numpy.asarray(step, like.step.dtype), like.step.sharding)
-        return TrainState(count, _with_arrays(like.variables, restored.variables), optimizer)
+        optimizer = tree.unflatten(like.optimizer, restored.optimizer)
+        done = jax.device_put(np.asarray(step, like.step.dtype), like.step.sharding)
+        return TrainState(done, like.variables.with_arrays(restored.variables), optimizer)
 
 
 def open_run(workdir: str | Path) -> tuple[Checkpoints, int]:
@@ -136,20 +136,5 @@ def open_run(workdir: str | Path) -> tuple[Checkpoints, int]:
     return checkpoints, step
 
 
-def _arrays(variables: Variables) -> dict[str, Any]:
-    return {"params": nnx.to_pure_dict(variables.params), "batch_stats": nnx.to_pure_dict(variables.batch_stats)}
-
-
-def _with_arrays(like: Variables, arrays: dict[str, Any]) -> Variables:
-    """`like` with its leaves replaced; both sides flatten in the order of their sorted names."""
-
-    def fill(state, values):
-        return jax.tree.unflatten(jax.tree.structure(state), jax.tree.leaves(values))
-
-    return Variables(like.graphdef, fill(like.params, arrays["params"]), fill(like.batch_stats, arrays["batch_stats"]))
-
-
-def _plain(tree: Any) -> dict[str, Any]:
-    # The optimiser's state is nested tuples; a flat dict by path is what a checkpoint can hold without knowing optax's types.
-    leaves = jax.tree.leaves(tree)
-    return {f"{i:05d}": leaf for i, leaf in enumerate(leaves)}
+def _listing(directory: Path) -> str:
+    return ", ".join(sorted(p.name for p in directory.iterdir())) or "nothing"

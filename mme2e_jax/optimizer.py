@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import optax
 
+from mme2e_jax import tree
+
 # First match wins. The paper trains ALBERT and the text head more slowly than the rest.
 GROUPS: Sequence[tuple[str, str]] = (
     ("text", r"text/.*|heads/t/.*"),
@@ -14,21 +16,10 @@ GROUPS: Sequence[tuple[str, str]] = (
 )
 
 
-def parameter_paths(params: Any) -> Any:
-    """A tree like `params` that holds each leaf's path, as in "towers/v/low_level/conv/kernel"."""
-
-    def name(path, _):
-        # The value inside an nnx variable adds a key of its own, which says nothing.
-        keys = [str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in path]
-        return "/".join(k for k in keys if k != "value")
-
-    return jax.tree_util.tree_map_with_path(name, params)
-
-
 def group_labels(params: Any) -> Any:
     """A tree like `params` that holds the name of each leaf's group."""
     return jax.tree.map(
-        lambda path: next(g for g, pattern in GROUPS if re.fullmatch(pattern, path)), parameter_paths(params)
+        lambda path: next(g for g, pattern in GROUPS if re.fullmatch(pattern, path)), tree.paths(params)
     )
 
 

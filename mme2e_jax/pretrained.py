@@ -8,9 +8,7 @@ import json
 import re
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from safetensors.numpy import load_file
 
 from mme2e_jax.errors import UserError
@@ -103,21 +101,14 @@ def with_albert(variables: Variables, weights: dict[str, np.ndarray]) -> Variabl
     Raises:
       UserError: if shapes differ, for instance because the dataset was tokenized with another vocabulary.
     """
-    params = nnx.to_pure_dict(variables.params)
-    wrong = []
-    for path, value in weights.items():
-        node = params["text"]
-        *parents, leaf = path.split("/")
-        for key in parents:
-            node = node[key]
-        if node[leaf].shape != value.shape:
-            wrong.append(f"{path}: expected {node[leaf].shape}, found {value.shape}")
-        node[leaf] = jnp.asarray(value)
+    arrays = variables.arrays()
+    found = {f"text/{path}": value for path, value in weights.items()}
+    wrong = [
+        f"{k}: expected {arrays[k].shape}, found {v.shape}" for k, v in found.items() if arrays[k].shape != v.shape
+    ]
     if wrong:
         raise UserError(
             "The pretrained ALBERT does not fit the model (was the data prepared with the same tokenizer?): "
             + "; ".join(wrong)
         )
-    state = variables.params
-    nnx.replace_by_pure_dict(state, params)
-    return Variables(variables.graphdef, state, variables.batch_stats)
+    return variables.with_arrays(arrays | found)

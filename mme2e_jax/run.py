@@ -15,7 +15,7 @@ from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluate import Model, Parameters, evaluate
 from mme2e_jax.sharding import DataMesh
-from mme2e_jax.state import initialize
+from mme2e_jax.state import abstract_variables
 
 SPLITS = ("valid", "test")
 
@@ -41,7 +41,7 @@ def load_run(workdir: str | Path) -> Run:
     validate(config)
     mesh = DataMesh(validate_devices(config, jax.device_count()))
     spec = build.model_spec(config, len(record.label_names), record.tokenizer)
-    like = mesh.abstract(jax.eval_shape(lambda: initialize(spec, config.seed)))
+    like = mesh.abstract(abstract_variables(spec))
     variables = checkpoints.restore_variables(step, like)
     parameters = Parameters(variables, config.model.sparse_threshold)
     return Run(Model(parameters, tuple(record.label_names), record.thresholds, mesh), config, record, step)

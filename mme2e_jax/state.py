@@ -1,7 +1,8 @@
 """What is learned and what is needed to learn on: pytrees, and the one place that splits and merges modules."""
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,9 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from mme2e_jax import tree
 from mme2e_jax.batch import Batch
+from mme2e_jax.models import start
 from mme2e_jax.models.dropout import DropoutSeed
 from mme2e_jax.models.mme2e import MME2E, ModelSpec, Outputs
 
@@ -23,6 +26,15 @@ class Variables:
     params: nnx.State
     batch_stats: nnx.State
 
+    def arrays(self) -> dict[str, Any]:
+        """Parameters and statistics by name, as in "towers/v/low_level/conv/kernel"."""
+        return tree.flatten(self.params) | tree.flatten(self.batch_stats)
+
+    def with_arrays(self, arrays: Mapping[str, Any]) -> "Variables":
+        """The same model with other arrays, by name."""
+        params, batch_stats = (tree.unflatten(part, arrays) for part in (self.params, self.batch_stats))
+        return Variables(self.graphdef, params, batch_stats)
+
 
 class TrainState(NamedTuple):
     """Everything that a training step changes."""
@@ -32,10 +44,20 @@ class TrainState(NamedTuple):
     optimizer: optax.OptState
 
 
-def initialize(spec: ModelSpec, seed: int) -> Variables:
-    """Fresh variables; pure, so that it can run under `jit` and `eval_shape`."""
-    model = MME2E(spec, nnx.Rngs(params=jax.random.key(seed)))
-    return Variables(*nnx.split(model, nnx.Param, nnx.BatchStat))
+def abstract_variables(spec: ModelSpec) -> Variables:
+    """The variables of a model as shapes and dtypes; costs no memory."""
+
+    def make():
+        return Variables(*nnx.split(MME2E(spec, nnx.Rngs(0)), nnx.Param, nnx.BatchStat))
+
+    return jax.eval_shape(make)
+
+
+def initial_variables(spec: ModelSpec, seed: int) -> Variables:
+    """The variables that training starts from, as numpy arrays."""
+    abstract = abstract_variables(spec)
+    shapes = {path: leaf.shape for path, leaf in abstract.arrays().items()}
+    return abstract.with_arrays(start.draw(shapes, seed))
 
 
 def apply(

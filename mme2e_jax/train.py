@@ -19,7 +19,7 @@ from mme2e_jax.hooks import FiniteCheck, Hook, TensorBoard
 from mme2e_jax.optimizer import learning_rate, optimizer
 from mme2e_jax.run import input_of
 from mme2e_jax.sharding import DataMesh
-from mme2e_jax.state import TrainState, initialize, parameter_count
+from mme2e_jax.state import TrainState, abstract_variables, parameter_count
 from mme2e_jax.step import make_train_step, positive_weights, sparse_threshold
 
 
@@ -49,12 +49,12 @@ def train(config: ConfigDict, dataset: Dataset, workdir: Path) -> Input:
     checkpoints = Checkpoints(workdir, config.checkpoint.keep_last)
     start = checkpoints.latest_step or 0
     if start:
-        like = jax.eval_shape(lambda: _fresh_state(initialize(spec, config.seed), tx))
+        like = jax.eval_shape(lambda variables: _fresh_state(variables, tx), abstract_variables(spec))
         state = checkpoints.restore_state(start, mesh.abstract(like))
         record = checkpoints.record(start)
         console.print(f"Going on from step {start} of {workdir}")
     else:
-        variables = build.initial_variables(config, spec, mesh)
+        variables = mesh.put_replicated(build.start_variables(config, spec))
         state = jax.jit(_fresh_state, static_argnums=1, out_shardings=mesh.replicated)(variables, tx)
         record = RunRecord(
             config=config.to_dict(),

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from mme2e_jax.models.layers import linear
+
 POSITIONS = 512
 TOKEN_TYPES = 2
 LAYER_NORM_EPS = 1e-12
@@ -36,12 +38,8 @@ SIZES = {
 }
 
 
-def _dense(d_in: int, d_out: int, rngs: nnx.Rngs) -> nnx.Linear:
-    return nnx.Linear(d_in, d_out, kernel_init=nnx.initializers.normal(0.02), rngs=rngs)
-
-
-def _embedding(rows: int, d: int, rngs: nnx.Rngs) -> nnx.Param:
-    return nnx.Param(0.02 * jax.random.normal(rngs.params(), (rows, d)))
+def _embedding(rows: int, d: int) -> nnx.Param:
+    return nnx.Param(jnp.zeros((rows, d)))
 
 
 class AlbertLayer(nnx.Module):
@@ -49,13 +47,13 @@ class AlbertLayer(nnx.Module):
 
     def __init__(self, size: AlbertSize, rngs: nnx.Rngs):
         d = size.hidden
-        self.query = _dense(d, d, rngs)
-        self.key = _dense(d, d, rngs)
-        self.value = _dense(d, d, rngs)
-        self.attention_out = _dense(d, d, rngs)
+        self.query = linear(d, d, rngs)
+        self.key = linear(d, d, rngs)
+        self.value = linear(d, d, rngs)
+        self.attention_out = linear(d, d, rngs)
         self.attention_norm = nnx.LayerNorm(d, epsilon=LAYER_NORM_EPS, rngs=rngs)
-        self.up = _dense(d, size.feed_forward, rngs)
-        self.down = _dense(size.feed_forward, d, rngs)
+        self.up = linear(d, size.feed_forward, rngs)
+        self.down = linear(size.feed_forward, d, rngs)
         self.norm = nnx.LayerNorm(d, epsilon=LAYER_NORM_EPS, rngs=rngs)
         self.heads = size.heads
 
@@ -74,11 +72,11 @@ class Albert(nnx.Module):
 
     def __init__(self, size: AlbertSize, vocabulary: int, rngs: nnx.Rngs):
         """Args: size: see SIZES; vocabulary: number of token ids."""
-        self.word = _embedding(vocabulary, size.embedding, rngs)
-        self.position = _embedding(POSITIONS, size.embedding, rngs)
-        self.token_type = _embedding(TOKEN_TYPES, size.embedding, rngs)
+        self.word = _embedding(vocabulary, size.embedding)
+        self.position = _embedding(POSITIONS, size.embedding)
+        self.token_type = _embedding(TOKEN_TYPES, size.embedding)
         self.embedding_norm = nnx.LayerNorm(size.embedding, epsilon=LAYER_NORM_EPS, rngs=rngs)
-        self.embedding_out = _dense(size.embedding, size.hidden, rngs)
+        self.embedding_out = linear(size.embedding, size.hidden, rngs)
         self.layer = AlbertLayer(size, rngs)
         self.layers = size.layers
 

@@ -3,35 +3,23 @@
 Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `d` channels.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-
-def torch_uniform(fan_in: int) -> Callable[..., jax.Array]:
-    """Uniform in +-1/sqrt(fan_in): how torch, and so the paper's code, starts Linear and Conv2d, biases too."""
-
-    def init(key, shape, dtype=jnp.float32, out_sharding=None):
-        del out_sharding
-        bound = fan_in**-0.5
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init
+# Modules start at 0; `start.py` says what their parameters really start from.
+ZEROS = nnx.initializers.zeros_init()
 
 
 def linear(d_in: int, d_out: int, rngs: nnx.Rngs, *, bias: bool = True) -> nnx.Linear:
-    """A dense layer that starts as torch's `nn.Linear` does."""
-    init = torch_uniform(d_in)
-    return nnx.Linear(d_in, d_out, use_bias=bias, kernel_init=init, bias_init=init, rngs=rngs)
+    """A dense layer."""
+    return nnx.Linear(d_in, d_out, use_bias=bias, kernel_init=ZEROS, rngs=rngs)
 
 
 def conv(size: int, d_in: int, d_out: int, rngs: nnx.Rngs) -> nnx.Conv:
-    """A `size` x `size` convolution with bias that keeps height and width and starts as torch's `nn.Conv2d` does."""
-    init = torch_uniform(size * size * d_in)
-    return nnx.Conv(d_in, d_out, (size, size), padding="SAME", kernel_init=init, bias_init=init, rngs=rngs)
+    """A `size` x `size` convolution with bias that keeps height and width."""
+    return nnx.Conv(d_in, d_out, (size, size), padding="SAME", kernel_init=ZEROS, rngs=rngs)
 
 
 def max_pool(x: Float[Array, "n h w d"]) -> Float[Array, "n h/2 w/2 d"]:

@@ -55,7 +55,7 @@ class MME2E(nnx.Module):
     """Text, faces and speech to emotion logits, by late fusion."""
 
     def __init__(self, spec: ModelSpec, rngs: nnx.Rngs):
-        """Args: spec: the architecture; rngs: stream `params` starts the weights.
+        """Args: spec: the architecture; rngs: asked for by nnx, not drawn from.
 
         Raises:
           ValueError: if the modalities are not a subset of "tva", or a sparse model lacks the text that guides it.
@@ -78,8 +78,7 @@ class MME2E(nnx.Module):
         )
         self.heads = nnx.Dict({m: linear(spec.text.hidden if m == "t" else d, spec.labels, rngs) for m in used})
         if len(used) > 1:
-            # Equal shares at the start; the paper's code draws them at random, now and then with a wrong sign.
-            self.fusion = nnx.Param(jnp.full(len(used), 1 / len(used)))
+            self.fusion = nnx.Param(jnp.zeros(len(used)))
 
     def __call__(
         self,

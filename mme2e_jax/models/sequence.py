@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mme2e_jax.batch import Segments
 from mme2e_jax.models.dropout import DropoutSeed, dropout
-from mme2e_jax.models.layers import linear, torch_uniform
+from mme2e_jax.models.layers import linear
 
 FEED_FORWARD = 2048
 
@@ -38,9 +38,8 @@ class EncoderLayer(nnx.Module):
     """Self-attention and feed-forward, each followed by a residual sum and LayerNorm."""
 
     def __init__(self, d: int, heads: int, rate: float, rngs: nnx.Rngs):
-        init = nnx.initializers.xavier_uniform()
-        self.qkv = nnx.Linear(d, 3 * d, kernel_init=init, rngs=rngs)
-        self.attention_out = nnx.Linear(d, d, kernel_init=torch_uniform(d), rngs=rngs)
+        self.qkv = linear(d, 3 * d, rngs)
+        self.attention_out = linear(d, d, rngs)
         self.norm1 = nnx.LayerNorm(d, epsilon=1e-5, rngs=rngs)
         self.up = linear(d, FEED_FORWARD, rngs)
         self.down = linear(FEED_FORWARD, d, rngs)
@@ -68,7 +67,7 @@ class SequenceEncoder(nnx.Module):
 
     def __init__(self, d: int, layers: int, heads: int, rate: float, rngs: nnx.Rngs):
         """Args: d: width; layers, heads: of the encoder; rate: dropout."""
-        self.cls = nnx.Param(jax.random.normal(rngs.params(), (d,)))
+        self.cls = nnx.Param(jnp.zeros(d))
         self.layers = nnx.List([EncoderLayer(d, heads, rate, rngs) for _ in range(layers)])
 
     def __call__(

@@ -101,12 +101,11 @@ class SparseBlock(nnx.Module):
     with masks.
     """
 
-    def __init__(self, d_in: int, d_out: int, rngs: nnx.Rngs):
+    def __init__(self, d_in: int, d_out: int):
         """Args: d_in, d_out: channels before and after."""
-        init = nnx.initializers.he_normal()
-        self.kernel1 = nnx.Param(init(rngs.params(), (3, 3, d_in, d_out)))
+        self.kernel1 = nnx.Param(jnp.zeros((3, 3, d_in, d_out)))
         self.norm1 = MaskedBatchNorm(d_out, eps=1e-4, momentum=0.99)
-        self.kernel2 = nnx.Param(init(rngs.params(), (3, 3, d_out, d_out)))
+        self.kernel2 = nnx.Param(jnp.zeros((3, 3, d_out, d_out)))
         self.norm2 = MaskedBatchNorm(d_out, eps=1e-4, momentum=0.99)
 
     def __call__(

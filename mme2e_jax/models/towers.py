@@ -102,7 +102,7 @@ class SparseTower(nnx.Module):
         c = channels(width)
         self.low_level = LowLevel(d, c[0], rngs)
         self.scores = nnx.List([SiteScore(c[k], d_text, rngs) for k in range(3)])
-        self.blocks = nnx.List([SparseBlock(c[k], c[k + 1], rngs) for k in range(3)])
+        self.blocks = nnx.List([SparseBlock(c[k], c[k + 1]) for k in range(3)])
         self.head = Head(h // 16 * (w // 16) * c[3], d_out, rngs)
 
     def __call__(

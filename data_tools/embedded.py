@@ -1,0 +1,24 @@
+"""The embedded corpus in one call: generated, prepared, ready to train on."""
+
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from data_tools.generate import generate
+from data_tools.prepare import Settings, prepare
+
+
+def prepare_embedded_corpus(records: Path, *, utterances: int, seed: int) -> None:
+    """Makes the records of the embedded corpus; the raw media live in a temporary directory meanwhile.
+
+    Args:
+      records: directory to make; it appears only once it is complete.
+      utterances: of the corpus; some are dropped on purpose.
+      seed: of its content and its splits.
+    """
+    console = Console()
+    console.print(f"No records at {records}: generating the embedded corpus, {utterances} utterances, and preparing it.")
+    with tempfile.TemporaryDirectory(prefix="mme2e-mini-") as scratch:
+        raw = generate(Path(scratch) / "release", utterances, seed)
+        prepare(raw, records, Settings(dataset="mini", seed=seed), console=console)

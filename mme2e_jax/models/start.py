@@ -1,0 +1,82 @@
+"""Where training starts: every parameter's distribution, by its path.
+
+Values come from numpy, seeded by the run's seed and the parameter's name, so they depend neither on the order in which modules are
+made nor on the backend, and nothing has to be compiled. Unless a rule says otherwise they are drawn as torch, and so the
+paper's code, draws them.
+"""
+
+import re
+import zlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+Shape = tuple[int, ...]
+Draw = Callable[[np.random.Generator, Shape, Shape | None], np.ndarray]
+
+
+def _constant(value: float) -> Draw:
+    return lambda rng, shape, kernel: np.full(shape, value)
+
+
+def _normal(std: float) -> Draw:
+    return lambda rng, shape, kernel: std * rng.standard_normal(shape)
+
+
+def _he(rng: np.random.Generator, shape: Shape, kernel: Shape | None) -> np.ndarray:
+    return np.sqrt(2 / np.prod(shape[:-1])) * rng.standard_normal(shape)
+
+
+def _glorot(rng: np.random.Generator, shape: Shape, kernel: Shape | None) -> np.ndarray:
+    # torch holds query, key and value in one matrix, and takes its fans from that.
+    bound = np.sqrt(6 / (shape[0] + shape[1]))
+    return rng.uniform(-bound, bound, shape)
+
+
+def _torch(rng: np.random.Generator, shape: Shape, kernel: Shape | None) -> np.ndarray:
+    """Uniform in +-1/sqrt(fan in), biases too: torch's Linear and Conv2d. `kernel` is the shape of the layer's kernel."""
+    assert kernel is not None
+    bound = np.prod(kernel[:-1]) ** -0.5
+    return rng.uniform(-bound, bound, shape)
+
+
+# First match wins; a path is the parameter's place in the module tree, as in "towers/v/low_level/conv/kernel".
+RULES: tuple[tuple[str, Draw], ...] = (
+    (r".*(norm|norm1|norm2)/(scale|var)", _constant(1.0)),
+    (r".*(norm|norm1|norm2)/(bias|mean)", _constant(0.0)),
+    (r"text/(word|position|token_type)|text/.*/kernel", _normal(0.02)),
+    (r"text/.*/bias", _constant(0.0)),
+    (r"sequences/./cls", _normal(1.0)),
+    (r"sequences/.*/qkv/kernel", _glorot),
+    (r"sequences/.*/(qkv|attention_out)/bias", _constant(0.0)),
+    (r"towers/./blocks/\d/kernel[12]", _he),
+    (r".*/(kernel|bias)", _torch),
+)
+
+
+def draw(shapes: Mapping[str, Shape], seed: int) -> dict[str, np.ndarray]:
+    """Values for all parameters and statistics of a model.
+
+    Args:
+      shapes: by path.
+      seed: of the run.
+
+    Returns:
+      Float32 arrays by path.
+
+    Raises:
+      ValueError: if no rule covers a path.
+    """
+    uncovered = [path for path in shapes if path != "fusion" and not any(re.fullmatch(p, path) for p, _ in RULES)]
+    if uncovered:
+        raise ValueError(f"No rule says where these parameters start: {', '.join(uncovered)}.")
+
+    def value(path: str, shape: Shape) -> np.ndarray:
+        if path == "fusion":
+            # Equal shares; the paper's code draws them at random, now and then with a wrong sign.
+            return np.full(shape, 1 / shape[0])
+        rule = next(rule for pattern, rule in RULES if re.fullmatch(pattern, path))
+        rng = np.random.default_rng([seed, zlib.crc32(path.encode())])
+        return rule(rng, shape, shapes.get(path.rpartition("/")[0] + "/kernel"))
+
+    return {path: value(path, shape).astype(np.float32) for path, shape in shapes.items()}
