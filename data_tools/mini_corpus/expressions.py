@@ -116,7 +116,8 @@ EXPRESSIONS = {
         lid=0.08,
         corner=0.0,
         width=-0.12,
-        opening=0.38,
+        opening=0.30,
+        teeth=0.3,
         drop=-0.04,
     ),
 }

@@ -46,7 +46,7 @@ HARMLESS_PERIOD = 16
 _DECK_SIZE = 24  # clips over which the emotions are balanced exactly
 _ID_EDGES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 # Separate streams of chance, so that more draws in one do not shift another.
-_DECK_STREAM, _CLIP_STREAM, _ID_STREAM = 1, 2, 3
+_DECK_STREAM, _CLIP_STREAM, _ID_STREAM, _NOISE_STREAM = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,18 @@ class NoiseRates:
 
     Attributes:
       text, face, voice: share of utterances in which this modality is noise, in [0, 1];
-        independent between modalities. Words are the easiest to learn and get the most.
+        independent between modalities.
       contradiction: share of the noise that expresses an emotion that is not a label; the
         rest is neutral.
       ambiguous_text: share of utterances with one textual emotion whose sentence also fits
         other emotions.
     """
 
-    text: float = 0.40
-    face: float = 0.25
-    voice: float = 0.25
-    contradiction: float = 0.5
-    ambiguous_text: float = 0.2
+    text: float = 0.30
+    face: float = 0.30
+    voice: float = 0.30
+    contradiction: float = 0.4
+    ambiguous_text: float = 0.15
 
     def __post_init__(self):
         for name, rate in vars(self).items():
@@ -146,7 +146,9 @@ def plan_video(seed: int, video: int, clips: int, rates: NoiseRates) -> VideoPla
     for clip in range(clips):
         rng = np.random.default_rng([seed, video, _CLIP_STREAM, clip])
         case = clip_cases.get(clip)
-        plans.append(_plan_clip(rng, clip, _labels(seed, first_clip(video) + clip), case, rates))
+        number = first_clip(video) + clip
+        labels, luck = _labels(seed, number), _luck(seed, number)
+        plans.append(_plan_clip(rng, clip, labels, case, rates, luck))
     return VideoPlan(
         seed=seed,
         index=video,
@@ -168,29 +170,37 @@ def _labels(seed: int, clip: int) -> tuple[str, ...]:
     return deck[rng.permutation(_DECK_SIZE)[position]]
 
 
+def _luck(seed: int, clip: int) -> np.ndarray:
+    """Three numbers in [0, 1), one per modality; below the modality's rate it is noise.
+
+    Within a deck they are spread evenly, so that even a small corpus keeps to the rates; the
+    order is shuffled for each modality by itself, so that noise strikes them independently.
+    """
+    deck_number, position = divmod(clip, _DECK_SIZE)
+    rng = np.random.default_rng([seed, deck_number, _NOISE_STREAM])
+    ranks = np.stack([rng.permutation(_DECK_SIZE) for _ in range(3)], 1)
+    return (ranks[position] + rng.random(3)) / _DECK_SIZE
+
+
 def _plan_clip(
     rng: np.random.Generator,
     index: int,
     labels: tuple[str, ...],
     case: str | None,
     rates: NoiseRates,
+    luck: np.ndarray,
 ) -> ClipPlan:
-    text, face, voice = (
-        _expressed(rng, labels, rate, rates.contradiction) for rate in (rates.text, rates.face, rates.voice)
-    )
+    noisy = luck < (rates.text, rates.face, rates.voice)
+    text, face, voice = (_noise(rng, labels, rates.contradiction) if is_noise else labels for is_noise in noisy)
     pieces = write_text(rng, text, ambiguous=bool(rng.random() < rates.ambiguous_text))
     return ClipPlan(index, labels, text, face, voice, pieces, (case,) if case else ())
 
 
-def _expressed(
-    rng: np.random.Generator, labels: tuple[str, ...], noise: float, contradiction: float
-) -> tuple[str, ...]:
-    is_noise, contradicts = rng.random(2) < (noise, contradiction)
+def _noise(rng: np.random.Generator, labels: tuple[str, ...], contradiction: float) -> tuple[str, ...]:
     others = [emotion for emotion in EMOTIONS if emotion not in labels]
-    other = others[rng.integers(len(others))]
-    if not is_noise:
-        return labels
-    return (other,) if contradicts else ()
+    if rng.random() >= contradiction:
+        return ()
+    return (others[rng.integers(len(others))],)
 
 
 def _video_id(rng: np.random.Generator) -> str:
