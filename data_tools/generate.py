@@ -10,11 +10,8 @@ speakers that are disjoint between splits are not possible with one photograph.
 
 import multiprocessing
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 
 from absl import app, flags
@@ -24,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from data_tools.mini_corpus import release
 from data_tools.mini_corpus.plan import NoiseRates, VideoPlan, plan_corpus
 from data_tools.mini_corpus.video import ClipTimes, make_video
+from data_tools.unfinished import finished_directory
 
 LAYOUTS = ("mosei",)
 
@@ -53,7 +51,7 @@ def generate(
 
     Raises:
       ValueError: an unknown layout, too few utterances, a negative seed, or no worker.
-      FileExistsError: `out` is a file or a directory with something in it.
+      OutputExistsError: (a ValueError) `out` is a file or a directory with something in it.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"unknown layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
@@ -62,30 +60,12 @@ def generate(
     rates = rates or NoiseRates()
     plans = plan_corpus(utterances, seed, rates)
     out = Path(out)
-    with _appearing_when_complete(out) as root:
+    with finished_directory(out) as root:
         release.make_directories(root)
         times = _make_videos(root, plans, workers or os.cpu_count() or 1)
         release.write_labels(root, plans)
         release.write_truth(root, plans, times, seed=seed, rates=rates)
     return out
-
-
-@contextmanager
-def _appearing_when_complete(out: Path) -> Iterator[Path]:
-    """A new directory beside `out` that takes its place if all went well, and else vanishes."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} exists and is not an empty directory; remove it or choose another place")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-unfinished-", dir=out.parent))
-    try:
-        yield unfinished
-        unfinished.chmod(0o755)  # mkdtemp makes private directories
-        if out.exists():
-            out.rmdir()
-        unfinished.rename(out)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
 
 
 def _make_videos(root: Path, plans: Sequence[VideoPlan], workers: int) -> dict[str, list[ClipTimes]]:
@@ -139,7 +119,7 @@ def main(argv: Sequence[str]) -> None:
             layout=values.layout,
             workers=values.workers,
         )
-    except (ValueError, FileExistsError) as error:
+    except ValueError as error:
         raise SystemExit(f"generate: {error}") from None
     print(f"{values.utterances} utterances written to {out}")
 

@@ -138,9 +138,9 @@ def first_clip(video: int) -> int:
 
 def plan_video(seed: int, video: int, clips: int, rates: NoiseRates) -> VideoPlan:
     """The plan of one video with its first `clips` clips."""
-    harmless_round = video % HARMLESS_PERIOD
-    clip_cases = _CLIP_CASES_AT.get(harmless_round, {})
-    if video != harmless_round:
+    place = video % HARMLESS_PERIOD
+    clip_cases = _CLIP_CASES_AT.get(place, {})
+    if video != place:
         clip_cases = {clip: case for clip, case in clip_cases.items() if case in _HARMLESS}
     plans = []
     for clip in range(clips):
