@@ -36,7 +36,7 @@ class ExtractSettings:
       audio_from_video: whether the video's own sound stands in for a missing wav file.
     """
 
-    frame_interval_ms: float = 500
+    frame_interval_ms: int = 500
     audio_from_video: bool = False
 
 

@@ -53,7 +53,7 @@ class Settings:
 
     dataset: str = "mini"
     seed: int = 0
-    frame_interval_ms: float = 500
+    frame_interval_ms: int = 500
     tokenizer: str | None = None
     splits: Path | None = None
     audio_from_video: bool = False
@@ -66,8 +66,8 @@ class Settings:
                 f"dataset {self.dataset!r} needs a tokenizer: --tokenizer=DIR, a Hugging Face "
                 "directory with tokenizer.json, or a hub id such as albert/albert-base-v2."
             )
-        if not 0 < self.frame_interval_ms < float("inf"):
-            raise PrepareError(f"frame_interval_ms: expected milliseconds above 0, found {self.frame_interval_ms}.")
+        if self.frame_interval_ms < 1:
+            raise PrepareError(f"frame_interval_ms: expected 1 or more, found {self.frame_interval_ms}.")
         if self.seed < 0:
             raise PrepareError(f"seed: expected 0 or more, found {self.seed}.")
 
@@ -295,7 +295,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("out", None, "Directory to write; must not exist, or be empty.")
     flags.DEFINE_integer("processes", None, "Worker processes; by default one per core.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of the split by video.")
-    flags.DEFINE_float("frame_interval_ms", 500, "Milliseconds between frames.")
+    flags.DEFINE_integer("frame_interval_ms", 500, "Milliseconds between frames.")
     flags.DEFINE_string("tokenizer", None, "Hugging Face directory or hub id; `mini` trains its own.")
     flags.DEFINE_string("splits", None, "Directory of {train,valid,test}_split.txt; else by video.")
     flags.DEFINE_bool("audio_from_video", False, "Use the video's sound where the wav is missing.")

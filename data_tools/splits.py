@@ -62,7 +62,7 @@ def _imbalance(side: np.ndarray, sizes: np.ndarray, labels: np.ndarray) -> float
     for i, share in enumerate(_SHARES):
         count = sizes[side == i].sum()
         positives = labels[side == i].sum(0)
-        cost += 3 * abs(count / sizes.sum() - share)
+        cost += 10 * abs(count / sizes.sum() - share)
         cost += np.abs(positives / max(count, 1) - whole).sum()
         cost += 10 * ((positives == 0) & (whole > 0)).sum()
     return float(cost)

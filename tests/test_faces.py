@@ -10,9 +10,6 @@ from skimage import data
 from data_tools.faces import FaceDetector
 from data_tools.framing import Box, crop_face
 
-# TensorFlow loads once for all tests in this group.
-pytestmark = pytest.mark.xdist_group("tensorflow")
-
 # The face of skimage.data.astronaut() (512 x 512), by eye: left, top, right, bottom.
 FACE = (175.0, 60.0, 270.0, 180.0)
 BLANK = np.full((256, 256, 3), 128, np.uint8)

@@ -63,9 +63,7 @@ def test_metadata_counts_frames_chunks_tokens_and_positives(tmp_path: Path) -> N
     write_dataset(
         tmp_path / "records",
         name="made",
-        splits={
-            "train": [make_example(0, 1, 2, 3), make_example(6, 0, 5, 2), make_example(1, 4, 0, 9)]
-        },
+        splits={"train": [make_example(0, 1, 2, 3), make_example(6, 0, 5, 2), make_example(1, 4, 0, 9)]},
         metadata=METADATA,
     )
 
@@ -106,19 +104,18 @@ def test_every_feature_is_one_bytes_value_even_when_empty(tmp_path: Path) -> Non
     np.testing.assert_array_equal(tf.io.decode_raw(parsed["label"], tf.float32), [1, 0, 0, 0, 0, 0])
 
 
-def test_other_processes_write_the_same_bytes(tmp_path: Path) -> None:
+def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
     script = (
         "import sys; from tests.test_records import *;"
         "write_dataset(sys.argv[1], name='made', metadata=METADATA,"
         " splits={'train': map(make_example, range(4))})"
     )
-    for name in ("one", "two"):
-        subprocess.run([sys.executable, "-c", script, str(tmp_path / name)], check=True)
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "one")], check=True)
+    examples = [make_example(i) for i in range(4)]
+    write_dataset(tmp_path / "two", name="made", splits={"train": examples}, metadata=METADATA)
 
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
-    same, different, broken = filecmp.cmpfiles(
-        tmp_path / "one", tmp_path / "two", names, shallow=False
-    )
+    same, different, broken = filecmp.cmpfiles(tmp_path / "one", tmp_path / "two", names, shallow=False)
 
     assert names == [
         "dataset_info.json",
@@ -149,9 +146,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
         raise RuntimeError("decoder died")
 
     with pytest.raises(RuntimeError, match="decoder died"):
-        write_dataset(
-            tmp_path / "records", name="made", splits={"train": examples()}, metadata=METADATA
-        )
+        write_dataset(tmp_path / "records", name="made", splits={"train": examples()}, metadata=METADATA)
 
     assert list(tmp_path.iterdir()) == []
 
