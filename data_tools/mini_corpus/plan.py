@@ -62,11 +62,11 @@ class NoiseRates:
         other emotions.
     """
 
-    text: float = 0.30
-    face: float = 0.30
-    voice: float = 0.30
-    contradiction: float = 0.4
-    ambiguous_text: float = 0.15
+    text: float = 0.25
+    face: float = 0.25
+    voice: float = 0.25
+    contradiction: float = 0.35
+    ambiguous_text: float = 0.10
 
     def __post_init__(self):
         for name, rate in vars(self).items():
