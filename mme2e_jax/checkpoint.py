@@ -134,7 +134,3 @@ def open_run(workdir: str | Path) -> tuple[Checkpoints, int]:
             f"{checkpoints.directory} holds no finished checkpoint: the run ended before its first epoch did."
         )
     return checkpoints, step
-
-
-def _listing(directory: Path) -> str:
-    return ", ".join(sorted(p.name for p in directory.iterdir())) or "nothing"

@@ -5,7 +5,7 @@ Configs themselves are plain files under `configs/`; this is the one place that 
 
 import dataclasses
 import numbers
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -99,13 +99,44 @@ def validate(config: ConfigDict) -> None:
     problems = [f"config.{key}: missing; expected {rules[key].expected}." for key in rules if key not in values]
     for key, value in values.items():
         if key not in rules:
-            problems.append(f"config.{key}: no such key. Valid keys: {', '.join(_siblings(key, rules))}.")
+            problems.append(_unknown(key, rules))
         elif not rules[key].holds(value):
             problems.append(f"config.{key}: expected {rules[key].expected}, found {value!r}.")
     # Rules about several values make sense only once each of them does.
     problems = problems or list(_across(values))
     if problems:
-        raise UserError("The config does not make sense:\n" + "\n".join(f"  - {p}" for p in problems))
+        raise _refusal(problems)
+
+
+def refuse_overrides(overrides: Mapping[str, str]) -> None:
+    """Refuses keys that no config has, before a config is loaded to be overridden.
+
+    Args:
+      overrides: key -> value as on the command line, `--config.KEY=VALUE`.
+
+    Raises:
+      UserError: with every problem in one message.
+    """
+    rules = dict(RULES) | dict(MINI_RULES)
+    problems = [_unknown(key, rules) for key in overrides if not any(f"{r}.".startswith(f"{key}.") for r in rules)]
+    if problems:
+        raise _refusal(problems)
+
+
+def refuse_value(key: str, value: str) -> None:
+    """Refuses a command line's value that is not of its key's type.
+
+    Raises:
+      UserError: saying what the key must hold.
+    """
+    rule = (dict(RULES) | dict(MINI_RULES)).get(key)
+    expected = rule.expected if rule else "a section's keys one by one, as in --config.optim.lr=1e-4"
+    raise _refusal([f"config.{key}: expected {expected}, found {value!r}."])
+
+
+def fitting_devices(batch_size: int, available: int) -> int:
+    """The most devices that divide a batch."""
+    return max(n for n in range(1, available + 1) if batch_size % n == 0)
 
 
 def validate_devices(config: ConfigDict, available: int) -> int:
@@ -118,12 +149,32 @@ def validate_devices(config: ConfigDict, available: int) -> int:
     if devices > available:
         raise UserError(f"config.mesh.devices: expected at most {available} (the devices JAX finds), found {devices}.")
     if config.data.batch_size % devices:
-        fitting = [n for n in range(1, available + 1) if config.data.batch_size % n == 0]
+        fewer = fitting_devices(config.data.batch_size, devices)
         raise UserError(
             f"config.data.batch_size: expected a multiple of the {devices} devices in use, found "
-            f"{config.data.batch_size}. Change it, or use fewer devices with --config.mesh.devices={fitting[-1]}."
+            f"{config.data.batch_size}. Change it, or use fewer devices with --config.mesh.devices={fewer}."
         )
     return devices
+
+
+# What may change while a run goes on: where things lie and what is shown, nothing that the numbers depend on.
+_FREE = ("data.dir", "model.text.dir", "checkpoint.", "log.", "mesh.")
+
+
+def refuse_changes(config: ConfigDict, started_with: Mapping[str, Any], workdir: object) -> None:
+    """Refuses to go on with a run under another config than the one it started with.
+
+    Raises:
+      UserError: listing every difference.
+    """
+    now, then = dict(_flatten(config)), dict(_flatten(started_with))
+    keys = [k for k in now | then if not k.startswith(_FREE) and now.get(k) != then.get(k)]
+    if keys:
+        changes = "\n".join(f"  - config.{k}: started with {then.get(k)!r}, found {now.get(k)!r}." for k in keys)
+        raise UserError(
+            f"{workdir} holds a run with another config:\n{changes}\n"
+            "Give the same values to go on with it, or start a new run with another --workdir."
+        )
 
 
 def _across(values: Mapping[str, Any]) -> Iterator[str]:
@@ -147,6 +198,14 @@ def _flatten(config: Mapping[str, Any] | ConfigDict, prefix: str = "") -> Iterat
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _refusal(problems: Sequence[str]) -> UserError:
+    return UserError("The config does not make sense:\n" + "\n".join(f"  - {p}" for p in problems))
+
+
+def _unknown(key: str, rules: Mapping[str, Rule]) -> str:
+    return f"config.{key}: no such key. Valid keys: {', '.join(_siblings(key, rules))}."
 
 
 def _siblings(key: str, rules: Mapping[str, Rule]) -> list[str]:

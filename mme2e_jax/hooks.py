@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
+from mme2e_jax.errors import UserError
 from mme2e_jax.metrics import Metrics
 from mme2e_jax.step import StepMetrics
 
@@ -24,7 +25,7 @@ class Hook(Protocol):
         """When training ends, well or not."""
 
 
-class NonFiniteLoss(Exception):
+class NonFiniteLoss(UserError):
     """The loss or a gradient is not finite: the message names the step and its utterances."""
 
 

@@ -1,7 +1,7 @@
 """What is reported of predictions: per emotion and their mean, on the host, from all predictions of a split at once.
 
-Axis legend: `n` utterances, `l` labels. Scores come from scikit-learn. An emotion that a split never has, or always, has no
-ROC-AUC: it is NaN there and left out of the mean.
+Axis legend: `n` utterances, `l` labels. Scores come from scikit-learn. An emotion that a split never has, or always,
+has no ROC-AUC: it is NaN there and left out of the mean.
 """
 
 import dataclasses

@@ -1,8 +1,4 @@
-"""ALBERT's published weights, from a Hugging Face directory to our parameters. Needs no torch.
-
-A table of rules names every tensor of the file and every parameter of ours; what one side has and the other lacks is an
-error that lists it.
-"""
+"""ALBERT's published weights, from a Hugging Face directory to our parameters. Needs no torch."""
 
 import json
 import re
@@ -11,32 +7,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
+from mme2e_jax import torch_weights
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.albert import LAYER_NORM_EPS, SIZES
 from mme2e_jax.state import Variables
 
-_LAYER = "encoder.albert_layer_groups.0.albert_layers.0."
-_DENSE = {
-    "encoder.embedding_hidden_mapping_in": "embedding_out",
-    _LAYER + "attention.query": "layer/query",
-    _LAYER + "attention.key": "layer/key",
-    _LAYER + "attention.value": "layer/value",
-    _LAYER + "attention.dense": "layer/attention_out",
-    _LAYER + "ffn": "layer/up",
-    _LAYER + "ffn_output": "layer/down",
-}
-_NORM = {
-    "embeddings.LayerNorm": "embedding_norm",
-    _LAYER + "attention.LayerNorm": "layer/attention_norm",
-    _LAYER + "full_layer_layer_norm": "layer/norm",
-}
-# Torch name -> (our path, transposed).
-RULES: dict[str, tuple[str, bool]] = (
-    {f"embeddings.{ours}_embeddings.weight": (ours, False) for ours in ("word", "position", "token_type")}
-    | {f"{theirs}.weight": (f"{ours}/kernel", True) for theirs, ours in _DENSE.items()}
-    | {f"{theirs}.bias": (f"{ours}/bias", False) for theirs, ours in (_DENSE | _NORM).items()}
-    | {f"{theirs}.weight": (f"{ours}/scale", False) for theirs, ours in _NORM.items()}
-)
 # In the published files, and of no use here: the pooler, the masked-language head, constant position numbers.
 _UNUSED = re.compile(r"pooler\..*|predictions\..*|sop_classifier\..*|embeddings\.(position|token_type)_ids")
 
@@ -49,7 +24,7 @@ def read_albert(directory: str, size: str) -> dict[str, np.ndarray]:
       size: name in `SIZES` that the config asks for.
 
     Returns:
-      Float32 arrays by the path they have in our text encoder.
+      Float32 arrays by the names they have in our models.
 
     Raises:
       UserError: if files are missing, the size is another, or names do not match.
@@ -65,17 +40,8 @@ def read_albert(directory: str, size: str) -> dict[str, np.ndarray]:
         )
     _check_config(json.loads((folder / "config.json").read_text()), size, folder)
     tensors = {re.sub(r"^albert\.", "", k): v for k, v in load_file(folder / "model.safetensors").items()}
-    unknown = sorted(k for k in tensors if k not in RULES and not _UNUSED.fullmatch(k))
-    missing = sorted(k for k in RULES if k not in tensors)
-    if unknown or missing:
-        raise UserError(
-            f"{folder / 'model.safetensors'} is not the ALBERT that was expected.\n"
-            f"  missing: {', '.join(missing) or 'nothing'}\n  unknown: {', '.join(unknown) or 'nothing'}"
-        )
-    return {
-        ours: np.asarray(tensors[k].T if transposed else tensors[k], np.float32)
-        for k, (ours, transposed) in RULES.items()
-    }
+    used = {k: v for k, v in tensors.items() if not _UNUSED.fullmatch(k)}
+    return torch_weights.convert(used, torch_weights.albert_rules(), str(folder / "model.safetensors"))
 
 
 def _check_config(found: dict, size: str, folder: Path) -> None:
@@ -102,13 +68,12 @@ def with_albert(variables: Variables, weights: dict[str, np.ndarray]) -> Variabl
       UserError: if shapes differ, for instance because the dataset was tokenized with another vocabulary.
     """
     arrays = variables.arrays()
-    found = {f"text/{path}": value for path, value in weights.items()}
     wrong = [
-        f"{k}: expected {arrays[k].shape}, found {v.shape}" for k, v in found.items() if arrays[k].shape != v.shape
+        f"{k}: expected {arrays[k].shape}, found {v.shape}" for k, v in weights.items() if arrays[k].shape != v.shape
     ]
     if wrong:
         raise UserError(
             "The pretrained ALBERT does not fit the model (was the data prepared with the same tokenizer?): "
             + "; ".join(wrong)
         )
-    return variables.with_arrays(arrays | found)
+    return variables.with_arrays(arrays | weights)

@@ -8,7 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mme2e_jax import build, checkpoint
-from mme2e_jax.config import validate, validate_devices
+from mme2e_jax.config import fitting_devices, validate
 from mme2e_jax.console import console, scores_table
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.data.pipeline import Input
@@ -39,7 +39,9 @@ def load_run(workdir: str | Path) -> Run:
     record = checkpoints.record(step)
     config = ConfigDict(record.config)
     validate(config)
-    mesh = DataMesh(validate_devices(config, jax.device_count()))
+    # As in training where there are as many devices; where not, the model is evaluated all the same.
+    available = min(config.mesh.devices or jax.device_count(), jax.device_count())
+    mesh = DataMesh(fitting_devices(config.data.batch_size, available))
     spec = build.model_spec(config, len(record.label_names), record.tokenizer)
     like = mesh.abstract(abstract_variables(spec))
     variables = checkpoints.restore_variables(step, like)
@@ -61,12 +63,12 @@ def input_of(config: ConfigDict, dataset: Dataset, mesh: DataMesh, epochs: int) 
     )
 
 
-def evaluate_run(workdir: str | Path, data_dir: str | Path, batches: Input | None = None) -> dict:
+def evaluate_run(workdir: str | Path, data_dir: str | Path | None = None, batches: Input | None = None) -> dict:
     """Evaluates the best checkpoint of a run on the validation and test splits, prints tables and writes the report.
 
     Args:
       workdir: of the run.
-      data_dir: prepared records.
+      data_dir: prepared records; None for where training found them.
       batches: the run's input, where it is at hand.
 
     Returns:
@@ -77,9 +79,9 @@ def evaluate_run(workdir: str | Path, data_dir: str | Path, batches: Input | Non
     """
     run = load_run(workdir)
     if batches is None:
-        dataset = open_dataset(data_dir)
+        dataset = open_dataset(data_dir or run.config.data.dir, run.config.data.dataset)
+        check_fit(run.record, dataset)
         batches = input_of(run.config, dataset, run.model.mesh, run.config.optim.epochs)
-    _check_fit(run.record, batches.dataset)
     report: dict = {"step": run.step}
     for split in SPLITS:
         scores = evaluate(run.model, batches.evaluation(split))
@@ -93,9 +95,14 @@ def evaluate_run(workdir: str | Path, data_dir: str | Path, batches: Input | Non
     return report
 
 
-def _check_fit(record: checkpoint.RunRecord, dataset: Dataset) -> None:
-    """Refuses data that the model was not made for."""
+def check_fit(record: checkpoint.RunRecord, dataset: Dataset) -> None:
+    """Refuses data that the model was not made for.
+
+    Raises:
+      UserError: listing every difference.
+    """
     pairs = {
+        "dataset": (record.config["data"]["dataset"], dataset.name),
         "label names": (record.label_names, list(dataset.label_names)),
         "tokenizer": (record.tokenizer, dict(dataset.tokenizer)),
         "preprocessing": (record.preprocessing, dict(dataset.preprocessing)),

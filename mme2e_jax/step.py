@@ -68,7 +68,7 @@ def make_train_step(tx: optax.GradientTransformation, pos_weight: np.ndarray, se
         params = optax.apply_updates(params, updates)
         variables = states.Variables(state.variables.graphdef, params, stats)
         active = {m: s.active / jnp.maximum(s.total, 1) for m, s in outputs.sites.items()}
-        metrics = StepMetrics(value, optax.global_norm(gradient), active)
+        metrics = StepMetrics(value, optax.tree.norm(gradient), active)
         return TrainState(state.step + 1, variables, opt_state), metrics
 
     return train_step

@@ -1,5 +1,6 @@
 """Training: from a config to the best checkpoint."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,14 +11,14 @@ from ml_collections import ConfigDict
 
 from mme2e_jax import build, metrics
 from mme2e_jax.checkpoint import Checkpoints, RunRecord
-from mme2e_jax.config import validate_devices
+from mme2e_jax.config import refuse_changes, validate_devices
 from mme2e_jax.console import ProgressBar, console
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.data.pipeline import Input
 from mme2e_jax.evaluate import Parameters, predict
 from mme2e_jax.hooks import FiniteCheck, Hook, TensorBoard
 from mme2e_jax.optimizer import learning_rate, optimizer
-from mme2e_jax.run import input_of
+from mme2e_jax.run import check_fit, input_of
 from mme2e_jax.sharding import DataMesh
 from mme2e_jax.state import TrainState, abstract_variables, parameter_count
 from mme2e_jax.step import make_train_step, positive_weights, sparse_threshold
@@ -39,6 +40,15 @@ def train(config: ConfigDict, dataset: Dataset, workdir: Path) -> Input:
       NonFiniteLoss: if the loss or a gradient is not finite.
     """
     mesh = DataMesh(validate_devices(config, jax.device_count()))
+    record = RunRecord(
+        config=config.to_dict(),
+        label_names=list(dataset.label_names),
+        tokenizer=dict(dataset.tokenizer),
+        preprocessing=dict(dataset.preprocessing),
+        thresholds={},
+        history=[],
+    )
+    check_fit(record, dataset)
     batches = input_of(config, dataset, mesh, config.optim.epochs)
     spec = build.model_spec(config, len(dataset.label_names), dataset.tokenizer)
     tx = optimizer(
@@ -49,21 +59,16 @@ def train(config: ConfigDict, dataset: Dataset, workdir: Path) -> Input:
     checkpoints = Checkpoints(workdir, config.checkpoint.keep_last)
     start = checkpoints.latest_step or 0
     if start:
+        started = checkpoints.record(start)
+        refuse_changes(config, started.config, workdir)
+        check_fit(started, dataset)
+        record = dataclasses.replace(record, thresholds=started.thresholds, history=started.history)
         like = jax.eval_shape(lambda variables: _fresh_state(variables, tx), abstract_variables(spec))
         state = checkpoints.restore_state(start, mesh.abstract(like))
-        record = checkpoints.record(start)
         console.print(f"Going on from step {start} of {workdir}")
     else:
         variables = mesh.put_replicated(build.start_variables(config, spec))
         state = jax.jit(_fresh_state, static_argnums=1, out_shardings=mesh.replicated)(variables, tx)
-        record = RunRecord(
-            config=config.to_dict(),
-            label_names=list(dataset.label_names),
-            tokenizer=dict(dataset.tokenizer),
-            preprocessing=dict(dataset.preprocessing),
-            thresholds={},
-            history=[],
-        )
     pos_weight = positive_weights(dataset.split("train").positives, len(dataset.split("train")))
     train_step = jax.jit(make_train_step(tx, pos_weight, config.seed), donate_argnums=0)
     console.print(
@@ -126,9 +131,7 @@ def _end_epoch(
     entry = {"epoch": epoch, "train_loss": loss, "valid": valid.to_json()["mean"]}
     for hook in hooks:
         hook.after_epoch(epoch, int(state.step), loss, valid)
-    return RunRecord(
-        record.config, record.label_names, record.tokenizer, record.preprocessing, thresholds, [*record.history, entry]
-    )
+    return dataclasses.replace(record, thresholds=thresholds, history=[*record.history, entry])
 
 
 def _finished(history: Sequence[dict], config: ConfigDict) -> bool:

@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from jax.tree_util import GetAttrKey
 
 
 def paths(tree: Any) -> Any:
     """A tree of the same structure that holds each leaf's name."""
 
     def name(path, _):
-        keys = [str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in path]
-        # The array inside an nnx variable adds a key of its own, which says nothing.
-        return "/".join(k for k in keys if k != "value")
+        # The array inside an nnx variable is its attribute `value`; a module's child of that name has another key type.
+        keys = [k for k in path if not (isinstance(k, GetAttrKey) and k.name == "value")]
+        return "/".join(str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in keys)
 
     return jax.tree_util.tree_map_with_path(name, tree)
 

@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.errors import UserError
+from mme2e_jax.prerequisites import missing_records
 
 FORMAT_VERSION = 1
 FEATURES = ("utterance_id", "token_ids", "faces", "mel", "label")
@@ -54,20 +55,20 @@ class Dataset:
         return self.splits[name]
 
 
-def open_dataset(directory: str | Path) -> Dataset:
+def open_dataset(directory: str | Path, name: str = "mosei") -> Dataset:
     """Opens prepared records.
+
+    Args:
+      directory: of the records.
+      name: of the dataset that is looked for, to say how to get it where it is missing.
 
     Raises:
       UserError: if there is no such directory, it is no dataset, or one of another format version.
     """
     directory = Path(directory)
-    if not (directory / "dataset_info.json").exists():
-        found = "does not exist" if not directory.exists() else "holds no dataset_info.json"
-        raise UserError(
-            f"No prepared records: {directory} {found}. Make them with\n"
-            "  python -m data_tools.prepare --dataset=mosei --raw=RELEASE --out=RECORDS\n"
-            "and name them with --config.data.dir=RECORDS."
-        )
+    missing = missing_records(directory, name)
+    if missing:
+        raise UserError(missing)
     builder = tfds.builder_from_directory(directory)
     metadata = dict(builder.info.metadata or {})
     if metadata.get("format_version") != FORMAT_VERSION:
@@ -75,10 +76,10 @@ def open_dataset(directory: str | Path) -> Dataset:
             f"{directory} has records of format version {metadata.get('format_version')}; this program reads "
             f"version {FORMAT_VERSION}. Prepare the data again with the data_tools of this version."
         )
-    missing = [f for f in FEATURES if f not in builder.info.features]
-    if missing:
-        raise UserError(f"{directory}: the records lack the features {', '.join(missing)}. Prepare the data again.")
-    splits = {name: _split(builder, directory, name, entry) for name, entry in metadata["splits"].items()}
+    absent = [f for f in FEATURES if f not in builder.info.features]
+    if absent:
+        raise UserError(f"{directory}: the records lack the features {', '.join(absent)}. Prepare the data again.")
+    splits = {s: _split(builder, directory, s, entry) for s, entry in metadata["splits"].items()}
     return Dataset(
         directory=directory,
         name=metadata["dataset"],

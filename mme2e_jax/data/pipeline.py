@@ -48,6 +48,9 @@ class Input:
           max_shapes: compiled shapes at most.
           groups: devices over all processes.
           local_groups: those of this process.
+
+        Raises:
+          UserError: if a split that the run needs is missing or empty.
         """
         self.dataset = dataset
         self.batch_size, self.rows, self.groups = batch_size, batch_size // groups, groups
@@ -103,8 +106,7 @@ class Input:
         return PlannedBatch(examples, planning.choose(self.ladder, wanted, self.rows))
 
     def _fit_ladder(self, max_shapes: int) -> tuple[Shape, ...]:
-        names = ["train"] * bool(self.epochs) + ["valid", "test"]
-        splits = [s for s in self.dataset.splits.values() if s.name in names and len(s)]
+        splits = [self.dataset.split(name) for name in ["train"] * bool(self.epochs) + ["valid", "test"]]
         needs = []
         for split in splits:
             grouped = self._evaluation(split.name) if split.name != "train" else self._sampled_training()
@@ -147,6 +149,17 @@ def _pack(raw, example, kept, tokens, frames, chunks, shape, labels: int, sep: i
     parsed = tf.io.parse_example(tf.reshape(raw, [-1]), spec)
     grid = tf.shape(example)
     g = grid[0]
+    # Frames that the plan does not know of would push those behind them to another utterance.
+    planned = (
+        ("token_ids", tokens, 4),
+        ("faces", frames, FACE_SIZE**2 * 3),
+        ("mel", chunks, MEL_BANDS * CHUNK_FRAMES * 4),
+    )
+    for name, count, size in planned:
+        message = (
+            f"The lengths of {name} in the records are not those in the dataset's metadata: prepare the data again."
+        )
+        tf.debugging.assert_equal(tf.strings.length(parsed[name]), count * size, message)
 
     def rows(name, dtype, length):
         return tf.io.decode_raw(parsed[name], dtype, fixed_length=length * dtype.size)

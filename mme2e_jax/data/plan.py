@@ -2,7 +2,7 @@
 
 Axis legend: `n` utterances of a split, `g` device groups, `b` utterances per group, `m` batches.
 
-A batch is the same set of utterances whatever the number of devices; only the groups differ. Nothing here reads records.
+A batch is the same set of utterances whatever the number of devices; only the groups differ. No records are read here.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 TEXT_RUNGS = (16, 32, 48, 64)
-# Multiply-adds of one token (ALBERT base), one face crop and one mel chunk (paper-size dense tower), in units of the first.
+# Multiply-adds of one token (ALBERT base), one face crop and one mel chunk (paper-size dense tower), relative.
 COST = np.array([1.0, 5.6, 10.0])
 # Batches that a ladder is fitted to at most; more of them change it no more.
 SAMPLED_BATCHES = 4000

@@ -21,7 +21,7 @@ class DropoutSeed(NamedTuple):
     def fold(self, data: int | str | Int[Array, ""]) -> "DropoutSeed":
         """The seed of a named or numbered part, independent of its siblings."""
         number = np.uint32(zlib.crc32(data.encode())) if isinstance(data, str) else data
-        return DropoutSeed(_mix(self.value ^ _mix(jnp.asarray(number).astype(jnp.uint32))))
+        return DropoutSeed(_absorb(self.value, jnp.asarray(number)))
 
 
 def _mix(bits: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
@@ -29,6 +29,11 @@ def _mix(bits: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
     bits = (bits ^ (bits >> 16)) * jnp.uint32(0x85EBCA6B)
     bits = (bits ^ (bits >> 13)) * jnp.uint32(0xC2B2AE35)
     return bits ^ (bits >> 16)
+
+
+def _absorb(bits: UInt32[Array, "..."], data: Int[Array, "..."]) -> UInt32[Array, "..."]:
+    # Not symmetric in its arguments: (step 0 of run 1) must differ from (step 1 of run 0).
+    return _mix(bits * jnp.uint32(0x9E3779B1) + _mix(data.astype(jnp.uint32) + jnp.uint32(0x6A09E667)))
 
 
 def dropout(
@@ -49,11 +54,11 @@ def dropout(
         return x
     bits = seed.value
     for coordinate in coordinates:
-        bits = _mix(bits * jnp.uint32(0x9E3779B1) ^ coordinate.astype(jnp.uint32))
+        bits = _absorb(bits, coordinate)
     keep = jnp.broadcast_to(bits, x.shape) >= jnp.uint32(round(rate * 2**32))
     return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))
 
 
 def step_seed(run_seed: int, step: Int[Array, ""] | int) -> DropoutSeed:
     """The seed of training step `step` of a run."""
-    return DropoutSeed(_mix(jnp.asarray(run_seed).astype(jnp.uint32))).fold(jnp.asarray(step))
+    return DropoutSeed(jnp.uint32(0)).fold(run_seed).fold(step)

@@ -69,8 +69,8 @@ class MaskedBatchNorm(nnx.Module):
         var = jnp.sum(jnp.where(kept, jnp.square(x - _rows(mean, x)), 0.0), axes) / count
         weight = jnp.where(n > 0, 1.0 - self.momentum, 0.0)
         unbiased = var * (count / jnp.maximum(count - 1.0, 1.0))
-        self.mean[...] += weight * (jax.lax.stop_gradient(mean) - self.mean[...])
-        self.var[...] += weight * (jax.lax.stop_gradient(unbiased) - self.var[...])
+        for running, value in ((self.mean, mean), (self.var, unbiased)):
+            running.set_value(running[...] + weight * (jax.lax.stop_gradient(value) - running[...]))
         return mean, var
 
 

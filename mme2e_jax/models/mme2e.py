@@ -111,7 +111,7 @@ class MME2E(nnx.Module):
             if sites_m is not None:
                 sites[m] = sites_m
             encoded = self.sequences[m](vectors, where, batch.example, seed and seed.fold(m))
-            # An utterance without a face track or without sound says nothing there, and leaves the others' say as it is.
+            # An utterance without frames, or without sound, says nothing there and leaves the others' say as it is.
             logits[m] = jnp.where((count > 0)[..., None], self.heads[m](encoded), 0.0)
         return Outputs(self._fuse(logits), logits, sites)
 

@@ -1,8 +1,8 @@
 """The small transformer over an utterance's frames or mel chunks, on the packed axis.
 
 Axis legend: `g` device groups, `b` utterances per group, `n` packed items, `m` = b + n rows (CLS rows first),
-`a` heads, `d` features. Post-norm encoder layers without positional encoding, a learned CLS vector in front, output at CLS
-(the paper's section 3.2).
+`a` heads, `d` features. Post-norm encoder layers without positional encoding, a learned CLS vector in front,
+output at CLS (the paper's section 3.2).
 """
 
 from typing import NamedTuple

@@ -1,0 +1,190 @@
+"""Weights under their torch names to ours: a table of rules, and one error for all that does not match.
+
+Covers the published paper code's state dict (`T.albert.`, `V.`, `A.`, ...) and ALBERT as the Hugging Face hub has it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from mme2e_jax.errors import UserError
+from mme2e_jax.models.mme2e import ModelSpec
+
+Convert = Callable[[np.ndarray], np.ndarray]
+
+
+class Rule(NamedTuple):
+    """Where a tensor goes, and how its axes change on the way."""
+
+    path: str
+    convert: Convert
+
+
+Rules = dict[str, Rule]
+
+
+def _same(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+def _transpose(x: np.ndarray) -> np.ndarray:
+    return x.T
+
+
+def _image_kernel(x: np.ndarray) -> np.ndarray:
+    return x.transpose(2, 3, 1, 0)
+
+
+def _submanifold_kernel(x: np.ndarray) -> np.ndarray:
+    # SparseConvNet's [9, 1, in, out], taps row by row.
+    return x.reshape(3, 3, *x.shape[2:])
+
+
+def _first(x: np.ndarray) -> np.ndarray:
+    return x[0]
+
+
+def _linear(theirs: str, ours: str, bias: bool = True) -> Rules:
+    rules = {f"{theirs}.weight": Rule(f"{ours}/kernel", _transpose)}
+    return rules | ({f"{theirs}.bias": Rule(f"{ours}/bias", _same)} if bias else {})
+
+
+def _conv(theirs: str, ours: str) -> Rules:
+    return {
+        f"{theirs}.weight": Rule(f"{ours}/kernel", _image_kernel),
+        f"{theirs}.bias": Rule(f"{ours}/bias", _same),
+    }
+
+
+def _layer_norm(theirs: str, ours: str) -> Rules:
+    return {f"{theirs}.weight": Rule(f"{ours}/scale", _same), f"{theirs}.bias": Rule(f"{ours}/bias", _same)}
+
+
+def _batch_norm(theirs: str, ours: str) -> Rules:
+    statistics = {
+        f"{theirs}.running_mean": Rule(f"{ours}/mean", _same),
+        f"{theirs}.running_var": Rule(f"{ours}/var", _same),
+    }
+    return _layer_norm(theirs, ours) | statistics
+
+
+def _vgg(theirs: str, ours: str) -> Rules:
+    return _join(
+        _conv(f"{theirs}.conv{k}", f"{ours}/conv{k}") | _batch_norm(f"{theirs}.bn{k}", f"{ours}/norm{k}")
+        for k in (1, 2)
+    )
+
+
+def _join(parts: Iterable[Rules]) -> Rules:
+    rules: Rules = {}
+    for part in parts:
+        rules |= part
+    return rules
+
+
+def albert_rules(theirs: str = "", ours: str = "text/") -> Rules:
+    """ALBERT with one layer group. Args: theirs, ours: prefixes of the names."""
+    layer = f"{theirs}encoder.albert_layer_groups.0.albert_layers.0."
+    dense = {
+        "attention.query": "query",
+        "attention.key": "key",
+        "attention.value": "value",
+        "attention.dense": "attention_out",
+        "ffn": "up",
+        "ffn_output": "down",
+    }
+    tables = ("word", "position", "token_type")
+    return _join(
+        [
+            {f"{theirs}embeddings.{name}_embeddings.weight": Rule(ours + name, _same) for name in tables},
+            _layer_norm(f"{theirs}embeddings.LayerNorm", f"{ours}embedding_norm"),
+            _linear(f"{theirs}encoder.embedding_hidden_mapping_in", f"{ours}embedding_out"),
+            *(_linear(layer + a, f"{ours}layer/{b}") for a, b in dense.items()),
+            _layer_norm(f"{layer}attention.LayerNorm", f"{ours}layer/attention_norm"),
+            _layer_norm(f"{layer}full_layer_layer_norm", f"{ours}layer/norm"),
+        ]
+    )
+
+
+def _tower(m: str, sparse: bool) -> Rules:
+    theirs, ours = m.upper(), f"towers/{m}"
+    low = f"{theirs}.low_level" if sparse else theirs
+    parts = [
+        _conv(f"{low}.0", f"{ours}/low_level/conv"),
+        _batch_norm(f"{low}.1", f"{ours}/low_level/norm"),
+        _vgg(f"{low}.4", f"{ours}/low_level/block1"),
+        _vgg(f"{low}.5", f"{ours}/low_level/block2"),
+        _linear(f"{m}_flatten.0", f"{ours}/head/hidden"),
+        _linear(f"{m}_flatten.2", f"{ours}/head/out"),
+    ]
+    for k in range(3):
+        block = f"{ours}/blocks/{k}"
+        if not sparse:
+            parts.append(_vgg(f"{theirs}.{6 + 2 * k}", block))
+            continue
+        layers, scores = f"{theirs}.sparse_layers.{k}.0", f"{theirs}.attn_layers.{k}"
+        parts += [
+            {f"{layers}.0.weight": Rule(f"{block}/kernel1", _submanifold_kernel)},
+            _batch_norm(f"{layers}.1", f"{block}/norm1"),
+            {f"{layers}.2.weight": Rule(f"{block}/kernel2", _submanifold_kernel)},
+            _batch_norm(f"{layers}.3", f"{block}/norm2"),
+            _linear(f"{scores}.channel_affine", f"{ours}/scores/{k}/image"),
+            _linear(f"{scores}.y_affine", f"{ours}/scores/{k}/text", bias=False),
+            _linear(f"{scores}.attn_weight_affine", f"{ours}/scores/{k}/score"),
+        ]
+    return _join(parts)
+
+
+def _sequence(m: str, layers: int) -> Rules:
+    theirs, ours = f"{m}_transformer", f"sequences/{m}"
+    parts: list[Rules] = [{f"{theirs}.cls_emb.weight": Rule(f"{ours}/cls", _first)}]
+    for k in range(layers):
+        a, b = f"{theirs}.encoder.layers.{k}.", f"{ours}/layers/{k}/"
+        parts += [
+            {
+                f"{a}self_attn.in_proj_weight": Rule(f"{b}qkv/kernel", _transpose),
+                f"{a}self_attn.in_proj_bias": Rule(f"{b}qkv/bias", _same),
+            },
+            _linear(f"{a}self_attn.out_proj", f"{b}attention_out"),
+            _linear(f"{a}linear1", f"{b}up"),
+            _linear(f"{a}linear2", f"{b}down"),
+            _layer_norm(f"{a}norm1", f"{b}norm1"),
+            _layer_norm(f"{a}norm2", f"{b}norm2"),
+        ]
+    return _join(parts)
+
+
+def paper_rules(spec: ModelSpec) -> Rules:
+    """The paper code's `mme2e` and `mme2e_sparse`."""
+    parts = [albert_rules("T.albert.")] if "t" in spec.modalities else []
+    for m in spec.modalities:
+        parts.append(_linear(f"{m}_out", f"heads/{m}"))
+        if m != "t":
+            parts += [_tower(m, spec.sparse), _sequence(m, spec.trans_layers)]
+    if len(spec.modalities) > 1:
+        parts.append({"weighted_fusion.weight": Rule("fusion", _first)})
+    return _join(parts)
+
+
+def convert(tensors: Mapping[str, np.ndarray], rules: Rules, source: str) -> dict[str, np.ndarray]:
+    """Tensors by torch name to arrays by our names.
+
+    Args:
+      tensors: exactly those that the rules name.
+      rules: for each tensor.
+      source: what to call their origin in the error.
+
+    Returns:
+      Float32 arrays.
+
+    Raises:
+      UserError: with all names that only one side has.
+    """
+    missing, unknown = sorted(rules.keys() - tensors.keys()), sorted(tensors.keys() - rules.keys())
+    if missing or unknown:
+        raise UserError(
+            f"{source} does not hold the weights that were expected.\n"
+            f"  missing: {', '.join(missing) or 'nothing'}\n  unknown: {', '.join(unknown) or 'nothing'}"
+        )
+    return {rule.path: np.asarray(rule.convert(tensors[name]), np.float32) for name, rule in rules.items()}

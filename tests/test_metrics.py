@@ -1,0 +1,82 @@
+"""Scores against hand-computed values, scikit-learn, and the paper's code."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from mme2e_jax import metrics
+from tests import oracle
+
+LABELS = tuple("abcdef")
+KEYS = {"accs": "accuracy", "recalls": "recall", "precisions": "precision", "f1s": "f1", "aucs": "auc"}
+
+
+def given():
+    stored = oracle.arrays("metrics")
+    return 1 / (1 + np.exp(-stored["logits"].astype(np.float64))), stored["truths"], stored
+
+
+def row(found: metrics.Metrics, score: str) -> np.ndarray:
+    """A score of all labels and its mean, as the paper's code lists them."""
+    return np.array([found.per_label[name][score] for name in LABELS] + [found.mean[score]])
+
+
+def test_a_case_by_hand():
+    probability = np.array([[0.9], [0.8], [0.4], [0.1]])
+    truth = np.array([[1.0], [0.0], [1.0], [0.0]])
+    found = metrics.compute(probability, truth, ["a"], {"a": 0.5})
+    assert dict(found.per_label["a"]) == {
+        "accuracy": 0.5,
+        "weighted_accuracy": 0.5,
+        "recall": 0.5,
+        "precision": 0.5,
+        "f1": 0.5,
+        "auc": 0.75,
+    }
+    assert found.always_f1 == pytest.approx(2 / 3)
+    assert found.utterances == 4
+
+
+def test_the_search_for_thresholds_is_the_paper_codes():
+    probability, truth, stored = given()
+    found = metrics.best_thresholds(probability, truth, LABELS)
+    np.testing.assert_allclose([found[name] for name in LABELS], stored["iemocap/thresholds"])
+
+
+@pytest.mark.parametrize("case", ["iemocap", "iemocap_fixed"])
+def test_scores_are_the_paper_codes(case):
+    probability, truth, stored = given()
+    thresholds = dict(zip(LABELS, stored[f"{case}/thresholds"], strict=True))
+    found = metrics.compute(probability, truth, LABELS, thresholds)
+    for theirs, ours in KEYS.items():
+        np.testing.assert_allclose(row(found, ours), stored[f"{case}/{theirs}"], atol=1e-12)
+
+
+def test_weighted_accuracy_is_the_paper_codes():
+    probability, truth, stored = given()
+    found = metrics.compute(probability, truth, LABELS, dict.fromkeys(LABELS, 0.5))
+    np.testing.assert_allclose(row(found, "weighted_accuracy"), stored["mosei_emo/waccs"], atol=1e-12)
+
+
+def test_scores_are_scikit_learns():
+    probability, truth, _ = given()
+    found = metrics.compute(probability, truth, LABELS, dict.fromkeys(LABELS, 0.35))
+    predicted = probability[:, 2] > 0.35
+    assert found.per_label["c"]["f1"] == sk.f1_score(truth[:, 2], predicted)
+    assert found.per_label["c"]["weighted_accuracy"] == pytest.approx(
+        sk.balanced_accuracy_score(truth[:, 2], predicted)
+    )
+
+
+def test_an_emotion_that_a_split_never_has_leaves_the_mean_auc_alone():
+    probability = np.array([[0.9, 0.5], [0.2, 0.5]])
+    truth = np.array([[1.0, 0.0], [0.0, 0.0]])
+    found = metrics.compute(probability, truth, ["a", "b"], {"a": 0.5, "b": 0.6})
+    assert np.isnan(found.per_label["b"]["auc"])
+    assert found.mean["auc"] == 1.0
+    assert found.to_json()["per_label"]["b"]["auc"] is None
+
+
+def test_probabilities_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="1 of 2 probabilities are not finite"):
+        metrics.compute(np.array([[np.nan], [0.5]]), np.zeros((2, 1)), ["a"], {"a": 0.5})

@@ -1,0 +1,86 @@
+"""ALBERT from a Hugging Face directory, against arrays that transformers computed."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import save_file
+
+from mme2e_jax import pretrained
+from mme2e_jax.errors import UserError
+from mme2e_jax.models import albert
+from mme2e_jax.models.albert import Albert, AlbertSize
+from mme2e_jax.models.mme2e import ModelSpec
+from mme2e_jax.state import initial_variables
+from tests import oracle
+
+SIZE = AlbertSize(embedding=32, hidden=64, layers=2, heads=4, feed_forward=128)
+CONFIG = {
+    "embedding_size": 32,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "hidden_act": "gelu_new",
+}
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    """A checkpoint as the hub has them, with the names of the masked-language model around the encoder."""
+    monkeypatch.setitem(albert.SIZES, "base", SIZE)
+    tensors = {k.removeprefix("param/"): v for k, v in oracle.arrays("albert").items() if k.startswith("param/")}
+    tensors = {f"albert.{k}": v for k, v in tensors.items()} | {"predictions.bias": np.zeros(1000, np.float32)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    return tmp_path
+
+
+def spec(vocabulary=1000) -> ModelSpec:
+    return ModelSpec("t", False, 6, vocabulary, SIZE, 0.0625, 16, 1, 2, 0.0)
+
+
+def test_hidden_states_are_those_of_transformers(directory):
+    weights = pretrained.read_albert(str(directory), "base")
+    variables = jax.device_put(pretrained.with_albert(initial_variables(spec(), 0), weights))
+    model = nnx.merge(variables.graphdef, variables.params, variables.batch_stats)
+    given = oracle.arrays("albert")
+    mask = given["attention_mask"]
+    found = jax.jit(lambda ids, count: model.text(ids, count))(given["input_ids"], mask.sum(1))
+    assert isinstance(model.text, Albert)
+    np.testing.assert_allclose(found[mask > 0], given["last_hidden_state"][mask > 0], atol=1e-5)
+
+
+def test_everything_but_the_encoder_stays_as_it_was(directory):
+    start = initial_variables(spec(), 0)
+    found = pretrained.with_albert(start, pretrained.read_albert(str(directory), "base")).arrays()
+    np.testing.assert_array_equal(found["heads/t/kernel"], start.arrays()["heads/t/kernel"])
+
+
+def test_a_missing_directory_says_what_to_download():
+    with pytest.raises(UserError, match="albert/albert-large-v2"):
+        pretrained.read_albert("", "large")
+    with pytest.raises(UserError, match=r"nowhere.*--config\.model\.text\.init=random"):
+        pretrained.read_albert("nowhere", "base")
+
+
+def test_weights_of_another_size_are_refused(directory):
+    with pytest.raises(UserError, match="hidden_size: expected 1024, found 64"):
+        pretrained.read_albert(str(directory), "large")
+
+
+def test_another_vocabulary_is_refused(directory):
+    weights = pretrained.read_albert(str(directory), "base")
+    with pytest.raises(UserError, match=r"text/word: expected \(77, 32\), found \(1000, 32\)"):
+        pretrained.with_albert(initial_variables(spec(vocabulary=77), 0), weights)
+
+
+def test_unmatched_names_are_listed_on_both_sides(directory):
+    save_file(
+        {"albert.embeddings.word_embeddings.weight": np.zeros((3, 2), np.float32), "odd": np.zeros(1, np.float32)},
+        directory / "model.safetensors",
+    )
+    with pytest.raises(UserError, match=r"(?s)missing: .*embeddings\.LayerNorm\.bias.*unknown: odd"):
+        pretrained.read_albert(str(directory), "base")

@@ -1,0 +1,147 @@
+"""Score, select, apply."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from mme2e_jax.models.sparse import SiteScore, SparseBlock, attention, select
+
+select_jitted = jax.jit(select)
+
+
+def selected(weights, threshold, candidates=None):
+    """Indices that one image of 2 x n sites keeps."""
+    weight = jnp.asarray(weights, jnp.float32).reshape(1, 2, -1)
+    candidate = weight >= 0 if candidates is None else jnp.asarray(candidates).reshape(weight.shape)
+    return np.flatnonzero(select_jitted(weight, candidate, threshold)).tolist()
+
+
+def by_sorting(weight, candidate, threshold):
+    """The definition: candidates by falling weight, then rising index, until their sum reaches the threshold."""
+    order = sorted(np.flatnonzero(candidate), key=lambda i: (-weight[i], i))
+    kept, mass = [], np.float64(0)
+    for i in order:
+        if mass >= threshold and threshold < 1:
+            break
+        kept.append(i)
+        mass += np.float64(weight[i])
+    return sorted(int(i) for i in kept)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "kept"),
+    [
+        (0.3, [1]),
+        (0.4, [1]),
+        (0.5, [1, 2]),
+        (0.7, [1, 2]),
+        (0.75, [1, 2, 4]),
+        (0.95, [0, 1, 2, 4]),
+        (1.0, list(range(6))),
+    ],
+)
+def test_the_smallest_prefix_that_reaches_the_threshold_is_kept(threshold, kept):
+    assert selected([0.1, 0.4, 0.3, 0.0, 0.2, 0.0], threshold) == kept
+
+
+def test_ties_are_broken_by_index():
+    assert selected([0.25, 0.25, 0.25, 0.25], 0.5) == [0, 1]
+    assert selected([0.125, 0.5, 0.125, 0.125, 0.125, 0.0], 0.7) == [0, 1, 2]
+
+
+def test_sites_that_are_no_candidates_are_never_kept():
+    assert selected([0.0, 0.6, 0.4, 0.0], 1.0, [False, True, True, False]) == [1, 2]
+    assert selected([0.0, 0.0, 0.0, 0.0], 0.5, [False] * 4) == []
+
+
+def test_one_site_that_holds_everything_is_enough():
+    assert selected([0.0, 1.0, 0.0, 0.0], 0.99) == [1]
+
+
+def test_a_mass_that_falls_short_of_the_threshold_by_rounding_keeps_all_candidates():
+    assert selected([0.3, 0.3, 0.3, 0.0], 0.95) == [0, 1, 2, 3]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    # Multiples of 1/64 sum without rounding, so both ways see the same sums, ties included.
+    parts=hnp.arrays(np.int64, 12, elements=st.integers(0, 6)),
+    candidate=hnp.arrays(bool, 12),
+    threshold=st.integers(1, 64),
+)
+def test_bisection_keeps_what_sorting_keeps(parts, candidate, threshold):
+    weight = np.where(candidate, parts, 0) / 64
+    if weight.sum() * 64 < threshold:
+        threshold = max(1, int(weight.sum() * 64))
+    if weight.sum() == 0:
+        return
+    assert selected(weight, threshold / 64, candidate) == by_sorting(weight, candidate, threshold / 64)
+
+
+@settings(max_examples=100, deadline=None)
+@given(score=hnp.arrays(np.float32, (3, 4, 5), elements=st.floats(-30, 30, width=32)), threshold=st.floats(0.05, 0.999))
+def test_never_more_than_the_bound_is_kept_and_the_mass_is_reached(score, threshold):
+    candidate = jnp.ones(score.shape, bool)
+    weight = jax.jit(attention)(jnp.asarray(score), candidate)
+    kept = np.asarray(select_jitted(weight, candidate, threshold))
+    # One more than the bound for the rounding of the sum.
+    assert kept.sum((1, 2)).max() <= np.ceil(threshold * 20) + 1
+    assert np.sum(np.where(kept, weight, 0), (1, 2)).min() >= threshold - 1e-5
+
+
+def test_attention_is_a_softmax_over_the_candidates():
+    weight = attention(jnp.log(jnp.array([[[1.0, 2.0], [5.0, 1.0]]])), jnp.array([[[True, True], [False, True]]]))
+    np.testing.assert_allclose(weight, [[[0.25, 0.5], [0.0, 0.25]]], rtol=1e-6)
+
+
+def test_scores_see_the_text_of_the_images_own_utterance():
+    score = SiteScore(1, 1, nnx.Rngs(0))
+    for layer, value in ((score.image, 1.0), (score.text, 1.0), (score.score, 2.0)):
+        layer.kernel[...] = jnp.full_like(layer.kernel[...], value)
+    x, text = jnp.array([0.1, 0.2]).reshape(2, 1, 1, 1), jnp.array([[0.3], [-0.2]])
+    found = score(x, text, jnp.array([1, 0]))
+    np.testing.assert_allclose(found[:, 0, 0], 2 * np.tanh([0.1 - 0.2, 0.2 + 0.3]), rtol=1e-6)
+
+
+def block_with_ones() -> SparseBlock:
+    block = SparseBlock(1, 1)
+    for kernel in (block.kernel1, block.kernel2):
+        kernel[...] = jnp.ones_like(kernel[...])
+    return block
+
+
+def test_a_submanifold_convolution_ignores_inactive_neighbours_and_stays_where_it_is():
+    block = block_with_ones()
+    x = jnp.full((1, 4, 4, 1), 7.0).at[0, 0, 0, 0].set(1.0).at[0, 0, 1, 0].set(2.0)
+    active = jnp.zeros((1, 4, 4), bool).at[0, 0, :2].set(True)
+    out, there = block(x, active, jnp.array([True]), train=False)
+    # Running mean 0 and variance 1: normalisation only divides by sqrt(1 + 1e-4). Both sites see 1 + 2, then 3 + 3.
+    np.testing.assert_allclose(out[0, 0, 0, 0], 6 / 1.0001, rtol=1e-5)
+    assert np.asarray(there[0]).tolist() == [[True, False], [False, False]]
+    assert np.count_nonzero(out) == 1
+
+
+def test_a_block_counts_only_active_sites_of_valid_images():
+    block = block_with_ones()
+    x = jnp.zeros((2, 2, 2, 1)).at[0, 0, 0].set(3.0).at[1].set(100.0)
+    active = jnp.zeros((2, 2, 2), bool).at[0, 0, 0].set(True).at[0, 1, 1].set(True).at[1].set(True)
+    block(x, active, jnp.array([True, False]), train=True)
+    # The two active sites of the first image are diagonal neighbours: each sees 3 + 0.
+    np.testing.assert_allclose(block.norm1.mean[...], 0.01 * 3.0, rtol=1e-6)
+
+
+def test_a_block_without_any_active_site_stays_finite_and_keeps_its_statistics():
+    block = block_with_ones()
+
+    def total(x):
+        return block(x, jnp.zeros((1, 2, 2), bool), jnp.array([True]), train=False)[0].sum()
+
+    assert np.isfinite(jax.grad(total)(jnp.ones((1, 2, 2, 1)))).all()
+    block(jnp.ones((1, 2, 2, 1)), jnp.zeros((1, 2, 2), bool), jnp.array([True]), train=True)
+    np.testing.assert_array_equal(block.norm1.mean[...], 0.0)
+    np.testing.assert_array_equal(block.norm1.var[...], 1.0)
