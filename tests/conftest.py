@@ -1,0 +1,29 @@
+"""Set-up that must come before JAX and TensorFlow are imported, here and in the processes that tests start."""
+
+import os
+import shutil
+import tempfile
+
+_OWN_CACHE = "JAX_COMPILATION_CACHE_DIR" not in os.environ
+if _OWN_CACHE:
+    # Many tests compile the same programs: the workers of one test run share them.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="mme2e-test-xla-")
+
+os.environ |= {
+    "JAX_PLATFORMS": "cpu",
+    # Eight simulated devices; the other flags quarter the time to compile, and cost little speed at test sizes.
+    "XLA_FLAGS": (
+        "--xla_force_host_platform_device_count=8"
+        " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    ),
+    # Arrays of different ranks never broadcast by accident.
+    "JAX_NUMPY_RANK_PROMOTION": "raise",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+}
+
+
+def pytest_unconfigure() -> None:
+    # Workers inherit the variable, so that only the process that made the directory removes it.
+    if _OWN_CACHE:
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)

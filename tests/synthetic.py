@@ -1,0 +1,78 @@
+"""Tiny made-up records, for tests of what reads them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from data_tools.records import LABEL_NAMES, write_dataset
+
+SEP = 3
+VOCABULARY = 100
+# Lengths (tokens, frames, chunks) that tests rely on, by place in every split; the others are drawn.
+ODD_LENGTHS = {0: (5, 0, 4), 1: (9, 3, 0), 2: (3, 0, 0), 3: (40, 2, 3), 4: (16, 1, 1)}
+SIZES = {"train": 20, "valid": 9, "test": 7}
+
+METADATA: dict[str, Any] = {
+    "dataset": "mini",
+    "label_names": list(LABEL_NAMES),
+    "frame_interval_ms": 500,
+    "face_size": 48,
+    "sample_rate": 16000,
+    "mel": {"n_fft": 400},
+    "tokenizer": {"name": "made", "sha256": "0", "vocab_size": VOCABULARY, "pad_id": 0, "cls_id": 2, "sep_id": SEP},
+}
+
+
+def make_example(split: str, index: int) -> dict[str, Any]:
+    """An utterance whose content no other has."""
+    rng = np.random.default_rng([index, *split.encode()])
+    drawn = (int(rng.integers(3, 41)), int(rng.integers(1, 6)), int(rng.integers(1, 7)))
+    tokens, frames, chunks = ODD_LENGTHS.get(index, drawn)
+    return {
+        "utterance_id": f"{split}_{index}",
+        "dialogue_id": split,
+        "speaker": split,
+        "transcript": "made up",
+        "token_ids": np.array([2, *rng.integers(5, VOCABULARY, tokens - 2), SEP], np.int32),
+        "faces": rng.integers(0, 256, (frames, 48, 48, 3), dtype=np.uint8),
+        "face_found": np.ones(frames, bool),
+        "frame_ms": np.arange(frames, dtype=np.float32) * 500,
+        "mel": rng.random((chunks, 128, 32), dtype=np.float32),
+        # Every emotion occurs in every split, and no emotion always.
+        "label": (np.arange(6) == index % 6).astype(np.float32),
+    }
+
+
+def make_records(directory: Path, sizes: Mapping[str, int] = SIZES, **metadata: Any) -> Path:
+    """Writes records of splits of the given sizes; `metadata` replaces entries of METADATA."""
+    write_dataset(
+        directory,
+        name="mini",
+        splits={split: [make_example(split, i) for i in range(n)] for split, n in sizes.items()},
+        metadata=METADATA | metadata,
+        examples_per_shard=8,
+    )
+    return directory
+
+
+def shrink(config: ConfigDict, records: Path) -> ConfigDict:
+    """Changes a config so that a step takes a fraction of a second on the synthetic records; returns it.
+
+    One text length and one shape: every program compiles once.
+    """
+    config.data.dataset = "mini"
+    config.data.dir = str(records)
+    config.data.text_max_len = 16
+    config.data.max_shapes = 1
+    config.model.width = 0.0625
+    config.model.trans_dim = 16
+    config.model.trans_layers = 1
+    config.model.text.size = "tiny"
+    config.model.text.init = "random"
+    config.optim.epochs = 2
+    config.log.tensorboard = False
+    config.mesh.devices = 1
+    return config
