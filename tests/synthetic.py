@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from data_tools.records import LABEL_NAMES, write_dataset
+from mme2e_jax.config import Config
 
 SEP = 3
 VOCABULARY = 100
@@ -58,7 +58,7 @@ def make_records(directory: Path, sizes: Mapping[str, int] = SIZES, **metadata: 
     return directory
 
 
-def shrink(config: ConfigDict, records: Path) -> ConfigDict:
+def shrink(config: Config, records: Path) -> Config:
     """Changes a config so that a step takes a fraction of a second on the synthetic records; returns it.
 
     One text length and one shape: every program compiles once.

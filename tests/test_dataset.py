@@ -1,0 +1,77 @@
+"""Opening records: what is read of a good directory, and what is said of a bad one."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mme2e_jax.data.dataset import open_dataset
+from mme2e_jax.data.pipeline import Input
+from mme2e_jax.errors import UserError
+from tests.synthetic import METADATA, SIZES, make_records
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_records(tmp_path_factory.mktemp("data") / "records")
+
+
+def edit_metadata(directory: Path, **changes) -> None:
+    path = directory / "metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_dataset_knows_its_splits_lengths_and_labels(records: Path) -> None:
+    dataset = open_dataset(records)
+
+    assert dataset.name == "mini"
+    assert dataset.label_names == ("anger", "disgust", "fear", "happy", "sad", "surprise")
+    assert dataset.tokenizer == METADATA["tokenizer"]
+    assert dataset.preprocessing["frame_interval_ms"] == 500
+    assert {name: len(split) for name, split in dataset.splits.items()} == SIZES
+    train = dataset.split("train")
+    assert [v[:5].tolist() for v in train.lengths] == [[5, 9, 3, 40, 16], [0, 3, 0, 2, 1], [4, 0, 0, 3, 1]]
+    # Twenty utterances, the labels in turn.
+    assert train.positives.tolist() == [4, 4, 3, 3, 3, 3]
+    assert len(train.files) == 3
+
+
+def test_a_missing_directory_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent' does not exist") as error:
+        open_dataset(tmp_path / "absent")
+
+    assert "python -m data_tools.prepare --dataset=mosei" in str(error.value)
+    assert "--config.data.dir=" in str(error.value)
+
+
+def test_a_directory_without_records_is_told_from_a_missing_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no dataset_info\.json"):
+        open_dataset(tmp_path)
+
+
+def test_another_format_version_is_refused(tmp_path: Path) -> None:
+    directory = make_records(tmp_path / "records", {"train": 1})
+    edit_metadata(directory, format_version=7)
+
+    with pytest.raises(UserError, match="format version 7; this program reads version 1"):
+        open_dataset(directory)
+
+
+def test_metadata_that_does_not_match_the_records_is_refused(tmp_path: Path) -> None:
+    directory = make_records(tmp_path / "records", {"train": 3})
+    splits = {"train": {"utterances": 2, "positives": [1] * 6, "tokens": [4, 4], "frames": [1, 1], "chunks": [1, 1]}}
+    edit_metadata(directory, splits=splits)
+
+    with pytest.raises(UserError, match="split train holds 3 records, its metadata speaks of 2"):
+        open_dataset(directory)
+
+
+@pytest.mark.parametrize("missing", ["train", "valid", "test"])
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_missing_or_empty_split_is_refused_before_training_starts(tmp_path: Path, missing: str, empty: bool) -> None:
+    sizes = {"train": 2, "valid": 2, "test": 2}
+    sizes = sizes | {missing: 0} if empty else {k: v for k, v in sizes.items() if k != missing}
+    dataset = open_dataset(make_records(tmp_path / "records", sizes))
+
+    with pytest.raises(UserError, match=f"no utterances in its {missing} split"):
+        Input(dataset, batch_size=2, text_max_len=16, seed=0, epochs=1, max_shapes=2, groups=1)
