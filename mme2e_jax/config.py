@@ -12,6 +12,9 @@ from ml_collections import ConfigDict
 
 from mme2e_jax.errors import UserError
 
+# A validated ConfigDict. Its attributes have every type a value can have, which no type checker can follow.
+Config = Any
+
 MODELS = ("mme2e", "mme2e_sparse")
 DATASETS = ("mini", "mosei", "iemocap")
 TEXT_SIZES = ("tiny", "base", "large", "xlarge")
@@ -88,14 +91,14 @@ MINI_RULES: Mapping[str, Rule] = {
 }
 
 
-def validate(config: ConfigDict) -> None:
+def validate(config: Config) -> None:
     """Checks a whole config.
 
     Raises:
       UserError: with every problem in one message.
     """
     values = dict(_flatten(config))
-    rules = dict(RULES) | (MINI_RULES if values.get("data.dataset") == "mini" else {})
+    rules = dict(RULES) | dict(MINI_RULES if values.get("data.dataset") == "mini" else {})
     problems = [f"config.{key}: missing; expected {rules[key].expected}." for key in rules if key not in values]
     for key, value in values.items():
         if key not in rules:
@@ -139,7 +142,7 @@ def fitting_devices(batch_size: int, available: int) -> int:
     return max(n for n in range(1, available + 1) if batch_size % n == 0)
 
 
-def validate_devices(config: ConfigDict, available: int) -> int:
+def validate_devices(config: Config, available: int) -> int:
     """How many devices the config uses of those `available`.
 
     Raises:
@@ -161,7 +164,7 @@ def validate_devices(config: ConfigDict, available: int) -> int:
 _FREE = ("data.dir", "model.text.dir", "checkpoint.", "log.", "mesh.")
 
 
-def refuse_changes(config: ConfigDict, started_with: Mapping[str, Any], workdir: object) -> None:
+def refuse_changes(config: Config, started_with: Mapping[str, Any], workdir: object) -> None:
     """Refuses to go on with a run under another config than the one it started with.
 
     Raises:
@@ -209,5 +212,6 @@ def _unknown(key: str, rules: Mapping[str, Rule]) -> str:
 
 
 def _siblings(key: str, rules: Mapping[str, Rule]) -> list[str]:
+    """The keys of the same section; all where there is no such section."""
     section = key.rpartition(".")[0]
-    return sorted(k for k in rules if k.rpartition(".")[0] == section) or sorted(rules)
+    return sorted(k for k in rules if section and k.rpartition(".")[0] == section) or sorted(rules)

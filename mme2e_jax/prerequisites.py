@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from ml_collections import ConfigDict
-
+from mme2e_jax.config import Config
 from mme2e_jax.errors import UserError
-
 
 _HOW_TO_PREPARE = {
     "mini": "`python launch.py --config=configs/mini_sparse.py` makes those of the embedded corpus",
@@ -26,8 +24,8 @@ def missing_records(directory: str | Path, dataset: str) -> str | None:
         return None
     found = "holds no dataset_info.json" if directory.exists() else "does not exist"
     return (
-        f"No prepared records of {dataset}: {str(directory)!r} {found}. {_HOW_TO_PREPARE[dataset]}; name their directory "
-        "with --config.data.dir=RECORDS, or --data_dir=RECORDS to evaluate."
+        f"No prepared records of {dataset}: {str(directory)!r} {found}. {_HOW_TO_PREPARE[dataset]}; name their "
+        "directory with --config.data.dir=RECORDS, or --data_dir=RECORDS to evaluate."
     )
 
 
@@ -38,14 +36,14 @@ def missing_albert(directory: str, size: str) -> str | None:
         return None
     found = f"{directory!r} has none" if directory else "it is empty"
     return (
-        f"config.model.text.dir: expected a directory with {' and '.join(names)} of an ALBERT v2 checkpoint, but {found}. "
-        f"Download one (for size {size}: albert/albert-{size}-v2 on the Hugging Face hub, for instance with "
+        f"config.model.text.dir: expected a directory with {' and '.join(names)} of an ALBERT v2 checkpoint, but "
+        f"{found}. Download one (for size {size}: albert/albert-{size}-v2 on the Hugging Face hub, for instance with "
         f"`hf download albert/albert-{size}-v2 --local-dir=DIR`) and pass --config.model.text.dir=DIR, or start from "
         "random weights with --config.model.text.init=random."
     )
 
 
-def check(config: ConfigDict) -> None:
+def check(config: Config) -> None:
     """Looks for everything that training reads.
 
     Args:
