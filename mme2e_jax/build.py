@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from mme2e_jax import pretrained
+from mme2e_jax.config import Config
 from mme2e_jax.models.albert import POSITIONS, SIZES
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.state import Variables, initial_variables
 
 
-def model_spec(config: ConfigDict, labels: int, tokenizer: Mapping[str, Any]) -> ModelSpec:
+def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> ModelSpec:
     """The architecture that a config describes.
 
     Args:
@@ -35,7 +34,7 @@ def model_spec(config: ConfigDict, labels: int, tokenizer: Mapping[str, Any]) ->
     )
 
 
-def start_variables(config: ConfigDict, spec: ModelSpec) -> Variables:
+def start_variables(config: Config, spec: ModelSpec) -> Variables:
     """Variables at the start of training, on the host; the text encoder pretrained if the config says so.
 
     Raises:
@@ -47,5 +46,5 @@ def start_variables(config: ConfigDict, spec: ModelSpec) -> Variables:
     return pretrained.with_albert(variables, weights) if weights is not None else variables
 
 
-def _pretrained(config: ConfigDict) -> bool:
+def _pretrained(config: Config) -> bool:
     return config.model.text.init == "pretrained" and "t" in config.model.modalities

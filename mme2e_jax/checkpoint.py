@@ -88,7 +88,7 @@ class Checkpoints:
         Raises:
           UserError: if another version of this program wrote it.
         """
-        stored = self._manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
+        stored = self._manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))["record"]
         if stored.get("format_version") != FORMAT_VERSION:
             raise UserError(
                 f"{self.directory}/{step} has format version {stored.get('format_version')}, expected "
@@ -99,7 +99,7 @@ class Checkpoints:
     def restore_variables(self, step: int, like: Variables) -> Variables:
         """Variables of a checkpoint, placed as the (abstract) arrays of `like`."""
         args = ocp.args.Composite(variables=ocp.args.StandardRestore(like.arrays()))
-        return like.with_arrays(self._manager.restore(step, args=args).variables)
+        return like.with_arrays(self._manager.restore(step, args=args)["variables"])
 
     def restore_state(self, step: int, like: TrainState) -> TrainState:
         """Everything that training goes on from, placed as the (abstract) arrays of `like`."""
@@ -108,9 +108,9 @@ class Checkpoints:
             optimizer=ocp.args.StandardRestore(tree.flatten(like.optimizer)),
         )
         restored = self._manager.restore(step, args=args)
-        optimizer = tree.unflatten(like.optimizer, restored.optimizer)
+        optimizer = tree.unflatten(like.optimizer, restored["optimizer"])
         done = jax.device_put(np.asarray(step, like.step.dtype), like.step.sharding)
-        return TrainState(done, like.variables.with_arrays(restored.variables), optimizer)
+        return TrainState(done, like.variables.with_arrays(restored["variables"]), optimizer)
 
 
 def open_run(workdir: str | Path) -> tuple[Checkpoints, int]:

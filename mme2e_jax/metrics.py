@@ -7,12 +7,15 @@ has no ROC-AUC: it is NaN there and left out of the mean.
 import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from sklearn import metrics as scores
 
 NAMES = ("accuracy", "weighted_accuracy", "recall", "precision", "f1", "auc")
+# F1 of an emotion that is neither there nor predicted; scikit-learn's own type for it is str.
+_ZERO: Any = 0.0
 # The paper's search: 0.05, 0.10, ..., 0.95.
 THRESHOLD_GRID = tuple(round(0.05 * k, 2) for k in range(1, 20))
 
@@ -80,26 +83,26 @@ def best_thresholds(
     """Per label, the threshold of the grid with the best F1; the lowest of equals."""
 
     def best(p, t):
-        f1 = [scores.f1_score(t, p > c, zero_division=0.0) for c in THRESHOLD_GRID]
+        f1 = [scores.f1_score(t, p > c, zero_division=_ZERO) for c in THRESHOLD_GRID]
         return THRESHOLD_GRID[int(np.argmax(f1))]
 
     return {name: best(probability[:, i], truth[:, i] > 0.5) for i, name in enumerate(label_names)}
 
 
 def _always_f1(truth: np.ndarray) -> float:
-    return float(np.mean([scores.f1_score(t, np.ones_like(t), zero_division=0.0) for t in (truth > 0.5).T]))
+    return float(np.mean([scores.f1_score(t, np.ones_like(t), zero_division=_ZERO) for t in (truth > 0.5).T]))
 
 
 def _scores(probability: np.ndarray, truth: np.ndarray, threshold: float) -> dict[str, float]:
     predicted = probability > threshold
-    recall_of_negatives = scores.recall_score(~truth, ~predicted, zero_division=0.0)
-    recall = scores.recall_score(truth, predicted, zero_division=0.0)
+    recall_of_negatives = scores.recall_score(~truth, ~predicted, zero_division=_ZERO)
+    recall = scores.recall_score(truth, predicted, zero_division=_ZERO)
     both = truth.any() and not truth.all()
     return {
         "accuracy": float(scores.accuracy_score(truth, predicted)),
         "weighted_accuracy": float(recall + recall_of_negatives) / 2,
         "recall": float(recall),
-        "precision": float(scores.precision_score(truth, predicted, zero_division=0.0)),
-        "f1": float(scores.f1_score(truth, predicted, zero_division=0.0)),
+        "precision": float(scores.precision_score(truth, predicted, zero_division=_ZERO)),
+        "f1": float(scores.f1_score(truth, predicted, zero_division=_ZERO)),
         "auc": float(scores.roc_auc_score(truth, probability)) if both else float("nan"),
     }

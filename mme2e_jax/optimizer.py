@@ -1,7 +1,7 @@
 """The optimiser: Adam, with learning-rate factors by regular expression over parameter paths."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import jax
@@ -38,7 +38,10 @@ def optimizer(schedule: optax.Schedule, text_lr_factor: float, clip: float) -> o
       text_lr_factor: above 0.
       clip: largest global norm of the gradient; 0 for no clipping.
     """
-    factors = {"text": optax.scale(1 / text_lr_factor), "rest": optax.identity()}
+    factors: dict[Hashable, optax.GradientTransformation] = {
+        "text": optax.scale(1 / text_lr_factor),
+        "rest": optax.identity(),
+    }
     return optax.chain(
         optax.clip_by_global_norm(clip) if clip > 0 else optax.identity(),
         optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),

@@ -8,7 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mme2e_jax import build, checkpoint
-from mme2e_jax.config import fitting_devices, validate
+from mme2e_jax.config import Config, fitting_devices, validate
 from mme2e_jax.console import console, scores_table
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.data.pipeline import Input
@@ -24,7 +24,7 @@ class Run(NamedTuple):
     """A trained model and the config it was trained with."""
 
     model: Model
-    config: ConfigDict
+    config: Config
     record: checkpoint.RunRecord
     step: int  # updates before the checkpoint
 
@@ -37,7 +37,7 @@ def load_run(workdir: str | Path) -> Run:
     """
     checkpoints, step = checkpoint.open_run(workdir)
     record = checkpoints.record(step)
-    config = ConfigDict(record.config)
+    config: Config = ConfigDict(record.config)
     validate(config)
     # As in training where there are as many devices; where not, the model is evaluated all the same.
     available = min(config.mesh.devices or jax.device_count(), jax.device_count())
@@ -49,7 +49,7 @@ def load_run(workdir: str | Path) -> Run:
     return Run(Model(parameters, tuple(record.label_names), record.thresholds, mesh), config, record, step)
 
 
-def input_of(config: ConfigDict, dataset: Dataset, mesh: DataMesh, epochs: int) -> Input:
+def input_of(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> Input:
     """The batches of a run; `epochs` 0 for evaluation alone."""
     return Input(
         dataset,

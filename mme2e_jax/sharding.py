@@ -17,16 +17,21 @@ class DataMesh:
 
     def __init__(self, devices: int):
         """Args: devices: over all processes, at most as many as JAX finds."""
-        mesh = Mesh(np.array(jax.devices()[:devices]), ("data",))
-        self.devices = devices
+        self._devices = jax.devices()[:devices]
+        mesh = Mesh(np.array(self._devices), ("data",))
         self.replicated = NamedSharding(mesh, PartitionSpec())
         self.split = NamedSharding(mesh, PartitionSpec("data"))
         self._replicate = jax.jit(lambda tree: tree, out_shardings=self.replicated)
 
     @property
+    def devices(self) -> int:
+        """How many there are."""
+        return len(self._devices)
+
+    @property
     def local_groups(self) -> slice:
         """The device groups whose data this process reads."""
-        mine = [i for i, d in enumerate(self.split.mesh.devices.flat) if d.process_index == jax.process_index()]
+        mine = [i for i, d in enumerate(self._devices) if d.process_index == jax.process_index()]
         return slice(mine[0], mine[-1] + 1)
 
     def put_batch(self, batch: T) -> T:

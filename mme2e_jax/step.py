@@ -1,7 +1,7 @@
 """One training step as a pure function."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +62,7 @@ def make_train_step(tx: optax.GradientTransformation, pos_weight: np.ndarray, se
         return value, (outputs, batch_stats)
 
     def train_step(state: TrainState, batch: Batch, threshold):
-        params = state.variables.params
+        params: Any = state.variables.params
         (value, (outputs, stats)), gradient = jax.value_and_grad(loss, has_aux=True)(params, state, batch, threshold)
         updates, opt_state = tx.update(gradient, state.optimizer, params)
         params = optax.apply_updates(params, updates)

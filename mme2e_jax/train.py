@@ -7,11 +7,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from mme2e_jax import build, metrics
 from mme2e_jax.checkpoint import Checkpoints, RunRecord
-from mme2e_jax.config import refuse_changes, validate_devices
+from mme2e_jax.config import Config, refuse_changes, validate_devices
 from mme2e_jax.console import ProgressBar, console
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.data.pipeline import Input
@@ -24,7 +23,7 @@ from mme2e_jax.state import TrainState, abstract_variables, parameter_count
 from mme2e_jax.step import make_train_step, positive_weights, sparse_threshold
 
 
-def train(config: ConfigDict, dataset: Dataset, workdir: Path) -> Input:
+def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
     """Trains, or goes on where an earlier call with the same workdir ended.
 
     Args:
@@ -113,7 +112,7 @@ def _fresh_state(variables, tx) -> TrainState:
 
 
 def _end_epoch(
-    config: ConfigDict,
+    config: Config,
     state: TrainState,
     record: RunRecord,
     losses: Sequence[float],
@@ -134,7 +133,7 @@ def _end_epoch(
     return dataclasses.replace(record, thresholds=thresholds, history=[*record.history, entry])
 
 
-def _finished(history: Sequence[dict], config: ConfigDict) -> bool:
+def _finished(history: Sequence[dict], config: Config) -> bool:
     """Whether all epochs are done, or too many passed without a better mean validation F1.
 
     While the threshold still falls, a lack of progress does not count: the model is not the one it will be.
@@ -149,7 +148,7 @@ def _finished(history: Sequence[dict], config: ConfigDict) -> bool:
     return 0 < config.optim.early_stop <= stale
 
 
-def _hooks(config: ConfigDict, dataset: Dataset, batches: Input, workdir: Path, start: int) -> list[Hook]:
+def _hooks(config: Config, dataset: Dataset, batches: Input, workdir: Path, start: int) -> list[Hook]:
     hooks: list[Hook] = [
         FiniteCheck(batches.utterance_ids),
         ProgressBar(dataset.label_names, batches.steps_per_epoch, config.optim.epochs, config.data.batch_size, start),

@@ -3,6 +3,9 @@
 import os
 import shutil
 import tempfile
+from pathlib import Path
+
+import pytest
 
 _OWN_CACHE = "JAX_COMPILATION_CACHE_DIR" not in os.environ
 if _OWN_CACHE:
@@ -27,3 +30,11 @@ def pytest_unconfigure() -> None:
     # Workers inherit the variable, so that only the process that made the directory removes it.
     if _OWN_CACHE:
         shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic records: the same for all tests, so that programs compiled for their shapes are too."""
+    from tests.synthetic import make_records
+
+    return make_records(tmp_path_factory.mktemp("synthetic") / "records")

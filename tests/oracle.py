@@ -48,7 +48,7 @@ def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     elif name == "weighted_fusion.weight":
         value = draw.uniform(0.2, 0.6, shape)
     elif name.endswith("attn_weight_affine.weight"):
-        value = 3.0 * draw.standard_normal(shape) / np.sqrt(shape[1])
+        value = 3.0 * draw.standard_normal(shape) / np.sqrt(shape[-1])
     elif name.endswith("cls_emb.weight"):
         value = draw.standard_normal(shape)
     elif name.endswith("_embeddings.weight"):

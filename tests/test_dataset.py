@@ -11,11 +11,6 @@ from mme2e_jax.errors import UserError
 from tests.synthetic import METADATA, SIZES, make_records
 
 
-@pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_records(tmp_path_factory.mktemp("data") / "records")
-
-
 def edit_metadata(directory: Path, **changes) -> None:
     path = directory / "metadata.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))

@@ -17,8 +17,8 @@ TEXT_MAX_LEN = 20
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return open_dataset(make_records(tmp_path_factory.mktemp("data") / "records"))
+def dataset(records: Path) -> Dataset:
+    return open_dataset(records)
 
 
 def make_input(dataset: Dataset, groups: int = 1, **changes) -> Input:

@@ -76,7 +76,8 @@ def open_dataset(directory: str | Path, name: str = "mosei") -> Dataset:
             f"{directory} has records of format version {metadata.get('format_version')}; this program reads "
             f"version {FORMAT_VERSION}. Prepare the data again with the data_tools of this version."
         )
-    absent = [f for f in FEATURES if f not in builder.info.features]
+    features: Any = builder.info.features
+    absent = [f for f in FEATURES if f not in features]
     if absent:
         raise UserError(f"{directory}: the records lack the features {', '.join(absent)}. Prepare the data again.")
     splits = {s: _split(builder, directory, s, entry) for s, entry in metadata["splits"].items()}

@@ -5,6 +5,7 @@ Axis legend: `g` device groups, `b` utterances per group, `t` tokens, `f` packed
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -131,7 +132,15 @@ class Input:
             records = iter(source.__getitems__([int(i) for i in flat[flat >= 0]]))
             raw = np.array([next(records) if i >= 0 else b"" for i in flat], object)
             tokens, frames, chunks = (np.where(flat >= 0, v[flat], 0).astype(np.int32) for v in split.lengths)
-            return raw, examples, np.minimum(tokens, self.text_max_len), tokens, frames, chunks, np.int32(shape)
+            return (
+                raw,
+                examples,
+                np.minimum(tokens, self.text_max_len),
+                tokens,
+                frames,
+                chunks,
+                np.array(shape, np.int32),
+            )
 
         def load(step):
             types = [tf.string, *[tf.int32] * 6]
@@ -146,7 +155,7 @@ class Input:
 def _pack(raw, example, kept, tokens, frames, chunks, shape, labels: int, sep: int) -> Batch:
     """Serialised examples, [g * b] of them (b"" for padding rows), to one packed batch."""
     spec = {name: tf.io.FixedLenFeature([], tf.string, default_value=b"") for name in _ARRAYS}
-    parsed = tf.io.parse_example(tf.reshape(raw, [-1]), spec)
+    parsed: Any = tf.io.parse_example(tf.reshape(raw, [-1]), spec)
     grid = tf.shape(example)
     g = grid[0]
     # Frames that the plan does not know of would push those behind them to another utterance.

@@ -52,8 +52,8 @@ def select(
     """The smallest set of candidate sites whose attention reaches `threshold`, per image.
 
     Sites enter by falling attention, and by rising index where attention ties, until the sum is at least the
-    threshold; the site that reaches it is in. So at most ceil(threshold * candidates) sites stay, whatever the weights. A threshold
-    of 1 keeps every candidate.
+    threshold; the site that reaches it is in. So at most ceil(threshold * candidates) sites stay, whatever the
+    weights. A threshold of 1 keeps every candidate.
 
     The cut is found by bisection over the bit patterns of the weights (non-negative floats order as their bits do): the
     largest `cut` with mass(weight >= cut) >= threshold. 31 masked sums are an order of magnitude cheaper than a sort.

@@ -1,8 +1,8 @@
 """Where training starts: every parameter's distribution, by its path.
 
 Values come from numpy, seeded by the run's seed and the parameter's name: they depend neither on the order in which
-modules are made nor on the backend, and nothing has to be compiled. Unless a rule says otherwise they are drawn as torch,
-and so the paper's code, draws them.
+modules are made nor on the backend, and nothing has to be compiled. Unless a rule says otherwise they are drawn as
+torch, and so the paper's code, draws them.
 """
 
 import re
@@ -34,7 +34,7 @@ def _glorot(rng: np.random.Generator, shape: Shape, kernel: Shape | None) -> np.
 
 
 def _torch(rng: np.random.Generator, shape: Shape, kernel: Shape | None) -> np.ndarray:
-    """torch's Linear and Conv2d, biases too: uniform in +-1/sqrt(fan in of `kernel`, the shape of the layer's kernel)."""
+    """Uniform in +-1/sqrt(fan in): torch's Linear and Conv2d, biases too; `kernel` is the shape of the layer's kernel."""
     assert kernel is not None
     bound = np.prod(kernel[:-1]) ** -0.5
     return rng.uniform(-bound, bound, shape)
