@@ -34,7 +34,7 @@ def _glorot(rng: np.random.Generator, shape: Shape, kernel: Shape | None) -> np.
 
 
 def _torch(rng: np.random.Generator, shape: Shape, kernel: Shape | None) -> np.ndarray:
-    """Uniform in +-1/sqrt(fan in): torch's Linear and Conv2d, biases too; `kernel` is the shape of the layer's kernel."""
+    """Uniform in +-1/sqrt(fan in), as torch draws Linear and Conv2d, biases too; `kernel` is the kernel's shape."""
     assert kernel is not None
     bound = np.prod(kernel[:-1]) ** -0.5
     return rng.uniform(-bound, bound, shape)
