@@ -124,8 +124,12 @@ def _records(config: Config) -> Path:
     records = Path(config.data.dir or f"records/mini-{size}")
     if not (records / "dataset_info.json").exists():
         from data_tools.embedded import prepare_embedded_corpus
+        from data_tools.unfinished import OutputExistsError
 
-        prepare_embedded_corpus(records, utterances=config.mini.utterances, seed=config.mini.seed)
+        try:
+            prepare_embedded_corpus(records, utterances=config.mini.utterances, seed=config.mini.seed)
+        except OutputExistsError as error:
+            raise UserError(f"--config.data.dir: {error}") from error
     return records
 
 

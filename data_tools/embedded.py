@@ -7,6 +7,7 @@ from rich.console import Console
 
 from data_tools.generate import generate
 from data_tools.prepare import Settings, prepare
+from data_tools.unfinished import require_free
 
 
 def prepare_embedded_corpus(records: Path, *, utterances: int, seed: int) -> None:
@@ -16,9 +17,13 @@ def prepare_embedded_corpus(records: Path, *, utterances: int, seed: int) -> Non
       records: directory to make; it appears only once it is complete.
       utterances: of the corpus; some are dropped on purpose.
       seed: of its content and its splits.
+
+    Raises:
+      OutputExistsError: if `records` is there already and holds something else.
     """
+    require_free(records)
     console = Console()
-    console.print(f"No records at {records}: generating the embedded corpus, {utterances} utterances, and preparing it.")
+    console.print(f"No records at {records}: generating the embedded corpus ({utterances} utterances) and preparing it.")
     with tempfile.TemporaryDirectory(prefix="mme2e-mini-") as scratch:
         raw = generate(Path(scratch) / "release", utterances, seed)
         prepare(raw, records, Settings(dataset="mini", seed=seed), console=console)

@@ -63,7 +63,6 @@ def shrink(config: Config, records: Path) -> Config:
 
     One text length and one shape: every program compiles once.
     """
-    config.data.dataset = "mini"
     config.data.dir = str(records)
     config.data.text_max_len = 16
     config.data.max_shapes = 1

@@ -62,10 +62,10 @@ def _look(speaker: int) -> tuple[np.ndarray, np.ndarray]:
         image = np.ascontiguousarray(image[:, ::-1])
         landmarks[:, 0] = image.shape[1] - 1 - landmarks[:, 0]
         landmarks = landmarks[_MIRRORED_ORDER]
-    stretch = np.array([1 + rng.uniform(-0.09, 0.09), 1 + rng.uniform(-0.04, 0.04)], np.float32)
+    stretch = np.array([1 + rng.uniform(-0.07, 0.07), 1 + rng.uniform(-0.04, 0.04)], np.float32)
     image = cv2.resize(image, None, fx=float(stretch[0]), fy=float(stretch[1]))
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
-    lab[..., 0] = 255 * (lab[..., 0] / 255) ** rng.uniform(0.75, 1.35)
-    lab[..., 1:] += rng.uniform(-7, 7, 2)
+    lab[..., 0] = 255 * (lab[..., 0] / 255) ** rng.uniform(0.85, 1.2)
+    lab[..., 1:] += rng.uniform(-5, 5, 2)
     tinted = np.clip(lab, 0, 255).astype(np.uint8)
     return cv2.cvtColor(tinted, cv2.COLOR_LAB2RGB), landmarks * stretch

@@ -108,14 +108,14 @@ def _loudness(sound: np.ndarray, frames: int) -> np.ndarray:
 
 def _act(rng: np.random.Generator, face: Face, emotions: tuple[str, ...], loudness: np.ndarray) -> Iterator[np.ndarray]:
     """Frames of a face that talks and shows `emotions`, each for an equal share of the time."""
-    strength = rng.uniform(0.8, 1.15)
+    strength = rng.uniform(0.95, 1.25)
     moods = [EXPRESSIONS[emotion].scaled(strength) for emotion in emotions] or [NEUTRAL]
     phases = rng.uniform(0, 2 * np.pi, 3)
     first_blink = rng.uniform(0, _BLINK_EVERY_S) * FPS
     for i in range(len(loudness)):
         seconds = i / FPS
         mood: Expression = moods[i * len(moods) // len(loudness)]
-        mood = mood.scaled(min(1.0, 0.5 + seconds / 0.5))
+        mood = mood.scaled(min(1.0, 0.7 + seconds / 0.5))
         blinks = (i - first_blink) % (_BLINK_EVERY_S * FPS) < _BLINK_FRAMES
         wearing = mood.plus(opening=_TALKING * float(loudness[i]), lid=_BLINK if blinks else 0.0)
         sway, nod, roll = np.sin(np.array([0.9, 1.3, 0.7]) * seconds + phases)
