@@ -17,6 +17,7 @@ import logging
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
@@ -102,7 +103,8 @@ def _evaluate() -> None:
 
 
 def _config_path() -> Path:
-    return Path(flags.FLAGS["config"].config_filename.partition(":")[0])
+    flag: Any = flags.FLAGS["config"]
+    return Path(flag.config_filename.partition(":")[0])
 
 
 def _loaded_config() -> Config:

@@ -64,6 +64,7 @@ def shrink(config: Config, records: Path) -> Config:
     One text length and one shape: every program compiles once.
     """
     config.data.dir = str(records)
+    config.data.batch_size = 8
     config.data.text_max_len = 16
     config.data.max_shapes = 1
     config.model.width = 0.0625

@@ -1,0 +1,48 @@
+"""A few training steps and an evaluation of a config, without what surrounds them in a run."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mme2e_jax import build
+from mme2e_jax.config import Config, validate, validate_devices
+from mme2e_jax.data.dataset import Dataset
+from mme2e_jax.evaluate import Parameters, predict
+from mme2e_jax.optimizer import learning_rate, optimizer
+from mme2e_jax.run import input_of
+from mme2e_jax.sharding import DataMesh
+from mme2e_jax.state import TrainState
+from mme2e_jax.step import make_train_step, positive_weights
+
+
+class Trained(NamedTuple):
+    """What came of a few steps."""
+
+    losses: list[float]
+    start: dict[str, np.ndarray]  # variables before
+    end: dict[str, np.ndarray]  # and after
+    probability: np.ndarray  # of the validation split, [n, l]
+
+
+def run_steps(config: Config, dataset: Dataset, steps: int, threshold: float = 0.7) -> Trained:
+    """Trains for `steps` steps and evaluates the validation split."""
+    validate(config)
+    mesh = DataMesh(validate_devices(config, jax.device_count()))
+    batches = input_of(config, dataset, mesh, config.optim.epochs)
+    spec = build.model_spec(config, len(dataset.label_names), dataset.tokenizer)
+    o = config.optim
+    tx = optimizer(learning_rate(o.lr, o.schedule, batches.total_steps), o.text_lr_factor, o.clip)
+    start = build.start_variables(config, spec)
+    variables = mesh.put_replicated(start)
+    state = TrainState(mesh.put_replicated(jnp.zeros((), jnp.int32)), variables, tx.init(variables.params))
+    train = dataset.split("train")
+    step = jax.jit(make_train_step(tx, positive_weights(train.positives, len(train)), config.seed))
+    losses = []
+    for _, batch in zip(range(steps), batches.training(0), strict=False):
+        state, metrics = step(state, mesh.put_batch(batch), jnp.float32(threshold))
+        losses.append(float(metrics.loss))
+    parameters = Parameters(state.variables, config.model.sparse_threshold)
+    probability = predict(parameters, batches.evaluation("valid"), mesh).probability
+    return Trained(losses, start.arrays(), jax.device_get(state.variables.arrays()), probability)

@@ -1,0 +1,149 @@
+"""Checkpoints: the best and the last stay, and what is restored is what was saved, bit for bit."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mme2e_jax import tree
+from mme2e_jax.checkpoint import Checkpoints, RunRecord, open_run
+from mme2e_jax.errors import UserError
+from mme2e_jax.models.albert import SIZES
+from mme2e_jax.models.mme2e import ModelSpec
+from mme2e_jax.optimizer import learning_rate, optimizer
+from mme2e_jax.sharding import DataMesh
+from mme2e_jax.state import TrainState, abstract_variables, initial_variables
+
+SPEC = ModelSpec(
+    modalities="v",
+    sparse=False,
+    labels=6,
+    vocabulary=100,
+    text=SIZES["tiny"],
+    width=0.0625,
+    trans_dim=8,
+    trans_layers=1,
+    trans_heads=2,
+    dropout=0.1,
+)
+MESH = DataMesh(2)
+TX = optimizer(learning_rate(1e-3, "constant", 10), text_lr_factor=10.0, clip=0.0)
+
+
+def fresh_state(variables: Any) -> TrainState:
+    return TrainState(jnp.zeros((), jnp.int32), variables, TX.init(variables.params))
+
+
+@pytest.fixture(scope="module")
+def state() -> TrainState:
+    """Every leaf drawn at random, so that no two can be confused."""
+    start = fresh_state(initial_variables(SPEC, 0))
+    rng = np.random.default_rng(0)
+
+    def draw(leaf):
+        leaf = np.asarray(leaf)
+        return (100 * rng.random(leaf.shape)).astype(leaf.dtype)
+
+    variables, moments = (jax.tree.map(draw, part) for part in (start.variables, start.optimizer))
+    return MESH.put_replicated(TrainState(jnp.int32(0), variables, moments))
+
+
+def at_step(state: TrainState, step: int) -> TrainState:
+    return state._replace(step=jnp.int32(step))
+
+
+def make_record(f1: list[float]) -> RunRecord:
+    """After as many epochs as there are values."""
+    history = [{"epoch": i, "train_loss": 1.0, "valid": {"f1": value}} for i, value in enumerate(f1)]
+    return RunRecord({"seed": 3}, ["anger"], {"name": "made"}, {"sample_rate": 16000}, {"anger": 0.15}, history)
+
+
+def save_epochs(workdir: Path, state: TrainState, f1: list[float], keep_last: int = 1) -> Checkpoints:
+    checkpoints = Checkpoints(workdir, keep_last)
+    for epoch in range(len(f1)):
+        checkpoints.save(at_step(state, 5 * (epoch + 1)), make_record(f1[: epoch + 1]))
+    checkpoints.wait()
+    return checkpoints
+
+
+def steps_in(workdir: Path) -> list[int]:
+    return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
+
+
+def test_the_best_and_the_last_are_kept(tmp_path: Path, state: TrainState) -> None:
+    checkpoints = save_epochs(tmp_path, state, [0.1, 0.4, 0.3, 0.2])
+
+    assert (checkpoints.best_step, checkpoints.latest_step) == (10, 20)
+    assert steps_in(tmp_path) == [10, 20]
+
+
+def test_more_of_the_last_are_kept_where_asked_for(tmp_path: Path, state: TrainState) -> None:
+    save_epochs(tmp_path, state, [0.4, 0.1, 0.3, 0.2], keep_last=2)
+
+    assert steps_in(tmp_path) == [5, 15, 20]
+
+
+def test_of_equally_good_epochs_the_first_is_the_best(tmp_path: Path, state: TrainState) -> None:
+    save_epochs(tmp_path, state, [0.2, 0.4, 0.4, 0.4])
+
+    # Asked of another process, too.
+    assert Checkpoints(tmp_path).best_step == 10
+    assert steps_in(tmp_path) == [10, 20]
+
+
+def test_what_is_restored_is_what_was_saved(tmp_path: Path, state: TrainState) -> None:
+    save_epochs(tmp_path, state, [0.5])
+    checkpoints = Checkpoints(tmp_path)
+    like = MESH.abstract(jax.eval_shape(fresh_state, abstract_variables(SPEC)))
+
+    restored = checkpoints.restore_state(5, like)
+    variables = checkpoints.restore_variables(5, like.variables)
+
+    assert int(restored.step) == 5
+    expected = tree.flatten(at_step(state, 5))
+    found = tree.flatten(restored)
+    assert found.keys() == expected.keys()
+    assert any(name.endswith("norm/var") for name in found)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name, strict=True)
+        assert found[name].sharding.is_equivalent_to(MESH.replicated, found[name].ndim)
+    for name, value in state.variables.arrays().items():
+        np.testing.assert_array_equal(variables.arrays()[name], value, err_msg=name, strict=True)
+
+
+def test_the_record_of_a_run_is_restored_whole(tmp_path: Path, state: TrainState) -> None:
+    save_epochs(tmp_path, state, [0.5, 0.25])
+
+    checkpoints, best = open_run(tmp_path)
+
+    assert best == 5
+    assert checkpoints.record(10) == make_record([0.5, 0.25])
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path, state: TrainState) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    record = make_record([0.5])
+    record.format_version = 7
+    checkpoints.save(at_step(state, 5), record)
+    checkpoints.wait()
+
+    with pytest.raises(UserError, match="format version 7, expected 1"):
+        checkpoints.record(5)
+
+
+def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"checkpoints/ in it; .*absent does not exist"):
+        open_run(tmp_path / "absent")
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(UserError, match=r"checkpoints/ in it; .* holds notes"):
+        open_run(tmp_path)
+
+
+def test_a_run_that_ended_in_its_first_epoch_has_no_model_to_evaluate(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+
+    with pytest.raises(UserError, match="holds no finished checkpoint"):
+        open_run(tmp_path)

@@ -1,0 +1,57 @@
+"""One training step and one evaluation of every config, shrunk."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mme2e_jax.config import Config
+from mme2e_jax.data.dataset import open_dataset
+from tests.steps import run_steps
+from tests.synthetic import SIZES, shrink
+
+NAMES = sorted(p.stem for p in Path("configs").glob("[!_]*.py"))
+
+
+def load(name: str) -> Config:
+    return importlib.import_module(f"configs.{name}").get_config()
+
+
+def test_all_configs_are_here() -> None:
+    assert NAMES == ["iemocap_dense", "iemocap_sparse", "mini_dense", "mini_sparse", "mosei_dense", "mosei_sparse"]
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.xdist_group(n.split("_")[1])) for n in NAMES])
+def test_a_config_trains_a_step_and_evaluates(name: str, records: Path) -> None:
+    config = shrink(load(name), records)
+
+    trained = run_steps(config, open_dataset(records), steps=1)
+
+    assert np.isfinite(trained.losses).all()
+    assert trained.probability.shape == (SIZES["valid"], 6)
+    assert np.all((trained.probability > 0) & (trained.probability < 1))
+    # Every parameter that the loss depends on has moved, in every part of the model.
+    moved = {path for path, before in trained.start.items() if not np.array_equal(before, trained.end[path])}
+    parts = {path.split("/")[0] for path in trained.start}
+    assert {path.split("/")[0] for path in moved} == parts == {"text", "towers", "sequences", "heads", "fusion"}
+    # The paper's attention selects only: its scores stay as they start. Untouched besides: word vectors that no
+    # batch has, the second token type, and biases that batch normalisation or softmax cancels.
+    scores = {path for path in trained.start if "/scores/" in path}
+    assert bool(scores) == (config.model.name == "mme2e_sparse")
+    assert not scores & moved
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_with_the_papers_values_has_them(name: str) -> None:
+    config = load(name)
+    if name.startswith("mini"):
+        assert config.model.width < 1
+        assert config.model.text.init == "random"
+        return
+    assert config.model.width == 1.0
+    assert (config.model.trans_dim, config.model.trans_layers, config.model.trans_heads) == (64, 4, 4)
+    assert (config.model.text.size, config.model.text.init) == ("base", "pretrained")
+    assert (config.optim.lr, config.optim.text_lr_factor, config.optim.early_stop) == (5e-5, 10.0, 6)
+    assert config.data.batch_size == (2 if name.endswith("sparse") else 8)
+    assert config.data.text_max_len == 100

@@ -1,0 +1,241 @@
+"""The launcher: what it refuses and how, and whole runs on synthetic records."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+import launch
+from configs import mini_sparse
+from mme2e_jax import build, checkpoint, prerequisites
+from mme2e_jax.errors import UserError
+from mme2e_jax.run import load_run
+from mme2e_jax.state import abstract_variables
+from tests.synthetic import METADATA, SIZES, make_records, shrink
+
+REPOSITORY = Path(__file__).parent.parent
+SPARSE = "--config=configs/mini_sparse.py"
+
+
+def run(*arguments: str) -> None:
+    """Runs the launcher in this process, which has imported all that is slow to import."""
+    argv = ["launch.py", *arguments]
+    with flagsaver.flagsaver(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", argv)  # where ml_collections looks for overrides
+        patch.chdir(REPOSITORY)
+        flags.FLAGS.unparse_flags()
+        launch.main(launch.parse_flags(argv))
+
+
+def launched(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the launcher as a user does."""
+    return subprocess.run(
+        [sys.executable, "launch.py", *arguments],
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.optim.lr=1"], r"expected --config=FILE too"),
+        ([], r"Expected --config=FILE"),
+        (["--config=configs/absent.py"], r"one of configs/iemocap_dense\.py, .*found 'configs/absent\.py'"),
+        (["--config=configs"], r"expected a config file.*found 'configs'"),
+        ([SPARSE, "--config.nope=1"], r"config\.nope: no such key\. Valid keys: .*seed"),
+        ([SPARSE, "--config.optim.nope=1"], r"config\.optim\.nope: no such key\. Valid keys: .*optim\.lr"),
+        ([SPARSE, "--config.optim.lr=abc"], r"config\.optim\.lr: expected a number above 0, found 'abc'"),
+        ([SPARSE, "--config.optim.epochs=1.5"], r"config\.optim\.epochs: expected a whole number .* found '1\.5'"),
+        ([SPARSE, "--config.optim=3"], r"config\.optim: expected a section's keys one by one.* found '3'"),
+        ([SPARSE, "--config.log.tensorboard=abc"], r"tensorboard: expected True or False, found 'abc'"),
+        ([SPARSE, "--config.seed"], r"Missing value for flag --config\.seed"),
+        ([SPARSE, "--config.model.sparse_threshold=0"], r"a number above 0 and at most 1, found 0\.0"),
+        ([SPARSE, "--config.model.modalities=x"], r"config\.model\.modalities: expected .* found 'x'"),
+        ([SPARSE, "--config.model.modalities=av"], r"expected t among them, found 'av'"),
+        ([SPARSE, "--config.data.batch_size=3"], r"batch_size: expected a multiple of the 8 devices"),
+        (["--config=configs/mosei_dense.py", "--config.mini.seed=1"], r"This config has no key 'mini'"),
+        ([SPARSE, "--data_dir=records"], r"--data_dir is for --mode=evaluate"),
+        ([SPARSE, "extra"], r"Expected flags only, found 'extra'"),
+        ([SPARSE, "--nope"], r"Unknown command line flag 'nope'"),
+        (["--mode=dance"], r"should be one of <train\|evaluate>"),
+        (["--mode=evaluate"], r"Expected --workdir=RUN"),
+        (["--mode=evaluate", "--workdir=absent"], r"absent does not exist"),
+        (["--mode=evaluate", "--workdir=tests"], r"with checkpoints/ in it; tests holds"),
+        (["--mode=evaluate", "--workdir=runs", SPARSE], r"takes its config from the checkpoint: leave out --config"),
+    ],
+)
+def test_a_bad_command_line_is_refused_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    def loaded(*_):
+        pytest.fail("the data were looked for")
+
+    monkeypatch.setattr(prerequisites, "check", lambda config: None)
+    monkeypatch.setattr(launch, "_records", loaded)
+
+    with pytest.raises(UserError, match=message):
+        run(*arguments)
+
+
+def test_training_without_data_stops_before_any_framework_is_imported(tmp_path: Path) -> None:
+    # Modules that fail to import, in place of the slow ones.
+    for name in ("jax", "tensorflow", "tensorflow_datasets", "flax"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('imported too early')")
+
+    result = launched("--config=configs/mosei_sparse.py", "--config.data.dir=nowhere", PYTHONPATH=str(tmp_path))
+
+    assert result.returncode == 1
+    assert "No prepared records of mosei: 'nowhere' does not exist." in result.stderr
+    assert "python -m data_tools.prepare --dataset=mosei" in result.stderr
+    assert "hf download albert/albert-base-v2" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_user_sees_one_message_and_no_traceback() -> None:
+    result = launched(SPARSE, "--config.optim.lrr=1")
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("\nError: The config does not make sense:\n  - config.optim.lrr: no such key.")
+    assert "Traceback" not in result.stderr
+
+
+def tiny_run(records: Path, workdir: Path) -> list[str]:
+    """A command that trains the shrunk sparse model of the tests for two epochs."""
+    changed = {
+        key: value
+        for key, value in flat(shrink(mini_sparse.get_config(), records)).items()
+        if value != flat(mini_sparse.get_config())[key]
+    }
+    return [SPARSE, f"--workdir={workdir}", *(f"--config.{key}={value}" for key, value in changed.items())]
+
+
+def flat(config) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in config.items():
+        found |= {f"{key}.{k}": v for k, v in flat(value).items()} if hasattr(value, "items") else {key: value}
+    return found
+
+
+def metrics_of(workdir: Path) -> bytes:
+    return (workdir / "report" / "metrics.json").read_bytes()
+
+
+def last_arrays(workdir: Path) -> dict[str, np.ndarray]:
+    """The variables of the last checkpoint."""
+    loaded = load_run(workdir)
+    checkpoints = checkpoint.Checkpoints(workdir)
+    assert checkpoints.latest_step is not None
+    spec = build.model_spec(loaded.config, 6, loaded.record.tokenizer)
+    like = loaded.model.mesh.abstract(abstract_variables(spec))
+    return {k: np.asarray(v) for k, v in checkpoints.restore_variables(checkpoints.latest_step, like).arrays().items()}
+
+
+@pytest.fixture(scope="module")
+def finished(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run of two epochs, never interrupted."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    run(*tiny_run(records, workdir))
+    return workdir
+
+
+pytestmark = pytest.mark.xdist_group("sparse")
+
+
+def test_a_run_reports_its_best_checkpoint(finished: Path) -> None:
+    report = json.loads(metrics_of(finished))
+
+    assert report["test"]["utterances"] == SIZES["test"]
+    assert report["valid"]["utterances"] == SIZES["valid"]
+    assert set(report["test"]["mean"]) == {"accuracy", "weighted_accuracy", "recall", "precision", "f1", "auc"}
+    assert set(report["test"]["per_label"]) == set(report["test"]["thresholds"]) == set(METADATA["label_names"])
+    # 20 utterances in batches of 8 are 3 steps an epoch.
+    checkpoints, best = checkpoint.open_run(finished)
+    assert report["step"] == best
+    history = checkpoints.record(6).history
+    assert [entry["epoch"] for entry in history] == [0, 1]
+    assert report["valid"]["mean"] == history[best // 3 - 1]["valid"]
+
+
+def test_running_a_finished_run_again_trains_nothing_and_reports_the_same(records: Path, finished: Path) -> None:
+    before = metrics_of(finished)
+    kept = sorted((finished / "checkpoints").iterdir())
+
+    run(*tiny_run(records, finished))
+
+    assert metrics_of(finished) == before
+    assert sorted((finished / "checkpoints").iterdir()) == kept
+
+
+def test_evaluating_a_run_reports_what_training_did(finished: Path) -> None:
+    before = metrics_of(finished)
+    (finished / "report" / "metrics.json").unlink()
+
+    run("--mode=evaluate", f"--workdir={finished}")
+
+    assert metrics_of(finished) == before
+
+
+def test_evaluating_on_records_that_moved(finished: Path, tmp_path: Path) -> None:
+    before = metrics_of(finished)
+    moved = make_records(tmp_path / "moved")
+
+    run("--mode=evaluate", f"--workdir={finished}", f"--data_dir={moved}")
+
+    assert metrics_of(finished) == before
+
+
+def test_records_of_another_tokenizer_are_refused(finished: Path, tmp_path: Path) -> None:
+    other = make_records(tmp_path / "other", tokenizer=METADATA["tokenizer"] | {"sha256": "1"})
+
+    with pytest.raises(UserError, match=r"does not fit the run: tokenizer: trained with .* found"):
+        run("--mode=evaluate", f"--workdir={finished}", f"--data_dir={other}")
+
+
+def test_records_of_another_dataset_are_refused(records: Path, tmp_path: Path) -> None:
+    other = make_records(tmp_path / "other", dataset="mosei")
+
+    with pytest.raises(UserError, match=r"dataset: trained with mini, found mosei"):
+        run(*tiny_run(records, tmp_path / "run"), f"--config.data.dir={other}")
+
+
+def test_a_run_is_not_gone_on_with_under_another_config(records: Path, finished: Path) -> None:
+    with pytest.raises(UserError, match=r"config\.optim\.lr: started with 0\.001, found 0\.5"):
+        run(*tiny_run(records, finished), "--config.optim.lr=0.5")
+
+
+def test_a_run_killed_after_its_first_epoch_ends_with_the_same_numbers(
+    records: Path, finished: Path, tmp_path: Path
+) -> None:
+    workdir = tmp_path / "killed"
+    command = tiny_run(records, workdir)
+    process = subprocess.Popen([sys.executable, "launch.py", *command], cwd=REPOSITORY, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 300
+        while not (workdir / "checkpoints" / "3").exists() and process.poll() is None:
+            assert time.monotonic() < deadline, "no checkpoint after five minutes"
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert (workdir / "checkpoints" / "3").exists()
+
+    run(*command)
+
+    assert metrics_of(workdir) == metrics_of(finished)
+    killed, whole = last_arrays(workdir), last_arrays(finished)
+    assert killed.keys() == whole.keys()
+    for name, value in whole.items():
+        np.testing.assert_array_equal(killed[name], value, err_msg=name)
