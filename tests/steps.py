@@ -35,10 +35,14 @@ def run_steps(config: Config, dataset: Dataset, steps: int, threshold: float = 0
     o = config.optim
     tx = optimizer(learning_rate(o.lr, o.schedule, batches.total_steps), o.text_lr_factor, o.clip)
     start = build.start_variables(config, spec)
-    variables = mesh.put_replicated(start)
-    state = TrainState(mesh.put_replicated(jnp.zeros((), jnp.int32)), variables, tx.init(variables.params))
+
+    def fresh_state(variables):
+        return TrainState(jnp.zeros((), jnp.int32), variables, tx.init(variables.params))
+
+    # Placed and donated as in a run, so that a run's compiled step serves here too.
+    state = jax.jit(fresh_state, out_shardings=mesh.replicated)(mesh.put_replicated(start))
     train = dataset.split("train")
-    step = jax.jit(make_train_step(tx, positive_weights(train.positives, len(train)), config.seed))
+    step = jax.jit(make_train_step(tx, positive_weights(train.positives, len(train)), config.seed), donate_argnums=0)
     losses = []
     for _, batch in zip(range(steps), batches.training(0), strict=False):
         state, metrics = step(state, mesh.put_batch(batch), jnp.float32(threshold))
