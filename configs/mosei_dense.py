@@ -1,6 +1,9 @@
 """FE2E (dense) on CMU-MOSEI.
 
-Command: `python launch.py --config=configs/mosei_dense.py --config.data.dir=RECORDS --config.model.text.dir=ALBERT --workdir=RUN`
+Command:
+    python launch.py --config=configs/mosei_dense.py --config.data.dir=RECORDS \
+        --config.model.text.dir=ALBERT --workdir=RUN
+
 The paper's values. Its row (mean over emotions) is
 FE2E: weighted accuracy 67.6, F1 47.4, 8.65 GFLOPs of feature extraction per utterance.
 Hardware: one GPU of 16 GB or more; the paper trained the dense model with batches of 8, the sparse one with 2.
@@ -43,6 +46,10 @@ def get_config() -> ConfigDict:
     optim.early_stop = 6  # epochs without a better mean validation F1; 0 for never
     optim.clip = 0.0  # largest norm of the gradient; 0 for no clipping
     optim.schedule = "constant"
+
+    config.evaluation = ConfigDict()
+    # Thresholds on either side that count when one is chosen by F1. 0 is the paper's search.
+    config.evaluation.threshold_smoothing = 0
 
     config.checkpoint = ConfigDict()
     config.checkpoint.keep_last = 1  # beside the best

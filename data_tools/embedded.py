@@ -23,7 +23,7 @@ def prepare_embedded_corpus(records: Path, *, utterances: int, seed: int) -> Non
     """
     require_free(records)
     console = Console()
-    console.print(f"No records at {records}: generating the embedded corpus ({utterances} utterances) and preparing it.")
+    console.print(f"No records at {records}: making the embedded corpus, {utterances} utterances, and preparing it.")
     with tempfile.TemporaryDirectory(prefix="mme2e-mini-") as scratch:
         raw = generate(Path(scratch) / "release", utterances, seed)
         prepare(raw, records, Settings(dataset="mini", seed=seed), console=console)

@@ -79,6 +79,7 @@ RULES: Mapping[str, Rule] = {
     "optim.early_stop": _integer(0),
     "optim.clip": _NOT_NEGATIVE,
     "optim.schedule": _choice("constant", "cosine"),
+    "evaluation.threshold_smoothing": _integer(0, 9),
     "checkpoint.keep_last": _integer(1),
     "log.every_steps": _integer(1),
     "log.tensorboard": _BOOL,

@@ -78,13 +78,24 @@ def compute(
 
 
 def best_thresholds(
-    probability: Float[np.ndarray, "n l"], truth: Float[np.ndarray, "n l"], label_names: Sequence[str]
+    probability: Float[np.ndarray, "n l"], truth: Float[np.ndarray, "n l"], label_names: Sequence[str], smoothing: int
 ) -> dict[str, float]:
-    """Per label, the threshold of the grid with the best F1; the lowest of equals."""
+    """Per label, the threshold of the grid with the best F1; the lowest of equals.
+
+    Args:
+      probability: in [0, 1].
+      truth: 0 or 1.
+      label_names: of the columns.
+      smoothing: each threshold is judged by the mean F1 of itself and of so many neighbours on either side (the
+        outermost are repeated). With a handful of positives F1 is a staircase of chance, and its highest step seldom the right
+        one. 0 is the paper's search.
+    """
 
     def best(p, t):
         f1 = [scores.f1_score(t, p > c, zero_division=_ZERO) for c in THRESHOLD_GRID]
-        return THRESHOLD_GRID[int(np.argmax(f1))]
+        window = np.ones(2 * smoothing + 1) / (2 * smoothing + 1)
+        smoothed = np.convolve(np.pad(f1, smoothing, mode="edge"), window, mode="valid")
+        return THRESHOLD_GRID[int(np.argmax(smoothed))]
 
     return {name: best(probability[:, i], truth[:, i] > 0.5) for i, name in enumerate(label_names)}
 

@@ -124,7 +124,7 @@ def _end_epoch(
     names = batches.dataset.label_names
     parameters = Parameters(state.variables, config.model.sparse_threshold)
     probability, truth = predict(parameters, batches.evaluation("valid"), mesh)
-    thresholds = metrics.best_thresholds(probability, truth, names)
+    thresholds = metrics.best_thresholds(probability, truth, names, config.evaluation.threshold_smoothing)
     valid = metrics.compute(probability, truth, names, thresholds)
     epoch, loss = len(record.history), float(np.mean(losses))
     entry = {"epoch": epoch, "train_loss": loss, "valid": valid.to_json()["mean"]}

@@ -62,9 +62,9 @@ class NoiseRates:
         other emotions.
     """
 
-    text: float = 0.27
+    text: float = 0.25
     face: float = 0.22
-    voice: float = 0.27
+    voice: float = 0.25
     contradiction: float = 0.35
     ambiguous_text: float = 0.10
 
