@@ -136,7 +136,9 @@ def _records(config: Config) -> Path:
 
 
 def _import_frameworks() -> None:
-    logging.getLogger("absl").setLevel(logging.WARNING)
+    # Both tell at length which accelerators this machine does not have.
+    for name in ("absl", "jax"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     import tensorflow as tf
 
     # Accelerators belong to JAX.

@@ -2,8 +2,8 @@
 
     python -m benchmarks.mini --seeds=0,1,2 --json=FILE
 
-Each run is a `launch.py` of its own with its own directory; a run that is there already is not repeated. Prints test F1 and
-AUC (mean and spread over seeds) per variant, beside saying every emotion always, and the seconds that training took.
+Each run is a `launch.py` of its own with its own directory; a run that is there already is not repeated. Prints test
+F1 and AUC (mean and spread over seeds) per variant, beside saying every emotion always, and the seconds of the command.
 """
 
 import json

@@ -1,11 +1,11 @@
 """MESM (sparse) on IEMOCAP.
 
 Command:
-    python launch.py --config=configs/iemocap_sparse.py --config.data.dir=RECORDS \
-        --config.model.text.dir=ALBERT --workdir=RUN
+  python launch.py --config=configs/iemocap_sparse.py --workdir=RUN
+  with --config.data.dir=RECORDS and --config.model.text.dir=ALBERT
 
-The paper's values. Its row (mean over emotions) is
-MESM, p = 0.7: accuracy 84.4, F1 57.4, 5.18 GFLOPs of feature extraction per utterance.
+The paper's values. Its row, MESM, p = 0.7, mean over emotions:
+accuracy 84.4, F1 57.4, 5.18 GFLOPs of feature extraction per utterance.
 Hardware: one GPU of 16 GB or more; the paper trained the dense model with batches of 8, the sparse one with 2.
 """
 

@@ -47,8 +47,8 @@ def get_config() -> ConfigDict:
     optim.schedule = "cosine"
 
     config.evaluation = ConfigDict()
-    # Thresholds on either side that count when one is chosen by F1; 0 is the paper's search. So few validation utterances
-    # need some.
+    # Neighbours on either side that count when a threshold is chosen by F1; with so few validation utterances some
+    # must. 0 is the paper's search.
     config.evaluation.threshold_smoothing = 3
 
     config.checkpoint = ConfigDict()

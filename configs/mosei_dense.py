@@ -1,11 +1,11 @@
 """FE2E (dense) on CMU-MOSEI.
 
 Command:
-    python launch.py --config=configs/mosei_dense.py --config.data.dir=RECORDS \
-        --config.model.text.dir=ALBERT --workdir=RUN
+  python launch.py --config=configs/mosei_dense.py --workdir=RUN
+  with --config.data.dir=RECORDS and --config.model.text.dir=ALBERT
 
-The paper's values. Its row (mean over emotions) is
-FE2E: weighted accuracy 67.6, F1 47.4, 8.65 GFLOPs of feature extraction per utterance.
+The paper's values. Its row, FE2E, mean over emotions:
+weighted accuracy 67.6, F1 47.4, 8.65 GFLOPs of feature extraction per utterance.
 Hardware: one GPU of 16 GB or more; the paper trained the dense model with batches of 8, the sparse one with 2.
 """
 

@@ -87,8 +87,8 @@ def best_thresholds(
       truth: 0 or 1.
       label_names: of the columns.
       smoothing: each threshold is judged by the mean F1 of itself and of so many neighbours on either side (the
-        outermost are repeated). With a handful of positives F1 is a staircase of chance, and its highest step seldom the right
-        one. 0 is the paper's search.
+        outermost are repeated). With a handful of positives F1 is a staircase of chance, and its highest step seldom
+        the right one. 0 is the paper's search.
     """
 
     def best(p, t):

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 from mme2e_jax import torch_weights
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.albert import LAYER_NORM_EPS, SIZES
+from mme2e_jax.prerequisites import missing_albert
 from mme2e_jax.state import Variables
 
 # In the published files, and of no use here: the pooler, the masked-language head, constant position numbers.
@@ -29,15 +30,10 @@ def read_albert(directory: str, size: str) -> dict[str, np.ndarray]:
     Raises:
       UserError: if files are missing, the size is another, or names do not match.
     """
+    problem = missing_albert(directory, size)
+    if problem:
+        raise UserError(problem)
     folder = Path(directory)
-    if not directory or not (folder / "model.safetensors").is_file() or not (folder / "config.json").is_file():
-        found = f"{directory!r} has none" if directory else "it is empty"
-        raise UserError(
-            "config.model.text.dir: expected a directory with config.json and model.safetensors of an ALBERT v2 "
-            f"checkpoint, but {found}. Download one (for size {size}: albert/albert-{size}-v2 on the Hugging Face hub, "
-            f"for instance with `hf download albert/albert-{size}-v2 --local-dir=DIR`) and pass "
-            "--config.model.text.dir=DIR, or start from random weights with --config.model.text.init=random."
-        )
     _check_config(json.loads((folder / "config.json").read_text()), size, folder)
     tensors = {re.sub(r"^albert\.", "", k): v for k, v in load_file(folder / "model.safetensors").items()}
     used = {k: v for k, v in tensors.items() if not _UNUSED.fullmatch(k)}
