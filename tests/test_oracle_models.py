@@ -66,7 +66,16 @@ def evaluated(name: str):
 
 @functools.cache
 def trained(name: str):
-    """Outputs, loss, gradients and statistics of one training step."""
+    """Loss, logits, gradients and statistics of one training step.
+
+    In float64: sums of the batch normalisations' gradients nearly cancel, and XLA's float32 sums leave up to 0.3 % of
+    noise on the smallest of them, which would hide a mistake of that size.
+    """
+    with jax.enable_x64(True):
+        return _trained(name)
+
+
+def _trained(name: str):
     pos_weight = jnp.asarray(oracle.arrays("models")["inputs/pos_weight"], jnp.float32)
 
     def loss(params, v: Variables, b: Batch):
@@ -74,10 +83,13 @@ def trained(name: str):
         outputs, stats = state.apply(v, b, train=True, threshold=THRESHOLD, seed=None)
         return bce_loss(outputs.logits, b.labels, b.example >= 0, pos_weight), (outputs, stats)
 
-    v = variables(name)
-    (value, (outputs, stats)), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(v.params, v, batch())
+    def float64(tree):
+        return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64 if x.dtype == np.float32 else x.dtype), tree)
+
+    v = float64(variables(name))
+    (value, (outputs, stats)), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(v.params, v, float64(batch()))
     arrays = Variables(v.graphdef, gradient, stats).arrays()
-    return value, outputs.logits[0], {k: np.asarray(x) for k, x in arrays.items()}
+    return float(value), np.asarray(outputs.logits[0]), {k: np.asarray(x) for k, x in arrays.items()}
 
 
 @both
@@ -107,8 +119,8 @@ def test_selection_gives_the_same_masks_from_the_same_attention(m, stage):
 def test_a_training_step_gives_the_paper_codes_loss_and_logits(name):
     loss, logits, _ = trained(name)
     want = expected(name, "train")
-    assert float(loss) == pytest.approx(float(want["loss"]), abs=1e-5)
-    np.testing.assert_allclose(logits, want["logits"], atol=1e-4)
+    assert float(loss) == pytest.approx(float(want["loss"]), abs=1e-6)
+    np.testing.assert_allclose(logits, want["logits"], atol=1e-5)
 
 
 @both
@@ -123,7 +135,7 @@ def test_a_training_step_gives_the_paper_codes_gradients(name):
             continue
         gradient = found[rules[torch_name].path]
         # A bias before batch normalisation has no effect: its gradient is rounding noise.
-        np.testing.assert_allclose(np.linalg.norm(gradient), norm, rtol=1e-3, atol=1e-5, err_msg=torch_name)
+        np.testing.assert_allclose(np.linalg.norm(gradient), norm, rtol=1e-4, atol=1e-5, err_msg=torch_name)
         checked += 1
     assert checked > 100
     for torch_name in without - {"T.albert.pooler.weight", "T.albert.pooler.bias"}:
