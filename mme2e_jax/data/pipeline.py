@@ -46,7 +46,7 @@ class Input:
           text_max_len: tokens at which a transcript is cut.
           seed: of the order.
           epochs: of training; 0 plans evaluation alone.
-          max_shapes: shapes that the batches of the run, or a sample of them, are fitted to; a last resort for any other
+          max_shapes: shapes that the run's batches, or a sample of them, are fitted to; a last resort for any other
             batch comes on top.
           groups: devices over all processes.
           local_groups: those of this process.
