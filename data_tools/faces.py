@@ -9,6 +9,7 @@ That package runs on TensorFlow. What its version 1.0.0 needs to be guarded agai
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -42,11 +43,11 @@ class FaceDetector:
         from mtcnn import MTCNN
         from mtcnn.stages import StageONet, StagePNet, StageRNet
 
-        stages = [StagePNet(), StageRNet(), StageONet()]
+        stages: Any = [StagePNet(), StageRNet(), StageONet()]
         for stage in stages:
             # As a graph a network takes 2/3 of the time it takes layer by layer.
             stage._model = tf.function(stage.model, reduce_retracing=True)
-        self._mtcnn = MTCNN(stages=stages)  # pyright: ignore[reportArgumentType]
+        self._mtcnn = MTCNN(stages=stages)
 
     def find(self, pictures: Sequence[np.ndarray]) -> list[Box | None]:
         """Finds the most probable face of each picture.

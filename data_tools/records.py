@@ -119,7 +119,8 @@ class _SplitWriter:
         )
         self._split = split
         self._examples_per_shard = examples_per_shard
-        self._serializer = ExampleSerializer(dict(FEATURES.get_serialized_info()))  # pyright: ignore[reportArgumentType]
+        features: Any = FEATURES.get_serialized_info()
+        self._serializer = ExampleSerializer(dict(features))
         self._shard_lengths: list[int] = []
         self._bytes = 0
         self._shard: Any = None  # the open ArrayRecordWriter

@@ -189,12 +189,12 @@ def _answer(job: dict[str, Any], detector: Any) -> dict[str, Any]:
     utterances = [Utterance(**fields) for fields in job["utterances"]]
     media = Media(**{kind: path and Path(path) for kind, path in job["media"].items()})
     extracted = extract(utterances, media, ExtractSettings(**job["settings"]), detector)
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{name}/{kind}": value
         for name, of_utterance in extracted.arrays.items()
         for kind, value in asdict(of_utterance).items()
     }
-    np.savez(job["spool"], **arrays)  # pyright: ignore[reportArgumentType]
+    np.savez(job["spool"], **arrays)
     return {
         "kept": list(extracted.arrays),
         "findings": [asdict(finding) for finding in extracted.findings],
