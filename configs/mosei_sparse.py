@@ -34,18 +34,27 @@ def get_config() -> ConfigDict:
     model.dropout = 0.1
     model.sparse_threshold = 0.5  # share of the attention that the kept sites hold
     model.sparse_anneal = 0.5  # share of the epochs over which the threshold falls from 1
+    model.attention_grad = "none"  # "renormalized" lets the scores of kept sites learn
+    model.attention_entropy = 0.0  # weight of a penalty on attention that is spread out
     model.text = ConfigDict()
     model.text.size = "base"
     model.text.init = "pretrained"
     model.text.dir = ""  # directory of the ALBERT v2 checkpoint
 
+    config.init = ConfigDict()
+    config.init.checkpoint = ""  # a run's directory or a state dict of the paper's code, to start from
+    config.init.modalities = "tav"  # whose parts are taken from it
+
     config.optim = optim = ConfigDict()
+    optim.name = "adam"  # adam, adamw or sgd
     optim.lr = 5e-5
+    optim.weight_decay = 0.0
     optim.text_lr_factor = 10.0  # the text encoder and its head learn at lr / text_lr_factor
     optim.epochs = 40
     optim.early_stop = 6  # epochs without a better mean validation F1; 0 for never
     optim.clip = 0.0  # largest norm of the gradient; 0 for no clipping
     optim.schedule = "constant"
+    optim.loss = "bce"  # bce, ce, mse or l1
 
     config.evaluation = ConfigDict()
     # Thresholds on either side that count when one is chosen by F1. 0 is the paper's search.

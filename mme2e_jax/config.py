@@ -5,7 +5,7 @@ Configs themselves are plain files under `configs/`; this is the one place that 
 
 import dataclasses
 import numbers
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -15,7 +15,9 @@ from mme2e_jax.errors import UserError
 # A validated ConfigDict. Its attributes have every type a value can have, which no type checker can follow.
 Config = Any
 
-MODELS = ("mme2e", "mme2e_sparse")
+END_TO_END_MODELS = ("mme2e", "mme2e_sparse")
+FEATURE_MODELS = ("lf_rnn", "lf_transformer")
+MODELS = (*END_TO_END_MODELS, *FEATURE_MODELS)
 DATASETS = ("mini", "mosei", "iemocap")
 TEXT_SIZES = ("tiny", "base", "large", "xlarge")
 
@@ -41,6 +43,13 @@ def _choice(*names: str) -> Rule:
     return Rule("one of " + ", ".join(names), lambda v: v in names)
 
 
+def _integers(count: int, low: int) -> Rule:
+    def holds(v: Any) -> bool:
+        return isinstance(v, Sequence) and len(v) == count and all(_is_int(x) and x >= low for x in v)
+
+    return Rule(f"{count} whole numbers of at least {low}, for text, audio and video", holds)
+
+
 def _is_int(v: Any) -> bool:
     return isinstance(v, int) and not isinstance(v, bool)
 
@@ -54,7 +63,7 @@ _MODALITIES = Rule(
     lambda v: isinstance(v, str) and 0 < len(v) == len(set(v)) and set(v) <= set("tav"),
 )
 
-RULES: Mapping[str, Rule] = {
+COMMON_RULES: Mapping[str, Rule] = {
     "seed": _integer(0, 2**31 - 1),
     "data.dataset": _choice(*DATASETS),
     "data.dir": _TEXT,
@@ -63,33 +72,80 @@ RULES: Mapping[str, Rule] = {
     "data.max_shapes": _integer(1, 64),
     "model.name": _choice(*MODELS),
     "model.modalities": _MODALITIES,
-    "model.width": _real("a number above 0 and at most 4", lambda v: 0 < v <= 4),
-    "model.trans_dim": _integer(1),
-    "model.trans_layers": _integer(1),
-    "model.trans_heads": _integer(1),
     "model.dropout": _real("a number in [0, 1)", lambda v: 0 <= v < 1),
-    "model.sparse_threshold": _real("a number above 0 and at most 1", lambda v: 0 < v <= 1),
-    "model.sparse_anneal": _real("a share of the epochs in [0, 1]", lambda v: 0 <= v <= 1),
-    "model.text.size": _choice(*TEXT_SIZES),
-    "model.text.init": _choice("random", "pretrained"),
-    "model.text.dir": _TEXT,
+    "init.checkpoint": _TEXT,
+    "init.modalities": _MODALITIES,
+    "optim.name": _choice("adam", "adamw", "sgd"),
     "optim.lr": _POSITIVE,
-    "optim.text_lr_factor": _POSITIVE,
+    "optim.weight_decay": _NOT_NEGATIVE,
     "optim.epochs": _integer(1),
     "optim.early_stop": _integer(0),
     "optim.clip": _NOT_NEGATIVE,
     "optim.schedule": _choice("constant", "cosine"),
+    "optim.loss": _choice("bce", "ce", "mse", "l1"),
     "evaluation.threshold_smoothing": _integer(0, 9),
     "checkpoint.keep_last": _integer(1),
     "log.every_steps": _integer(1),
     "log.tensorboard": _BOOL,
     "mesh.devices": _integer(0),
 }
+END_TO_END_RULES: Mapping[str, Rule] = {
+    "model.width": _real("a number above 0 and at most 4", lambda v: 0 < v <= 4),
+    "model.trans_dim": _integer(1),
+    "model.trans_layers": _integer(1),
+    "model.trans_heads": _integer(1),
+    "model.sparse_threshold": _real("a number above 0 and at most 1", lambda v: 0 < v <= 1),
+    "model.sparse_anneal": _real("a share of the epochs in [0, 1]", lambda v: 0 <= v <= 1),
+    "model.attention_grad": _choice("none", "renormalized"),
+    "model.attention_entropy": _NOT_NEGATIVE,
+    "model.text.size": _choice(*TEXT_SIZES),
+    "model.text.init": _choice("random", "pretrained"),
+    "model.text.dir": _TEXT,
+    "optim.text_lr_factor": _POSITIVE,
+}
+# The baselines on hand-crafted features.
+FEATURE_RULES: Mapping[str, Rule] = {
+    "data.audio_feature_type": _integer(0, 6),
+    "model.feature_sizes": _integers(3, 1),
+    "model.parity_padding": _BOOL,
+}
+RNN_RULES: Mapping[str, Rule] = {
+    "model.rnn.cell": _choice("lstm", "gru"),
+    "model.rnn.layers": _integer(1),
+    "model.rnn.hidden_size": _integer(0),
+    "model.rnn.bidirectional": _BOOL,
+}
+FEATURE_TRANSFORMER_RULES: Mapping[str, Rule] = {
+    "model.trans_layers": _integer(1),
+    "model.trans_heads": _integers(3, 1),
+}
 # Present in a config exactly if it trains on the embedded corpus.
 MINI_RULES: Mapping[str, Rule] = {
     "mini.utterances": _integer(24),
     "mini.seed": _integer(0, 2**31 - 1),
 }
+MODEL_RULES: Mapping[str, Mapping[str, Rule]] = {
+    "mme2e": END_TO_END_RULES,
+    "mme2e_sparse": END_TO_END_RULES,
+    "lf_rnn": {**FEATURE_RULES, **RNN_RULES},
+    "lf_transformer": {**FEATURE_RULES, **FEATURE_TRANSFORMER_RULES},
+}
+
+
+def rules_of(model: Any, dataset: Any) -> dict[str, Rule]:
+    """What the config of a model and a dataset must hold; where a name is unknown, what all have in common."""
+    rules = dict(COMMON_RULES) | dict(MODEL_RULES.get(model, {}))
+    return rules | dict(MINI_RULES if dataset == "mini" else {})
+
+
+def all_rules() -> dict[str, tuple[Rule, ...]]:
+    """What any config may hold, by key; models may differ in what a key holds."""
+    rules: dict[str, tuple[Rule, ...]] = {}
+    for part in (COMMON_RULES, MINI_RULES, *MODEL_RULES.values()):
+        for key, rule in part.items():
+            known = rules.get(key, ())
+            rules[key] = known if rule in known else (*known, rule)
+    return rules
 
 
 def validate(config: Config) -> None:
@@ -99,7 +155,7 @@ def validate(config: Config) -> None:
       UserError: with every problem in one message.
     """
     values = dict(_flatten(config))
-    rules = dict(RULES) | dict(MINI_RULES if values.get("data.dataset") == "mini" else {})
+    rules = rules_of(values.get("model.name"), values.get("data.dataset"))
     problems = [f"config.{key}: missing; expected {rules[key].expected}." for key in rules if key not in values]
     for key, value in values.items():
         if key not in rules:
@@ -121,7 +177,7 @@ def refuse_overrides(overrides: Mapping[str, str]) -> None:
     Raises:
       UserError: with every problem in one message.
     """
-    rules = dict(RULES) | dict(MINI_RULES)
+    rules = all_rules()
     problems = [_unknown(key, rules) for key in overrides if not any(f"{r}.".startswith(f"{key}.") for r in rules)]
     if problems:
         raise _refusal(problems)
@@ -133,8 +189,8 @@ def refuse_value(key: str, value: str) -> None:
     Raises:
       UserError: saying what the key must hold.
     """
-    rule = (dict(RULES) | dict(MINI_RULES)).get(key)
-    expected = rule.expected if rule else "a section's keys one by one, as in --config.optim.lr=1e-4"
+    rules = all_rules().get(key, ())
+    expected = " or ".join(r.expected for r in rules) or "a section's keys one by one, as in --config.optim.lr=1e-4"
     raise _refusal([f"config.{key}: expected {expected}, found {value!r}."])
 
 
@@ -182,6 +238,16 @@ def refuse_changes(config: Config, started_with: Mapping[str, Any], workdir: obj
 
 
 def _across(values: Mapping[str, Any]) -> Iterator[str]:
+    if values["model.name"] in END_TO_END_MODELS:
+        yield from _across_end_to_end(values)
+    if values["model.name"] == "lf_transformer":
+        pairs = zip("tav", values["model.feature_sizes"], values["model.trans_heads"], strict=True)
+        for m, size, heads in pairs:
+            if m in values["model.modalities"] and size % heads:
+                yield f"config.model.trans_heads: expected a divisor of the feature size {size} for {m}, found {heads}."
+
+
+def _across_end_to_end(values: Mapping[str, Any]) -> Iterator[str]:
     if values["model.name"] == "mme2e_sparse" and "t" not in values["model.modalities"]:
         yield (
             "config.model.modalities: the sparse model's attention is guided by text, so expected t among them, found "
@@ -208,11 +274,11 @@ def _refusal(problems: Sequence[str]) -> UserError:
     return UserError("The config does not make sense:\n" + "\n".join(f"  - {p}" for p in problems))
 
 
-def _unknown(key: str, rules: Mapping[str, Rule]) -> str:
+def _unknown(key: str, rules: Iterable[str]) -> str:
     return f"config.{key}: no such key. Valid keys: {', '.join(_siblings(key, rules))}."
 
 
-def _siblings(key: str, rules: Mapping[str, Rule]) -> list[str]:
+def _siblings(key: str, rules: Iterable[str]) -> list[str]:
     """The keys of the same section; all where there is no such section."""
     section = key.rpartition(".")[0]
     return sorted(k for k in rules if section and k.rpartition(".")[0] == section) or sorted(rules)
