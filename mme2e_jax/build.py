@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+import optax
+
 from mme2e_jax import pretrained
-from mme2e_jax.config import Config
+from mme2e_jax.config import END_TO_END_MODELS, Config
 from mme2e_jax.models.albert import POSITIONS, SIZES
 from mme2e_jax.models.mme2e import ModelSpec
+from mme2e_jax.optimizer import learning_rate, optimizer
 from mme2e_jax.state import Variables, initial_variables
 
 
@@ -32,6 +35,15 @@ def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> Mod
         trans_heads=m.trans_heads,
         dropout=m.dropout,
     )
+
+
+def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransformation:
+    """The optimiser that a config describes, for a run of `total_steps`."""
+    o = config.optim
+    schedule = learning_rate(o.lr, o.schedule, total_steps)
+    # The baselines have no pretrained text encoder that would have to learn more slowly.
+    factor = o.text_lr_factor if config.model.name in END_TO_END_MODELS else 1.0
+    return optimizer(o.name, schedule, text_lr_factor=factor, weight_decay=o.weight_decay, clip=o.clip)
 
 
 def start_variables(config: Config, spec: ModelSpec) -> Variables:

@@ -1,4 +1,4 @@
-"""The optimiser: Adam, with learning-rate factors by regular expression over parameter paths."""
+"""The optimiser: Adam, AdamW or SGD, with learning-rate factors by regular expression over parameter paths."""
 
 import re
 from collections.abc import Hashable, Sequence
@@ -14,6 +14,7 @@ GROUPS: Sequence[tuple[str, str]] = (
     ("text", r"text/.*|heads/t/.*"),
     ("rest", r".*"),
 )
+SGD_MOMENTUM = 0.9
 
 
 def group_labels(params: Any) -> Any:
@@ -30,21 +31,33 @@ def learning_rate(lr: float, schedule: str, total_steps: int) -> optax.Schedule:
     return optax.constant_schedule(lr)
 
 
-def optimizer(schedule: optax.Schedule, text_lr_factor: float, clip: float) -> optax.GradientTransformation:
-    """Adam with torch's defaults; the text group learns at the rate divided by `text_lr_factor`.
+def optimizer(
+    name: str, schedule: optax.Schedule, *, text_lr_factor: float, weight_decay: float, clip: float
+) -> optax.GradientTransformation:
+    """An optimiser with torch's defaults; the text group learns at the rate divided by `text_lr_factor`.
 
     Args:
+      name: `adam`, `adamw`, or `sgd` (momentum 0.9).
       schedule: learning rate by step.
       text_lr_factor: above 0.
+      weight_decay: as torch has it: `adamw` shrinks the parameters by this share of the learning rate, the others add
+        this share of the parameters to the gradient, after clipping.
       clip: largest global norm of the gradient; 0 for no clipping.
     """
     factors: dict[Hashable, optax.GradientTransformation] = {
         "text": optax.scale(1 / text_lr_factor),
         "rest": optax.identity(),
     }
+    decay = optax.add_decayed_weights(weight_decay) if weight_decay > 0 else optax.identity()
+    adam = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
+    update = {
+        "adam": (decay, adam),
+        "adamw": (adam, decay),
+        "sgd": (decay, optax.trace(decay=SGD_MOMENTUM)),
+    }[name]
     return optax.chain(
         optax.clip_by_global_norm(clip) if clip > 0 else optax.identity(),
-        optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
+        *update,
         optax.multi_transform(factors, group_labels),
         optax.scale_by_learning_rate(schedule),
     )

@@ -16,7 +16,6 @@ from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.data.pipeline import Input
 from mme2e_jax.evaluate import Parameters, predict
 from mme2e_jax.hooks import FiniteCheck, Hook, TensorBoard
-from mme2e_jax.optimizer import learning_rate, optimizer
 from mme2e_jax.run import check_fit, input_of
 from mme2e_jax.sharding import DataMesh
 from mme2e_jax.state import TrainState, abstract_variables, parameter_count
@@ -50,11 +49,7 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
     check_fit(record, dataset)
     batches = input_of(config, dataset, mesh, config.optim.epochs)
     spec = build.model_spec(config, len(dataset.label_names), dataset.tokenizer)
-    tx = optimizer(
-        learning_rate(config.optim.lr, config.optim.schedule, batches.total_steps),
-        config.optim.text_lr_factor,
-        config.optim.clip,
-    )
+    tx = build.make_optimizer(config, batches.total_steps)
     checkpoints = Checkpoints(workdir, config.checkpoint.keep_last)
     start = checkpoints.latest_step or 0
     if start:

@@ -10,7 +10,6 @@ from mme2e_jax import build
 from mme2e_jax.config import Config, validate, validate_devices
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.evaluate import Parameters, predict
-from mme2e_jax.optimizer import learning_rate, optimizer
 from mme2e_jax.run import input_of
 from mme2e_jax.sharding import DataMesh
 from mme2e_jax.state import TrainState
@@ -32,8 +31,7 @@ def run_steps(config: Config, dataset: Dataset, steps: int, threshold: float = 0
     mesh = DataMesh(validate_devices(config, jax.device_count()))
     batches = input_of(config, dataset, mesh, config.optim.epochs)
     spec = build.model_spec(config, len(dataset.label_names), dataset.tokenizer)
-    o = config.optim
-    tx = optimizer(learning_rate(o.lr, o.schedule, batches.total_steps), o.text_lr_factor, o.clip)
+    tx = build.make_optimizer(config, batches.total_steps)
     start = build.start_variables(config, spec)
 
     def fresh_state(variables):

@@ -30,7 +30,7 @@ SPEC = ModelSpec(
     dropout=0.1,
 )
 MESH = DataMesh(2)
-TX = optimizer(learning_rate(1e-3, "constant", 10), text_lr_factor=10.0, clip=0.0)
+TX = optimizer("adam", learning_rate(1e-3, "constant", 10), text_lr_factor=10.0, weight_decay=0.0, clip=0.0)
 
 
 def fresh_state(variables: Any) -> TrainState:

@@ -56,12 +56,12 @@ def test_every_parameter_is_in_the_group_it_should_be():
 
 def test_the_text_group_learns_more_slowly_and_clipping_acts_on_everything():
     params = {"text": {"word": jnp.ones(2)}, "heads": {"v": {"bias": jnp.ones(2)}}}
-    tx = optimizer(learning_rate(0.1, "constant", 10), 10.0, 0.0)
+    tx = optimizer("adam", learning_rate(0.1, "constant", 10), text_lr_factor=10.0, weight_decay=0.0, clip=0.0)
     updates: Any = tx.update(params, tx.init(params), params)[0]
     # Adam's first update has size 1 whatever the gradient.
     np.testing.assert_allclose(updates["text"]["word"], -0.01, rtol=1e-4)
     np.testing.assert_allclose(updates["heads"]["v"]["bias"], -0.1, rtol=1e-4)
-    clipped = optimizer(learning_rate(0.1, "constant", 10), 1.0, 1.0)
+    clipped = optimizer("adam", learning_rate(0.1, "constant", 10), text_lr_factor=1.0, weight_decay=0.0, clip=1.0)
     _, state = clipped.update(params, clipped.init(params), params)
     first_moment = optax.tree.get(state, "mu")
     np.testing.assert_allclose(optax.tree.norm(first_moment), 0.1, rtol=1e-5)
