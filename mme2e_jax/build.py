@@ -5,12 +5,14 @@ from typing import Any
 
 import optax
 
-from mme2e_jax import pretrained
+from mme2e_jax import objective, pretrained
 from mme2e_jax.config import END_TO_END_MODELS, Config
+from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.models.albert import POSITIONS, SIZES
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.optimizer import learning_rate, optimizer
 from mme2e_jax.state import Variables, initial_variables
+from mme2e_jax.step import TrainStep, make_train_step
 
 
 def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> ModelSpec:
@@ -34,6 +36,7 @@ def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> Mod
         trans_layers=m.trans_layers,
         trans_heads=m.trans_heads,
         dropout=m.dropout,
+        renormalize=m.attention_grad == "renormalized",
     )
 
 
@@ -44,6 +47,14 @@ def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransforma
     # The baselines have no pretrained text encoder that would have to learn more slowly.
     factor = o.text_lr_factor if config.model.name in END_TO_END_MODELS else 1.0
     return optimizer(o.name, schedule, text_lr_factor=factor, weight_decay=o.weight_decay, clip=o.clip)
+
+
+def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation) -> TrainStep:
+    """The training step that a config describes, for the labels of a dataset."""
+    train = dataset.split("train")
+    loss = objective.make_loss(config.optim.loss, objective.positive_weights(train.positives, len(train)))
+    entropy = config.model.attention_entropy if config.model.name == "mme2e_sparse" else 0.0
+    return make_train_step(tx, loss, seed=config.seed, attention_entropy=entropy)
 
 
 def start_variables(config: Config, spec: ModelSpec) -> Variables:

@@ -258,6 +258,10 @@ def _across_end_to_end(values: Mapping[str, Any]) -> Iterator[str]:
             f"config.model.trans_heads: expected a divisor of trans_dim ({values['model.trans_dim']}), found "
             f"{values['model.trans_heads']}."
         )
+    if values["model.name"] != "mme2e_sparse":
+        for key, off in (("attention_grad", "none"), ("attention_entropy", 0.0)):
+            if values[f"model.{key}"] != off:
+                yield f"config.model.{key}: only the sparse model has attention; expected {off!r} for the dense one."
     if values["model.text.init"] == "pretrained" and values["model.text.size"] == "tiny":
         yield "config.model.text.size: there is no pretrained ALBERT of size tiny; use base, large or xlarge."
 

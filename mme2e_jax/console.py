@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mme2e_jax.metrics import NAMES, Metrics
+from mme2e_jax.metrics import TABLE, Metrics
 from mme2e_jax.step import StepMetrics
 
 # A fixed width where the output is no terminal, so that log files do not depend on who reads them.
@@ -68,14 +68,17 @@ def scores_table(title: str, metrics: Metrics) -> Table:
     """Scores per emotion and their mean."""
     table = Table(title=title)
     table.add_column("emotion")
-    for name in (*NAMES, "threshold"):
+    names = [name for name in TABLE if name in metrics.mean]
+    for name in (*names, "threshold"):
         table.add_column(_HEADINGS.get(name, name), justify="right")
     for label, values in metrics.per_label.items():
-        table.add_row(label, *_cells(values), f"{metrics.thresholds[label]:.2f}")
+        # Where one label is decided on by the highest score there are no thresholds.
+        threshold = f"{metrics.thresholds[label]:.2f}" if metrics.thresholds else ""
+        table.add_row(label, *_cells(values, names), threshold)
     table.add_section()
-    table.add_row("mean", *_cells(metrics.mean), "", style="bold")
+    table.add_row("mean", *_cells(metrics.mean, names), "", style="bold")
     return table
 
 
-def _cells(values: Mapping[str, float]) -> list[str]:
-    return [f"{values[name]:.3f}" for name in NAMES]
+def _cells(values: Mapping[str, float], names: Sequence[str]) -> list[str]:
+    return [f"{values[name]:.3f}" for name in names]

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from mme2e_jax import metrics, state
+from mme2e_jax import metrics, objective, state
 from mme2e_jax.batch import Batch
 from mme2e_jax.metrics import Metrics
 from mme2e_jax.sharding import DataMesh
@@ -33,14 +33,15 @@ class Model:
 
     parameters: Parameters
     label_names: tuple[str, ...]
-    thresholds: Mapping[str, float]  # per label, of the probability
+    thresholds: Mapping[str, float]  # per label, of the score
+    loss: str  # what it was trained on: says what its logits mean
     mesh: DataMesh
 
 
 class Predictions(NamedTuple):
     """Of a split, in stored order, on the host."""
 
-    probability: np.ndarray  # float64 [n, l]
+    score: np.ndarray  # float64 [n, l], see `objective.scores`
     truth: np.ndarray  # float32 [n, l]
 
 
@@ -51,12 +52,13 @@ def predict_logits(params: Parameters, batch: Batch) -> Float[Array, "g b l"]:
     return outputs.logits
 
 
-def predict(params: Parameters, batches: Iterable[Batch], mesh: DataMesh) -> Predictions:
+def predict(params: Parameters, batches: Iterable[Batch], loss: str, mesh: DataMesh) -> Predictions:
     """Predictions for all utterances of the batches.
 
     Args:
       params: of the model.
       batches: numpy batches, this process's part of each; every utterance once.
+      loss: name of the one the model was trained on.
       mesh: where to compute.
     """
     logits, labels, examples = [], [], []
@@ -68,11 +70,10 @@ def predict(params: Parameters, batches: Iterable[Batch], mesh: DataMesh) -> Pre
             part.append(row.reshape(-1, *row.shape[2:]))
     example = np.concatenate(examples)
     order = np.argsort(example)[np.sum(example < 0) :]
-    probability = 1 / (1 + np.exp(-np.concatenate(logits)[order].astype(np.float64)))
-    return Predictions(probability, np.concatenate(labels)[order])
+    return Predictions(objective.scores(np.concatenate(logits)[order], loss), np.concatenate(labels)[order])
 
 
 def evaluate(model: Model, batches: Iterable[Batch]) -> Metrics:
     """Scores of a trained model, by its own thresholds."""
-    probability, truth = predict(model.parameters, batches, model.mesh)
-    return metrics.compute(probability, truth, model.label_names, model.thresholds)
+    score, truth = predict(model.parameters, batches, model.loss, model.mesh)
+    return metrics.compute(score, truth, model.label_names, model.thresholds, objective.TASKS[model.loss])

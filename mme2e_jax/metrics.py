@@ -5,6 +5,7 @@ has no ROC-AUC: it is NaN there and left out of the mean.
 """
 
 import dataclasses
+import enum
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,11 +14,20 @@ import numpy as np
 from jaxtyping import Float
 from sklearn import metrics as scores
 
-NAMES = ("accuracy", "weighted_accuracy", "recall", "precision", "f1", "auc")
+# What tables show, of what is computed; the last two of values only.
+TABLE = ("accuracy", "weighted_accuracy", "recall", "precision", "f1", "auc", "mae", "corr")
 # F1 of an emotion that is neither there nor predicted; scikit-learn's own type for it is str.
 _ZERO: Any = 0.0
 # The paper's search: 0.05, 0.10, ..., 0.95.
 THRESHOLD_GRID = tuple(round(0.05 * k, 2) for k in range(1, 20))
+
+
+class Task(enum.Enum):
+    """What scores mean."""
+
+    MULTI_LABEL = "multi_label"  # probabilities, each label decided by its threshold
+    SINGLE_LABEL = "single_label"  # probabilities over the labels, the highest is the decision
+    REGRESSION = "regression"  # values, each label said to be there above its threshold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +36,8 @@ class Metrics:
 
     per_label: Mapping[str, Mapping[str, float]]  # label -> score -> value
     mean: Mapping[str, float]
-    thresholds: Mapping[str, float]  # label -> probability at and above which it is said to be there
+    whole: Mapping[str, float]  # of the utterances' sets of labels
+    thresholds: Mapping[str, float]  # label -> score above which it is said to be there; empty for SINGLE_LABEL
     utterances: int
     always_f1: float  # mean F1 of saying that every emotion is always there: what a model must beat
 
@@ -38,6 +49,7 @@ class Metrics:
 
         return {
             "mean": plain(self.mean),
+            "whole": plain(self.whole),
             "per_label": {k: plain(v) for k, v in self.per_label.items()},
             "thresholds": dict(self.thresholds),
             "utterances": self.utterances,
@@ -46,44 +58,89 @@ class Metrics:
 
 
 def compute(
-    probability: Float[np.ndarray, "n l"],
+    score: Float[np.ndarray, "n l"],
     truth: Float[np.ndarray, "n l"],
     label_names: Sequence[str],
     thresholds: Mapping[str, float],
+    task: Task = Task.MULTI_LABEL,
 ) -> Metrics:
-    """Scores of multi-label predictions.
+    """Scores of predictions.
 
     `weighted_accuracy` is the mean of the recall of the positives and that of the negatives (the paper's MOSEI measure,
-    also known as balanced accuracy); `accuracy` counts every utterance the same.
+    also known as balanced accuracy); `accuracy` counts every utterance the same; `weighted_f1` averages the F1 of the
+    positives and of the negatives by their numbers. Means over labels are macro averages. `whole` has the shares of
+    utterances whose set of labels is predicted exactly (under SINGLE_LABEL that is the usual accuracy), predicted
+    without a false one and not empty (`subset`; exact ones count), and overlaps (`overlap`: one right label at least,
+    none false before it in the order of labels; exact ones count), as the paper's code counts them.
 
     Args:
-      probability: in [0, 1].
-      truth: 0 or 1.
+      score: as the task means it.
+      truth: 0 or 1; for REGRESSION any values, of which those above 0.5 count as positive.
       label_names: of the columns.
-      thresholds: per label, a probability above which it counts as predicted.
+      thresholds: per label, a score above which it counts as predicted; SINGLE_LABEL does not look at it.
+      task: what the scores mean.
 
     Raises:
-      ValueError: if a probability is not finite.
+      ValueError: if a score is not finite.
     """
-    if not np.all(np.isfinite(probability)):
-        raise ValueError(f"{np.sum(~np.isfinite(probability))} of {probability.size} probabilities are not finite.")
-    per_label = {
-        name: _scores(probability[:, i], truth[:, i] > 0.5, thresholds[name]) for i, name in enumerate(label_names)
-    }
+    if not np.all(np.isfinite(score)):
+        raise ValueError(f"{np.sum(~np.isfinite(score))} of {score.size} scores are not finite.")
+    positive = truth > 0.5
+    if task is Task.SINGLE_LABEL:
+        predicted, chosen = score.argmax(1)[:, None] == np.arange(score.shape[1]), {}
+    else:
+        chosen = {name: float(thresholds[name]) for name in label_names}
+        predicted = score > np.array(list(chosen.values()))
+    per_label = {}
+    for i, name in enumerate(label_names):
+        per_label[name] = _scores(score[:, i], positive[:, i], predicted[:, i])
+        if task is Task.REGRESSION:
+            per_label[name] |= regression(score[:, i], truth[:, i])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no AUC at all is NaN, as it should be
-        mean = {score: float(np.nanmean([per_label[name][score] for name in label_names])) for score in NAMES}
-    chosen = {name: float(thresholds[name]) for name in label_names}
-    return Metrics(per_label, mean, chosen, len(truth), _always_f1(truth))
+        names = per_label[label_names[0]]
+        mean = {s: float(np.nanmean([per_label[name][s] for name in label_names])) for s in names}
+    return Metrics(per_label, mean, _whole(positive, predicted), chosen, len(truth), _always_f1(truth))
+
+
+def regression(
+    value: Float[np.ndarray, "n"], truth: Float[np.ndarray, "n"], *, exclude_zero: bool = False
+) -> dict[str, float]:
+    """Scores of values on the scale of CMU-MOSEI's sentiment, -3 to 3.
+
+    `mae`, `corr` (Pearson), `acc7` and `acc5` (rounded values, cut at 3 and at 2), `acc2` and `sign_f1` (whether
+    above 0; F1 of both classes, weighted by how often each is predicted, as the field's codes have it: their arguments
+    are the other way round).
+
+    Args:
+      value: predicted.
+      truth: annotated.
+      exclude_zero: leave utterances of truth 0 out of `acc2` and `sign_f1`.
+    """
+
+    def agreement(limit: float) -> float:
+        return float(np.mean(np.round(np.clip(value, -limit, limit)) == np.round(np.clip(truth, -limit, limit))))
+
+    used = (truth != 0) | (not exclude_zero)
+    above, predicted = truth[used] > 0, value[used] > 0
+    varied = np.ptp(value) > 0 and np.ptp(truth) > 0
+    return {
+        "mae": float(np.mean(np.abs(value - truth))),
+        "corr": float(np.corrcoef(value, truth)[0, 1]) if varied else float("nan"),
+        "acc2": float(scores.accuracy_score(above, predicted)),
+        "acc5": agreement(2.0),
+        "acc7": agreement(3.0),
+        "sign_f1": float(scores.f1_score(predicted, above, average="weighted", zero_division=_ZERO)),
+    }
 
 
 def best_thresholds(
-    probability: Float[np.ndarray, "n l"], truth: Float[np.ndarray, "n l"], label_names: Sequence[str], smoothing: int
+    score: Float[np.ndarray, "n l"], truth: Float[np.ndarray, "n l"], label_names: Sequence[str], smoothing: int
 ) -> dict[str, float]:
     """Per label, the threshold of the grid with the best F1; the lowest of equals.
 
     Args:
-      probability: in [0, 1].
+      score: probabilities in [0, 1], or values of that scale.
       truth: 0 or 1.
       label_names: of the columns.
       smoothing: each threshold is judged by the mean F1 of itself and of so many neighbours on either side (the
@@ -97,15 +154,27 @@ def best_thresholds(
         smoothed = np.convolve(np.pad(f1, smoothing, mode="edge"), window, mode="valid")
         return THRESHOLD_GRID[int(np.argmax(smoothed))]
 
-    return {name: best(probability[:, i], truth[:, i] > 0.5) for i, name in enumerate(label_names)}
+    return {name: best(score[:, i], truth[:, i] > 0.5) for i, name in enumerate(label_names)}
 
 
 def _always_f1(truth: np.ndarray) -> float:
     return float(np.mean([scores.f1_score(t, np.ones_like(t), zero_division=_ZERO) for t in (truth > 0.5).T]))
 
 
-def _scores(probability: np.ndarray, truth: np.ndarray, threshold: float) -> dict[str, float]:
-    predicted = probability > threshold
+def _whole(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    exact = (truth == predicted).all(1)
+    right, wrong = truth & predicted, predicted & ~truth
+    clean = right.any(1) & ~wrong.any(1)
+    # Up to the first false label, in the order of the labels: an artefact of the paper's code, which stops there.
+    before = np.cumsum(wrong, axis=1) == 0
+    return {
+        "exact": float(exact.mean()),
+        "subset": float((exact | clean).mean()),
+        "overlap": float((exact | (right & before).any(1)).mean()),
+    }
+
+
+def _scores(score: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     recall_of_negatives = scores.recall_score(~truth, ~predicted, zero_division=_ZERO)
     recall = scores.recall_score(truth, predicted, zero_division=_ZERO)
     both = truth.any() and not truth.all()
@@ -115,5 +184,6 @@ def _scores(probability: np.ndarray, truth: np.ndarray, threshold: float) -> dic
         "recall": float(recall),
         "precision": float(scores.precision_score(truth, predicted, zero_division=_ZERO)),
         "f1": float(scores.f1_score(truth, predicted, zero_division=_ZERO)),
-        "auc": float(scores.roc_auc_score(truth, probability)) if both else float("nan"),
+        "weighted_f1": float(scores.f1_score(truth, predicted, average="weighted", zero_division=_ZERO)),
+        "auc": float(scores.roc_auc_score(truth, score)) if both else float("nan"),
     }

@@ -46,7 +46,8 @@ def load_run(workdir: str | Path) -> Run:
     like = mesh.abstract(abstract_variables(spec))
     variables = checkpoints.restore_variables(step, like)
     parameters = Parameters(variables, config.model.sparse_threshold)
-    return Run(Model(parameters, tuple(record.label_names), record.thresholds, mesh), config, record, step)
+    model = Model(parameters, tuple(record.label_names), record.thresholds, config.optim.loss, mesh)
+    return Run(model, config, record, step)
 
 
 def input_of(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> Input:

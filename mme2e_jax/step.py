@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from mme2e_jax import state as states
 from mme2e_jax.batch import Batch
 from mme2e_jax.models.dropout import step_seed
+from mme2e_jax.objective import Loss
 from mme2e_jax.state import TrainState
 
 
@@ -26,49 +26,39 @@ class StepMetrics(NamedTuple):
 TrainStep = Callable[[TrainState, Batch, Float[Array, ""]], tuple[TrainState, StepMetrics]]
 
 
-def bce_loss(
-    logits: Float[Array, "g b l"],
-    labels: Float[Array, "g b l"],
-    valid: Bool[Array, "g b"],
-    pos_weight: Float[Array, "l"],
-) -> Float[Array, ""]:
-    """Binary cross-entropy on logits, positives weighted, mean over labels and valid utterances."""
-    weight = pos_weight[None, None]
-    each = -(weight * labels * jax.nn.log_sigmoid(logits) + (1 - labels) * jax.nn.log_sigmoid(-logits))
-    total = jnp.sum(jnp.where(valid[..., None], each, 0.0))
-    return total / jnp.maximum(jnp.sum(valid) * logits.shape[-1], 1)
-
-
-def positive_weights(positives: np.ndarray, utterances: int) -> np.ndarray:
-    """Negatives over positives per label of the training split; an emotion that it never has weighs 1."""
-    positives = np.asarray(positives, np.float64)
-    return np.where(positives > 0, (utterances - positives) / np.maximum(positives, 1), 1.0).astype(np.float32)
-
-
-def make_train_step(tx: optax.GradientTransformation, pos_weight: np.ndarray, seed: int) -> TrainStep:
+def make_train_step(
+    tx: optax.GradientTransformation, loss_of: Loss, *, seed: int, attention_entropy: float
+) -> TrainStep:
     """The step `(state, batch, threshold) -> (state, metrics)`; jit it with the state donated.
 
     Args:
       tx: the optimiser.
-      pos_weight: per label.
+      loss_of: of logits and labels.
       seed: of the run; dropout is a function of it and of the step number.
+      attention_entropy: weight of a penalty, the mean over the sparse stages of exp(entropy of the attention) /
+        candidates: 1 where attention is spread evenly, near 0 where it has gathered.
     """
 
-    def loss(params, state: TrainState, batch: Batch, threshold):
+    def objective(params, state: TrainState, batch: Batch, threshold):
         variables = states.Variables(state.variables.graphdef, params, state.variables.batch_stats)
         dropout = step_seed(seed, state.step)
         outputs, batch_stats = states.apply(variables, batch, train=True, threshold=threshold, seed=dropout)
-        value = bce_loss(outputs.logits, batch.labels, batch.example >= 0, jnp.asarray(pos_weight))
-        return value, (outputs, batch_stats)
+        loss = loss_of(outputs.logits, batch.labels, batch.example >= 0)
+        spreads = [stage.spread for stages in outputs.stages.values() for stage in stages]
+        penalty = attention_entropy * sum(spreads) / len(spreads) if attention_entropy and spreads else 0.0
+        return loss + penalty, (loss, outputs, batch_stats)
 
     def train_step(state: TrainState, batch: Batch, threshold):
         params: Any = state.variables.params
-        (value, (outputs, stats)), gradient = jax.value_and_grad(loss, has_aux=True)(params, state, batch, threshold)
+        gradients = jax.grad(objective, has_aux=True)
+        gradient, (loss, outputs, stats) = gradients(params, state, batch, threshold)
         updates, opt_state = tx.update(gradient, state.optimizer, params)
         params = optax.apply_updates(params, updates)
         variables = states.Variables(state.variables.graphdef, params, stats)
-        active = {m: s.active / jnp.maximum(s.total, 1) for m, s in outputs.sites.items()}
-        metrics = StepMetrics(value, optax.tree.norm(gradient), active)
+        active = {
+            m: jnp.stack([s.active / jnp.maximum(s.total, 1) for s in stages]) for m, stages in outputs.stages.items()
+        }
+        metrics = StepMetrics(loss, optax.tree.norm(gradient), active)
         return TrainState(state.step + 1, variables, opt_state), metrics
 
     return train_step

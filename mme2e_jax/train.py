@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mme2e_jax import build, metrics
+from mme2e_jax import build, metrics, objective
 from mme2e_jax.checkpoint import Checkpoints, RunRecord
 from mme2e_jax.config import Config, refuse_changes, validate_devices
 from mme2e_jax.console import ProgressBar, console
@@ -16,10 +16,11 @@ from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.data.pipeline import Input
 from mme2e_jax.evaluate import Parameters, predict
 from mme2e_jax.hooks import FiniteCheck, Hook, TensorBoard
+from mme2e_jax.metrics import Task
 from mme2e_jax.run import check_fit, input_of
 from mme2e_jax.sharding import DataMesh
 from mme2e_jax.state import TrainState, abstract_variables, parameter_count
-from mme2e_jax.step import make_train_step, positive_weights, sparse_threshold
+from mme2e_jax.step import sparse_threshold
 
 
 def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
@@ -47,6 +48,7 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
         history=[],
     )
     check_fit(record, dataset)
+    objective.check_labels(config.optim.loss, dataset)
     batches = input_of(config, dataset, mesh, config.optim.epochs)
     spec = build.model_spec(config, len(dataset.label_names), dataset.tokenizer)
     tx = build.make_optimizer(config, batches.total_steps)
@@ -63,8 +65,7 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
     else:
         variables = mesh.put_replicated(build.start_variables(config, spec))
         state = jax.jit(_fresh_state, static_argnums=1, out_shardings=mesh.replicated)(variables, tx)
-    pos_weight = positive_weights(dataset.split("train").positives, len(dataset.split("train")))
-    train_step = jax.jit(make_train_step(tx, pos_weight, config.seed), donate_argnums=0)
+    train_step = jax.jit(build.make_step(config, dataset, tx), donate_argnums=0)
     console.print(
         f"{config.model.name} on {mesh.devices} x {jax.devices()[0].device_kind}: "
         f"{parameter_count(state.variables):,} parameters, {len(dataset.split('train'))} utterances, "
@@ -118,9 +119,12 @@ def _end_epoch(
     """Validates, at the threshold that the finished model will have, and chooses the emotions' thresholds."""
     names = batches.dataset.label_names
     parameters = Parameters(state.variables, config.model.sparse_threshold)
-    probability, truth = predict(parameters, batches.evaluation("valid"), mesh)
-    thresholds = metrics.best_thresholds(probability, truth, names, config.evaluation.threshold_smoothing)
-    valid = metrics.compute(probability, truth, names, thresholds)
+    score, truth = predict(parameters, batches.evaluation("valid"), config.optim.loss, mesh)
+    task = objective.TASKS[config.optim.loss]
+    thresholds = {}
+    if task is not Task.SINGLE_LABEL:
+        thresholds = metrics.best_thresholds(score, truth, names, config.evaluation.threshold_smoothing)
+    valid = metrics.compute(score, truth, names, thresholds, task)
     epoch, loss = len(record.history), float(np.mean(losses))
     entry = {"epoch": epoch, "train_loss": loss, "valid": valid.to_json()["mean"]}
     for hook in hooks:

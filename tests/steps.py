@@ -13,7 +13,6 @@ from mme2e_jax.evaluate import Parameters, predict
 from mme2e_jax.run import input_of
 from mme2e_jax.sharding import DataMesh
 from mme2e_jax.state import TrainState
-from mme2e_jax.step import make_train_step, positive_weights
 
 
 class Trained(NamedTuple):
@@ -22,7 +21,7 @@ class Trained(NamedTuple):
     losses: list[float]
     start: dict[str, np.ndarray]  # variables before
     end: dict[str, np.ndarray]  # and after
-    probability: np.ndarray  # of the validation split, [n, l]
+    score: np.ndarray  # of the validation split, [n, l]
 
 
 def run_steps(config: Config, dataset: Dataset, steps: int, threshold: float = 0.7) -> Trained:
@@ -39,12 +38,11 @@ def run_steps(config: Config, dataset: Dataset, steps: int, threshold: float = 0
 
     # Placed and donated as in a run, so that a run's compiled step serves here too.
     state = jax.jit(fresh_state, out_shardings=mesh.replicated)(mesh.put_replicated(start))
-    train = dataset.split("train")
-    step = jax.jit(make_train_step(tx, positive_weights(train.positives, len(train)), config.seed), donate_argnums=0)
+    step = jax.jit(build.make_step(config, dataset, tx), donate_argnums=0)
     losses = []
     for _, batch in zip(range(steps), batches.training(0), strict=False):
         state, metrics = step(state, mesh.put_batch(batch), jnp.float32(threshold))
         losses.append(float(metrics.loss))
     parameters = Parameters(state.variables, config.model.sparse_threshold)
-    probability = predict(parameters, batches.evaluation("valid"), mesh).probability
-    return Trained(losses, start.arrays(), jax.device_get(state.variables.arrays()), probability)
+    score = predict(parameters, batches.evaluation("valid"), config.optim.loss, mesh).score
+    return Trained(losses, start.arrays(), jax.device_get(state.variables.arrays()), score)

@@ -29,8 +29,8 @@ def test_a_config_trains_a_step_and_evaluates(name: str, records: Path) -> None:
     trained = run_steps(config, open_dataset(records), steps=1)
 
     assert np.isfinite(trained.losses).all()
-    assert trained.probability.shape == (SIZES["valid"], 6)
-    assert np.all((trained.probability > 0) & (trained.probability < 1))
+    assert trained.score.shape == (SIZES["valid"], 6)
+    assert np.all((trained.score > 0) & (trained.score < 1))
     # Every parameter that the loss depends on has moved, in every part of the model.
     moved = {path for path, before in trained.start.items() if not np.array_equal(before, trained.end[path])}
     parts = {path.split("/")[0] for path in trained.start}

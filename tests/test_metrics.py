@@ -31,6 +31,7 @@ def test_a_case_by_hand():
         "recall": 0.5,
         "precision": 0.5,
         "f1": 0.5,
+        "weighted_f1": 0.5,
         "auc": 0.75,
     }
     assert found.always_f1 == pytest.approx(2 / 3)
@@ -89,5 +90,48 @@ def test_an_emotion_that_a_split_never_has_leaves_the_mean_auc_alone():
 
 
 def test_probabilities_that_are_not_finite_are_refused():
-    with pytest.raises(ValueError, match="1 of 2 probabilities are not finite"):
+    with pytest.raises(ValueError, match="1 of 2 scores are not finite"):
         metrics.compute(np.array([[np.nan], [0.5]]), np.zeros((2, 1)), ["a"], {"a": 0.5})
+
+
+def test_shares_of_whole_utterances_are_the_paper_codes():
+    probability, truth, stored = given()
+    found = metrics.compute(probability, truth, LABELS, dict.fromkeys(LABELS, 0.5)).whole
+    want = stored["mosei_emo/strict_subset_intersect"]
+    np.testing.assert_allclose([found[k] for k in ("exact", "subset", "overlap")], want, atol=1e-12)
+
+
+def test_weighted_f1_is_the_paper_codes():
+    probability, truth, stored = given()
+    found = metrics.compute(probability, truth, LABELS, dict.fromkeys(LABELS, 0.5))
+    np.testing.assert_allclose(row(found, "weighted_f1"), stored["mosei_emo/weighted_f1s"], atol=1e-12)
+
+
+def test_scores_of_single_labels_are_the_paper_codes():
+    stored = oracle.arrays("metrics")
+    truth = np.eye(4)[stored["ce_truths"]]
+    found = metrics.compute(stored["ce_logits"], truth, "abcd", {}, metrics.Task.SINGLE_LABEL)
+    for name in ("recall", "precision", "f1"):
+        assert found.mean[name] == pytest.approx(float(stored[f"iemocap_ce/{name}"]), abs=1e-12)
+    assert found.whole["exact"] == pytest.approx(float(stored["iemocap_ce/acc"]), abs=1e-12)
+    assert found.thresholds == {}
+
+
+@pytest.mark.parametrize("exclude_zero", [False, True])
+def test_scores_of_sentiment_are_the_paper_codes(exclude_zero):
+    stored = oracle.arrays("metrics")
+    found = metrics.regression(stored["senti_preds"], stored["senti_truths"], exclude_zero=exclude_zero)
+    names = {"mae": "mae", "acc2": "acc2", "acc5": "acc5", "acc7": "acc7", "f1": "sign_f1", "corr": "corr"}
+    for theirs, ours in names.items():
+        want = float(stored[f"mosei_senti_exzero{int(exclude_zero)}/{theirs}"])
+        # The paper's code sums in float32.
+        assert found[ours] == pytest.approx(want, abs=1e-7 if ours == "mae" else 1e-12), ours
+
+
+def test_values_are_decided_by_thresholds_and_measured_too():
+    value = np.array([[0.9, 0.2], [0.4, 0.7], [0.1, 0.6]])
+    truth = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    found = metrics.compute(value, truth, "ab", {"a": 0.5, "b": 0.65}, metrics.Task.REGRESSION)
+    assert found.mean["f1"] == 1.0
+    assert found.per_label["a"]["mae"] == pytest.approx((0.1 + 0.4 + 0.1) / 3)
+    assert found.whole["exact"] == 1.0

@@ -13,8 +13,8 @@ from mme2e_jax.batch import Batch, segments
 from mme2e_jax.models.albert import SIZES
 from mme2e_jax.models.dropout import step_seed
 from mme2e_jax.models.mme2e import ModelSpec
+from mme2e_jax.objective import make_loss
 from mme2e_jax.state import initial_variables
-from mme2e_jax.step import bce_loss
 
 SPEC = ModelSpec("tav", True, 6, 50, SIZES["tiny"], 0.0625, 16, 1, 2, 0.2)
 TOKENS = (5, 3, 8, 2)
@@ -85,7 +85,7 @@ def gradients():
     def loss(params, b):
         v = state.Variables(variables.graphdef, params, variables.batch_stats)
         outputs, _ = state.apply(v, b, train=True, threshold=0.6, seed=step_seed(0, 3))
-        return bce_loss(outputs.logits, b.labels, b.example >= 0, jnp.ones(6))
+        return make_loss("bce", np.ones(6))(outputs.logits, b.labels, b.example >= 0)
 
     return variables, jax.jit(jax.value_and_grad(loss))
 

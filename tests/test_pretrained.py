@@ -53,6 +53,19 @@ def test_hidden_states_are_those_of_transformers(directory):
     np.testing.assert_allclose(found[mask > 0], given["last_hidden_state"][mask > 0], atol=1e-5)
 
 
+def test_every_layer_and_the_second_token_type_are_those_of_transformers(directory):
+    weights = pretrained.read_albert(str(directory), "base")
+    variables = jax.device_put(pretrained.with_albert(initial_variables(spec(), 0), weights))
+    model = nnx.merge(variables.graphdef, variables.params, variables.batch_stats)
+    given = oracle.arrays("albert")
+    ids, mask = given["input_ids"], given["attention_mask"]
+    layers = jax.jit(lambda: model.text.hidden_states(ids, mask.sum(1)))()
+    second = jax.jit(lambda: model.text(ids, mask.sum(1), np.ones_like(ids)))()
+    assert layers.shape == given["hidden_states"].shape
+    np.testing.assert_allclose(layers[:, mask > 0], given["hidden_states"][:, mask > 0], atol=1e-5)
+    np.testing.assert_allclose(second[mask > 0], given["last_hidden_state_type1"][mask > 0], atol=1e-5)
+
+
 def test_everything_but_the_encoder_stays_as_it_was(directory):
     start = initial_variables(spec(), 0)
     found = pretrained.with_albert(start, pretrained.read_albert(str(directory), "base")).arrays()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mme2e_jax.models.sparse import SiteScore, SparseBlock, attention, select
+from mme2e_jax.models.sparse import SiteScore, SparseBlock, attention, effective_share, renormalized, select
 
 select_jitted = jax.jit(select)
 
@@ -145,3 +145,51 @@ def test_a_block_without_any_active_site_stays_finite_and_keeps_its_statistics()
     block(jnp.ones((1, 2, 2, 1)), jnp.zeros((1, 2, 2), bool), jnp.array([True]), train=True)
     np.testing.assert_array_equal(block.norm1.mean[...], 0.0)
     np.testing.assert_array_equal(block.norm1.var[...], 1.0)
+
+
+def image(values):
+    return jnp.asarray(values, jnp.float32).reshape(1, 2, -1)
+
+
+def test_multipliers_of_kept_sites_average_one_and_follow_their_attention():
+    score = image(np.log([0.1, 0.4, 0.2, 0.3]))
+    kept = image([0, 1, 1, 0]) > 0
+    found = renormalized(score, kept)
+    # 0.4 and 0.2 of what is kept, 0.6: 2/3 and 1/3, times two sites.
+    np.testing.assert_allclose(found.reshape(-1), [0, 4 / 3, 2 / 3, 0], rtol=1e-6)
+
+
+@settings(deadline=None)
+@given(hnp.arrays(np.float32, 6, elements=st.floats(-30, 30, width=32)), hnp.arrays(bool, 6))
+def test_multipliers_average_exactly_one_whatever_the_scores(score, kept):
+    found = np.asarray(renormalized(image(score), image(kept) > 0)).reshape(-1)
+    assert np.all(found[~kept] == 0)
+    if kept.any():
+        assert found.sum() / kept.sum() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_uniform_scores_and_single_sites_change_nothing():
+    kept = image([1, 0, 1, 1]) > 0
+    np.testing.assert_allclose(renormalized(image([2.5] * 4), kept), kept.astype(np.float32), rtol=1e-6)
+    one = image([0, 0, 1, 0]) > 0
+    np.testing.assert_array_equal(renormalized(image([0.3, 9.0, -4.0, 1.0]), one), one.astype(np.float32))
+    none = image([0, 0, 0, 0]) > 0
+    np.testing.assert_array_equal(renormalized(image([1.0] * 4), none), 0.0)
+
+
+def test_the_effective_share_is_one_for_even_attention_and_least_for_a_single_site():
+    candidate = image([1, 1, 1, 0]) > 0
+    even = effective_share(image([1 / 3, 1 / 3, 1 / 3, 0]), candidate)
+    single = effective_share(image([0, 1, 0, 0]), candidate)
+    np.testing.assert_allclose([even[0], single[0]], [1.0, 1 / 3], rtol=1e-6)
+    halves = effective_share(image([0.5, 0.25, 0.25, 0]), candidate)
+    np.testing.assert_allclose(halves, [np.exp(1.5 * np.log(2)) / 3], rtol=1e-6)
+
+
+def test_gradients_of_the_effective_share_are_finite_where_attention_is_zero():
+    candidate = image([1, 1, 0, 0]) > 0
+
+    def share(score):
+        return effective_share(attention(score, candidate), candidate).sum()
+
+    assert np.all(np.isfinite(jax.grad(share)(image([200.0, -200.0, 0.0, 0.0]))))

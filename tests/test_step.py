@@ -1,8 +1,7 @@
-"""The training step's parts: loss, weights of positives, threshold schedule, optimiser groups."""
+"""The training step's parts: threshold schedule, optimisers and their groups."""
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -14,28 +13,9 @@ from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.start import draw
 from mme2e_jax.optimizer import group_labels, learning_rate, optimizer
 from mme2e_jax.state import abstract_variables, initial_variables
-from mme2e_jax.step import bce_loss, positive_weights, sparse_threshold
+from mme2e_jax.step import sparse_threshold
 
 SPEC = ModelSpec("tav", True, 6, 50, SIZES["tiny"], 0.0625, 16, 1, 2, 0.1)
-
-
-def test_the_loss_is_weighted_cross_entropy_over_valid_rows():
-    logits = jnp.array([[[0.0, 2.0], [9.0, 9.0]]])
-    labels = jnp.array([[[1.0, 0.0], [0.0, 0.0]]])
-    found = bce_loss(logits, labels, jnp.array([[True, False]]), jnp.array([3.0, 5.0]))
-    assert float(found) == pytest.approx((3 * np.log(2) + np.log(1 + np.exp(2))) / 2, rel=1e-6)
-
-
-def test_padding_rows_get_no_gradient_even_when_their_logits_overflow():
-    def loss(logits):
-        return bce_loss(logits, jnp.zeros((1, 2, 1)), jnp.array([[True, False]]), jnp.ones(1))
-
-    gradient = jax.grad(loss)(jnp.array([[[0.0], [1e30]]]))
-    np.testing.assert_allclose(gradient, [[[0.5], [0.0]]])
-
-
-def test_positives_weigh_as_much_as_negatives_together():
-    np.testing.assert_allclose(positive_weights(np.array([10, 25, 0]), 50), [4.0, 1.0, 1.0])
 
 
 def test_the_threshold_falls_linearly_and_then_stays():

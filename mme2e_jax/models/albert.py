@@ -80,18 +80,38 @@ class Albert(nnx.Module):
         self.layer = AlbertLayer(size, rngs)
         self.layers = size.layers
 
-    def __call__(self, token_ids: Int[Array, "u t"], token_count: Int[Array, "u"]) -> Float[Array, "u t d"]:
+    def __call__(
+        self, token_ids: Int[Array, "u t"], token_count: Int[Array, "u"], token_type: Int[Array, "u t"] | None = None
+    ) -> Float[Array, "u t d"]:
         """Last hidden states.
 
         Args:
-          token_ids: with [CLS] first; single sentences, so all tokens are of type 0.
+          token_ids: with [CLS] first.
           token_count: how many tokens of each row are real; the others are not attended to.
+          token_type: 0 or 1 for the first and second of a pair of sentences; None for single ones, all of type 0.
         """
+        x, layer = self._begin(token_ids, token_count, token_type)
+        # One shared layer: scanning over it compiles once, not once per layer.
+        x, _ = jax.lax.scan(lambda x, _: (layer(x), None), x, None, length=self.layers)
+        return x
+
+    def hidden_states(
+        self, token_ids: Int[Array, "u t"], token_count: Int[Array, "u"], token_type: Int[Array, "u t"] | None = None
+    ) -> Float[Array, "k u t d"]:
+        """What enters the first layer, and what comes out of each; arguments as for a call."""
+        x, layer = self._begin(token_ids, token_count, token_type)
+
+        def step(x, _):
+            x = layer(x)
+            return x, x
+
+        _, after = jax.lax.scan(step, x, None, length=self.layers)
+        return jnp.concatenate([x[None], after])
+
+    def _begin(self, token_ids, token_count, token_type):
         t = token_ids.shape[1]
-        x = self.word[...][token_ids] + (self.position[...][:t] + self.token_type[...][:1])[None]
-        x = self.embedding_out(self.embedding_norm(x))
+        kind = self.token_type[...][:1][None] if token_type is None else self.token_type[...][token_type]
+        x = self.word[...][token_ids] + self.position[...][:t][None] + kind
         real = jnp.arange(t)[None] < token_count[:, None]
         bias = jnp.where(real, 0.0, jnp.finfo(x.dtype).min)[:, None, None]
-        # One shared layer: scanning over it compiles once, not once per layer.
-        x, _ = jax.lax.scan(lambda x, _: (self.layer(x, bias), None), x, None, length=self.layers)
-        return x
+        return self.embedding_out(self.embedding_norm(x)), lambda x: self.layer(x, bias)

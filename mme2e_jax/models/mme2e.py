@@ -16,7 +16,7 @@ from mme2e_jax.models.albert import Albert, AlbertSize
 from mme2e_jax.models.dropout import DropoutSeed
 from mme2e_jax.models.layers import linear
 from mme2e_jax.models.sequence import SequenceEncoder
-from mme2e_jax.models.towers import DenseTower, SiteCounts, SparseTower
+from mme2e_jax.models.towers import DenseTower, SparseTower, Stage
 
 # Mean and spread of the channels over CMU-MOSEI's face crops, from the paper's code.
 FACE_MEAN = (159.0, 111.0, 102.0)
@@ -41,6 +41,7 @@ class ModelSpec:
     trans_layers: int
     trans_heads: int
     dropout: float
+    renormalize: bool = False  # multiply the features of kept sites by their attention
 
 
 class Outputs(NamedTuple):
@@ -48,7 +49,7 @@ class Outputs(NamedTuple):
 
     logits: Float[Array, "g b l"]
     by_modality: dict[str, Float[Array, "g b l"]]  # before fusion
-    sites: dict[str, SiteCounts]  # of the sparse towers
+    stages: dict[str, list[Stage]]  # of the sparse towers
 
 
 class MME2E(nnx.Module):
@@ -96,7 +97,7 @@ class MME2E(nnx.Module):
           threshold: of the sparse attention, in (0, 1]; the dense model does not look at it.
           seed: of the step's dropout; None for none.
         """
-        logits, sites, text = {}, {}, None
+        logits, stages, text = {}, {}, None
         if "t" in self.modalities:
             g, b, t = batch.token_ids.shape
             tokens = self.text(batch.token_ids.reshape(g * b, t), batch.token_count.reshape(-1))
@@ -107,13 +108,13 @@ class MME2E(nnx.Module):
                 (faces_input(batch.faces), batch.frame_count) if m == "v" else (batch.mel[..., None], batch.chunk_count)
             )
             where = segments(count, images.shape[1])
-            vectors, sites_m = self._encode(m, images, where, text, train=train, threshold=threshold)
-            if sites_m is not None:
-                sites[m] = sites_m
+            vectors, stages_m = self._encode(m, images, where, text, train=train, threshold=threshold)
+            if stages_m:
+                stages[m] = stages_m
             encoded = self.sequences[m](vectors, where, batch.example, seed and seed.fold(m))
             # An utterance without frames, or without sound, says nothing there and leaves the others' say as it is.
             logits[m] = jnp.where((count > 0)[..., None], self.heads[m](encoded), 0.0)
-        return Outputs(self._fuse(logits), logits, sites)
+        return Outputs(self._fuse(logits), logits, stages)
 
     def _encode(self, m, images, where: Segments, text, *, train, threshold):
         g, n = where.segment.shape
@@ -122,11 +123,11 @@ class MME2E(nnx.Module):
         flat = jnp.where(valid[:, None, None, None], flat, 0.0)
         tower = self.towers[m]
         if isinstance(tower, DenseTower):
-            return tower(flat, valid, train=train).reshape(g, n, -1), None
+            return tower(flat, valid, train=train).reshape(g, n, -1), []
         b = text.shape[1]
         utterance = jnp.minimum(where.segment, b - 1) + jnp.arange(g)[:, None] * b
-        vectors, sites = tower(flat, valid, text.reshape(g * b, -1), utterance.reshape(-1), threshold, train=train)
-        return vectors.reshape(g, n, -1), sites
+        vectors, stages = tower(flat, valid, text.reshape(g * b, -1), utterance.reshape(-1), threshold, train=train)
+        return vectors.reshape(g, n, -1), stages
 
     def _fuse(self, logits):
         if len(logits) == 1:
@@ -137,7 +138,8 @@ class MME2E(nnx.Module):
 
 def _tower(spec: ModelSpec, m: str, rngs: nnx.Rngs) -> DenseTower | SparseTower:
     if spec.sparse:
-        return SparseTower(IMAGE_SIZE[m], spec.trans_dim, spec.text.hidden, spec.width, rngs)
+        d_text = spec.text.hidden
+        return SparseTower(IMAGE_SIZE[m], spec.trans_dim, d_text, spec.width, renormalize=spec.renormalize, rngs=rngs)
     return DenseTower(IMAGE_SIZE[m], spec.trans_dim, spec.width, rngs)
 
 

@@ -2,7 +2,8 @@
 
 Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `s` = h * w sites, `d` channels.
 Source: the paper's section 3.3 (cross-modal sparse CNN block). As in its code, the softmax runs over the sites of one
-image, the smallest set of sites whose attention reaches the threshold is kept, and the scores do nothing but select.
+image, and the smallest set of sites whose attention reaches the threshold is kept. There the scores do nothing but
+select, and so never learn; `renormalized` is our way to let them.
 """
 
 import jax
@@ -42,6 +43,28 @@ def attention(score: Float[Array, "n h w"], candidate: Bool[Array, "n h w"]) -> 
     top = jnp.where(jnp.isfinite(top), top, 0.0)
     mass = jnp.where(candidate, jnp.exp(jnp.where(candidate, score - top, 0.0)), 0.0)
     return mass / jnp.maximum(jnp.sum(mass, axis=(1, 2), keepdims=True), jnp.finfo(mass.dtype).tiny)
+
+
+def renormalized(score: Float[Array, "n h w"], kept: Bool[Array, "n h w"]) -> Float[Array, "n h w"]:
+    """What multiplies the features of kept sites so that their scores learn: their attention, scaled to mean 1.
+
+    That is n_kept * a / (sum of the kept a), per image: 1 everywhere where scores are uniform or one site is kept; 0 at
+    sites that are not kept. Depends on the scores of kept sites only.
+    """
+    count = jnp.sum(kept, axis=(1, 2), keepdims=True)
+    return count * attention(score, kept)
+
+
+def effective_share(weight: Float[Array, "n h w"], candidate: Bool[Array, "n h w"]) -> Float[Array, "n"]:
+    """exp(entropy of the attention) / number of candidates, per image.
+
+    1 where attention is uniform over the candidates, 1 / candidates where one site has all of it. An image without
+    candidates has 1.
+    """
+    positive = weight > 0
+    log = jnp.log(jnp.where(positive, weight, 1.0))
+    entropy = -jnp.sum(jnp.where(positive, weight * log, 0.0), axis=(1, 2))
+    return jnp.exp(entropy) / jnp.maximum(jnp.sum(candidate, axis=(1, 2)), 1)
 
 
 def select(

@@ -6,12 +6,13 @@ Source: the paper's sections 3.2 and 3.3; the layer list follows its published c
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from mme2e_jax.models.layers import MaskedBatchNorm, conv, linear, max_pool
-from mme2e_jax.models.sparse import SiteScore, SparseBlock, attention, select
+from mme2e_jax.models.sparse import SiteScore, SparseBlock, attention, effective_share, renormalized, select
 
 CHANNELS = (64, 128, 256, 512)
 HIDDEN = 1024
@@ -23,11 +24,15 @@ def channels(width: float) -> tuple[int, int, int, int]:
     return a, b, c, d
 
 
-class SiteCounts(NamedTuple):
-    """Sites over all valid images of a batch, per stage."""
+class Stage(NamedTuple):
+    """What one stage of a sparse tower looked at. What nobody reads of it is not computed under `jit`."""
 
-    active: Float[Array, "k"]
-    total: Float[Array, "k"]
+    weight: Float[Array, "n h w"]  # attention over the sites that could be kept, 0 at the others
+    kept: Bool[Array, "n h w"]
+    output: Float[Array, "n h/2 w/2 d"]  # features after pooling
+    active: Float[Array, ""]  # kept sites over all valid images
+    total: Float[Array, ""]  # sites over all valid images
+    spread: Float[Array, ""]  # mean over the valid images of exp(entropy of the attention) / candidates
 
 
 class VGGBlock(nnx.Module):
@@ -96,9 +101,12 @@ class DenseTower(nnx.Module):
 class SparseTower(nnx.Module):
     """The sparse tower (MESM): each of the three upper stages runs only where the text-conditioned attention looks."""
 
-    def __init__(self, size: tuple[int, int, int], d_out: int, d_text: int, width: float, rngs: nnx.Rngs):
-        """Args: as DenseTower; d_text: width of the text feature."""
+    def __init__(
+        self, size: tuple[int, int, int], d_out: int, d_text: int, width: float, *, renormalize: bool, rngs: nnx.Rngs
+    ):
+        """Args: as DenseTower; d_text: width of the text feature; renormalize: multiply kept features by attention."""
         h, w, d = size
+        self.renormalize = renormalize
         c = channels(width)
         self.low_level = LowLevel(d, c[0], rngs)
         self.scores = nnx.List([SiteScore(c[k], d_text, rngs) for k in range(3)])
@@ -114,8 +122,8 @@ class SparseTower(nnx.Module):
         threshold: Float[Array, ""] | float,
         *,
         train: bool,
-    ) -> tuple[Float[Array, "n e"], SiteCounts]:
-        """One vector per image, and how many sites each stage worked on.
+    ) -> tuple[Float[Array, "n e"], list[Stage]]:
+        """One vector per image, and what each stage looked at.
 
         Args:
           x: images.
@@ -127,12 +135,17 @@ class SparseTower(nnx.Module):
         """
         x = self.low_level(x, valid, train=train)
         candidate = jnp.ones(x.shape[:-1], bool)
-        active, total = [], []
-        for score, block in zip(self.scores, self.blocks, strict=True):
-            weight = attention(score(x, text, utterance), candidate)
-            kept = select(weight, candidate, threshold)
-            counted = kept & valid[:, None, None]
-            active.append(jnp.sum(counted, dtype=jnp.float32))
-            total.append(jnp.sum(valid, dtype=jnp.float32) * (kept.shape[1] * kept.shape[2]))
+        images = jnp.sum(valid, dtype=jnp.float32)
+        stages = []
+        for site_score, block in zip(self.scores, self.blocks, strict=True):
+            score = site_score(x, text, utterance)
+            weight = attention(score, candidate)
+            kept = select(jax.lax.stop_gradient(weight), candidate, threshold)
+            if self.renormalize:
+                x = x * renormalized(score, kept)[..., None]
+            share = jnp.where(valid, effective_share(weight, candidate), 0.0)
             x, candidate = block(x, kept, valid, train=train)
-        return self.head(x), SiteCounts(jnp.stack(active), jnp.stack(total))
+            active = jnp.sum(kept & valid[:, None, None], dtype=jnp.float32)
+            total = images * (kept.shape[1] * kept.shape[2])
+            stages.append(Stage(weight, kept, x, active, total, jnp.sum(share) / jnp.maximum(images, 1.0)))
+        return self.head(x), stages
