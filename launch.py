@@ -143,6 +143,16 @@ def _import_frameworks() -> None:
 
     # Accelerators belong to JAX.
     tf.config.set_visible_devices([], "GPU")
+    _keep_compiled_programs()
+
+
+def _keep_compiled_programs() -> None:
+    """Keeps compiled programs in the user's cache, so that the next run does not compile them again."""
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(cache / "mme2e_jax" / "xla"))
 
 
 def _run() -> None:

@@ -7,15 +7,14 @@ F1 and AUC (mean and spread over seeds) per variant, beside saying every emotion
 """
 
 import json
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 from absl import app, flags
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.runs import finished_run
 
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of training; the corpus is the same for all.")
 _OUT = flags.DEFINE_string("out", "runs/benchmark-mini", "Where the runs go.")
@@ -52,7 +51,14 @@ def main(argv: list[str]) -> None:
 
 
 def _row(name: str, config: str, modalities: str) -> dict:
-    reports = [_run(config, modalities, seed) for seed in _SEEDS.value]
+    reports = [
+        finished_run(
+            Path(_OUT.value) / f"{config}-{modalities}-{seed}",
+            config,
+            [f"seed={seed}", f"model.modalities={modalities}", *_OVERRIDES.value],
+        )
+        for seed in _SEEDS.value
+    ]
     return {
         "variant": name,
         "f1": [r["test"]["mean"]["f1"] for r in reports],
@@ -60,24 +66,6 @@ def _row(name: str, config: str, modalities: str) -> dict:
         "always_f1": reports[0]["test"]["always_f1"],
         "seconds": [r["seconds"] for r in reports],
     }
-
-
-def _run(config: str, modalities: str, seed: str) -> dict:
-    workdir = Path(_OUT.value) / f"{config}-{modalities}-{seed}"
-    stored = workdir / "benchmark.json"
-    if not stored.exists():
-        print(f"{workdir} ...", file=sys.stderr)
-        start = time.perf_counter()
-        overrides = [f"seed={seed}", f"model.modalities={modalities}", *_OVERRIDES.value]
-        subprocess.run(
-            [sys.executable, "launch.py", f"--config=configs/{config}.py", f"--workdir={workdir}"]
-            + [f"--config.{override}" for override in overrides],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        report = json.loads((workdir / "report" / "metrics.json").read_text())
-        stored.write_text(json.dumps(report | {"seconds": time.perf_counter() - start}))
-    return json.loads(stored.read_text())
 
 
 if __name__ == "__main__":
