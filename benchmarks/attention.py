@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 from rich.console import Console
 from rich.table import Table
 
@@ -45,6 +45,8 @@ HEADS = ("fused", "t", "a", "v")
 def main(argv: list[str]) -> None:
     """Runs what is missing and prints the table."""
     del argv
+    # Restoring checkpoints is told of at length.
+    logging.set_verbosity(logging.WARNING)
     rows = [_row(variant, threshold) for threshold in _THRESHOLDS.value for variant in VARIANTS]
     table = Table(title=f"Embedded corpus, test split, seeds {', '.join(_SEEDS.value)}")
     for heading in ("threshold", "variant", *(f"F1 {h}" for h in HEADS), *(f"AUC {h}" for h in HEADS), "active v, a"):
