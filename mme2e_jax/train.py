@@ -80,7 +80,8 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
             threshold = sparse_threshold(
                 step, batches.total_steps, config.model.sparse_threshold, config.model.sparse_anneal
             )
-            state, step_metrics = train_step(state, mesh.put_batch(batch), jnp.float32(threshold))
+            with mesh.active():
+                state, step_metrics = train_step(state, mesh.put_batch(batch), jnp.float32(threshold))
             # One step late, so that the devices never wait for the host.
             pending.append((step, step_metrics))
             epoch_ends = (step + 1) % per_epoch == 0
