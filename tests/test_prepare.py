@@ -191,6 +191,7 @@ def test_metadata_describes_settings_and_tokenizer(prepared: Path) -> None:
     metadata.pop("splits")
     assert metadata == {
         "format_version": 1,
+        "kind": "media",
         "dataset": "mini",
         "label_names": LABELS,
         "frame_interval_ms": 500,
