@@ -10,20 +10,23 @@ from data_tools.prepare import Settings, prepare
 from data_tools.unfinished import require_free
 
 
-def prepare_embedded_corpus(records: Path, *, utterances: int, seed: int) -> None:
+def prepare_embedded_corpus(records: Path, *, utterances: int, seed: int, kind: str = "media") -> None:
     """Makes the records of the embedded corpus; the raw media live in a temporary directory meanwhile.
 
     Args:
       records: directory to make; it appears only once it is complete.
       utterances: of the corpus; some are dropped on purpose.
       seed: of its content and its splits.
+      kind: of records, `media` for the end-to-end models or `features` for the baselines.
 
     Raises:
       OutputExistsError: if `records` is there already and holds something else.
+      PrepareError: if there is no such kind.
     """
+    settings = Settings(dataset="mini", kind=kind, seed=seed)
     require_free(records)
     console = Console()
-    console.print(f"No records at {records}: making the embedded corpus, {utterances} utterances, and preparing it.")
+    console.print(f"No records at {records}: making the embedded corpus of {utterances} utterances, as {kind}.")
     with tempfile.TemporaryDirectory(prefix="mme2e-mini-") as scratch:
         raw = generate(Path(scratch) / "release", utterances, seed)
-        prepare(raw, records, Settings(dataset="mini", seed=seed), console=console)
+        prepare(raw, records, settings, console=console)

@@ -1,20 +1,21 @@
 """From the media files of one video to the arrays of its utterances.
 
-Axes: `t` frames of an utterance, `s` mel chunks.
+Axes: `t` frames of an utterance, `x` samples.
 """
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
+from data_tools.arrays import Footage
 from data_tools.faces import BATCH_SIZE, FaceDetector
 from data_tools.framing import centre_view, crop_centre, crop_face
-from data_tools.mel import mel_chunks
 from data_tools.records import FACE_SIZE
 from data_tools.sound import Sound, SoundError, read_track, read_wav
 from data_tools.utterances import Finding, Media, Utterance
@@ -25,6 +26,8 @@ _END_TOLERANCE_S = 0.05
 _SHORT_SOUND_S = 0.5
 _LENGTH_MISMATCH_S = 0.5
 _NO_SOUND = Sound(np.zeros(0, np.float32), 16_000)
+
+A = TypeVar("A")
 
 
 @dataclass(frozen=True)
@@ -40,36 +43,19 @@ class ExtractSettings:
     audio_from_video: bool = False
 
 
-@dataclass(frozen=True)
-class UtteranceArrays:
-    """What models see of an utterance, its words aside.
-
-    Attributes:
-      faces: uint8 RGB `[t, 48, 48, 3]`.
-      face_found: bool `[t]`; False where the middle of the frame stands in for a face.
-      frame_ms: float32 `[t]`, milliseconds from the utterance's start.
-      mel: float32 `[s, 128, 32]`.
-    """
-
-    faces: np.ndarray
-    face_found: np.ndarray
-    frame_ms: np.ndarray
-    mel: np.ndarray
-
-
 @dataclass
-class Extracted:
+class Extracted(Generic[A]):
     """The outcome for one video.
 
     Attributes:
       arrays: by utterance identifier, without the utterances that had to be dropped.
       findings: what was dropped or degraded.
-      seconds: time spent by kind of work: decode, faces, mel.
+      seconds: time spent by kind of work: decode, faces, features.
     """
 
-    arrays: dict[str, UtteranceArrays] = field(default_factory=dict)
+    arrays: dict[str, A] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "faces": 0.0, "mel": 0.0})
+    seconds: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "faces": 0.0, "features": 0.0})
 
     @contextmanager
     def timed(self, work: str) -> Iterator[None]:
@@ -86,25 +72,37 @@ class _Track:
     face_found: list[bool] = field(default_factory=list)
     frame_ms: list[float] = field(default_factory=list)
 
-    def arrays(self, mel: np.ndarray) -> UtteranceArrays:
-        return UtteranceArrays(
+    def footage(self, wave: np.ndarray, sample_rate: int) -> Footage:
+        return Footage(
             faces=np.array(self.faces, np.uint8).reshape(-1, FACE_SIZE, FACE_SIZE, 3),
             face_found=np.array(self.face_found, np.bool_),
             frame_ms=np.array(self.frame_ms, np.float32),
-            mel=mel,
+            wave=wave,
+            sample_rate=sample_rate,
         )
 
 
 def extract(
-    utterances: Sequence[Utterance], media: Media, settings: ExtractSettings, detector: FaceDetector
-) -> Extracted:
+    utterances: Sequence[Utterance],
+    media: Media,
+    settings: ExtractSettings,
+    detector: FaceDetector,
+    to_arrays: Callable[[Footage], A],
+) -> Extracted[A]:
     """Reads the frames and the sound of all utterances of one video, decoding it once.
 
     Frames are taken every `frame_interval_ms` from the utterance's start (`video.sample_times`,
     `video.frames_at`); in each the most probable face is cut out. Whatever cannot be read leaves
     that modality empty and is reported; an utterance without frames and sound is dropped.
+
+    Args:
+      utterances: all of this video.
+      media: the video's files.
+      settings: how they are read.
+      detector: finds the faces.
+      to_arrays: makes of an utterance's footage what is stored of it (`arrays.TO_ARRAYS`).
     """
-    result = Extracted()
+    result: Extracted[A] = Extracted()
     ids = [utterance.id for utterance in utterances]
 
     def report(reason: str, detail: str = "", only: Sequence[str] = ids) -> None:
@@ -135,17 +133,17 @@ def extract(
 
     tracks = _extract_faces(spans, media, length, settings, detector, result)
     for name, (start, end) in spans.items():
-        with result.timed("mel"):
-            wave = (sound or _NO_SOUND).cut(start, end)
-            mel = mel_chunks(wave, (sound or _NO_SOUND).sample_rate)
+        wave = (sound or _NO_SOUND).cut(start, end)
         if sound and not len(wave):
             report("no_sound", only=[name])
         elif sound and len(wave) < _SHORT_SOUND_S * sound.sample_rate:
             report("too_short", f"{len(wave) / sound.sample_rate:.2f} s", [name])
-        if not tracks[name].faces and not len(mel):
+        if not tracks[name].faces and not len(wave):
             report("no_media", only=[name])
-        else:
-            result.arrays[name] = tracks[name].arrays(mel)
+            continue
+        footage = tracks[name].footage(wave, (sound or _NO_SOUND).sample_rate)
+        with result.timed("features"):
+            result.arrays[name] = to_arrays(footage)
     return result
 
 
@@ -180,7 +178,7 @@ def _extract_faces(
     length: float | None,
     settings: ExtractSettings,
     detector: FaceDetector,
-    result: Extracted,
+    result: Extracted[A],
 ) -> dict[str, _Track]:
     """Decodes the video once and fills a track for each utterance."""
     tracks = {name: _Track() for name in spans}
@@ -223,7 +221,7 @@ def _extract_faces(
     return tracks
 
 
-def _timed_views(path: Path, times: Sequence[float], result: Extracted) -> Iterator[tuple[int, np.ndarray]]:
+def _timed_views(path: Path, times: Sequence[float], result: Extracted[A]) -> Iterator[tuple[int, np.ndarray]]:
     frames = frames_at(path, times)
     while True:
         with result.timed("decode"):

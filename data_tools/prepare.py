@@ -2,10 +2,12 @@
 
     python -m data_tools.prepare --dataset=mini --raw=RELEASE --out=RECORDS
     python -m data_tools.prepare --dataset=mosei --raw=RELEASE --out=RECORDS --tokenizer=albert-base-v2
+    python -m data_tools.prepare --dataset=mosei --raw=RELEASE --out=RECORDS --kind=features
 
 The directory RECORDS gets the records, `tokenizer/`, and `report.json`, which tells of every
-utterance that was left out or degraded. The same release and settings give the same bytes,
-whatever the number of processes.
+utterance that was left out or degraded. Records of the kind `features`, which the baselines read,
+hold hand-crafted features in place of faces, mel chunks and tokens, and need no tokenizer. The
+same release and settings give the same bytes, whatever the number of processes.
 """
 
 import json
@@ -22,7 +24,8 @@ from absl import app, flags
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data_tools import mel, mosei, records, splits, tokens
+from data_tools import mosei, records, splits, tokens
+from data_tools.kinds import KINDS, Kind, feature_kind, media_kind
 from data_tools.report import Report
 from data_tools.unfinished import OutputExistsError, require_free
 from data_tools.utterances import Release, ReleaseError, Utterance
@@ -44,14 +47,16 @@ class Settings:
     Attributes:
       dataset: one of `DATASETS`. Both are read in the CMU-MOSEI layout; `mini` trains its own
         tokenizer unless one is named.
+      kind: of records, one of `kinds.KINDS`.
       seed: of the split by video.
       frame_interval_ms: milliseconds between the frames of an utterance.
-      tokenizer: a local Hugging Face directory or a hub id.
+      tokenizer: a local Hugging Face directory or a hub id; for media only.
       splits: a directory with `{train,valid,test}_split.txt`; None splits by video.
       audio_from_video: whether a missing wav file is replaced by the video's own sound.
     """
 
     dataset: str = "mini"
+    kind: str = "media"
     seed: int = 0
     frame_interval_ms: int = 500
     tokenizer: str | None = None
@@ -61,7 +66,14 @@ class Settings:
     def __post_init__(self) -> None:
         if self.dataset not in DATASETS:
             raise PrepareError(f"dataset {self.dataset!r}: expected one of {', '.join(DATASETS)}.")
-        if self.dataset != "mini" and self.tokenizer is None:
+        if self.kind not in KINDS:
+            raise PrepareError(f"kind {self.kind!r}: expected one of {', '.join(KINDS)}.")
+        if self.kind == "features" and self.tokenizer is not None:
+            raise PrepareError(
+                f"kind 'features' stores features of words, not tokens, so it takes no tokenizer, found "
+                f"{self.tokenizer!r}: leave --tokenizer out, or prepare --kind=media."
+            )
+        if self.kind == "media" and self.dataset != "mini" and self.tokenizer is None:
             raise PrepareError(
                 f"dataset {self.dataset!r} needs a tokenizer: --tokenizer=DIR, a Hugging Face "
                 "directory with tokenizer.json, or a hub id such as albert/albert-base-v2."
@@ -123,10 +135,13 @@ def prepare(
                 f"No utterance of {raw} is usable, so nothing was written to {out}. "
                 "The table above says what is wrong with each."
             )
-        if encoder is None:
-            encoder = tokens.train_mini(u.transcript for u in parts["train"] or usable)
-        report.settings = _settings_json(settings, encoder)
-        _write(out, settings, parts, results, encoder, report)
+        if settings.kind == "features":
+            kind = feature_kind(settings.frame_interval_ms)
+        else:
+            encoder = encoder or tokens.train_mini(u.transcript for u in parts["train"] or usable)
+            kind = media_kind(settings.frame_interval_ms, encoder)
+        report.settings = _settings_json(settings, kind)
+        _write(out, settings, parts, results, kind, report)
         _print_times(console, results, extracted - started, time.perf_counter() - extracted)
     report.print(console)
     return report
@@ -138,10 +153,10 @@ def _default_console() -> Console:
     return console if console.is_terminal else Console(stderr=True, width=120)
 
 
-def _settings_json(settings: Settings, encoder: tokens.TextEncoder) -> dict[str, Any]:
+def _settings_json(settings: Settings, kind: Kind) -> dict[str, Any]:
     # No paths: a report says the same wherever the release lies.
     splits_from = "files" if settings.splits else "videos and seed"
-    return {**asdict(settings), "splits": splits_from, "tokenizer": encoder.name}
+    return {**asdict(settings), "splits": splits_from, "tokenizer": kind.encoder and kind.encoder.name}
 
 
 def _extract_all(
@@ -156,7 +171,7 @@ def _extract_all(
         "audio_from_video": settings.audio_from_video,
     }
     jobs = [
-        Job(utterances, release.media[video], extract_settings, spool / f"{i:06d}.npz")
+        Job(utterances, release.media[video], extract_settings, spool / f"{i:06d}.npz", settings.kind)
         for i, (video, utterances) in enumerate(sorted(by_video.items()))
     ]
     results: list[JobResult] = []
@@ -211,61 +226,44 @@ def _write(
     settings: Settings,
     parts: dict[str, list[Utterance]],
     results: Sequence[JobResult],
-    encoder: tokens.TextEncoder,
+    kind: Kind,
     report: Report,
 ) -> None:
     spools = {name: result.job.spool for result in results for name in result.kept}
-    with tempfile.TemporaryDirectory() as scratch:
-        about_tokenizer = encoder.save(Path(scratch))
 
     def add_files(directory: Path) -> None:
-        encoder.save(directory / "tokenizer")
+        if kind.encoder is not None:
+            kind.encoder.save(directory / "tokenizer")
         text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
         (directory / "report.json").write_text(text + "\n", encoding="utf-8")
 
     records.write_dataset(
         out,
         name=settings.dataset,
-        splits={split: _examples(part, spools, encoder) for split, part in parts.items()},
-        metadata={
-            "dataset": settings.dataset,
-            "label_names": list(records.LABEL_NAMES),
-            "frame_interval_ms": settings.frame_interval_ms,
-            "face_size": records.FACE_SIZE,
-            "sample_rate": mel.REFERENCE_RATE,
-            "mel": {
-                "n_fft": mel.REFERENCE_WINDOW,
-                "win_length": mel.REFERENCE_WINDOW,
-                "hop_length": mel.REFERENCE_WINDOW // 2,
-                "n_mels": records.MEL_BANDS,
-                "chunk_frames": records.CHUNK_FRAMES,
-                "power": mel.POWER,
-            },
-            "tokenizer": about_tokenizer,
-        },
+        splits={split: _examples(part, spools, kind) for split, part in parts.items()},
+        metadata={"dataset": settings.dataset, "label_names": list(records.LABEL_NAMES), **kind.metadata},
+        schema=kind.schema,
         add_files=add_files,
     )
 
 
-def _examples(
-    part: Sequence[Utterance], spools: dict[str, Path], encoder: tokens.TextEncoder
-) -> Iterator[dict[str, Any]]:
+def _examples(part: Sequence[Utterance], spools: dict[str, Path], kind: Kind) -> Iterator[dict[str, Any]]:
     for utterance in part:
         with np.load(spools[utterance.id]) as spool:
-            arrays = {name: spool[f"{utterance.id}/{name}"] for name in ("faces", "face_found", "frame_ms", "mel")}
+            arrays = {name: spool[f"{utterance.id}/{name}"] for name in kind.media}
         yield {
             "utterance_id": utterance.id,
             "dialogue_id": utterance.video,
             "speaker": utterance.video,
             "transcript": utterance.transcript,
-            "token_ids": encoder.encode(utterance.transcript),
             "label": np.array(utterance.label, np.float32),
+            **kind.words(utterance.transcript),
             **arrays,
         }
 
 
 def _print_times(console: Console, results: Sequence[JobResult], extracting: float, writing: float) -> None:
-    work = {kind: sum(result.seconds.get(kind, 0.0) for result in results) for kind in ("decode", "faces", "mel")}
+    work = {kind: sum(result.seconds.get(kind, 0.0) for result in results) for kind in ("decode", "faces", "features")}
     spent = ", ".join(f"{kind} {seconds:.1f} s" for kind, seconds in work.items())
     console.print(f"Media read in {extracting:.1f} s ({spent} over all processes), records written in {writing:.1f} s.")
 
@@ -277,6 +275,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         settings = Settings(
             dataset=values.dataset,
+            kind=values.kind,
             seed=values.seed,
             frame_interval_ms=values.frame_interval_ms,
             tokenizer=values.tokenizer,
@@ -291,12 +290,13 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_enum("dataset", "mini", DATASETS, "What to prepare.")
+    flags.DEFINE_enum("kind", "media", KINDS, "What for: media for end-to-end models, features for the baselines.")
     flags.DEFINE_string("raw", None, "Directory of the raw release.")
     flags.DEFINE_string("out", None, "Directory to write; must not exist, or be empty.")
     flags.DEFINE_integer("processes", None, "Worker processes; by default one per core.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of the split by video.")
     flags.DEFINE_integer("frame_interval_ms", 500, "Milliseconds between frames.")
-    flags.DEFINE_string("tokenizer", None, "Hugging Face directory or hub id; `mini` trains its own.")
+    flags.DEFINE_string("tokenizer", None, "Hugging Face directory or hub id, for media; `mini` trains its own.")
     flags.DEFINE_string("splits", None, "Directory of {train,valid,test}_split.txt; else by video.")
     flags.DEFINE_bool("audio_from_video", False, "Use the video's sound where the wav is missing.")
     flags.mark_flags_as_required(["raw", "out"])

@@ -42,8 +42,8 @@ REASONS: dict[str, tuple[str, str]] = {
     "clipped": (DEGRADED, "The clip ends after its video; it is cut there."),
     "too_short": (DEGRADED, "Less than half a second of sound; mostly padding in the mel chunk."),
     "length_mismatch": (DEGRADED, "Wav and video differ in length by more than half a second."),
-    "no_face": (DEGRADED, "No face in any frame; the middle of each frame stands in."),
-    "some_faces_missing": (DEGRADED, "No face in some frames; the middle of the frame stands in."),
+    "no_face": (DEGRADED, "No face in any frame; the middle of each frame stands in (features: zeros)."),
+    "some_faces_missing": (DEGRADED, "No face in some frames; the middle of the frame stands in (features: zeros)."),
     # ... and what the user asked for.
     "not_in_splits": (DROPPED, "The given split files name neither this utterance nor its video."),
 }  # fmt: skip

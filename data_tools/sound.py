@@ -11,9 +11,12 @@ import numpy as np
 import soundfile
 from av.error import FFmpegError
 
+# Full scale is 1, of integers kept as floats 2e9. The power of what is louder would leave float32.
+_LOUDEST = 1e12
+
 
 class SoundError(ValueError):
-    """A sound file that cannot be read, or holds nothing."""
+    """A sound file that cannot be read, or holds nothing that is a sound."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +46,20 @@ def read_wav(path: Path) -> Sound:
     """Reads channel 0 of a sound file.
 
     Raises:
-      SoundError: the file cannot be read or is empty.
+      SoundError: the file cannot be read, is empty, or holds samples that are no sound.
     """
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
         raise SoundError(type(error).__name__) from error
-    if not len(samples):
-        raise SoundError("no samples")
-    return Sound(np.ascontiguousarray(samples[:, 0]), rate)
+    return _checked(np.ascontiguousarray(samples[:, 0]), rate)
 
 
 def read_track(path: Path) -> Sound:
     """Reads channel 0 of the first sound track of a video file, from the video's time zero on.
 
     Raises:
-      SoundError: the file cannot be read or has no sound.
+      SoundError: the file cannot be read, has no sound, or holds samples that are no sound.
     """
     pieces: list[np.ndarray] = []
     rate = 0
@@ -79,4 +80,12 @@ def read_track(path: Path) -> Sound:
         raise SoundError("no samples")
     wave = np.concatenate(pieces).astype(np.float32, copy=False)
     lead = round(first_time * rate)
-    return Sound(np.pad(wave, (lead, 0)) if lead > 0 else wave[-lead:], rate)
+    return _checked(np.pad(wave, (lead, 0)) if lead > 0 else wave[-lead:], rate)
+
+
+def _checked(wave: np.ndarray, rate: int) -> Sound:
+    if not len(wave):
+        raise SoundError("no samples")
+    if not (np.abs(wave) < _LOUDEST).all():
+        raise SoundError(f"samples that are NaN, infinite, or above {_LOUDEST:g}")
+    return Sound(wave, rate)

@@ -37,12 +37,14 @@ class Job:
       media: the video's files.
       settings: the fields of `extract.ExtractSettings`.
       spool: the file to write the arrays to, `IDENTIFIER/NAME` in an npz.
+      kind: of records, one of `arrays.TO_ARRAYS`.
     """
 
     utterances: list[Utterance]
     media: Media
     settings: dict[str, Any]
     spool: Path
+    kind: str = "media"
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,9 @@ class _Worker:
     """The caller's side of one worker process."""
 
     def __init__(self) -> None:
+        # One thread of linear algebra each: those of several workers would wait for each other, and
+        # the sums they make would depend on the machine's number of cores.
+        single = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
         path = os.pathsep.join(filter(None, [str(_REPOSITORY), os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "data_tools.workers"],
@@ -126,7 +131,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "-1"},
+            env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "-1"} | single,
         )
 
     def ask(self, job: Job) -> dict[str, Any] | None:
@@ -184,11 +189,12 @@ def _work() -> None:
 
 
 def _answer(job: dict[str, Any], detector: Any) -> dict[str, Any]:
+    from data_tools.arrays import TO_ARRAYS
     from data_tools.extract import ExtractSettings, extract
 
     utterances = [Utterance(**fields) for fields in job["utterances"]]
     media = Media(**{kind: path and Path(path) for kind, path in job["media"].items()})
-    extracted = extract(utterances, media, ExtractSettings(**job["settings"]), detector)
+    extracted = extract(utterances, media, ExtractSettings(**job["settings"]), detector, TO_ARRAYS[job["kind"]])
     arrays: dict[str, Any] = {
         f"{name}/{kind}": value
         for name, of_utterance in extracted.arrays.items()

@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from data_tools.arrays import UtteranceMedia, media_arrays
 from data_tools.extract import Extracted, ExtractSettings, extract
 from data_tools.faces import FaceDetector
 from data_tools.mel import mel_chunks
@@ -35,13 +36,13 @@ def run(
     wav: Path | None,
     detector: Any = None,
     **settings: Any,
-) -> Extracted:
+) -> Extracted[UtteranceMedia]:
     utterances = [Utterance("v", i, *span, "text", (0,) * 6) for i, span in enumerate(spans)]
     detector = cast(FaceDetector, detector or BrightFaces())
-    return extract(utterances, Media(video, wav), ExtractSettings(**settings), detector)
+    return extract(utterances, Media(video, wav), ExtractSettings(**settings), detector, media_arrays)
 
 
-def reasons(result: Extracted) -> dict[str, list[str]]:
+def reasons(result: Extracted[Any]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for finding in result.findings:
         found.setdefault(finding.id, []).append(finding.reason)

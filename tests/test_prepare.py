@@ -191,6 +191,7 @@ def test_metadata_describes_settings_and_tokenizer(prepared: Path) -> None:
     metadata.pop("splits")
     assert metadata == {
         "format_version": 1,
+        "kind": "media",
         "dataset": "mini",
         "label_names": LABELS,
         "frame_interval_ms": 500,
@@ -320,6 +321,9 @@ def test_an_empty_directory_is_no_release(tmp_path: Path) -> None:
     [
         ({"dataset": "imdb"}, "dataset 'imdb': expected one of mini, mosei"),
         ({"dataset": "mosei"}, "dataset 'mosei' needs a tokenizer: --tokenizer=DIR"),
+        ({"kind": "faces"}, "kind 'faces': expected one of media, features"),
+        ({"kind": "features", "tokenizer": "albert"}, "takes no tokenizer, found 'albert': leave --tokenizer out"),
+        ({"dataset": "mosei", "kind": "features", "tokenizer": "albert"}, "takes no tokenizer, found 'albert'"),
         ({"frame_interval_ms": 0}, "frame_interval_ms: expected 1 or more, found 0"),
         ({"seed": -1}, "seed: expected 0 or more, found -1"),
     ],

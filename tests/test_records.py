@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from data_tools.records import FEATURES, write_dataset
+from data_tools.records import MEDIA, feature_schema, write_dataset
 from data_tools.unfinished import OutputExistsError
 
 METADATA = {"dataset": "made", "label_names": ["anger"], "face_size": 48}
@@ -32,6 +32,17 @@ def make_example(index: int, frames: int = 2, chunks: int = 3, tokens: int = 4) 
         "frame_ms": np.arange(frames, dtype=np.float32) * 500,
         "mel": rng.random((chunks, 128, 32), dtype=np.float32),
         "label": label,
+    }
+
+
+def make_feature_example(index: int, words: int = 2, rows: int = 3, frames: int = 4) -> dict:
+    """An utterance as of CMU-MOSEI's own features, whose audio has 74 columns."""
+    rng = np.random.default_rng(index)
+    media = make_example(index)
+    return {name: media[name] for name in ("utterance_id", "dialogue_id", "speaker", "transcript", "label")} | {
+        "text": rng.random((words, 300), dtype=np.float32),
+        "audio": rng.random((rows, 74), dtype=np.float32),
+        "video": rng.random((frames, 35), dtype=np.float32),
     }
 
 
@@ -71,6 +82,7 @@ def test_metadata_counts_frames_chunks_tokens_and_positives(tmp_path: Path) -> N
 
     assert metadata == {
         "format_version": 1,
+        "kind": "media",
         **METADATA,
         "splits": {
             "train": {
@@ -84,6 +96,66 @@ def test_metadata_counts_frames_chunks_tokens_and_positives(tmp_path: Path) -> N
     }
 
 
+def test_features_of_any_width_are_written_and_read_back(tmp_path: Path) -> None:
+    examples = [make_feature_example(0, 1, 2, 3), make_feature_example(1, 0, 0, 0), make_feature_example(7, 5, 0, 1)]
+    write_dataset(
+        tmp_path / "records",
+        name="made",
+        splits={"train": examples},
+        metadata={"dataset": "made"},
+        schema=feature_schema((300, 74, 35)),
+    )
+
+    builder: Any = tfds.builder_from_directory(tmp_path / "records")
+
+    assert builder.info.metadata == {
+        "format_version": 1,
+        "kind": "features",
+        "feature_sizes": [300, 74, 35],
+        "dataset": "made",
+        "splits": {
+            "train": {
+                "utterances": 3,
+                "positives": [1, 2, 0, 0, 0, 0],
+                "frames": [3, 0, 1],
+                "chunks": [2, 0, 0],
+                "tokens": [1, 0, 5],
+            }
+        },
+    }
+    for stored, given in zip(builder.as_data_source(split="train"), examples, strict=True):
+        assert sorted(stored) == sorted(given)
+        assert stored["transcript"].decode() == given["transcript"]
+        for name in ("text", "audio", "video", "label"):
+            np.testing.assert_array_equal(stored[name], given[name], strict=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"audio": np.zeros((1, 144), np.float32)}, r"video_0: expected audio .*\[None, 74\].*\[1, 144\]"),
+        ({"text": np.full((1, 300), np.nan, np.float32)}, "video_0: expected finite numbers in text"),
+        ({"video": np.full((1, 35), -np.inf, np.float32)}, "video_0: expected finite numbers in video"),
+        ({"mel": np.zeros((1, 128, 32), np.float32)}, r"unknown \['mel'\]"),
+    ],
+)
+def test_features_that_do_not_fit_are_named(change: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        write_dataset(
+            tmp_path / "records",
+            name="made",
+            splits={"train": [{**make_feature_example(0), **change}]},
+            metadata={},
+            schema=feature_schema((300, 74, 35)),
+        )
+
+
+@pytest.mark.parametrize("sizes", [(300, 74), (300, 0, 35)])
+def test_feature_widths_must_be_three(sizes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="Expected the widths of text, audio and video features"):
+        feature_schema(sizes)
+
+
 def test_every_feature_is_one_bytes_value_even_when_empty(tmp_path: Path) -> None:
     write_dataset(
         tmp_path / "records",
@@ -95,7 +167,7 @@ def test_every_feature_is_one_bytes_value_even_when_empty(tmp_path: Path) -> Non
     builder = tfds.builder_from_directory(tmp_path / "records")
     (path,) = builder.info.splits["train"].filepaths
     (raw,) = _raw_records(str(path))
-    spec = {name: tf.io.FixedLenFeature([], tf.string) for name in FEATURES}
+    spec = {name: tf.io.FixedLenFeature([], tf.string) for name in MEDIA.features}
     parsed = tf.io.parse_single_example(raw, spec)
 
     assert parsed["faces"].numpy() == b""
@@ -181,6 +253,7 @@ def test_extra_files_are_part_of_the_finished_directory(tmp_path: Path) -> None:
         ({"mel": np.zeros((1, 32, 128), np.float32)}, r"video_0: expected mel .*\[1, 32, 128\]"),
         ({"faces": np.zeros((2, 48, 48, 3), np.float32)}, "video_0: expected faces .*float32"),
         ({"face_found": np.zeros(1, np.bool_)}, "video_0: expected equally many"),
+        ({"mel": np.full((1, 128, 32), np.inf, np.float32)}, "video_0: expected finite numbers in mel"),
         ({"label": np.full(6, 0.5, np.float32)}, "video_0: expected labels 0 and 1"),
         ({"extra": 1}, r"unknown \['extra'\]"),
     ],

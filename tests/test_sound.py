@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from data_tools.sound import Sound, SoundError, read_track, read_wav
 from tests.media import tone, write_video, write_wav
@@ -41,6 +42,16 @@ def test_a_wav_without_samples_is_a_sound_error(tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", np.zeros(0))
 
     with pytest.raises(SoundError, match="no samples"):
+        read_wav(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("sample", [np.nan, -np.inf, 1e20])
+def test_samples_that_are_no_sound_are_a_sound_error(sample: float, tmp_path: Path) -> None:
+    wave = tone(0.5)
+    wave[100] = sample
+    soundfile.write(tmp_path / "a.wav", wave, 16_000, subtype="FLOAT")
+
+    with pytest.raises(SoundError, match=r"samples that are NaN, infinite, or above 1e\+12"):
         read_wav(tmp_path / "a.wav")
 
 

@@ -1,0 +1,40 @@
+"""The two kinds of records name the same arrays to workers, to the writer and to the metadata."""
+
+from dataclasses import fields
+
+import pytest
+
+from data_tools.arrays import TO_ARRAYS, UtteranceFeatures, UtteranceMedia
+from data_tools.kinds import KINDS, Kind, feature_kind, media_kind
+from data_tools.tokens import train_mini
+
+
+def make_kind(name: str) -> Kind:
+    return feature_kind(250) if name == "features" else media_kind(250, train_mini(["a few words", "a few more"]))
+
+
+@pytest.mark.parametrize(("name", "stored"), [("media", UtteranceMedia), ("features", UtteranceFeatures)])
+def test_an_example_is_words_and_what_workers_store_and_a_label(name: str, stored: type) -> None:
+    kind = make_kind(name)
+
+    assert kind.schema.metadata["kind"] == name
+    assert kind.media == tuple(field.name for field in fields(stored))
+    assert {*kind.words("a few words"), *kind.media, "label"} == set(kind.schema.arrays)
+
+
+def test_every_kind_has_its_arrays() -> None:
+    assert tuple(TO_ARRAYS) == KINDS
+
+
+def test_only_media_have_a_tokenizer() -> None:
+    media, features = make_kind("media"), make_kind("features")
+
+    assert media.encoder is not None
+    assert media.metadata["tokenizer"]["name"] == media.encoder.name
+    assert features.encoder is None
+    assert "tokenizer" not in features.metadata
+
+
+def test_the_frame_interval_is_in_the_metadata() -> None:
+    assert make_kind("media").metadata["frame_interval_ms"] == 250
+    assert make_kind("features").metadata["features"]["frame_interval_ms"] == 250
