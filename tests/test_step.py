@@ -1,21 +1,20 @@
-"""The training step's parts: threshold schedule, optimisers and their groups."""
+"""The training step and its options, on the synthetic records."""
 
-from typing import Any
+import importlib
 
-import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
-from mme2e_jax import tree
-from mme2e_jax.models.albert import SIZES
-from mme2e_jax.models.mme2e import ModelSpec
-from mme2e_jax.models.start import draw
-from mme2e_jax.optimizer import group_labels, learning_rate, optimizer
-from mme2e_jax.state import abstract_variables, initial_variables
+from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.step import sparse_threshold
+from tests.steps import run_steps
+from tests.synthetic import shrink
 
-SPEC = ModelSpec("tav", True, 6, 50, SIZES["tiny"], 0.0625, 16, 1, 2, 0.1)
+
+def shrunk(name: str, records, **overrides):
+    config = shrink(importlib.import_module(f"configs.{name}").get_config(), records)
+    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in overrides.items()})
+    return config
 
 
 def test_the_threshold_falls_linearly_and_then_stays():
@@ -24,53 +23,30 @@ def test_the_threshold_falls_linearly_and_then_stays():
     assert sparse_threshold(0, 100, 0.6, 0.0) == 0.6
 
 
-def test_every_parameter_is_in_the_group_it_should_be():
-    labels = tree.flatten(group_labels(abstract_variables(SPEC).params))
-    text = {path for path, group in labels.items() if group == "text"}
-    assert set(labels.values()) == {"text", "rest"}
-    assert {"text/word", "text/layer/query/kernel", "heads/t/bias"} <= text
-    assert all(path.startswith(("text/", "heads/t/")) for path in text)
-    # What looks at the text in the towers is no part of the text encoder.
-    assert labels["towers/v/scores/0/text/kernel"] == "rest"
+@pytest.mark.parametrize("loss", ["bce", "ce", "mse", "l1"])
+def test_every_loss_falls_and_gives_scores_of_its_kind(loss, records):
+    config = shrunk("mini_dense", records, model__modalities="t", optim__loss=loss, optim__lr=1e-2, optim__epochs=8)
+    trained = run_steps(config, open_dataset(records), steps=20)
+    assert np.mean(trained.losses[-3:]) < np.mean(trained.losses[:3])
+    if loss == "ce":
+        np.testing.assert_allclose(trained.score.sum(1), 1.0, rtol=1e-6)
+    if loss in ("bce", "ce"):
+        assert np.all((trained.score > 0) & (trained.score < 1))
 
 
-def test_the_text_group_learns_more_slowly_and_clipping_acts_on_everything():
-    params = {"text": {"word": jnp.ones(2)}, "heads": {"v": {"bias": jnp.ones(2)}}}
-    tx = optimizer("adam", learning_rate(0.1, "constant", 10), text_lr_factor=10.0, weight_decay=0.0, clip=0.0)
-    updates: Any = tx.update(params, tx.init(params), params)[0]
-    # Adam's first update has size 1 whatever the gradient.
-    np.testing.assert_allclose(updates["text"]["word"], -0.01, rtol=1e-4)
-    np.testing.assert_allclose(updates["heads"]["v"]["bias"], -0.1, rtol=1e-4)
-    clipped = optimizer("adam", learning_rate(0.1, "constant", 10), text_lr_factor=1.0, weight_decay=0.0, clip=1.0)
-    _, state = clipped.update(params, clipped.init(params), params)
-    first_moment = optax.tree.get(state, "mu")
-    np.testing.assert_allclose(optax.tree.norm(first_moment), 0.1, rtol=1e-5)
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_every_optimizer_trains(name, records):
+    config = shrunk("mini_dense", records, model__modalities="t", optim__name=name, optim__lr=3e-3, optim__epochs=8)
+    config.optim.weight_decay = 1e-2
+    trained = run_steps(config, open_dataset(records), steps=20)
+    assert np.mean(trained.losses[-3:]) < np.mean(trained.losses[:3])
 
 
-def test_a_cosine_schedule_ends_at_zero():
-    schedule = learning_rate(2.0, "cosine", 10)
-    np.testing.assert_allclose([float(np.asarray(schedule(k))) for k in (0, 5, 10)], [2.0, 1.0, 0.0], atol=1e-6)
-
-
-def test_initial_values_depend_on_the_seed_and_the_name_alone():
-    a, b, c = (initial_variables(SPEC, seed).arrays() for seed in (0, 0, 1))
-    for path in a:
-        np.testing.assert_array_equal(a[path], b[path])
-    assert not np.array_equal(a["towers/v/head/out/kernel"], c["towers/v/head/out/kernel"])
-    assert not np.array_equal(a["towers/v/blocks/0/kernel2"], a["towers/a/blocks/0/kernel2"])
-
-
-def test_initial_values_are_in_the_range_that_torch_draws_from():
-    arrays = initial_variables(SPEC, 0).arrays()
-    kernel, bias = arrays["sequences/v/layers/0/down/kernel"], arrays["sequences/v/layers/0/down/bias"]
-    bound = 2048**-0.5
-    assert 0.99 * bound < np.abs(kernel).max() <= bound
-    assert 0 < np.abs(bias).max() <= bound
-    np.testing.assert_array_equal(arrays["towers/a/low_level/norm/var"], 1.0)
-    np.testing.assert_allclose(arrays["fusion"], 1 / 3)
-    assert arrays["text/word"].std() == pytest.approx(0.02, rel=0.1)
-
-
-def test_a_parameter_without_a_rule_is_refused_by_name():
-    with pytest.raises(ValueError, match="new/thing"):
-        draw({"new/thing": (3,)}, 0)
+def test_attention_learns_where_it_is_asked_to(records):
+    config = shrunk("mini_sparse", records, model__modalities="tv", model__attention_grad="renormalized")
+    config.model.attention_entropy = 0.1
+    trained = run_steps(config, open_dataset(records), steps=2)
+    assert np.isfinite(trained.losses).all()
+    scores = {path for path in trained.start if "/scores/" in path and not path.endswith("score/bias")}
+    moved = {path for path in scores if not np.array_equal(trained.start[path], trained.end[path])}
+    assert moved == scores
