@@ -11,13 +11,14 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
 
 from mme2e_jax.torch_weights import Rules
 
+ByteOrder = Literal["little", "big"]
 STORAGES = {
     "float32": "FloatStorage",
     "float64": "DoubleStorage",
@@ -77,7 +78,11 @@ def state_dict(tensors: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
     return found
 
 
-class _Pickler(pickle._Pickler):
+# Typed as a class without the methods and attributes that a subclass needs.
+_PythonPickler: Any = pickle._Pickler
+
+
+class _Pickler(_PythonPickler):
     def __init__(self, file: io.BytesIO, protocol: int, storages: list[np.ndarray]):
         super().__init__(file, protocol)
         self._storages = storages
@@ -109,7 +114,7 @@ class _Pickler(pickle._Pickler):
             self.write(pickle.GLOBAL + f"{obj.module}\n{obj.name}\n".encode())
         self.memoize(obj)
 
-    dispatch: ClassVar = {**pickle._Pickler.dispatch, Name: save_name}
+    dispatch: ClassVar = {**_PythonPickler.dispatch, Name: save_name}
 
 
 def pickled(value: Any, protocol: int = 2) -> tuple[bytes, list[np.ndarray]]:
@@ -132,22 +137,21 @@ def write_zip(path: Path, entries: Mapping[str, bytes], root: str = "archive", c
     return path
 
 
-def entries_of(value: Any, protocol: int = 2, byteorder: str = "little") -> dict[str, bytes]:
+def entries_of(value: Any, protocol: int = 2, byteorder: ByteOrder = "little") -> dict[str, bytes]:
     """What a file of PyTorch 2 consists of."""
     description, storages = pickled(value, protocol)
-    order = {"little": "<", "big": ">"}[byteorder]
     return {
         "data.pkl": description,
         ".format_version": b"1",
         ".storage_alignment": b"64",
         "byteorder": byteorder.encode(),
-        **{f"data/{i}": x.astype(x.dtype.newbyteorder(order)).tobytes() for i, x in enumerate(storages)},
+        **{f"data/{i}": x.astype(x.dtype.newbyteorder(byteorder)).tobytes() for i, x in enumerate(storages)},
         "version": b"3\n",
         ".data/serialization_id": b"0" * 40,
     }
 
 
-def save(path: Path, value: Any, protocol: int = 2, byteorder: str = "little") -> Path:
+def save(path: Path, value: Any, protocol: int = 2, byteorder: ByteOrder = "little") -> Path:
     """Writes a file of PyTorch 2."""
     return write_zip(path, entries_of(value, protocol, byteorder), path.stem)
 
