@@ -27,7 +27,7 @@ def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> Mod
         modalities=m.modalities,
         sparse=m.name == "mme2e_sparse",
         labels=labels,
-        vocabulary=int(tokenizer["vocab_size"]),
+        vocabulary=int(tokenizer.get("vocab_size", 0)),  # imported weights without text know none
         text=SIZES[m.text.size],
         width=m.width,
         trans_dim=m.trans_dim,
