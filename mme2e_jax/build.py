@@ -5,11 +5,12 @@ from typing import Any
 
 import optax
 
-from mme2e_jax import pretrained
+from mme2e_jax import pretrained, warm_start
 from mme2e_jax.config import END_TO_END_MODELS, Config
 from mme2e_jax.models.albert import POSITIONS, SIZES
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.optimizer import learning_rate, optimizer
+from mme2e_jax.prerequisites import needs_albert
 from mme2e_jax.state import Variables, initial_variables
 
 
@@ -47,16 +48,15 @@ def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransforma
 
 
 def start_variables(config: Config, spec: ModelSpec) -> Variables:
-    """Variables at the start of training, on the host; the text encoder pretrained if the config says so.
+    """Variables at the start of training, on the host; parts from elsewhere where the config says so.
 
     Raises:
-      UserError: if the pretrained weights are missing or do not fit.
+      UserError: if the weights to start from are missing or do not fit.
     """
-    text = config.model.text
-    weights = pretrained.read_albert(text.dir, text.size) if _pretrained(config) else None
     variables = initial_variables(spec, config.seed)
-    return pretrained.with_albert(variables, weights) if weights is not None else variables
-
-
-def _pretrained(config: Config) -> bool:
-    return config.model.text.init == "pretrained" and "t" in config.model.modalities
+    if needs_albert(config):
+        text = config.model.text
+        variables = pretrained.with_albert(variables, pretrained.read_albert(text.dir, text.size))
+    if config.init.checkpoint:
+        variables = warm_start.with_parts(variables, spec, config.init.checkpoint, config.init.modalities)
+    return variables
