@@ -10,7 +10,7 @@ from mme2e_jax.config import END_TO_END_MODELS, Config
 from mme2e_jax.models.albert import POSITIONS, SIZES
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.optimizer import learning_rate, optimizer
-from mme2e_jax.prerequisites import needs_albert
+from mme2e_jax.prerequisites import needs_pretrained_text
 from mme2e_jax.state import Variables, initial_variables
 
 
@@ -54,7 +54,7 @@ def start_variables(config: Config, spec: ModelSpec) -> Variables:
       UserError: if the weights to start from are missing or do not fit.
     """
     variables = initial_variables(spec, config.seed)
-    if needs_albert(config):
+    if needs_pretrained_text(config):
         text = config.model.text
         variables = pretrained.with_albert(variables, pretrained.read_albert(text.dir, text.size))
     if config.init.checkpoint:

@@ -51,7 +51,7 @@ def missing_albert(directory: str, size: str) -> str | None:
     )
 
 
-def needs_albert(config: Config) -> bool:
+def needs_pretrained_text(config: Config) -> bool:
     """Whether training reads ALBERT's weights, and not those of a checkpoint that brings a text encoder of its own."""
     m = config.model
     brought = config.init.checkpoint and "t" in config.init.modalities
@@ -81,7 +81,7 @@ def check(config: Config) -> None:
     # The embedded corpus is made where it is missing.
     if config.data.dataset != "mini":
         missing.append(missing_records(config.data.dir, config.data.dataset))
-    if needs_albert(config):
+    if needs_pretrained_text(config):
         missing.append(missing_albert(config.model.text.dir, config.model.text.size))
     found = [problem for problem in missing if problem]
     if found:
