@@ -14,16 +14,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import logging
-import re
 import sys
 from pathlib import Path
-from typing import Any
 
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from mme2e_jax import prerequisites
-from mme2e_jax.config import Config, refuse_overrides, refuse_value, validate, validate_devices
+from mme2e_jax.command_line import config_path, loaded_config, parse_flags
+from mme2e_jax.config import Config, validate, validate_devices
 from mme2e_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file; --config.KEY=VALUE overrides a value.")
@@ -42,42 +41,13 @@ def main(argv: list[str]) -> None:
         _evaluate()
 
 
-def parse_flags(argv: list[str]) -> list[str]:
-    """Parses the command line.
-
-    Args:
-      argv: with the program's name first.
-
-    Returns:
-      The program's name and what is no flag.
-
-    Raises:
-      UserError: if a flag or a config's key is unknown or its value is of the wrong type.
-    """
-    overrides = dict(re.findall(r"^--?config\.([^=\s]+)=?(.*)$", "\n".join(argv[1:]), re.MULTILINE))
-    refuse_overrides(overrides)
-    if overrides and not any(re.match("--?config(=|$)", argument) for argument in argv):
-        raise UserError("--config.KEY=VALUE overrides a value of a config: expected --config=FILE too, found none.")
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        wrong = re.match(r"flag --config\.([^=]+)=(.*?): ", str(error))
-        if wrong:
-            refuse_value(wrong[1], wrong[2])
-        raise UserError(f"{error}. See python launch.py --help.") from error
-    except (AttributeError, KeyError) as error:
-        # What ml_collections raises for an override of a key that this one config does not have.
-        given = ", ".join(f"--config.{key}" for key in overrides)
-        raise UserError(f"This config has no key {error.args[0].strip(chr(34))}, found in {given}.") from error
-
-
 def _train() -> None:
     if _DATA_DIR.value is not None:
         raise UserError("--data_dir is for --mode=evaluate; training takes --config.data.dir=RECORDS.")
-    config = _loaded_config()
+    config = loaded_config()
     validate(config)
     prerequisites.check(config)
-    workdir = Path(_WORKDIR.value or Path("runs") / _config_path().stem)
+    workdir = Path(_WORKDIR.value or Path("runs") / config_path().stem)
     _import_frameworks()
     import jax
 
@@ -100,22 +70,6 @@ def _evaluate() -> None:
     from mme2e_jax.run import evaluate_run
 
     evaluate_run(_WORKDIR.value, _DATA_DIR.value)
-
-
-def _config_path() -> Path:
-    flag: Any = flags.FLAGS["config"]
-    return Path(flag.config_filename.partition(":")[0])
-
-
-def _loaded_config() -> Config:
-    if _CONFIG.value is None:
-        raise UserError("Expected --config=FILE, for instance --config=configs/mini_sparse.py.")
-    if not _config_path().is_file():
-        known = ", ".join(str(p) for p in sorted(Path("configs").glob("[!_]*.py")))
-        raise UserError(f"--config: expected a config file, one of {known} or your own, found {str(_config_path())!r}.")
-    if not isinstance(_CONFIG.value, ConfigDict):
-        raise UserError(f"--config: expected a Python file whose get_config() returns a ConfigDict: {_config_path()}.")
-    return _CONFIG.value
 
 
 def _records(config: Config) -> Path:

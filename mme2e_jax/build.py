@@ -5,12 +5,13 @@ from typing import Any
 
 import optax
 
-from mme2e_jax import objective, pretrained
+from mme2e_jax import objective, pretrained, warm_start
 from mme2e_jax.config import END_TO_END_MODELS, Config
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.models.albert import POSITIONS, SIZES
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.optimizer import learning_rate, optimizer
+from mme2e_jax.prerequisites import needs_pretrained_text
 from mme2e_jax.state import Variables, initial_variables
 from mme2e_jax.step import TrainStep, make_train_step
 
@@ -29,7 +30,7 @@ def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> Mod
         modalities=m.modalities,
         sparse=m.name == "mme2e_sparse",
         labels=labels,
-        vocabulary=int(tokenizer["vocab_size"]),
+        vocabulary=int(tokenizer.get("vocab_size", 0)),  # imported weights without text know none
         text=SIZES[m.text.size],
         width=m.width,
         trans_dim=m.trans_dim,
@@ -58,16 +59,15 @@ def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation
 
 
 def start_variables(config: Config, spec: ModelSpec) -> Variables:
-    """Variables at the start of training, on the host; the text encoder pretrained if the config says so.
+    """Variables at the start of training, on the host; parts from elsewhere where the config says so.
 
     Raises:
-      UserError: if the pretrained weights are missing or do not fit.
+      UserError: if the weights to start from are missing or do not fit.
     """
-    text = config.model.text
-    weights = pretrained.read_albert(text.dir, text.size) if _pretrained(config) else None
     variables = initial_variables(spec, config.seed)
-    return pretrained.with_albert(variables, weights) if weights is not None else variables
-
-
-def _pretrained(config: Config) -> bool:
-    return config.model.text.init == "pretrained" and "t" in config.model.modalities
+    if needs_pretrained_text(config):
+        text = config.model.text
+        variables = pretrained.with_albert(variables, pretrained.read_albert(text.dir, text.size))
+    if config.init.checkpoint:
+        variables = warm_start.with_parts(variables, spec, config.init.checkpoint, config.init.modalities)
+    return variables

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from mme2e_jax import tree
@@ -19,6 +20,8 @@ from mme2e_jax.state import TrainState, Variables
 
 FORMAT_VERSION = 1
 DIRECTORY = "checkpoints"
+# Imported weights lie at the step of no updates; training saves at the end of epochs.
+IMPORTED_STEP = 0
 
 
 @dataclasses.dataclass
@@ -27,9 +30,9 @@ class RunRecord:
 
     config: dict[str, Any]
     label_names: list[str]
-    tokenizer: dict[str, Any]
+    tokenizer: dict[str, Any]  # what is known of it, of imported weights not all
     preprocessing: dict[str, Any]
-    thresholds: dict[str, float]  # chosen on the validation split at this epoch
+    thresholds: dict[str, float]  # chosen on the validation split at this epoch; empty for imported weights
     history: list[dict[str, Any]]  # one entry per epoch so far
     format_version: int = FORMAT_VERSION
 
@@ -44,7 +47,7 @@ class Checkpoints:
           workdir: of the run.
           keep_last: newest checkpoints to keep, the best aside.
         """
-        self.directory = Path(workdir).absolute() / DIRECTORY
+        self.directory = epath.Path(workdir).absolute() / DIRECTORY
         # Of epochs with equal F1 the first is the best, here and in the history.
         best = BestN(get_metric_fn=lambda m: m["f1"] - 1e-9 * m["epoch"], n=1)
         self._manager = ocp.CheckpointManager(
@@ -68,6 +71,18 @@ class Checkpoints:
                 record=ocp.args.JsonSave(dataclasses.asdict(record)),
             ),
             metrics={"f1": epoch["valid"]["f1"], "epoch": epoch["epoch"]},
+        )
+
+    def save_imported(self, variables: Variables, record: RunRecord) -> None:
+        """Starts to save weights that no training here made: to be evaluated or started from, not gone on with."""
+        self._manager.save(
+            IMPORTED_STEP,
+            args=ocp.args.Composite(
+                variables=ocp.args.StandardSave(variables.arrays()),
+                record=ocp.args.JsonSave(dataclasses.asdict(record)),
+            ),
+            # Of no meaning, but a checkpoint without them is never the best.
+            metrics={"f1": 0.0, "epoch": 0},
         )
 
     def wait(self) -> None:
@@ -95,6 +110,13 @@ class Checkpoints:
                 f"{FORMAT_VERSION}: use the version of mme2e_jax that wrote it."
             )
         return RunRecord(**stored)
+
+    def restore_arrays(self, step: int) -> dict[str, np.ndarray]:
+        """Variables of a checkpoint by name, on the host, whatever model they belong to."""
+        stored = ocp.StandardCheckpointHandler().metadata(self.directory / f"{step}/variables").tree
+        like = {name: np.empty(x.shape, x.dtype) for name, x in stored.items()}
+        args = ocp.args.Composite(variables=ocp.args.StandardRestore(like))
+        return self._manager.restore(step, args=args)["variables"]
 
     def restore_variables(self, step: int, like: Variables) -> Variables:
         """Variables of a checkpoint, placed as the (abstract) arrays of `like`."""

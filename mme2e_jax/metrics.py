@@ -135,7 +135,11 @@ def regression(
 
 
 def best_thresholds(
-    score: Float[np.ndarray, "n l"], truth: Float[np.ndarray, "n l"], label_names: Sequence[str], smoothing: int
+    score: Float[np.ndarray, "n l"],
+    truth: Float[np.ndarray, "n l"],
+    label_names: Sequence[str],
+    smoothing: int,
+    task: Task = Task.MULTI_LABEL,
 ) -> dict[str, float]:
     """Per label, the threshold of the grid with the best F1; the lowest of equals.
 
@@ -146,7 +150,10 @@ def best_thresholds(
       smoothing: each threshold is judged by the mean F1 of itself and of so many neighbours on either side (the
         outermost are repeated). With a handful of positives F1 is a staircase of chance, and its highest step seldom
         the right one. 0 is the paper's search.
+      task: what the scores mean; there are no thresholds, {}, for SINGLE_LABEL.
     """
+    if task is Task.SINGLE_LABEL:
+        return {}
 
     def best(p, t):
         f1 = [scores.f1_score(t, p > c, zero_division=_ZERO) for c in THRESHOLD_GRID]

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from mme2e_jax.config import Config
+from mme2e_jax.config import END_TO_END_MODELS, Config
 from mme2e_jax.errors import UserError
+
+ALBERT_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 _HOW_TO_PREPARE = {
     "mini": "`python launch.py --config=configs/mini_sparse.py` makes those of the embedded corpus",
@@ -31,15 +33,38 @@ def missing_records(directory: str | Path, dataset: str) -> str | None:
 
 def missing_albert(directory: str, size: str) -> str | None:
     """What is wrong with a directory of ALBERT's weights and how to get them; None if they are there."""
-    names = ("config.json", "model.safetensors")
-    if directory and all((Path(directory) / name).is_file() for name in names):
-        return None
-    found = f"{directory!r} has none" if directory else "it is empty"
+    if not directory:
+        found = "it is empty"
+    elif not Path(directory).is_dir():
+        found = f"{directory!r} is none"
+    else:
+        weights = any((Path(directory) / name).is_file() for name in ALBERT_WEIGHTS)
+        absent = ["config.json"] * (not (Path(directory) / "config.json").is_file()) + ["weights"] * (not weights)
+        if not absent:
+            return None
+        found = f"{directory!r} has no {' and no '.join(absent)}"
     return (
-        f"config.model.text.dir: expected a directory with {' and '.join(names)} of an ALBERT v2 checkpoint, but "
-        f"{found}. Download one (for size {size}: albert/albert-{size}-v2 on the Hugging Face hub, for instance with "
-        f"`hf download albert/albert-{size}-v2 --local-dir=DIR`) and pass --config.model.text.dir=DIR, or start from "
-        "random weights with --config.model.text.init=random."
+        f"config.model.text.dir: expected a directory with config.json and {' or '.join(ALBERT_WEIGHTS)} of an ALBERT "
+        f"v2 checkpoint, but {found}. Download one (for size {size}: albert/albert-{size}-v2 on the Hugging Face hub, "
+        f"for instance with `hf download albert/albert-{size}-v2 --local-dir=DIR`) and pass "
+        "--config.model.text.dir=DIR, or start from random weights with --config.model.text.init=random."
+    )
+
+
+def needs_pretrained_text(config: Config) -> bool:
+    """Whether training reads ALBERT's weights, and not those of a checkpoint that brings a text encoder of its own."""
+    m = config.model
+    brought = config.init.checkpoint and "t" in config.init.modalities
+    return m.name in END_TO_END_MODELS and m.text.init == "pretrained" and "t" in m.modalities and not brought
+
+
+def missing_start(checkpoint: str) -> str | None:
+    """What is wrong with a checkpoint to start from; None if it is there, or none is asked for."""
+    if not checkpoint or Path(checkpoint).exists():
+        return None
+    return (
+        "config.init.checkpoint: expected the directory of a run, or a file with a state dict of the paper's code "
+        f"(.pt, .npz), to start from; {checkpoint!r} does not exist."
     )
 
 
@@ -52,12 +77,12 @@ def check(config: Config) -> None:
     Raises:
       UserError: naming all that is missing, and how to get it.
     """
-    text, missing = config.model.text, []
+    missing = [missing_start(config.init.checkpoint)]
     # The embedded corpus is made where it is missing.
     if config.data.dataset != "mini":
         missing.append(missing_records(config.data.dir, config.data.dataset))
-    if text.init == "pretrained" and "t" in config.model.modalities:
-        missing.append(missing_albert(text.dir, text.size))
+    if needs_pretrained_text(config):
+        missing.append(missing_albert(config.model.text.dir, config.model.text.size))
     found = [problem for problem in missing if problem]
     if found:
         raise UserError("\n\n".join(found))

@@ -5,48 +5,102 @@ import re
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
+from tokenizers import Tokenizer
 
-from mme2e_jax import torch_weights
+from mme2e_jax import torch_file, torch_weights
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.albert import LAYER_NORM_EPS, SIZES
-from mme2e_jax.prerequisites import missing_albert
+from mme2e_jax.prerequisites import ALBERT_WEIGHTS, missing_albert
 from mme2e_jax.state import Variables
 
 # In the published files, and of no use here: the pooler, the masked-language head, constant position numbers.
 _UNUSED = re.compile(r"pooler\..*|predictions\..*|sop_classifier\..*|embeddings\.(position|token_type)_ids")
+
+_SPECIAL_TOKENS = {"pad": "<pad>", "cls": "[CLS]", "sep": "[SEP]"}
 
 
 def read_albert(directory: str, size: str) -> dict[str, np.ndarray]:
     """Reads ALBERT's weights.
 
     Args:
-      directory: with `config.json` and `model.safetensors`, as the Hugging Face hub has them.
+      directory: with `config.json` and the weights (`ALBERT_WEIGHTS`, the first that is there), as the Hugging Face
+        hub has them.
       size: name in `SIZES` that the config asks for.
 
     Returns:
       Float32 arrays by the names they have in our models.
 
     Raises:
-      UserError: if files are missing, the size is another, or names do not match.
+      UserError: if files are missing or damaged, the size is another, names do not match, or the weights are of
+        another type than float32 or float64.
     """
     problem = missing_albert(directory, size)
     if problem:
         raise UserError(problem)
     folder = Path(directory)
-    _check_config(json.loads((folder / "config.json").read_text()), size, folder)
-    tensors = {re.sub(r"^albert\.", "", k): v for k, v in load_file(folder / "model.safetensors").items()}
+    _check_config(_read_config(folder / "config.json"), size, folder)
+    file = next(folder / name for name in ALBERT_WEIGHTS if (folder / name).is_file())
+    tensors = {re.sub(r"^albert\.", "", k): v for k, v in _read_tensors(file).items()}
     used = {k: v for k, v in tensors.items() if not _UNUSED.fullmatch(k)}
-    return torch_weights.convert(used, torch_weights.albert_rules(), str(folder / "model.safetensors"))
+    return torch_weights.convert(used, torch_weights.albert_rules(), str(file))
+
+
+def read_tokenizer(directory: str, rows: int) -> dict[str, int]:
+    """What the tokenizer beside ALBERT's weights says of itself.
+
+    Args:
+      directory: with `tokenizer.json`.
+      rows: of the word embedding.
+
+    Returns:
+      Numbers of the special tokens that it has: `pad_id`, `cls_id`, `sep_id`.
+
+    Raises:
+      UserError: if the file is missing or damaged, or the tokenizer makes numbers that the weights do not know.
+    """
+    file = Path(directory) / "tokenizer.json"
+    if not file.is_file():
+        found = ", ".join(sorted(p.name for p in Path(directory).iterdir())) or "nothing"
+        raise UserError(
+            f"Expected tokenizer.json beside ALBERT's weights, to know what they were trained with; {directory} holds "
+            f"{found}. Download the checkpoint with all its files: hf download albert/albert-base-v2 --local-dir=DIR"
+        )
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises no narrower one
+        raise UserError(f"{file} is damaged: {error}. Download it once more.") from error
+    if tokenizer.get_vocab_size() > rows:
+        raise UserError(
+            f"{file} has {tokenizer.get_vocab_size()} tokens, the weights beside it know {rows}: they do not belong "
+            "together. Download the checkpoint with all its files."
+        )
+    ids = {f"{name}_id": tokenizer.token_to_id(token) for name, token in _SPECIAL_TOKENS.items()}
+    return {name: number for name, number in ids.items() if number is not None}
+
+
+def _read_config(file: Path) -> dict:
+    try:
+        config = json.loads(file.read_text())
+    except ValueError as error:  # no JSON, or no text
+        raise UserError(f"{file} is damaged: {error}. Download it once more.") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{file}: expected a JSON object with ALBERT's sizes, found {type(config).__name__}.")
+    return config
+
+
+def _read_tensors(file: Path) -> dict[str, np.ndarray]:
+    if file.suffix != ".safetensors":
+        return torch_file.read(file)
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file} is damaged: {error}. Download it once more.") from error
 
 
 def _check_config(found: dict, size: str, folder: Path) -> None:
-    expected = {
-        "embedding_size": SIZES[size].embedding,
-        "hidden_size": SIZES[size].hidden,
-        "num_hidden_layers": SIZES[size].layers,
-        "num_attention_heads": SIZES[size].heads,
-        "intermediate_size": SIZES[size].feed_forward,
+    expected = _sizes(size) | {
         "hidden_act": "gelu_new",
         "num_hidden_groups": 1,
         "inner_group_num": 1,
@@ -54,7 +108,19 @@ def _check_config(found: dict, size: str, folder: Path) -> None:
     }
     wrong = [f"{k}: expected {v}, found {found[k]}" for k, v in expected.items() if found.get(k, v) != v]
     if wrong:
-        raise UserError(f"{folder / 'config.json'} is not of an ALBERT v2 of size {size}: {'; '.join(wrong)}.")
+        like = [name for name in SIZES if _sizes(name).items() <= found.items()]
+        hint = f" It looks like size {like[0]}: --config.model.text.size={like[0]}" if like else ""
+        raise UserError(f"{folder / 'config.json'} is not of an ALBERT v2 of size {size}: {'; '.join(wrong)}.{hint}")
+
+
+def _sizes(size: str) -> dict[str, int]:
+    return {
+        "embedding_size": SIZES[size].embedding,
+        "hidden_size": SIZES[size].hidden,
+        "num_hidden_layers": SIZES[size].layers,
+        "num_attention_heads": SIZES[size].heads,
+        "intermediate_size": SIZES[size].feed_forward,
+    }
 
 
 def with_albert(variables: Variables, weights: dict[str, np.ndarray]) -> Variables:

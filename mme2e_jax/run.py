@@ -1,5 +1,6 @@
 """A run from its checkpoint: the model with everything it needs, its evaluation and its report."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -7,13 +8,13 @@ from typing import NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from mme2e_jax import build, checkpoint
+from mme2e_jax import build, checkpoint, metrics, objective
 from mme2e_jax.config import Config, fitting_devices, validate
 from mme2e_jax.console import console, scores_table
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
-from mme2e_jax.evaluate import Model, Parameters, evaluate
+from mme2e_jax.evaluate import Model, Parameters, evaluate, predict
 from mme2e_jax.sharding import DataMesh
 from mme2e_jax.state import abstract_variables
 
@@ -83,9 +84,10 @@ def evaluate_run(workdir: str | Path, data_dir: str | Path | None = None, batche
         dataset = open_dataset(data_dir or run.config.data.dir, run.config.data.dataset)
         check_fit(run.record, dataset)
         batches = input_of(run.config, dataset, run.model.mesh, run.config.optim.epochs)
+    model = _with_thresholds(run, batches) if run.step == checkpoint.IMPORTED_STEP else run.model
     report: dict = {"step": run.step}
     for split in SPLITS:
-        scores = evaluate(run.model, batches.evaluation(split))
+        scores = evaluate(model, batches.evaluation(split))
         report[split] = scores.to_json()
         console.print(scores_table(f"{split} ({scores.utterances} utterances)", scores))
         console.print(f"  saying every emotion always: mean F1 {scores.always_f1:.3f}\n")
@@ -96,8 +98,19 @@ def evaluate_run(workdir: str | Path, data_dir: str | Path | None = None, batche
     return report
 
 
+def _with_thresholds(run: Run, batches: Input) -> Model:
+    """The model of imported weights, with thresholds as training chooses them."""
+    console.print("Imported weights have no thresholds: they are chosen on the validation split.")
+    model, smoothing = run.model, run.config.evaluation.threshold_smoothing
+    score, truth = predict(model.parameters, batches.evaluation("valid"), model.loss, model.mesh)
+    task = objective.TASKS[model.loss]
+    return dataclasses.replace(
+        model, thresholds=metrics.best_thresholds(score, truth, model.label_names, smoothing, task)
+    )
+
+
 def check_fit(record: checkpoint.RunRecord, dataset: Dataset) -> None:
-    """Refuses data that the model was not made for.
+    """Refuses data that the model was not made for, as far as is known what it was made for.
 
     Raises:
       UserError: listing every difference.
@@ -105,8 +118,8 @@ def check_fit(record: checkpoint.RunRecord, dataset: Dataset) -> None:
     pairs = {
         "dataset": (record.config["data"]["dataset"], dataset.name),
         "label names": (record.label_names, list(dataset.label_names)),
-        "tokenizer": (record.tokenizer, dict(dataset.tokenizer)),
-        "preprocessing": (record.preprocessing, dict(dataset.preprocessing)),
+        "tokenizer": (record.tokenizer, {k: dataset.tokenizer.get(k) for k in record.tokenizer}),
+        "preprocessing": (record.preprocessing, {k: dataset.preprocessing.get(k) for k in record.preprocessing}),
     }
     wrong = [f"{what}: trained with {a}, found {b}" for what, (a, b) in pairs.items() if a != b]
     if wrong:

@@ -3,12 +3,13 @@
 Covers the published paper code's state dict (`T.albert.`, `V.`, `A.`, ...) and ALBERT as the Hugging Face hub has it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from mme2e_jax.errors import UserError
+from mme2e_jax.models.albert import SIZES
 from mme2e_jax.models.mme2e import ModelSpec
 
 Convert = Callable[[np.ndarray], np.ndarray]
@@ -167,24 +168,73 @@ def paper_rules(spec: ModelSpec) -> Rules:
     return _join(parts)
 
 
-def convert(tensors: Mapping[str, np.ndarray], rules: Rules, source: str) -> dict[str, np.ndarray]:
+def convert(
+    tensors: Mapping[str, np.ndarray], rules: Rules, source: str, shapes: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, np.ndarray]:
     """Tensors by torch name to arrays by our names.
 
     Args:
-      tensors: exactly those that the rules name.
+      tensors: exactly those that the rules name, float32 or float64.
       rules: for each tensor.
       source: what to call their origin in the error.
+      shapes: that the arrays must have, by our names; None for any.
 
     Returns:
       Float32 arrays.
 
     Raises:
-      UserError: with all names that only one side has.
+      UserError: with all names that only one side has, and all tensors of another type or shape.
     """
     missing, unknown = sorted(rules.keys() - tensors.keys()), sorted(tensors.keys() - rules.keys())
+    problems = []
     if missing or unknown:
-        raise UserError(
-            f"{source} does not hold the weights that were expected.\n"
-            f"  missing: {', '.join(missing) or 'nothing'}\n  unknown: {', '.join(unknown) or 'nothing'}"
+        problems += [f"missing: {', '.join(missing) or 'nothing'}", f"unknown: {', '.join(unknown) or 'nothing'}"]
+    known = {name: tensors[name] for name in sorted(rules.keys() & tensors.keys())}
+    for dtype in sorted({str(x.dtype) for x in known.values()} - {"float32", "float64"}):
+        names = [name for name, x in known.items() if str(x.dtype) == dtype]
+        problems.append(
+            f"expected float32 or float64, found {dtype} in {len(names)} tensors, {names[0]} first: save in float32"
         )
-    return {rule.path: np.asarray(rule.convert(tensors[name]), np.float32) for name, rule in rules.items()}
+    wrong = _wrong_shapes(known, rules, shapes) if shapes is not None else {}
+    if wrong:
+        differences = "; ".join(f"{name}: expected {a}, found {b}" for name, (a, b) in wrong.items())
+        problems.append(f"of another shape (axes in the order they have here): {differences}")
+        if any(rules[name].path.startswith("text/") for name in wrong):
+            problems += _size_hint(tensors)
+    if problems:
+        raise UserError(f"{source} does not hold the weights that were expected.\n  " + "\n  ".join(problems))
+    with np.errstate(over="ignore"):
+        arrays = {rules[name].path: np.asarray(rules[name].convert(x), np.float32) for name, x in known.items()}
+    spoilt = [name for name in known if not np.all(np.isfinite(arrays[rules[name].path]))]
+    if spoilt:
+        raise UserError(f"{source} holds values that are not finite in float32, in {', '.join(spoilt)}.")
+    return arrays
+
+
+def _wrong_shapes(
+    tensors: Mapping[str, np.ndarray], rules: Rules, shapes: Mapping[str, Sequence[int]]
+) -> dict[str, tuple[Sequence[int], Sequence[int]]]:
+    """Expected and found shape of each tensor where they differ."""
+    wrong = {}
+    for name, x in tensors.items():
+        expected = tuple(shapes[rules[name].path])
+        try:
+            found = rules[name].convert(x).shape
+        except (ValueError, IndexError):  # not even the number of axes is right
+            found = x.shape
+        if found != expected:
+            wrong[name] = expected, found
+    return wrong
+
+
+def _size_hint(tensors: Mapping[str, np.ndarray]) -> list[str]:
+    """Which ALBERT a state dict holds, where it holds one that has a name."""
+    word, hidden, up = (
+        next((x.shape for k, x in tensors.items() if k.endswith(f"{name}.weight") and x.ndim == 2), (0, 0))
+        for name in ("embeddings.word_embeddings", "encoder.embedding_hidden_mapping_in", "albert_layers.0.ffn")
+    )
+    return [
+        f"its text encoder looks like ALBERT {size}: --config.model.text.size={size}"
+        for size, a in SIZES.items()
+        if (a.embedding, a.hidden, a.feed_forward) == (word[1], hidden[0], up[0])
+    ]

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mme2e_jax import build, metrics, objective
-from mme2e_jax.checkpoint import Checkpoints, RunRecord
+from mme2e_jax.checkpoint import IMPORTED_STEP, Checkpoints, RunRecord
 from mme2e_jax.config import Config, refuse_changes, validate_devices
 from mme2e_jax.console import ProgressBar, console
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.data.pipeline import Input
+from mme2e_jax.errors import UserError
 from mme2e_jax.evaluate import Parameters, predict
 from mme2e_jax.hooks import FiniteCheck, Hook, TensorBoard
-from mme2e_jax.metrics import Task
 from mme2e_jax.run import check_fit, input_of
 from mme2e_jax.sharding import DataMesh
 from mme2e_jax.state import TrainState, abstract_variables, parameter_count
@@ -53,6 +53,12 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
     spec = build.model_spec(config, len(dataset.label_names), dataset.tokenizer)
     tx = build.make_optimizer(config, batches.total_steps)
     checkpoints = Checkpoints(workdir, config.checkpoint.keep_last)
+    if checkpoints.latest_step == IMPORTED_STEP:
+        raise UserError(
+            f"{workdir} holds imported weights, which are no run to go on with. To train from them, name them as the "
+            f"start of another run: --config.init.checkpoint={workdir} --workdir=OTHER. Or evaluate them with "
+            "--mode=evaluate."
+        )
     start = checkpoints.latest_step or 0
     if start:
         started = checkpoints.record(start)
@@ -122,9 +128,7 @@ def _end_epoch(
     parameters = Parameters(state.variables, config.model.sparse_threshold)
     score, truth = predict(parameters, batches.evaluation("valid"), config.optim.loss, mesh)
     task = objective.TASKS[config.optim.loss]
-    thresholds = {}
-    if task is not Task.SINGLE_LABEL:
-        thresholds = metrics.best_thresholds(score, truth, names, config.evaluation.threshold_smoothing)
+    thresholds = metrics.best_thresholds(score, truth, names, config.evaluation.threshold_smoothing, task)
     valid = metrics.compute(score, truth, names, thresholds, task)
     epoch, loss = len(record.history), float(np.mean(losses))
     entry = {"epoch": epoch, "train_loss": loss, "valid": valid.to_json()["mean"]}

@@ -3,11 +3,13 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
+from data_tools.tokens import train_mini
 from mme2e_jax import pretrained
 from mme2e_jax.errors import UserError
 from mme2e_jax.models import albert
@@ -15,6 +17,7 @@ from mme2e_jax.models.albert import Albert, AlbertSize
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.state import initial_variables
 from tests import oracle
+from tests.torch_writer import save, state_dict
 
 SIZE = AlbertSize(embedding=32, hidden=64, layers=2, heads=4, feed_forward=128)
 CONFIG = {
@@ -80,7 +83,7 @@ def test_a_missing_directory_says_what_to_download():
 
 
 def test_weights_of_another_size_are_refused(directory):
-    with pytest.raises(UserError, match="hidden_size: expected 1024, found 64"):
+    with pytest.raises(UserError, match=r"(?s)hidden_size: expected 1024, found 64.*looks like size base: --config"):
         pretrained.read_albert(str(directory), "large")
 
 
@@ -88,6 +91,58 @@ def test_another_vocabulary_is_refused(directory):
     weights = pretrained.read_albert(str(directory), "base")
     with pytest.raises(UserError, match=r"text/word: expected \(77, 32\), found \(1000, 32\)"):
         pretrained.with_albert(initial_variables(spec(vocabulary=77), 0), weights)
+
+
+def test_pytorch_model_bin_holds_the_same(directory):
+    expected = pretrained.read_albert(str(directory), "base")
+    tensors = load_file(directory / "model.safetensors")
+    save(directory / "pytorch_model.bin", state_dict(tensors))
+    (directory / "model.safetensors").unlink()
+
+    found = pretrained.read_albert(str(directory), "base")
+
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, strict=True)
+
+
+@pytest.mark.parametrize(("dtype", "name"), [(np.float16, "float16"), (jnp.bfloat16, "bfloat16")])
+def test_half_precision_is_refused(directory, dtype, name):
+    tensors = load_file(directory / "model.safetensors")
+    halved = {k: np.asarray(x).astype(dtype) for k, x in tensors.items()}
+    save_file(halved, directory / "model.safetensors")
+    with pytest.raises(UserError, match=rf"safetensors .*\n.*expected float32 or float64, found {name} in 23 tensors"):
+        pretrained.read_albert(str(directory), "base")
+    (directory / "model.safetensors").unlink()
+    save(directory / "pytorch_model.bin", state_dict(halved))
+    with pytest.raises(UserError, match=rf"model\.bin .*\n.*expected float32 or float64, found {name} in 23 tensors"):
+        pretrained.read_albert(str(directory), "base")
+
+
+def test_missing_and_damaged_files_are_named(directory):
+    whole = (directory / "model.safetensors").read_bytes()
+    for cut in (0, 5, 300, len(whole) - 1):
+        (directory / "model.safetensors").write_bytes(whole[:cut])
+        with pytest.raises(UserError, match=r"model\.safetensors is damaged"):
+            pretrained.read_albert(str(directory), "base")
+    for config in ("{", "", "\0", "[1, 2]"):
+        (directory / "config.json").write_text(config)
+        with pytest.raises(UserError, match=r"config\.json(: expected a JSON object| is damaged)"):
+            pretrained.read_albert(str(directory), "base")
+    (directory / "config.json").unlink()
+    with pytest.raises(UserError, match=r"has no config\.json\. Download one .*albert/albert-base-v2"):
+        pretrained.read_albert(str(directory), "base")
+    (directory / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"has no config\.json and no weights\. Download one"):
+        pretrained.read_albert(str(directory), "base")
+
+
+def test_a_tokenizer_says_its_special_tokens(directory):
+    train_mini(["what a day"]).save(directory)
+
+    assert pretrained.read_tokenizer(str(directory), 1000) == {"pad_id": 0, "cls_id": 2, "sep_id": 3}
+    with pytest.raises(UserError, match=r"tokens, the weights beside it know 5: they do not belong together"):
+        pretrained.read_tokenizer(str(directory), 5)
 
 
 def test_unmatched_names_are_listed_on_both_sides(directory):

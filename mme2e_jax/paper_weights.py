@@ -1,0 +1,97 @@
+"""A state dict of the paper's code, sorted: what a model here needs of it, and what is left out.
+
+That code builds every part of its models, whatever the modalities, and its state dicts hold them all; beside them the
+face detector, which runs inside its forward pass, and ALBERT's pooler.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mme2e_jax.errors import UserError
+from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
+from mme2e_jax.torch_weights import paper_rules
+
+WORD_EMBEDDING = "T.albert.embeddings.word_embeddings.weight"
+FUSION = "weighted_fusion.weight"
+
+_UNUSED = {
+    "the face detector": re.compile(r"mtcnn\..*"),
+    "ALBERT's pooler": re.compile(r"T\.albert\.pooler\..*"),
+    "constants and counters": re.compile(r".*\.num_batches_tracked|T\.albert\.embeddings\.(position|token_type)_ids"),
+}
+_OTHER_MODALITIES = "parts of modalities that the model does not have"
+# Names by which the models' state dicts can be told apart.
+_SIGNS = {
+    "mme2e": re.compile(r"[VA]\.\d+\..*"),
+    "mme2e_sparse": re.compile(r"[VA]\.low_level\..*"),
+    "lf_rnn": re.compile(r"rnns\..*"),
+    "lf_transformer": re.compile(r"transformers\..*"),
+}
+_ALBERT_ALONE = re.compile(r"(albert\.)?embeddings\.word_embeddings\.weight")
+_MODALITY = re.compile(r"([tavTAV])[._].*|\w+\.([tav])\..*")
+
+
+def model_of(names: Iterable[str]) -> str | None:
+    """The model, as configs call it, whose state dict has such names; None if they are of none."""
+    names = list(names)
+    return next((model for model, sign in _SIGNS.items() if any(map(sign.fullmatch, names))), None)
+
+
+def modality_of(name: str) -> str | None:
+    """The modality, t, a or v, whose part a tensor is; None for what is of none or of all."""
+    found = _MODALITY.fullmatch(name)
+    return (found[1] or found[2]).lower() if found else None
+
+
+def vocabulary_of(tensors: Mapping[str, np.ndarray]) -> int | None:
+    """How many tokens the text encoder knows; None without one."""
+    rows = tensors[WORD_EMBEDDING].shape if WORD_EMBEDDING in tensors else ()
+    return rows[0] if rows else None
+
+
+def without_unused(
+    tensors: Mapping[str, np.ndarray], spec: ModelSpec
+) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    """What a model may need of a state dict.
+
+    Args:
+      tensors: the state dict.
+      spec: of the model.
+
+    Returns:
+      The tensors that remain, and the names of those left out, by what they are.
+    """
+    rules = paper_rules(spec)
+    others = paper_rules(dataclasses.replace(spec, modalities=MODALITIES)).keys() - rules.keys()
+    used, left_out = {}, {}
+    for name, tensor in tensors.items():
+        reason = next((what for what, pattern in _UNUSED.items() if pattern.fullmatch(name)), None)
+        reason = reason or (_OTHER_MODALITIES if name in others else None)
+        if reason:
+            left_out.setdefault(reason, []).append(name)
+        else:
+            used[name] = tensor
+    return used, left_out
+
+
+def check_model(tensors: Mapping[str, np.ndarray], model: str, source: str) -> None:
+    """Refuses the state dict of another model, before hundreds of its names are listed as unknown.
+
+    Raises:
+      UserError: saying which model it is of.
+    """
+    found = model_of(tensors)
+    if found is None and any(_ALBERT_ALONE.fullmatch(name) for name in tensors):
+        raise UserError(
+            f"{source} holds ALBERT alone, as the Hugging Face hub has it; expected a state dict of the paper's code. "
+            f"Name its directory, with config.json and tokenizer.json in it: --from={Path(source).parent}"
+        )
+    if found not in (None, model):
+        raise UserError(
+            f"{source} holds weights of {found}, expected those of {model} (config.model.name). Take a config of "
+            f"{found}, or --config.model.name={found} where the rest of the config fits."
+        )

@@ -1,0 +1,188 @@
+"""Reads a pickle's plain values without unpickling it, so that nothing the pickle names is ever imported or run.
+
+The opcodes are interpreted here, on a stack of plain containers and numbers. A global (a class, a function) stays a
+name, and must be on the caller's list; calling it calls the caller's function for that name. Work and memory are
+linear in the pickle's length: containers may share contents, but nothing here walks through them.
+
+Source: the opcodes as `pickletools` of the standard library documents them.
+"""
+
+import pickletools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Opcodes whose argument is the value.
+_NUMBERS = frozenset(["INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"])
+_TEXTS = frozenset(
+    ["UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING"]
+)
+_BYTES = frozenset(["BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"])
+_VALUES = _NUMBERS | _TEXTS | _BYTES
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_KEYS = (str, bytes, int, float, type(None))
+
+
+class Refused(Exception):
+    """A pickle asks for something that is not on the caller's list; the argument is what it asks for."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """A global that a pickle names, as in "torch.FloatStorage"."""
+
+    name: str
+
+
+class _Opaque:
+    """A value that may be in a pickle but is of no use."""
+
+
+OPAQUE = _Opaque()
+
+
+def load(data: bytes, names: Mapping[str, Callable[..., Any] | None], persistent_load: Callable[[Any], Any]) -> Any:
+    """The value that a pickle describes.
+
+    Args:
+      data: the pickle, of any protocol.
+      names: what stands for each global that it may name: a function to call where the pickle calls it, or None if it
+        may only be named.
+      persistent_load: from a persistent id to the value it stands for.
+
+    Returns:
+      Nested dicts, lists, tuples, numbers, strings, and what the given functions return. Sets come as lists. The
+      attributes of ordered dictionaries are left out.
+
+    Raises:
+      Refused: if the pickle names another global, or uses an opcode that plain values do not need.
+      ValueError, LookupError, TypeError: if it is damaged.
+    """
+    machine = _Machine(names, persistent_load)
+    for opcode, argument, _ in pickletools.genops(data):
+        machine.step(opcode.name, argument)
+    return machine.stack.pop()
+
+
+class _Machine:
+    def __init__(self, names: Mapping[str, Callable[..., Any] | None], persistent_load: Callable[[Any], Any]):
+        self._names, self._persistent_load = names, persistent_load
+        self.stack: list[Any] = []
+        self._below: list[list[Any]] = []  # the stacks that marks cover
+        self._memo: dict[int, Any] = {}
+
+    def step(self, opcode: str, argument: Any) -> None:
+        stack = self.stack
+        if opcode in _VALUES:
+            stack.append(argument)
+        elif opcode in _CONSTANTS:
+            stack.append(_CONSTANTS[opcode])
+        else:
+            self._build(opcode, argument, stack)
+
+    def _build(self, opcode: str, argument: Any, stack: list[Any]) -> None:
+        match opcode:
+            case "PROTO" | "FRAME" | "STOP":
+                pass
+            case "MARK":
+                self._below.append(stack)
+                self.stack = []
+            case "POP":
+                stack.pop()
+            case "POP_MARK":
+                self._since_mark()
+            case "DUP":
+                stack.append(stack[-1])
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self._memo[argument] = stack[-1]
+            case "MEMOIZE":
+                self._memo[len(self._memo)] = stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                stack.append(self._memo[argument])
+            case "EMPTY_LIST" | "EMPTY_SET":
+                stack.append([])
+            case "LIST" | "FROZENSET":
+                self._push_all(list)
+            case "APPEND":
+                _extend(stack[-2], [stack.pop()])
+            case "APPENDS" | "ADDITEMS":
+                items = self._since_mark()
+                _extend(self.stack[-1], items)
+            case "EMPTY_DICT":
+                stack.append({})
+            case "DICT":
+                self._push_all(lambda items: _set_items({}, items))
+            case "SETITEM":
+                value, key = stack.pop(), stack.pop()
+                _set_items(stack[-1], [key, value])
+            case "SETITEMS":
+                items = self._since_mark()
+                _set_items(self.stack[-1], items)
+            case "TUPLE":
+                self._push_all(tuple)
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                count = int(opcode[-1])
+                if len(stack) < count:
+                    raise IndexError("a tuple of more than there is")
+                stack[-count:] = [tuple(stack[-count:])]
+            case "GLOBAL":
+                stack.append(self._named(argument.replace(" ", ".")))
+            case "STACK_GLOBAL":
+                name, module = stack.pop(), stack.pop()
+                stack.append(self._named(f"{_text(module)}.{_text(name)}"))
+            case "REDUCE":
+                arguments, called = stack.pop(), stack.pop()
+                stack.append(self._call(called, arguments))
+            case "BUILD":
+                # Attributes: of no use, and of nothing but these.
+                stack.pop()
+                if not isinstance(stack[-1], dict | _Opaque):
+                    raise TypeError("attributes for something that has none")
+            case "BINPERSID":
+                stack.append(self._persistent_load(stack.pop()))
+            case "INST":
+                raise Refused(argument.replace(" ", "."))
+            case _:
+                raise Refused(f"the pickle opcode {opcode}")
+
+    def _since_mark(self) -> list[Any]:
+        items, self.stack = self.stack, self._below.pop()
+        return items
+
+    def _push_all(self, make: Callable[[list[Any]], Any]) -> None:
+        items = self._since_mark()
+        self.stack.append(make(items))
+
+    def _named(self, name: str) -> Name:
+        if name not in self._names:
+            raise Refused(name)
+        return Name(name)
+
+    def _call(self, called: Any, arguments: Any) -> Any:
+        function = self._names[called.name] if isinstance(called, Name) else None
+        if function is None or not isinstance(arguments, tuple):
+            raise TypeError("a call of something that is no function")
+        return function(*arguments)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a name that is no text")
+    return value
+
+
+def _extend(target: Any, items: list[Any]) -> None:
+    if not isinstance(target, list):
+        raise TypeError("items for something that is no list")
+    target += items
+
+
+def _set_items(target: Any, items: list[Any]) -> dict[Any, Any]:
+    """Sets items, key and value in turn. Keys are plain: hashing nested tuples could take for ever."""
+    if not isinstance(target, dict) or len(items) % 2:
+        raise TypeError("items for something that is no dictionary")
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        if not isinstance(key, _KEYS):
+            raise TypeError(f"a key of type {type(key).__name__}")
+        target[key] = value
+    return target
