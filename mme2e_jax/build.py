@@ -8,19 +8,40 @@ import optax
 from mme2e_jax import pretrained
 from mme2e_jax.config import END_TO_END_MODELS, Config
 from mme2e_jax.models.albert import POSITIONS, SIZES
+from mme2e_jax.models.late_fusion import LateFusionSpec, TransformerSpec
 from mme2e_jax.models.mme2e import ModelSpec
+from mme2e_jax.models.recurrent import RecurrentSpec
 from mme2e_jax.optimizer import learning_rate, optimizer
-from mme2e_jax.state import Variables, initial_variables
+from mme2e_jax.prerequisites import needs_pretrained_text
+from mme2e_jax.state import Spec, Variables, initial_variables
 
 
-def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> ModelSpec:
+def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> Spec:
     """The architecture that a config describes.
 
     Args:
       config: validated.
       labels: number of emotions.
-      tokenizer: of the dataset; its `vocab_size` fixes the embedding.
+      tokenizer: of the dataset; its `vocab_size` fixes the embedding. The baselines have none.
     """
+    if config.model.name in END_TO_END_MODELS:
+        return _end_to_end_spec(config, labels, tokenizer)
+    m = config.model
+    return LateFusionSpec(
+        modalities=m.modalities,
+        labels=labels,
+        feature_sizes=tuple(m.feature_sizes),
+        encoder=(
+            RecurrentSpec(m.rnn.cell, m.rnn.layers, m.rnn.hidden_size, m.rnn.bidirectional)
+            if m.name == "lf_rnn"
+            else TransformerSpec(m.trans_layers, tuple(m.trans_heads))
+        ),
+        parity_padding=m.parity_padding,
+        dropout=m.dropout,
+    )
+
+
+def _end_to_end_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> ModelSpec:
     m = config.model
     assert config.data.text_max_len <= POSITIONS
     return ModelSpec(
@@ -46,17 +67,13 @@ def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransforma
     return optimizer(o.name, schedule, text_lr_factor=factor, weight_decay=o.weight_decay, clip=o.clip)
 
 
-def start_variables(config: Config, spec: ModelSpec) -> Variables:
+def start_variables(config: Config, spec: Spec) -> Variables:
     """Variables at the start of training, on the host; the text encoder pretrained if the config says so.
 
     Raises:
       UserError: if the pretrained weights are missing or do not fit.
     """
-    text = config.model.text
-    weights = pretrained.read_albert(text.dir, text.size) if _pretrained(config) else None
-    variables = initial_variables(spec, config.seed)
-    return pretrained.with_albert(variables, weights) if weights is not None else variables
-
-
-def _pretrained(config: Config) -> bool:
-    return config.model.text.init == "pretrained" and "t" in config.model.modalities
+    if not needs_pretrained_text(config):
+        return initial_variables(spec, config.seed)
+    weights = pretrained.read_albert(config.model.text.dir, config.model.text.size)
+    return pretrained.with_albert(initial_variables(spec, config.seed), weights)

@@ -19,6 +19,8 @@ END_TO_END_MODELS = ("mme2e", "mme2e_sparse")
 FEATURE_MODELS = ("lf_rnn", "lf_transformer")
 MODELS = (*END_TO_END_MODELS, *FEATURE_MODELS)
 DATASETS = ("mini", "mosei", "iemocap")
+# What records hold: faces, sound and tokens for the end-to-end models, or hand-crafted features for the baselines.
+KINDS = ("media", "features")
 TEXT_SIZES = ("tiny", "base", "large", "xlarge")
 
 
@@ -192,6 +194,21 @@ def refuse_value(key: str, value: str) -> None:
     rules = all_rules().get(key, ())
     expected = " or ".join(r.expected for r in rules) or "a section's keys one by one, as in --config.optim.lr=1e-4"
     raise _refusal([f"config.{key}: expected {expected}, found {value!r}."])
+
+
+def records_kind(config: Config) -> str:
+    """The kind of records, of KINDS, that the config's model reads."""
+    return "features" if config.model.name in FEATURE_MODELS else "media"
+
+
+def site_selection(config: Config) -> tuple[float, float]:
+    """The threshold of the sparse attention in the end, and the share of the epochs over which it falls to that.
+
+    A model that selects no sites keeps all of them: (1, 0).
+    """
+    if config.model.name != "mme2e_sparse":
+        return 1.0, 0.0
+    return config.model.sparse_threshold, config.model.sparse_anneal
 
 
 def fitting_devices(batch_size: int, available: int) -> int:

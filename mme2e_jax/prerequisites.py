@@ -2,31 +2,43 @@
 
 from pathlib import Path
 
-from mme2e_jax.config import Config
+from mme2e_jax.config import END_TO_END_MODELS, Config, records_kind
 from mme2e_jax.errors import UserError
 
+_FROM_RELEASE = (
+    "Make them from the raw release with\n"
+    "  python -m data_tools.prepare --dataset={dataset} --raw=RELEASE --out=RECORDS {flags}\n"
+    "(see its --help)"
+)
+_FROM_EMBEDDED_CORPUS = "`python launch.py --config=configs/{config}.py` makes those of the embedded corpus"
 _HOW_TO_PREPARE = {
-    "mini": "`python launch.py --config=configs/mini_sparse.py` makes those of the embedded corpus",
-    "mosei": (
-        "Make them from the raw release with\n"
-        "  python -m data_tools.prepare --dataset=mosei --raw=RELEASE --out=RECORDS --tokenizer=albert-base-v2\n"
-        "(see its --help)"
-    ),
+    ("mini", "media"): _FROM_EMBEDDED_CORPUS.format(config="mini_sparse"),
+    ("mini", "features"): _FROM_EMBEDDED_CORPUS.format(config="mini_lf_rnn"),
+    ("mosei", "media"): _FROM_RELEASE.format(dataset="mosei", flags="--tokenizer=albert-base-v2"),
+    ("mosei", "features"): _FROM_RELEASE.format(dataset="mosei", flags="--kind=features"),
     # Its release has another layout, which data_tools does not read.
-    "iemocap": "Write them with data_tools.records.write_dataset, which documents what an utterance consists of",
+    ("iemocap", "media"): (
+        "Write them with data_tools.records.write_dataset, which documents what an utterance consists of"
+    ),
+    ("iemocap", "features"): _FROM_RELEASE.format(dataset="iemocap", flags="--kind=features"),
 }
 
 
-def missing_records(directory: str | Path, dataset: str) -> str | None:
-    """What is wrong with a directory of records and how to get them; None if they are there."""
+def how_to_prepare(dataset: str, kind: str) -> str:
+    """A sentence on how to get records of a kind, and how to name them then."""
+    return (
+        f"{_HOW_TO_PREPARE[dataset, kind]}; name their directory with --config.data.dir=RECORDS, or "
+        "--data_dir=RECORDS to evaluate."
+    )
+
+
+def missing_records(directory: str | Path, dataset: str, kind: str) -> str | None:
+    """What is wrong with a directory of records of a kind and how to get them; None if there are records."""
     directory = Path(directory)
     if (directory / "dataset_info.json").is_file():
         return None
     found = "holds no dataset_info.json" if directory.exists() else "does not exist"
-    return (
-        f"No prepared records of {dataset}: {str(directory)!r} {found}. {_HOW_TO_PREPARE[dataset]}; name their "
-        "directory with --config.data.dir=RECORDS, or --data_dir=RECORDS to evaluate."
-    )
+    return f"No prepared records of {dataset}: {str(directory)!r} {found}. {how_to_prepare(dataset, kind)}"
 
 
 def missing_albert(directory: str, size: str) -> str | None:
@@ -43,6 +55,12 @@ def missing_albert(directory: str, size: str) -> str | None:
     )
 
 
+def needs_pretrained_text(config: Config) -> bool:
+    """Whether a run of the config starts from ALBERT's weights."""
+    model = config.model
+    return model.name in END_TO_END_MODELS and "t" in model.modalities and model.text.init == "pretrained"
+
+
 def check(config: Config) -> None:
     """Looks for everything that training reads.
 
@@ -52,12 +70,12 @@ def check(config: Config) -> None:
     Raises:
       UserError: naming all that is missing, and how to get it.
     """
-    text, missing = config.model.text, []
+    missing = []
     # The embedded corpus is made where it is missing.
     if config.data.dataset != "mini":
-        missing.append(missing_records(config.data.dir, config.data.dataset))
-    if text.init == "pretrained" and "t" in config.model.modalities:
-        missing.append(missing_albert(text.dir, text.size))
+        missing.append(missing_records(config.data.dir, config.data.dataset, records_kind(config)))
+    if needs_pretrained_text(config):
+        missing.append(missing_albert(config.model.text.dir, config.model.text.size))
     found = [problem for problem in missing if problem]
     if found:
         raise UserError("\n\n".join(found))

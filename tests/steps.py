@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mme2e_jax import build
-from mme2e_jax.config import Config, validate, validate_devices
+from mme2e_jax.config import Config, site_selection, validate, validate_devices
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.evaluate import Parameters, predict
 from mme2e_jax.run import input_of
@@ -45,6 +45,6 @@ def run_steps(config: Config, dataset: Dataset, steps: int, threshold: float = 0
     for _, batch in zip(range(steps), batches.training(0), strict=False):
         state, metrics = step(state, mesh.put_batch(batch), jnp.float32(threshold))
         losses.append(float(metrics.loss))
-    parameters = Parameters(state.variables, config.model.sparse_threshold)
+    parameters = Parameters(state.variables, site_selection(config)[0])
     probability = predict(parameters, batches.evaluation("valid"), mesh).probability
     return Trained(losses, start.arrays(), jax.device_get(state.variables.arrays()), probability)

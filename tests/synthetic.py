@@ -1,19 +1,24 @@
 """Tiny made-up records, for tests of what reads them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.dataset_info import DatasetIdentity
 
 from data_tools.records import LABEL_NAMES, write_dataset
-from mme2e_jax.config import Config
+from mme2e_jax.config import END_TO_END_MODELS, Config
 
 SEP = 3
 VOCABULARY = 100
 # Lengths (tokens, frames, chunks) that tests rely on, by place in every split; the others are drawn.
 ODD_LENGTHS = {0: (5, 0, 4), 1: (9, 3, 0), 2: (3, 0, 0), 3: (40, 2, 3), 4: (16, 1, 1)}
 SIZES = {"train": 20, "valid": 9, "test": 7}
+# Feature records may lack words too.
+ODD_FEATURE_LENGTHS = ODD_LENGTHS | {5: (0, 2, 2)}
+FEATURE_SIZES = (300, 144, 35)  # of text, audio and video
 
 METADATA: dict[str, Any] = {
     "dataset": "mini",
@@ -58,8 +63,74 @@ def make_records(directory: Path, sizes: Mapping[str, int] = SIZES, **metadata: 
     return directory
 
 
+def make_feature_example(split: str, index: int, feature_sizes: Sequence[int] = FEATURE_SIZES) -> dict[str, Any]:
+    """An utterance of hand-crafted features whose content no other has."""
+    rng = np.random.default_rng([index, *split.encode(), 1])
+    drawn = (int(rng.integers(1, 41)), int(rng.integers(1, 6)), int(rng.integers(1, 7)))
+    words, frames, chunks = ODD_FEATURE_LENGTHS.get(index, drawn)
+    text, audio, video = feature_sizes
+    return {
+        "utterance_id": f"{split}_{index}",
+        "dialogue_id": split,
+        "speaker": split,
+        "transcript": "made up",
+        "text": rng.standard_normal((words, text), np.float32),
+        "audio": rng.standard_normal((chunks, audio), np.float32),
+        "video": rng.standard_normal((frames, video), np.float32),
+        "label": (np.arange(6) == index % 6).astype(np.float32),
+    }
+
+
+def make_feature_records(
+    directory: Path, sizes: Mapping[str, int] = SIZES, feature_sizes: Sequence[int] = FEATURE_SIZES
+) -> Path:
+    """Writes feature records of splits of the given sizes."""
+    splits = {
+        split: [make_feature_example(split, i, feature_sizes) for i in range(n)] for split, n in sizes.items() if n
+    }
+    counted = {"tokens": "text", "frames": "video", "chunks": "audio"}
+    metadata = {
+        "format_version": 1,
+        "dataset": "mini",
+        "label_names": list(LABEL_NAMES),
+        "kind": "features",
+        "feature_sizes": list(feature_sizes),
+        "features": {"text": "made", "audio": "made", "video": "made"},
+        "splits": {
+            split: {
+                "utterances": len(examples),
+                "positives": [int(sum(e["label"][i] for e in examples)) for i in range(len(LABEL_NAMES))],
+                **{count: [len(e[name]) for e in examples] for count, name in counted.items()},
+            }
+            for split, examples in splits.items()
+        },
+    }
+    arrays = {"text": feature_sizes[0], "audio": feature_sizes[1], "video": feature_sizes[2]}
+    features = tfds.features.FeaturesDict(
+        {name: tfds.features.Text() for name in ("utterance_id", "dialogue_id", "speaker", "transcript")}
+        | {name: _bytes((None, width)) for name, width in arrays.items()}
+        | {"label": _bytes((len(LABEL_NAMES),))}
+    )
+    directory.mkdir(parents=True)
+    identity = DatasetIdentity("mini", tfds.core.Version("1.0.0"), str(directory), "tests.synthetic")
+    info = tfds.core.DatasetInfo(
+        builder=identity, features=features, disable_shuffling=True, metadata=tfds.core.MetadataDict(metadata)
+    )
+    file_format = tfds.core.FileFormat.ARRAY_RECORD
+    writer = tfds.core.SequentialWriter(info, max_examples_per_shard=8, overwrite=False, file_format=file_format)
+    writer.initialize_splits(list(splits))
+    for split, examples in splits.items():
+        writer.add_examples({split: examples})
+    writer.close_all()
+    return directory
+
+
+def _bytes(shape: tuple[int | None, ...]) -> tfds.features.Tensor:
+    return tfds.features.Tensor(shape=shape, dtype=np.float32, encoding=tfds.features.Encoding.BYTES)
+
+
 def shrink(config: Config, records: Path) -> Config:
-    """Changes a config so that a step takes a fraction of a second on the synthetic records; returns it.
+    """Changes a config so that a step takes a fraction of a second on the synthetic records of its kind; returns it.
 
     One text length and one shape: every program compiles once.
     """
@@ -67,11 +138,13 @@ def shrink(config: Config, records: Path) -> Config:
     config.data.batch_size = 8
     config.data.text_max_len = 16
     config.data.max_shapes = 1
-    config.model.width = 0.0625
-    config.model.trans_dim = 16
-    config.model.trans_layers = 1
-    config.model.text.size = "tiny"
-    config.model.text.init = "random"
+    if config.model.name in END_TO_END_MODELS:
+        config.model.width = 0.0625
+        config.model.trans_dim = 16
+        config.model.text.size = "tiny"
+        config.model.text.init = "random"
+    if "trans_layers" in config.model:
+        config.model.trans_layers = 1
     config.optim.epochs = 2
     config.log.tensorboard = False
     config.mesh.devices = 1

@@ -45,8 +45,9 @@ class Affine(nnx.Module):
     """From a modality's vector to its logits: Linear, ReLU, Linear."""
 
     def __init__(self, d: int, labels: int, rngs: nnx.Rngs):
-        self.hidden = linear(d, d // 2, rngs)
-        self.out = linear(d // 2, labels, rngs)
+        hidden = max(1, d // 2)
+        self.hidden = linear(d, hidden, rngs)
+        self.out = linear(hidden, labels, rngs)
 
     def __call__(self, x: Float[Array, "u d"]) -> Float[Array, "u l"]:
         return self.out(nnx.relu(self.hidden(x)))
