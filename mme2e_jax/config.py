@@ -244,7 +244,11 @@ def refuse_changes(config: Config, started_with: Mapping[str, Any], workdir: obj
     Raises:
       UserError: listing every difference.
     """
-    now, then = dict(_flatten(config)), dict(_flatten(started_with))
+    # A checkpoint gives tuples back as lists.
+    now, then = (
+        {key: list(value) if isinstance(value, tuple) else value for key, value in _flatten(values)}
+        for values in (config, started_with)
+    )
     keys = [k for k in now | then if not k.startswith(_FREE) and now.get(k) != then.get(k)]
     if keys:
         changes = "\n".join(f"  - config.{k}: started with {then.get(k)!r}, found {now.get(k)!r}." for k in keys)

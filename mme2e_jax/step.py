@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from mme2e_jax import state as states
-from mme2e_jax.batch import AnyBatch
+from mme2e_jax.batch import Batch
 from mme2e_jax.models.dropout import step_seed
 from mme2e_jax.state import TrainState
 
@@ -23,7 +23,7 @@ class StepMetrics(NamedTuple):
     active: dict[str, Float[Array, "k"]]  # share of sites the sparse towers worked on, per stage
 
 
-TrainStep = Callable[[TrainState, AnyBatch, Float[Array, ""]], tuple[TrainState, StepMetrics]]
+TrainStep = Callable[[TrainState, Batch, Float[Array, ""]], tuple[TrainState, StepMetrics]]
 
 
 def bce_loss(
@@ -54,14 +54,14 @@ def make_train_step(tx: optax.GradientTransformation, pos_weight: np.ndarray, se
       seed: of the run; dropout is a function of it and of the step number.
     """
 
-    def loss(params, state: TrainState, batch: AnyBatch, threshold):
+    def loss(params, state: TrainState, batch: Batch, threshold):
         variables = states.Variables(state.variables.graphdef, params, state.variables.batch_stats)
         dropout = step_seed(seed, state.step)
         outputs, batch_stats = states.apply(variables, batch, train=True, threshold=threshold, seed=dropout)
         value = bce_loss(outputs.logits, batch.labels, batch.example >= 0, jnp.asarray(pos_weight))
         return value, (outputs, batch_stats)
 
-    def train_step(state: TrainState, batch: AnyBatch, threshold):
+    def train_step(state: TrainState, batch: Batch, threshold):
         params: Any = state.variables.params
         (value, (outputs, stats)), gradient = jax.value_and_grad(loss, has_aux=True)(params, state, batch, threshold)
         updates, opt_state = tx.update(gradient, state.optimizer, params)

@@ -116,8 +116,7 @@ def make_feature_records(
     info = tfds.core.DatasetInfo(
         builder=identity, features=features, disable_shuffling=True, metadata=tfds.core.MetadataDict(metadata)
     )
-    file_format = tfds.core.FileFormat.ARRAY_RECORD
-    writer = tfds.core.SequentialWriter(info, max_examples_per_shard=8, overwrite=False, file_format=file_format)
+    writer = tfds.core.SequentialWriter(info, 8, overwrite=False, file_format=tfds.core.FileFormat.ARRAY_RECORD.value)
     writer.initialize_splits(list(splits))
     for split, examples in splits.items():
         writer.add_examples({split: examples})

@@ -25,6 +25,8 @@ any_lengths = st.lists(
     st.tuples(st.integers(2, 130), st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=60
 ).map(make_lengths)
 
+any_layout = st.sampled_from([MEDIA, FEATURES])
+
 
 def test_text_rungs_end_with_the_longest_text() -> None:
     assert plan.text_rungs(100) == (16, 32, 48, 64, 100)
@@ -45,24 +47,24 @@ def test_an_epoch_has_every_utterance_exactly_once(lengths, batch_size, seed, ep
 
 
 @settings(deadline=None, max_examples=40)
-@given(any_lengths, st.integers(1, 16))
-def test_an_evaluation_has_every_utterance_exactly_once(lengths, batch_size) -> None:
-    batches = plan.evaluation_batches(lengths, batch_size, MEDIA)
+@given(any_lengths, st.integers(1, 16), any_layout)
+def test_an_evaluation_has_every_utterance_exactly_once(lengths, batch_size, layout) -> None:
+    batches = plan.evaluation_batches(lengths, batch_size, layout)
 
     assert Counter(np.concatenate(batches).tolist()) == Counter(range(len(lengths.tokens)))
 
 
 @settings(deadline=None, max_examples=60)
-@given(any_lengths, st.integers(1, 4), st.integers(1, 4))
-def test_a_grouped_batch_keeps_its_utterances_and_fits_the_last_resort(lengths, groups, rows) -> None:
+@given(any_lengths, st.integers(1, 4), st.integers(1, 4), any_layout)
+def test_a_grouped_batch_keeps_its_utterances_and_fits_the_last_resort(lengths, groups, rows, layout) -> None:
     batch_size = groups * rows
-    bound = plan.largest_shape(lengths, rows, 100, MEDIA)
+    bound = plan.largest_shape(lengths, rows, 100, layout)
     for batch in plan.training_batches(lengths, batch_size, 100, 0, 0):
-        grouped = plan.group(batch, lengths, groups, batch_size, MEDIA)
+        grouped = plan.group(batch, lengths, groups, batch_size, layout)
 
         assert grouped.shape == (groups, rows)
         assert sorted(grouped[grouped >= 0]) == sorted(batch)
-        assert all(need <= most for need, most in zip(plan.need(grouped, lengths, 100, MEDIA), bound, strict=True))
+        assert all(need <= most for need, most in zip(plan.need(grouped, lengths, 100, layout), bound, strict=True))
 
 
 def test_the_same_seed_and_epoch_give_the_same_plan_and_others_another() -> None:
@@ -142,13 +144,13 @@ shapes = st.builds(Shape, st.sampled_from([16, 32, 48, 64, 100]), st.integers(1,
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(shapes, min_size=1, max_size=40), st.integers(1, 6), st.integers(1, 16))
-def test_a_ladder_holds_all_needs_in_no_more_shapes_than_asked_for(needs, count, rows) -> None:
-    ladder = plan.fit_ladder(needs, count, rows, MEDIA)
+@given(st.lists(shapes, min_size=1, max_size=40), st.integers(1, 6), st.integers(1, 16), any_layout)
+def test_a_ladder_holds_all_needs_in_no_more_shapes_than_asked_for(needs, count, rows, layout) -> None:
+    ladder = plan.fit_ladder(needs, count, rows, layout)
 
     assert 1 <= len(ladder) <= count
     for need in needs:
-        chosen = plan.choose(ladder, need, rows, MEDIA)
+        chosen = plan.choose(ladder, need, rows, layout)
         assert all(have >= want for have, want in zip(chosen, need, strict=True))
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-from mme2e_jax.batch import AnyBatch
 from mme2e_jax.data import plan as planning
 from mme2e_jax.data.dataset import Dataset, Split
 from mme2e_jax.data.packing import FeaturePadder, MediaPacker, Packer, Records
@@ -23,6 +22,7 @@ PREFETCH = 2
 class Input:
     """All batches of a run: those of training by step number, those of an evaluation by split.
 
+    They are of numpy arrays: a `Batch` each where the records are media, a `FeatureBatch` where they are features.
     The state of the input is the step number: there is nothing else to save, and any step can be asked for.
     """
 
@@ -79,7 +79,7 @@ class Input:
         epoch, index = divmod(step, self.steps_per_epoch)
         return self._shaped(self._epoch(epoch)[index], self.dataset.split("train"))
 
-    def training(self, start: int) -> Iterator[AnyBatch]:
+    def training(self, start: int) -> Iterator[Any]:
         """The batches of training from step `start` to the end."""
         return self._run(self.dataset.split("train"), self.planned, start, self.total_steps)
 
@@ -91,7 +91,7 @@ class Input:
         parsed = tf.io.parse_example(raw, {"utterance_id": tf.io.FixedLenFeature([], tf.string)})
         return [name.decode() for name in parsed["utterance_id"].numpy()]
 
-    def evaluation(self, split: str) -> Iterator[AnyBatch]:
+    def evaluation(self, split: str) -> Iterator[Any]:
         """A split once, every utterance exactly once."""
         records = self.dataset.split(split)
         batches = self._evaluation(split)
@@ -132,7 +132,7 @@ class Input:
         epochs = min(self.epochs, max(1, planning.SAMPLED_BATCHES // self.steps_per_epoch))
         return [g for e in range(epochs) for g in self._grouped_epoch(e)]
 
-    def _run(self, split: Split, planned: Callable[[int], PlannedBatch], start: int, stop: int) -> Iterator[AnyBatch]:
+    def _run(self, split: Split, planned: Callable[[int], PlannedBatch], start: int, stop: int) -> Iterator[Any]:
         source = ArrayRecordDataSource(list(split.files))
 
         def read(step):
