@@ -66,9 +66,11 @@ def parse_flags(argv: list[str]) -> list[str]:
             refuse_value(wrong[1], wrong[2])
         raise UserError(f"{error}. See python launch.py --help.") from error
     except (AttributeError, KeyError) as error:
-        # What ml_collections raises for an override of a key that this one config does not have.
+        # What ml_collections raises for an override of a key that this one config does not have: its name in quotes,
+        # and maybe some advice behind.
         given = ", ".join(f"--config.{key}" for key in overrides)
-        raise UserError(f"This config has no key {error.args[0].strip(chr(34))}, found in {given}.") from error
+        name = re.findall(r"\w+", str(error))[0]
+        raise UserError(f"This config has no key {name!r}, found in {given}.") from error
 
 
 def _train() -> None:
