@@ -19,8 +19,6 @@ END_TO_END_MODELS = ("mme2e", "mme2e_sparse")
 FEATURE_MODELS = ("lf_rnn", "lf_transformer")
 MODELS = (*END_TO_END_MODELS, *FEATURE_MODELS)
 DATASETS = ("mini", "mosei", "iemocap")
-# What records hold: faces, sound and tokens for the end-to-end models, or hand-crafted features for the baselines.
-KINDS = ("media", "features")
 TEXT_SIZES = ("tiny", "base", "large", "xlarge")
 
 
@@ -197,7 +195,10 @@ def refuse_value(key: str, value: str) -> None:
 
 
 def records_kind(config: Config) -> str:
-    """The kind of records, of KINDS, that the config's model reads."""
+    """The kind of records that the config's model reads.
+
+    "media" (faces, sound and tokens) for the end-to-end models, "features" (hand-crafted ones) for the baselines.
+    """
     return "features" if config.model.name in FEATURE_MODELS else "media"
 
 

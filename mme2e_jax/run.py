@@ -74,18 +74,17 @@ def _audio_columns(config: Config, dataset: Dataset) -> tuple[int, ...]:
     """The columns of the stored audio that a baseline reads, once it is clear that all widths are the model's."""
     text, audio, video = dataset.feature_sizes
     columns = audio_columns(config.data.audio_feature_type, audio) if "a" in config.model.modalities else ()
-    stored = (text, len(columns), video)
-    sizes = zip("tav", ("text", "audio", "video"), config.model.feature_sizes, stored, strict=True)
+    names, expected = ("text", "audio", "video"), (text, len(columns), video)
     wrong = [
-        f"{found} for {name}, found {expected}"
-        for m, name, expected, found in sizes
-        if m in config.model.modalities and expected != found
+        f"{size} for {name}, found {found}"
+        for m, name, size, found in zip("tav", names, expected, config.model.feature_sizes, strict=True)
+        if m in config.model.modalities and size != found
     ]
     if wrong:
         raise UserError(
             f"config.model.feature_sizes: expected the widths of the features in {dataset.directory} (audio: of type "
             f"{config.data.audio_feature_type}): {'; '.join(wrong)}. Give them, as text, audio, video, with "
-            f"--config.model.feature_sizes, or choose another config.data.audio_feature_type."
+            "--config.model.feature_sizes, or choose another config.data.audio_feature_type."
         )
     return columns
 

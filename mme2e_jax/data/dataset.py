@@ -72,7 +72,7 @@ def open_dataset(directory: str | Path, name: str = "mosei", kind: str = "media"
     Args:
       directory: of the records.
       name: of the dataset that is looked for, to say how to get it where it is missing.
-      kind: of records that is needed, of config.KINDS.
+      kind: of records that is needed, see `config.records_kind`.
 
     Raises:
       UserError: if there is no such directory, it is no dataset, or one of another kind or format version.
