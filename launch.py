@@ -22,7 +22,7 @@ from ml_collections import config_flags
 
 from mme2e_jax import prerequisites
 from mme2e_jax.command_line import config_path, loaded_config, parse_flags
-from mme2e_jax.config import Config, validate, validate_devices
+from mme2e_jax.config import Config, records_kind, validate, validate_devices
 from mme2e_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file; --config.KEY=VALUE overrides a value.")
@@ -57,7 +57,8 @@ def _train() -> None:
 
     validate_devices(config, jax.device_count())
     config.data.dir = str(_records(config))
-    batches = train(config, open_dataset(config.data.dir, config.data.dataset), workdir)
+    dataset = open_dataset(config.data.dir, config.data.dataset, records_kind(config))
+    batches = train(config, dataset, workdir)
     evaluate_run(workdir, batches=batches)
 
 
@@ -76,14 +77,15 @@ def _records(config: Config) -> Path:
     """The directory of prepared records; the embedded corpus is made where it is not yet there."""
     if config.data.dataset != "mini":
         return Path(config.data.dir)
-    size = f"{config.mini.utterances}-{config.mini.seed}"
-    records = Path(config.data.dir or f"records/mini-{size}")
+    kind = records_kind(config)
+    name = {"media": "mini", "features": "mini-features"}[kind]
+    records = Path(config.data.dir or f"records/{name}-{config.mini.utterances}-{config.mini.seed}")
     if not (records / "dataset_info.json").exists():
         from data_tools.embedded import prepare_embedded_corpus
         from data_tools.unfinished import OutputExistsError
 
         try:
-            prepare_embedded_corpus(records, utterances=config.mini.utterances, seed=config.mini.seed)
+            prepare_embedded_corpus(records, utterances=config.mini.utterances, seed=config.mini.seed, kind=kind)
         except OutputExistsError as error:
             raise UserError(f"--config.data.dir: {error}") from error
     return records

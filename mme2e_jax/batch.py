@@ -1,8 +1,9 @@
-"""The packed batch: what the input pipeline hands to a model.
+"""The batch: what the input pipeline hands to a model.
 
 Axis legend: `g` device groups, `b` utterances per group, `t` tokens, `f` packed frames, `c` packed mel chunks,
-`l` labels. The frames of a group's utterances lie end to end in one axis of fixed capacity; so do the chunks.
-Whatever lies behind the last real frame is padding and never changes a result.
+`n` rows of one modality's features, `d` their width, `l` labels. The frames of a group's utterances lie end to end in
+one axis of fixed capacity; so do the chunks. Rows of features lie apart, each utterance's padded to one length.
+Whatever lies behind the last real frame, chunk or row is padding and never changes a result.
 """
 
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ ArrayLike = Any
 
 
 class Batch(NamedTuple):
-    """One step's utterances, `g * b` of them, grouped by device."""
+    """One step's utterances, `g * b` of them, grouped by device: text, faces and sound."""
 
     token_ids: ArrayLike  # int32 [g, b, t]
     token_count: ArrayLike  # int32 [g, b]
@@ -29,6 +30,22 @@ class Batch(NamedTuple):
     chunk_count: ArrayLike  # int32 [g, b]
     labels: ArrayLike  # float32 [g, b, l]
     example: ArrayLike  # int32 [g, b], the utterance's index in its split, -1 for a padding row
+
+
+class FeatureBatch(NamedTuple):
+    """One step's utterances, `g * b` of them, grouped by device: rows of hand-crafted features."""
+
+    text: ArrayLike  # float32 [g, b, n, d]
+    text_count: ArrayLike  # int32 [g, b]
+    audio: ArrayLike  # as text, with a length and a width of its own
+    audio_count: ArrayLike
+    video: ArrayLike
+    video_count: ArrayLike
+    labels: ArrayLike  # as in Batch
+    example: ArrayLike
+
+
+AnyBatch = Batch | FeatureBatch
 
 
 class Segments(NamedTuple):

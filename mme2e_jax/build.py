@@ -9,21 +9,41 @@ from mme2e_jax import objective, pretrained, warm_start
 from mme2e_jax.config import END_TO_END_MODELS, Config
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.models.albert import POSITIONS, SIZES
+from mme2e_jax.models.late_fusion import LateFusionSpec, TransformerSpec
 from mme2e_jax.models.mme2e import ModelSpec
+from mme2e_jax.models.recurrent import RecurrentSpec
 from mme2e_jax.optimizer import learning_rate, optimizer
 from mme2e_jax.prerequisites import needs_pretrained_text
-from mme2e_jax.state import Variables, initial_variables
+from mme2e_jax.state import Spec, Variables, initial_variables
 from mme2e_jax.step import TrainStep, make_train_step
 
 
-def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> ModelSpec:
+def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> Spec:
     """The architecture that a config describes.
 
     Args:
       config: validated.
       labels: number of emotions.
-      tokenizer: of the dataset; its `vocab_size` fixes the embedding.
+      tokenizer: of the dataset; its `vocab_size` fixes the embedding. The baselines have none.
     """
+    if config.model.name in END_TO_END_MODELS:
+        return _end_to_end_spec(config, labels, tokenizer)
+    m = config.model
+    return LateFusionSpec(
+        modalities=m.modalities,
+        labels=labels,
+        feature_sizes=tuple(m.feature_sizes),
+        encoder=(
+            RecurrentSpec(m.rnn.cell, m.rnn.layers, m.rnn.hidden_size, m.rnn.bidirectional)
+            if m.name == "lf_rnn"
+            else TransformerSpec(m.trans_layers, tuple(m.trans_heads))
+        ),
+        parity_padding=m.parity_padding,
+        dropout=m.dropout,
+    )
+
+
+def _end_to_end_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> ModelSpec:
     m = config.model
     assert config.data.text_max_len <= POSITIONS
     return ModelSpec(
@@ -58,7 +78,7 @@ def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation
     return make_train_step(tx, loss, seed=config.seed, attention_entropy=entropy)
 
 
-def start_variables(config: Config, spec: ModelSpec) -> Variables:
+def start_variables(config: Config, spec: Spec) -> Variables:
     """Variables at the start of training, on the host; parts from elsewhere where the config says so.
 
     Raises:

@@ -194,6 +194,24 @@ def refuse_value(key: str, value: str) -> None:
     raise _refusal([f"config.{key}: expected {expected}, found {value!r}."])
 
 
+def records_kind(config: Config) -> str:
+    """The kind of records that the config's model reads.
+
+    "media" (faces, sound and tokens) for the end-to-end models, "features" (hand-crafted ones) for the baselines.
+    """
+    return "features" if config.model.name in FEATURE_MODELS else "media"
+
+
+def site_selection(config: Config) -> tuple[float, float]:
+    """The threshold of the sparse attention in the end, and the share of the epochs over which it falls to that.
+
+    A model that selects no sites keeps all of them: (1, 0).
+    """
+    if config.model.name != "mme2e_sparse":
+        return 1.0, 0.0
+    return config.model.sparse_threshold, config.model.sparse_anneal
+
+
 def fitting_devices(batch_size: int, available: int) -> int:
     """The most devices that divide a batch."""
     return max(n for n in range(1, available + 1) if batch_size % n == 0)
@@ -227,7 +245,11 @@ def refuse_changes(config: Config, started_with: Mapping[str, Any], workdir: obj
     Raises:
       UserError: listing every difference.
     """
-    now, then = dict(_flatten(config)), dict(_flatten(started_with))
+    # A checkpoint gives tuples back as lists.
+    now, then = (
+        {key: list(value) if isinstance(value, tuple) else value for key, value in _flatten(values)}
+        for values in (config, started_with)
+    )
     keys = [k for k in now | then if not k.startswith(_FREE) and now.get(k) != then.get(k)]
     if keys:
         changes = "\n".join(f"  - config.{k}: started with {then.get(k)!r}, found {now.get(k)!r}." for k in keys)

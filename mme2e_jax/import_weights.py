@@ -20,7 +20,7 @@ from ml_collections import config_flags
 from mme2e_jax import build, paper_weights, pretrained, torch_file
 from mme2e_jax.checkpoint import DIRECTORY, Checkpoints, RunRecord
 from mme2e_jax.command_line import loaded_config, parse_flags
-from mme2e_jax.config import END_TO_END_MODELS, Config, validate
+from mme2e_jax.config import END_TO_END_MODELS, Config, records_kind, validate
 from mme2e_jax.console import console
 from mme2e_jax.errors import UserError
 from mme2e_jax.state import Variables, abstract_variables, initial_variables
@@ -92,7 +92,7 @@ def _known(config: Config) -> _Known:
     # Slow to import, and needed here only.
     from mme2e_jax.data.dataset import open_dataset
 
-    dataset = open_dataset(directory, config.data.dataset)
+    dataset = open_dataset(directory, config.data.dataset, records_kind(config))
     if dataset.name != config.data.dataset:
         raise UserError(f"config.data.dir: expected records of {config.data.dataset}, found those of {dataset.name}.")
     return _Known(dataset.label_names, dataset.tokenizer, dataset.preprocessing)

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from mme2e_jax.errors import UserError
-from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
+from mme2e_jax.models.mme2e import MODALITIES
+from mme2e_jax.state import Spec
 from mme2e_jax.torch_weights import paper_rules
 
 WORD_EMBEDDING = "T.albert.embeddings.word_embeddings.weight"
@@ -53,9 +54,7 @@ def vocabulary_of(tensors: Mapping[str, np.ndarray]) -> int | None:
     return rows[0] if rows else None
 
 
-def without_unused(
-    tensors: Mapping[str, np.ndarray], spec: ModelSpec
-) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+def without_unused(tensors: Mapping[str, np.ndarray], spec: Spec) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
     """What a model may need of a state dict.
 
     Args:

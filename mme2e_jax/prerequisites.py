@@ -2,33 +2,44 @@
 
 from pathlib import Path
 
-from mme2e_jax.config import END_TO_END_MODELS, Config
+from mme2e_jax.config import END_TO_END_MODELS, Config, records_kind
 from mme2e_jax.errors import UserError
 
 ALBERT_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-
+_FROM_RELEASE = (
+    "Make them from the raw release with\n"
+    "  python -m data_tools.prepare --dataset={dataset} --raw=RELEASE --out=RECORDS {flags}\n"
+    "(see its --help)"
+)
+_FROM_EMBEDDED_CORPUS = "`python launch.py --config=configs/{config}.py` makes those of the embedded corpus"
 _HOW_TO_PREPARE = {
-    "mini": "`python launch.py --config=configs/mini_sparse.py` makes those of the embedded corpus",
-    "mosei": (
-        "Make them from the raw release with\n"
-        "  python -m data_tools.prepare --dataset=mosei --raw=RELEASE --out=RECORDS --tokenizer=albert-base-v2\n"
-        "(see its --help)"
-    ),
+    ("mini", "media"): _FROM_EMBEDDED_CORPUS.format(config="mini_sparse"),
+    ("mini", "features"): _FROM_EMBEDDED_CORPUS.format(config="mini_lf_rnn"),
+    ("mosei", "media"): _FROM_RELEASE.format(dataset="mosei", flags="--tokenizer=albert-base-v2"),
+    ("mosei", "features"): _FROM_RELEASE.format(dataset="mosei", flags="--kind=features"),
     # Its release has another layout, which data_tools does not read.
-    "iemocap": "Write them with data_tools.records.write_dataset, which documents what an utterance consists of",
+    ("iemocap", "media"): (
+        "Write them with data_tools.records.write_dataset, which documents what an utterance consists of"
+    ),
+    ("iemocap", "features"): _FROM_RELEASE.format(dataset="iemocap", flags="--kind=features"),
 }
 
 
-def missing_records(directory: str | Path, dataset: str) -> str | None:
-    """What is wrong with a directory of records and how to get them; None if they are there."""
+def how_to_prepare(dataset: str, kind: str) -> str:
+    """A sentence on how to get records of a kind, and how to name them then."""
+    return (
+        f"{_HOW_TO_PREPARE[dataset, kind]}; name their directory with --config.data.dir=RECORDS, or "
+        "--data_dir=RECORDS to evaluate."
+    )
+
+
+def missing_records(directory: str | Path, dataset: str, kind: str) -> str | None:
+    """What is wrong with a directory of records of a kind and how to get them; None if there are records."""
     directory = Path(directory)
     if (directory / "dataset_info.json").is_file():
         return None
     found = "holds no dataset_info.json" if directory.exists() else "does not exist"
-    return (
-        f"No prepared records of {dataset}: {str(directory)!r} {found}. {_HOW_TO_PREPARE[dataset]}; name their "
-        "directory with --config.data.dir=RECORDS, or --data_dir=RECORDS to evaluate."
-    )
+    return f"No prepared records of {dataset}: {str(directory)!r} {found}. {how_to_prepare(dataset, kind)}"
 
 
 def missing_albert(directory: str, size: str) -> str | None:
@@ -80,7 +91,7 @@ def check(config: Config) -> None:
     missing = [missing_start(config.init.checkpoint)]
     # The embedded corpus is made where it is missing.
     if config.data.dataset != "mini":
-        missing.append(missing_records(config.data.dir, config.data.dataset))
+        missing.append(missing_records(config.data.dir, config.data.dataset, records_kind(config)))
     if needs_pretrained_text(config):
         missing.append(missing_albert(config.model.text.dir, config.model.text.size))
     found = [problem for problem in missing if problem]

@@ -9,8 +9,9 @@ import jax
 from ml_collections import ConfigDict
 
 from mme2e_jax import build, checkpoint, metrics, objective
-from mme2e_jax.config import Config, fitting_devices, validate
+from mme2e_jax.config import Config, fitting_devices, records_kind, site_selection, validate
 from mme2e_jax.console import console, scores_table
+from mme2e_jax.data.audio_columns import audio_columns
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
@@ -46,13 +47,18 @@ def load_run(workdir: str | Path) -> Run:
     spec = build.model_spec(config, len(record.label_names), record.tokenizer)
     like = mesh.abstract(abstract_variables(spec))
     variables = checkpoints.restore_variables(step, like)
-    parameters = Parameters(variables, config.model.sparse_threshold)
+    threshold, _ = site_selection(config)
+    parameters = Parameters(variables, threshold)
     model = Model(parameters, tuple(record.label_names), record.thresholds, config.optim.loss, mesh)
     return Run(model, config, record, step)
 
 
 def input_of(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> Input:
-    """The batches of a run; `epochs` 0 for evaluation alone."""
+    """The batches of a run; `epochs` 0 for evaluation alone.
+
+    Raises:
+      UserError: if the dataset lacks a split, or features that the model reads.
+    """
     return Input(
         dataset,
         batch_size=config.data.batch_size,
@@ -62,7 +68,27 @@ def input_of(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> I
         max_shapes=config.data.max_shapes,
         groups=mesh.devices,
         local_groups=mesh.local_groups,
+        audio_columns=_audio_columns(config, dataset) if dataset.kind == "features" else (),
     )
+
+
+def _audio_columns(config: Config, dataset: Dataset) -> tuple[int, ...]:
+    """The columns of the stored audio that a baseline reads, once it is clear that all widths are the model's."""
+    text, audio, video = dataset.feature_sizes
+    columns = audio_columns(config.data.audio_feature_type, audio) if "a" in config.model.modalities else ()
+    names, expected = ("text", "audio", "video"), (text, len(columns), video)
+    wrong = [
+        f"{size} for {name}, found {found}"
+        for m, name, size, found in zip("tav", names, expected, config.model.feature_sizes, strict=True)
+        if m in config.model.modalities and size != found
+    ]
+    if wrong:
+        raise UserError(
+            f"config.model.feature_sizes: expected the widths of the features in {dataset.directory} (audio: of type "
+            f"{config.data.audio_feature_type}): {'; '.join(wrong)}. Give them, as text, audio, video, with "
+            "--config.model.feature_sizes, or choose another config.data.audio_feature_type."
+        )
+    return columns
 
 
 def evaluate_run(workdir: str | Path, data_dir: str | Path | None = None, batches: Input | None = None) -> dict:
@@ -81,7 +107,8 @@ def evaluate_run(workdir: str | Path, data_dir: str | Path | None = None, batche
     """
     run = load_run(workdir)
     if batches is None:
-        dataset = open_dataset(data_dir or run.config.data.dir, run.config.data.dataset)
+        directory = data_dir or run.config.data.dir
+        dataset = open_dataset(directory, run.config.data.dataset, records_kind(run.config))
         check_fit(run.record, dataset)
         batches = input_of(run.config, dataset, run.model.mesh, run.config.optim.epochs)
     model = _with_thresholds(run, batches) if run.step == checkpoint.IMPORTED_STEP else run.model

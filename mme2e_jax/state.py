@@ -11,10 +11,14 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from mme2e_jax import tree
-from mme2e_jax.batch import Batch
+from mme2e_jax.batch import AnyBatch
 from mme2e_jax.models import start
 from mme2e_jax.models.dropout import DropoutSeed
-from mme2e_jax.models.mme2e import MME2E, ModelSpec, Outputs
+from mme2e_jax.models.fusion import Outputs
+from mme2e_jax.models.late_fusion import LateFusion, LateFusionSpec
+from mme2e_jax.models.mme2e import MME2E, ModelSpec
+
+Spec = ModelSpec | LateFusionSpec
 
 
 @jax.tree_util.register_dataclass
@@ -44,16 +48,21 @@ class TrainState(NamedTuple):
     optimizer: optax.OptState
 
 
-def abstract_variables(spec: ModelSpec) -> Variables:
+def make_model(spec: Spec) -> MME2E | LateFusion:
+    """The module that a spec describes, its parameters still 0."""
+    return MME2E(spec, nnx.Rngs(0)) if isinstance(spec, ModelSpec) else LateFusion(spec, nnx.Rngs(0))
+
+
+def abstract_variables(spec: Spec) -> Variables:
     """The variables of a model as shapes and dtypes; costs no memory."""
 
     def make():
-        return Variables(*nnx.split(MME2E(spec, nnx.Rngs(0)), nnx.Param, nnx.BatchStat))
+        return Variables(*nnx.split(make_model(spec), nnx.Param, nnx.BatchStat))
 
     return jax.eval_shape(make)
 
 
-def initial_variables(spec: ModelSpec, seed: int) -> Variables:
+def initial_variables(spec: Spec, seed: int) -> Variables:
     """The variables that training starts from, as numpy arrays."""
     abstract = abstract_variables(spec)
     shapes = {path: leaf.shape for path, leaf in abstract.arrays().items()}
@@ -62,7 +71,7 @@ def initial_variables(spec: ModelSpec, seed: int) -> Variables:
 
 def apply(
     variables: Variables,
-    batch: Batch,
+    batch: AnyBatch,
     *,
     train: bool,
     threshold: Float[Array, ""] | float,
@@ -72,7 +81,7 @@ def apply(
 
     Args:
       variables: of the model.
-      batch: packed utterances.
+      batch: utterances, of the kind that the model reads.
       train: use the batch's statistics and update the running ones.
       threshold: of the sparse attention.
       seed: of dropout; None for none.

@@ -1,6 +1,7 @@
 """Weights under their torch names to ours: a table of rules, and one error for all that does not match.
 
-Covers the published paper code's state dict (`T.albert.`, `V.`, `A.`, ...) and ALBERT as the Hugging Face hub has it.
+Covers the state dicts of the published paper code (`T.albert.`, `V.`, `A.`, ...; of its baselines `rnns.`,
+`transformers.`, `affines.`) and ALBERT as the Hugging Face hub has it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +11,10 @@ import numpy as np
 
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.albert import SIZES
+from mme2e_jax.models.late_fusion import LateFusionSpec
 from mme2e_jax.models.mme2e import ModelSpec
+from mme2e_jax.models.recurrent import RecurrentSpec
+from mme2e_jax.state import Spec
 
 Convert = Callable[[np.ndarray], np.ndarray]
 
@@ -137,8 +141,7 @@ def _tower(m: str, sparse: bool) -> Rules:
     return _join(parts)
 
 
-def _sequence(m: str, layers: int) -> Rules:
-    theirs, ours = f"{m}_transformer", f"sequences/{m}"
+def _sequence(theirs: str, ours: str, layers: int) -> Rules:
     parts: list[Rules] = [{f"{theirs}.cls_emb.weight": Rule(f"{ours}/cls", _first)}]
     for k in range(layers):
         a, b = f"{theirs}.encoder.layers.{k}.", f"{ours}/layers/{k}/"
@@ -156,16 +159,45 @@ def _sequence(m: str, layers: int) -> Rules:
     return _join(parts)
 
 
-def paper_rules(spec: ModelSpec) -> Rules:
-    """The paper code's `mme2e` and `mme2e_sparse`."""
+def _recurrent(theirs: str, ours: str, spec: RecurrentSpec) -> Rules:
+    directions = {"": "forward"} | ({"_reverse": "backward"} if spec.bidirectional else {})
+    rules: Rules = {}
+    for k in range(spec.layers):
+        for suffix, direction in directions.items():
+            for a, b in (("ih", "input"), ("hh", "hidden")):
+                path = f"{ours}/layers/{k}/{direction}/{b}"
+                rules[f"{theirs}.weight_{a}_l{k}{suffix}"] = Rule(f"{path}/kernel", _transpose)
+                rules[f"{theirs}.bias_{a}_l{k}{suffix}"] = Rule(f"{path}/bias", _same)
+    return rules
+
+
+def paper_rules(spec: Spec) -> Rules:
+    """The paper code's model that a spec describes: `mme2e`, `mme2e_sparse`, `lf_rnn` or `lf_transformer`."""
+    parts = _end_to_end(spec) if isinstance(spec, ModelSpec) else _late_fusion(spec)
+    if len(spec.modalities) > 1:
+        parts.append({"weighted_fusion.weight": Rule("fusion", _first)})
+    return _join(parts)
+
+
+def _end_to_end(spec: ModelSpec) -> list[Rules]:
     parts = [albert_rules("T.albert.")] if "t" in spec.modalities else []
     for m in spec.modalities:
         parts.append(_linear(f"{m}_out", f"heads/{m}"))
         if m != "t":
-            parts += [_tower(m, spec.sparse), _sequence(m, spec.trans_layers)]
-    if len(spec.modalities) > 1:
-        parts.append({"weighted_fusion.weight": Rule("fusion", _first)})
-    return _join(parts)
+            sequence = _sequence(f"{m}_transformer", f"sequences/{m}", spec.trans_layers)
+            parts += [_tower(m, spec.sparse), sequence]
+    return parts
+
+
+def _late_fusion(spec: LateFusionSpec) -> list[Rules]:
+    parts = []
+    for m in spec.modalities:
+        parts += [_linear(f"affines.{m}.0", f"heads/{m}/hidden"), _linear(f"affines.{m}.2", f"heads/{m}/out")]
+        if isinstance(spec.encoder, RecurrentSpec):
+            parts.append(_recurrent(f"rnns.{m}", f"sequences/{m}", spec.encoder))
+        else:
+            parts.append(_sequence(f"transformers.{m}", f"sequences/{m}", spec.encoder.layers))
+    return parts
 
 
 def convert(

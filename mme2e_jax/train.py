@@ -10,7 +10,7 @@ import numpy as np
 
 from mme2e_jax import build, metrics, objective
 from mme2e_jax.checkpoint import IMPORTED_STEP, Checkpoints, RunRecord
-from mme2e_jax.config import Config, refuse_changes, validate_devices
+from mme2e_jax.config import Config, refuse_changes, site_selection, validate_devices
 from mme2e_jax.console import ProgressBar, console
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.data.pipeline import Input
@@ -83,9 +83,7 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
     try:
         input_iterator = iter(()) if _finished(record.history, config) else batches.training(start)
         for step, batch in enumerate(input_iterator, start):
-            threshold = sparse_threshold(
-                step, batches.total_steps, config.model.sparse_threshold, config.model.sparse_anneal
-            )
+            threshold = sparse_threshold(step, batches.total_steps, *site_selection(config))
             with mesh.active():
                 state, step_metrics = train_step(state, mesh.put_batch(batch), jnp.float32(threshold))
             # One step late, so that the devices never wait for the host.
@@ -125,7 +123,7 @@ def _end_epoch(
 ) -> RunRecord:
     """Validates, at the threshold that the finished model will have, and chooses the emotions' thresholds."""
     names = batches.dataset.label_names
-    parameters = Parameters(state.variables, config.model.sparse_threshold)
+    parameters = Parameters(state.variables, site_selection(config)[0])
     score, truth = predict(parameters, batches.evaluation("valid"), config.optim.loss, mesh)
     task = objective.TASKS[config.optim.loss]
     thresholds = metrics.best_thresholds(score, truth, names, config.evaluation.threshold_smoothing, task)
@@ -146,8 +144,8 @@ def _finished(history: Sequence[dict], config: Config) -> bool:
     if epochs >= config.optim.epochs or not epochs:
         return epochs >= config.optim.epochs
     best = int(np.argmax([entry["valid"]["f1"] for entry in history]))
-    anneals = config.model.name == "mme2e_sparse" and config.model.sparse_threshold < 1
-    annealed = round(config.model.sparse_anneal * config.optim.epochs) if anneals else 0
+    threshold, anneal = site_selection(config)
+    annealed = round(anneal * config.optim.epochs) if threshold < 1 else 0
     stale = epochs - max(best + 1, annealed)
     return 0 < config.optim.early_stop <= stale
 

@@ -13,15 +13,15 @@ from mme2e_jax import paper_weights, torch_file
 from mme2e_jax.checkpoint import open_run
 from mme2e_jax.console import console
 from mme2e_jax.errors import UserError
-from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
-from mme2e_jax.state import Variables
+from mme2e_jax.models.mme2e import MODALITIES
+from mme2e_jax.state import Spec, Variables
 from mme2e_jax.torch_weights import Rule, Rules, convert, paper_rules
 
 _FUSION = "fusion"
 _PART = re.compile(r"(?:(text)|\w+/([tav]))/.*")
 
 
-def with_parts(variables: Variables, spec: ModelSpec, checkpoint: str, modalities: str) -> Variables:
+def with_parts(variables: Variables, spec: Spec, checkpoint: str, modalities: str) -> Variables:
     """Variables that have the parts of chosen modalities from a checkpoint.
 
     The fusion's weights come along if all of the model's modalities are chosen and the checkpoint fuses as many.

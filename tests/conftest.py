@@ -35,3 +35,11 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.synthetic import make_records
 
     return make_records(tmp_path_factory.mktemp("synthetic") / "records")
+
+
+@pytest.fixture(scope="session")
+def feature_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic feature records."""
+    from tests.synthetic import make_feature_records
+
+    return make_feature_records(tmp_path_factory.mktemp("synthetic") / "features")

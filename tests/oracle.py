@@ -30,6 +30,16 @@ def state_dict(model: str) -> dict[str, np.ndarray]:
     return {name: weight(name, tuple(shape)) for name, shape in shapes.items() if not unused.fullmatch(name)}
 
 
+def baseline_state_dict(model: str, modalities: str = "tav") -> dict[str, np.ndarray]:
+    """The weights of `lf_rnn` or `lf_transformer` with some of the modalities, under their torch names."""
+    shapes = json.loads(str(arrays("baselines")[f"{model}/names"]))
+    fusion = shapes.pop("weighted_fusion.weight")
+    used = {name: shape for name, shape in shapes.items() if name.split(".")[1] in modalities}
+    if len(modalities) > 1:
+        used["weighted_fusion.weight"] = [fusion[0], len(modalities)]
+    return {name: weight(name, tuple(shape)) for name, shape in used.items()}
+
+
 def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """A tensor as a function of its torch name; numpy keeps RandomState's streams as they are."""
     draw = np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF)
@@ -41,7 +51,7 @@ def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
         value = 0.1 * draw.standard_normal(shape)
     elif name.endswith("running_var"):
         value = draw.uniform(0.5, 1.5, shape)
-    elif name.endswith(("bias", "in_proj_bias")):
+    elif name.endswith(("bias", "in_proj_bias")) or ".bias_" in name:
         value = uniform(0.05)
     elif len(shape) == 1 and _NORM.search(name):
         value = draw.uniform(0.8, 1.2, shape)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mme2e_jax import build
-from mme2e_jax.config import Config, validate, validate_devices
+from mme2e_jax.config import Config, site_selection, validate, validate_devices
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.evaluate import Parameters, predict
 from mme2e_jax.run import input_of
@@ -44,6 +44,6 @@ def run_steps(config: Config, dataset: Dataset, steps: int, threshold: float = 0
         with mesh.active():
             state, metrics = step(state, mesh.put_batch(batch), jnp.float32(threshold))
         losses.append(float(metrics.loss))
-    parameters = Parameters(state.variables, config.model.sparse_threshold)
+    parameters = Parameters(state.variables, site_selection(config)[0])
     score = predict(parameters, batches.evaluation("valid"), config.optim.loss, mesh).score
     return Trained(losses, start.arrays(), jax.device_get(state.variables.arrays()), score)

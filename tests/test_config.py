@@ -1,6 +1,7 @@
 """Configs: each kind of bad value is refused with its key, what was expected and what was found."""
 
 import importlib
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from configs import mini_dense, mini_sparse, mosei_sparse
+from configs import iemocap_lf_rnn, mini_dense, mini_lf_rnn, mini_lf_transformer, mini_sparse, mosei_sparse
 from mme2e_jax import prerequisites
 from mme2e_jax.config import (
     Config,
     fitting_devices,
+    records_kind,
     refuse_changes,
     refuse_overrides,
     refuse_value,
+    site_selection,
     validate,
     validate_devices,
 )
@@ -64,9 +67,26 @@ BAD_VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("key", "value", "expected", "found"), BAD_VALUES)
-def test_an_impossible_value_is_refused(key: str, value: object, expected: str, found: str) -> None:
-    config = config_of(mini_sparse)
+_THREE = "3 whole numbers of at least 1, for text, audio and video"
+BAD_VALUES_OF_BASELINES = [
+    (mini_lf_rnn, "data.audio_feature_type", 7, "a whole number of at least 0 and at most 6", "7"),
+    (mini_lf_rnn, "model.feature_sizes", (300, 144), _THREE, "(300, 144)"),
+    (mini_lf_rnn, "model.feature_sizes", (300, 144, 0), _THREE, "(300, 144, 0)"),
+    (mini_lf_rnn, "model.parity_padding", 1, "True or False", "1"),
+    (mini_lf_rnn, "model.rnn.cell", "rnn", "one of lstm, gru", "'rnn'"),
+    (mini_lf_rnn, "model.rnn.layers", 0, "a whole number of at least 1", "0"),
+    (mini_lf_rnn, "model.rnn.hidden_size", -1, "a whole number of at least 0", "-1"),
+    (mini_lf_transformer, "model.trans_heads", 4, _THREE, "4"),
+    (mini_lf_transformer, "model.trans_layers", 0, "a whole number of at least 1", "0"),
+]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "key", "value", "expected", "found"),
+    [(mini_sparse, *values) for values in BAD_VALUES] + BAD_VALUES_OF_BASELINES,
+)
+def test_an_impossible_value_is_refused(experiment: Any, key: str, value: object, expected: str, found: str) -> None:
+    config = config_of(experiment)
     set_value(key, value)(config)
 
     with pytest.raises(UserError, match=rf"config\.{re.escape(key)}: expected {re.escape(expected)}") as error:
@@ -122,6 +142,41 @@ def test_heads_must_divide_the_width() -> None:
 
     with pytest.raises(UserError, match=r"trans_heads: expected a divisor of trans_dim \(64\), found 5"):
         validate(config)
+
+
+def test_heads_of_each_modality_must_divide_its_features() -> None:
+    config = config_of(mini_lf_transformer)
+    config.model.trans_heads = (7, 2, 4)
+
+    with pytest.raises(UserError, match=r"trans_heads: expected a divisor of the feature size 300 for t, found 7") as e:
+        validate(config)
+    assert "expected a divisor of the feature size 35 for v, found 4" in str(e.value)
+    config.model.modalities = "a"
+    validate(config)
+
+
+@pytest.mark.parametrize("key", ["optim.text_lr_factor", "model.sparse_threshold", "model.trans_dim"])
+def test_a_key_of_the_end_to_end_models_is_unknown_to_a_baseline(key: str) -> None:
+    config = config_of(mini_lf_rnn)
+    set_value(key, 1)(config)
+
+    with pytest.raises(UserError, match=rf"config\.{re.escape(key)}: no such key"):
+        validate(config)
+
+
+def test_each_model_reads_its_kind_of_records() -> None:
+    kinds = {module.__name__: records_kind(config_of(module)) for module in (mini_sparse, mini_dense, mini_lf_rnn)}
+
+    assert list(kinds.values()) == ["media", "media", "features"]
+
+
+def test_only_the_sparse_model_leaves_sites_out() -> None:
+    config = config_of(mini_sparse)
+    config.model.sparse_threshold, config.model.sparse_anneal = 0.3, 0.2
+
+    assert site_selection(config) == (0.3, 0.2)
+    assert site_selection(config_of(mini_dense)) == (1.0, 0.0)
+    assert site_selection(config_of(mini_lf_rnn)) == (1.0, 0.0)
 
 
 def test_there_is_no_pretrained_tiny_encoder() -> None:
@@ -180,6 +235,17 @@ def test_a_run_goes_on_only_under_the_config_it_started_with() -> None:
     assert "--workdir" in str(error.value)
 
 
+def test_a_run_goes_on_though_its_checkpoint_holds_lists_for_tuples() -> None:
+    config = config_of(mini_lf_transformer)
+    stored = json.loads(json.dumps(config.to_dict()))
+    assert stored["model"]["trans_heads"] == [4, 2, 5]
+    refuse_changes(config, stored, "RUN")
+
+    config.model.trans_heads = (2, 2, 5)
+    with pytest.raises(UserError, match=r"trans_heads: started with \[4, 2, 5\], found \[2, 2, 5\]"):
+        refuse_changes(config, stored, "RUN")
+
+
 def test_missing_records_and_weights_are_named_together() -> None:
     config = config_of(mosei_sparse)
     config.data.dir = "nowhere"
@@ -189,6 +255,14 @@ def test_missing_records_and_weights_are_named_together() -> None:
 
     assert "python -m data_tools.prepare --dataset=mosei" in str(error.value)
     assert "albert/albert-base-v2" in str(error.value)
+
+
+def test_a_baseline_needs_feature_records_and_no_weights() -> None:
+    prerequisites.check(config_of(mini_lf_rnn))
+
+    with pytest.raises(UserError, match=r"data_tools\.prepare --dataset=iemocap .* --kind=features") as error:
+        prerequisites.check(config_of(iemocap_lf_rnn))
+    assert "albert" not in str(error.value)
 
 
 def test_weights_are_not_looked_for_where_they_are_not_used() -> None:

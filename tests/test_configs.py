@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mme2e_jax.config import Config
+from mme2e_jax.config import FEATURE_MODELS, Config, records_kind
 from mme2e_jax.data.dataset import open_dataset
 from tests.steps import run_steps
 from tests.synthetic import SIZES, shrink
@@ -19,14 +19,18 @@ def load(name: str) -> Config:
 
 
 def test_all_configs_are_here() -> None:
-    assert NAMES == ["iemocap_dense", "iemocap_sparse", "mini_dense", "mini_sparse", "mosei_dense", "mosei_sparse"]
+    models = ("dense", "lf_rnn", "lf_transformer", "sparse")
+    assert [f"{dataset}_{model}" for dataset in ("iemocap", "mini", "mosei") for model in models] == NAMES
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.xdist_group(n.split("_")[1])) for n in NAMES])
-def test_a_config_trains_a_step_and_evaluates(name: str, records: Path) -> None:
-    config = shrink(load(name), records)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.xdist_group(n.split("_", 1)[1])) for n in NAMES])
+def test_a_config_trains_a_step_and_evaluates(name: str, records: Path, feature_records: Path) -> None:
+    config = load(name)
+    kind = records_kind(config)
+    directory = {"media": records, "features": feature_records}[kind]
+    shrink(config, directory)
 
-    trained = run_steps(config, open_dataset(records), steps=1)
+    trained = run_steps(config, open_dataset(directory, kind=kind), steps=1)
 
     assert np.isfinite(trained.losses).all()
     assert trained.score.shape == (SIZES["valid"], 6)
@@ -34,7 +38,8 @@ def test_a_config_trains_a_step_and_evaluates(name: str, records: Path) -> None:
     # Every parameter that the loss depends on has moved, in every part of the model.
     moved = {path for path, before in trained.start.items() if not np.array_equal(before, trained.end[path])}
     parts = {path.split("/")[0] for path in trained.start}
-    assert {path.split("/")[0] for path in moved} == parts == {"text", "towers", "sequences", "heads", "fusion"}
+    encoders = set() if config.model.name in FEATURE_MODELS else {"text", "towers"}
+    assert {path.split("/")[0] for path in moved} == parts == encoders | {"sequences", "heads", "fusion"}
     # The paper's attention selects only: its scores stay as they start. Untouched besides: word vectors that no
     # batch has, the second token type, and biases that batch normalisation or softmax cancels.
     scores = {path for path in trained.start if "/scores/" in path}
@@ -45,6 +50,13 @@ def test_a_config_trains_a_step_and_evaluates(name: str, records: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_config_with_the_papers_values_has_them(name: str) -> None:
     config = load(name)
+    if config.model.name in FEATURE_MODELS:
+        assert config.model.feature_sizes == (300, 144, 35)
+        if config.model.name == "lf_transformer":
+            assert config.model.trans_heads == (4, 2, 5)
+        if not name.startswith("mini"):
+            _assert_recipe_of_baselines(config)
+        return
     if name.startswith("mini"):
         assert config.model.width < 1
         assert config.model.text.init == "random"
@@ -55,3 +67,14 @@ def test_a_config_with_the_papers_values_has_them(name: str) -> None:
     assert (config.optim.lr, config.optim.text_lr_factor, config.optim.early_stop) == (5e-5, 10.0, 6)
     assert config.data.batch_size == (2 if name.endswith("sparse") else 8)
     assert config.data.text_max_len == 100
+
+
+def _assert_recipe_of_baselines(config: Config) -> None:
+    optim = config.optim
+    assert (optim.name, optim.lr, optim.epochs, optim.early_stop, optim.clip) == ("adam", 5e-4, 60, 8, 2.0)
+    assert (config.data.batch_size, config.data.text_max_len) == (32, 100)
+    if config.model.name == "lf_transformer":
+        assert config.model.trans_layers == 4
+    else:
+        rnn = config.model.rnn
+        assert (rnn.cell, rnn.layers, rnn.hidden_size, rnn.bidirectional) == ("lstm", 1, 0, True)

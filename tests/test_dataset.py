@@ -8,7 +8,7 @@ import pytest
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
-from tests.synthetic import METADATA, SIZES, make_records
+from tests.synthetic import METADATA, SIZES, make_feature_records, make_records
 
 
 def edit_metadata(directory: Path, **changes) -> None:
@@ -29,6 +29,49 @@ def test_a_dataset_knows_its_splits_lengths_and_labels(records: Path) -> None:
     # Twenty utterances, the labels in turn.
     assert train.positives.tolist() == [4, 4, 3, 3, 3, 3]
     assert len(train.files) == 3
+
+
+def test_a_dataset_of_features_knows_their_widths_and_counts_their_rows(feature_records: Path) -> None:
+    dataset = open_dataset(feature_records, kind="features")
+
+    assert (dataset.kind, dataset.feature_sizes, dataset.tokenizer) == ("features", (300, 144, 35), {})
+    assert dataset.preprocessing["feature_sizes"] == [300, 144, 35]
+    assert dataset.preprocessing["features"] == {"text": "made", "audio": "made", "video": "made"}
+    assert {name: len(split) for name, split in dataset.splits.items()} == SIZES
+    train = dataset.split("train")
+    assert [v[:6].tolist() for v in train.lengths] == [
+        [5, 9, 3, 40, 16, 0],
+        [0, 3, 0, 2, 1, 2],
+        [4, 0, 0, 3, 1, 2],
+    ]
+    assert train.positives.tolist() == [4, 4, 3, 3, 3, 3]
+
+
+def test_records_of_the_other_kind_are_refused_with_the_command_that_makes_the_right_ones(
+    records: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"of the kind 'media'; this model reads the kind 'features'") as error:
+        open_dataset(records, "mosei", "features")
+    assert "data_tools.prepare --dataset=mosei --raw=RELEASE --out=RECORDS --kind=features" in str(error.value)
+
+    with pytest.raises(UserError, match=r"of the kind 'features'; this model reads the kind 'media'") as error:
+        open_dataset(make_feature_records(tmp_path / "features", {"train": 1}), "mosei", "media")
+    assert "--out=RECORDS --tokenizer=albert-base-v2" in str(error.value)
+
+
+def test_records_that_say_nothing_of_their_kind_are_media(tmp_path: Path) -> None:
+    directory = make_records(tmp_path / "records", {"train": 1})
+    metadata = json.loads((directory / "metadata.json").read_text())
+    metadata.pop("kind", None)
+    (directory / "metadata.json").write_text(json.dumps(metadata))
+
+    assert open_dataset(directory).kind == "media"
+
+
+@pytest.mark.parametrize("name", ["mosei", "iemocap"])
+def test_missing_feature_records_are_named_with_the_command_that_makes_them(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=rf"data_tools\.prepare --dataset={name} .* --kind=features"):
+        open_dataset(tmp_path / "absent", name, "features")
 
 
 def test_a_missing_directory_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs import mosei_sparse
+from configs import mosei_lf_rnn, mosei_lf_transformer, mosei_sparse
 from mme2e_jax.config import Config
 from mme2e_jax.data.dataset import open_dataset
 from tests.steps import run_steps
@@ -26,3 +26,21 @@ def test_four_devices_train_and_predict_as_one_does(records: Path) -> None:
     assert len(set(one.losses)) == 3
     np.testing.assert_allclose(four.losses, one.losses, rtol=0, atol=1e-5)
     np.testing.assert_allclose(four.score, one.score, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("experiment", "parity_padding"), [(mosei_lf_rnn, True), (mosei_lf_transformer, False)])
+def test_four_devices_train_a_baseline_as_one_does(feature_records: Path, experiment, parity_padding: bool) -> None:
+    results = []
+    for devices in (1, 4):
+        config: Config = shrink(experiment.get_config(), feature_records)
+        config.mesh.devices = devices
+        config.model.parity_padding = parity_padding
+        if "rnn" in config.model:
+            # Two layers, so that there is dropout.
+            config.model.rnn.layers = 2
+        results.append(run_steps(config, open_dataset(feature_records, kind="features"), steps=3))
+
+    one, four = results
+    assert len(set(one.losses)) == 3
+    np.testing.assert_allclose(four.losses, one.losses, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(four.score, one.score, rtol=0, atol=1e-3)

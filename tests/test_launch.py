@@ -14,7 +14,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 import launch
-from configs import mini_sparse
+from configs import mini_lf_rnn, mini_sparse
 from mme2e_jax import build, checkpoint, prerequisites
 from mme2e_jax.errors import UserError
 from mme2e_jax.run import load_run
@@ -23,6 +23,7 @@ from tests.synthetic import METADATA, SIZES, make_records, shrink
 
 REPOSITORY = Path(__file__).parent.parent
 SPARSE = "--config=configs/mini_sparse.py"
+RNN = "--config=configs/mini_lf_rnn.py"
 
 
 def run(*arguments: str) -> None:
@@ -67,6 +68,9 @@ def launched(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         ([SPARSE, "--config.model.modalities=av"], r"expected t among them, found 'av'"),
         ([SPARSE, "--config.data.batch_size=3"], r"batch_size: expected a multiple of the 8 devices"),
         (["--config=configs/mosei_dense.py", "--config.mini.seed=1"], r"This config has no key 'mini'"),
+        ([RNN, "--config.optim.text_lr_factor=1"], r"This config has no key 'text_lr_factor'"),
+        ([RNN, "--config.model.text.size=base"], r"This config has no key 'text'"),
+        ([RNN, "--config.model.feature_sizes=300,144"], r"expected 3 whole numbers .* found \(300, 144\)"),
         ([SPARSE, "--data_dir=records"], r"--data_dir is for --mode=evaluate"),
         ([SPARSE, "extra"], r"Expected flags only, found 'extra'"),
         ([SPARSE, "--nope"], r"Unknown command line flag 'nope'"),
@@ -112,14 +116,15 @@ def test_a_user_sees_one_message_and_no_traceback() -> None:
     assert "Traceback" not in result.stderr
 
 
-def tiny_run(records: Path, workdir: Path) -> list[str]:
-    """A command that trains the shrunk sparse model of the tests for two epochs."""
+def tiny_run(records: Path, workdir: Path, experiment=mini_sparse) -> list[str]:
+    """A command that trains the shrunk model of a config for two epochs."""
     changed = {
         key: value
-        for key, value in flat(shrink(mini_sparse.get_config(), records)).items()
-        if value != flat(mini_sparse.get_config())[key]
+        for key, value in flat(shrink(experiment.get_config(), records)).items()
+        if value != flat(experiment.get_config())[key]
     }
-    return [SPARSE, f"--workdir={workdir}", *(f"--config.{key}={value}" for key, value in changed.items())]
+    config = f"--config={experiment.__name__.replace('.', '/')}.py"
+    return [config, f"--workdir={workdir}", *(f"--config.{key}={value}" for key, value in changed.items())]
 
 
 def flat(config) -> dict[str, object]:
@@ -239,3 +244,31 @@ def test_a_run_killed_after_its_first_epoch_ends_with_the_same_numbers(
     assert killed.keys() == whole.keys()
     for name, value in whole.items():
         np.testing.assert_array_equal(killed[name], value, err_msg=name)
+
+
+def test_a_baseline_is_trained_gone_on_with_and_evaluated_on_features(feature_records: Path, tmp_path: Path) -> None:
+    workdir = tmp_path / "baseline"
+    command = [*tiny_run(feature_records, workdir, mini_lf_rnn), "--config.model.feature_sizes=300,34,35"]
+    command.append("--config.data.audio_feature_type=3")
+    run(*command)
+
+    report = json.loads(metrics_of(workdir))
+    assert report["test"]["utterances"] == SIZES["test"]
+    assert len(checkpoint.open_run(workdir)[0].record(6).history) == 2
+
+    before = metrics_of(workdir)
+    run(*command)
+    assert metrics_of(workdir) == before
+    (workdir / "report" / "metrics.json").unlink()
+    run("--mode=evaluate", f"--workdir={workdir}")
+    assert metrics_of(workdir) == before
+
+
+@pytest.mark.parametrize("experiment", [mini_sparse, mini_lf_rnn])
+def test_a_model_of_one_family_refuses_the_others_records(
+    records: Path, feature_records: Path, tmp_path: Path, experiment
+) -> None:
+    wrong = feature_records if experiment is mini_sparse else records
+
+    with pytest.raises(UserError, match=r"of the kind '\w+'; this model reads the kind '\w+'"):
+        run(*tiny_run(wrong, tmp_path / "run", experiment))

@@ -14,9 +14,8 @@ from mme2e_jax import build, prerequisites
 from mme2e_jax.checkpoint import Checkpoints, RunRecord
 from mme2e_jax.config import Config
 from mme2e_jax.errors import UserError
-from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.optimizer import learning_rate, optimizer
-from mme2e_jax.state import TrainState, Variables, initial_variables
+from mme2e_jax.state import Spec, TrainState, Variables, initial_variables
 from mme2e_jax.torch_weights import paper_rules
 from tests import weights
 from tests.synthetic import VOCABULARY, shrink
@@ -58,7 +57,7 @@ def save_run(directory: Path, variables: Variables) -> Path:
     return directory
 
 
-def save_state_dict(path: Path, variables: Variables, spec: ModelSpec) -> Path:
+def save_state_dict(path: Path, variables: Variables, spec: Spec) -> Path:
     if path.suffix == ".pt":
         return weights.save_paper(path, variables, spec)
     tensors: dict[str, Any] = weights.paper_tensors(variables, spec)

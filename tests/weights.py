@@ -6,21 +6,20 @@ import numpy as np
 
 from configs import mini_sparse
 from mme2e_jax import build
-from mme2e_jax.models.mme2e import ModelSpec
-from mme2e_jax.state import Variables, initial_variables
+from mme2e_jax.state import Spec, Variables, initial_variables
 from mme2e_jax.torch_weights import paper_rules
 from tests.synthetic import VOCABULARY, shrink
 from tests.torch_writer import as_torch, save, state_dict
 
 
-def small_spec(records: Path, modalities: str = "tav", name: str = "mme2e_sparse", layers: int = 1) -> ModelSpec:
+def small_spec(records: Path, modalities: str = "tav", name: str = "mme2e_sparse", layers: int = 1) -> Spec:
     """Of the shrunk sparse model of the tests, or of one that differs from it."""
     config = shrink(mini_sparse.get_config(), records)
     config.model.name, config.model.modalities, config.model.trans_layers = name, modalities, layers
     return build.model_spec(config, 6, {"vocab_size": VOCABULARY})
 
 
-def random_variables(spec: ModelSpec, seed: int) -> Variables:
+def random_variables(spec: Spec, seed: int) -> Variables:
     """Variables of which no array is constant, as after training."""
     start = initial_variables(spec, seed)
     rng = np.random.default_rng(seed)
@@ -28,7 +27,7 @@ def random_variables(spec: ModelSpec, seed: int) -> Variables:
     return start.with_arrays(arrays)
 
 
-def paper_tensors(variables: Variables, spec: ModelSpec) -> dict[str, np.ndarray]:
+def paper_tensors(variables: Variables, spec: Spec) -> dict[str, np.ndarray]:
     """The state dict, with what else the paper's code has in it."""
     return as_torch(variables.arrays(), paper_rules(spec)) | {
         "T.albert.pooler.weight": np.zeros((2, 2), np.float32),
@@ -39,6 +38,6 @@ def paper_tensors(variables: Variables, spec: ModelSpec) -> dict[str, np.ndarray
     }
 
 
-def save_paper(path: Path, variables: Variables, spec: ModelSpec) -> Path:
+def save_paper(path: Path, variables: Variables, spec: Spec) -> Path:
     """Writes the state dict as torch.save does."""
     return save(path, state_dict(paper_tensors(variables, spec)))

@@ -10,10 +10,19 @@ import tensorflow_datasets as tfds
 
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.errors import UserError
-from mme2e_jax.prerequisites import missing_records
+from mme2e_jax.prerequisites import how_to_prepare, missing_records
 
 FORMAT_VERSION = 1
-FEATURES = ("utterance_id", "token_ids", "faces", "mel", "label")
+# What is read of an utterance, by kind of records.
+FEATURES = {
+    "media": ("utterance_id", "token_ids", "faces", "mel", "label"),
+    "features": ("utterance_id", "text", "audio", "video", "label"),
+}
+# How data were prepared, as their metadata say: what a model must be given that was trained on such data.
+_PREPROCESSING = {
+    "media": ("frame_interval_ms", "face_size", "sample_rate", "mel"),
+    "features": ("kind", "feature_sizes", "features"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +44,11 @@ class Dataset:
 
     directory: Path
     name: str
+    kind: str  # "media" or "features"
     label_names: tuple[str, ...]
-    tokenizer: Mapping[str, Any]  # name, sha256, vocab_size, pad_id, cls_id, sep_id
-    preprocessing: Mapping[str, Any]  # frame interval, sample rate, mel settings
+    tokenizer: Mapping[str, Any]  # name, sha256, vocab_size, pad_id, cls_id, sep_id; nothing for features
+    feature_sizes: tuple[int, ...]  # widths of text, audio and video as stored; nothing for media
+    preprocessing: Mapping[str, Any]  # frame interval, sample rate, mel settings, or what the features are
     splits: Mapping[str, Split]
 
     def split(self, name: str) -> Split:
@@ -55,18 +66,19 @@ class Dataset:
         return self.splits[name]
 
 
-def open_dataset(directory: str | Path, name: str = "mosei") -> Dataset:
+def open_dataset(directory: str | Path, name: str = "mosei", kind: str = "media") -> Dataset:
     """Opens prepared records.
 
     Args:
       directory: of the records.
       name: of the dataset that is looked for, to say how to get it where it is missing.
+      kind: of records that is needed, see `config.records_kind`.
 
     Raises:
-      UserError: if there is no such directory, it is no dataset, or one of another format version.
+      UserError: if there is no such directory, it is no dataset, or one of another kind or format version.
     """
     directory = Path(directory)
-    missing = missing_records(directory, name)
+    missing = missing_records(directory, name, kind)
     if missing:
         raise UserError(missing)
     builder = tfds.builder_from_directory(directory)
@@ -76,17 +88,25 @@ def open_dataset(directory: str | Path, name: str = "mosei") -> Dataset:
             f"{directory} has records of format version {metadata.get('format_version')}; this program reads "
             f"version {FORMAT_VERSION}. Prepare the data again with the data_tools of this version."
         )
+    found = metadata.get("kind", "media")
+    if found != kind:
+        raise UserError(
+            f"{directory} holds records of the kind {found!r}; this model reads the kind {kind!r}. "
+            f"{how_to_prepare(name, kind)}"
+        )
     features: Any = builder.info.features
-    absent = [f for f in FEATURES if f not in features]
+    absent = [f for f in FEATURES[kind] if f not in features]
     if absent:
         raise UserError(f"{directory}: the records lack the features {', '.join(absent)}. Prepare the data again.")
     splits = {s: _split(builder, directory, s, entry) for s, entry in metadata["splits"].items()}
     return Dataset(
         directory=directory,
         name=metadata["dataset"],
+        kind=kind,
         label_names=tuple(metadata["label_names"]),
-        tokenizer=metadata["tokenizer"],
-        preprocessing={k: metadata[k] for k in ("frame_interval_ms", "face_size", "sample_rate", "mel")},
+        tokenizer=metadata["tokenizer"] if kind == "media" else {},
+        feature_sizes=tuple(metadata["feature_sizes"]) if kind == "features" else (),
+        preprocessing={k: metadata[k] for k in _PREPROCESSING[kind]},
         splits=splits,
     )
 

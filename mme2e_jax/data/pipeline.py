@@ -1,6 +1,6 @@
 """Executes a plan with tf.data: reads records, packs them, and stays a few batches ahead of the devices.
 
-Axis legend: `g` device groups, `b` utterances per group, `t` tokens, `f` packed frames, `c` packed mel chunks.
+Axis legend: `g` device groups, `b` utterances per group.
 """
 
 import functools
@@ -11,18 +11,18 @@ import numpy as np
 import tensorflow as tf
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-from mme2e_jax.batch import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS, Batch
 from mme2e_jax.data import plan as planning
 from mme2e_jax.data.dataset import Dataset, Split
+from mme2e_jax.data.packing import FeaturePadder, MediaPacker, Packer, Records
 from mme2e_jax.data.plan import PlannedBatch, Shape
 
 PREFETCH = 2
-_ARRAYS = ("token_ids", "faces", "mel", "label")
 
 
 class Input:
     """All batches of a run: those of training by step number, those of an evaluation by split.
 
+    They are of numpy arrays: a `Batch` each where the records are media, a `FeatureBatch` where they are features.
     The state of the input is the step number: there is nothing else to save, and any step can be asked for.
     """
 
@@ -37,19 +37,21 @@ class Input:
         max_shapes: int,
         groups: int,
         local_groups: slice = slice(None),
+        audio_columns: Sequence[int] = (),
     ):
         """Plans the run.
 
         Args:
           dataset: prepared records.
           batch_size: utterances per step over all devices.
-          text_max_len: tokens at which a transcript is cut.
+          text_max_len: tokens, or rows of text features, at which a transcript is cut.
           seed: of the order.
           epochs: of training; 0 plans evaluation alone.
           max_shapes: shapes that the run's batches, or a sample of them, are fitted to; a last resort for any other
             batch comes on top.
           groups: devices over all processes.
           local_groups: those of this process.
+          audio_columns: of feature records: the columns of the stored audio that batches hold; none for all.
 
         Raises:
           UserError: if a split that the run needs is missing or empty.
@@ -58,6 +60,8 @@ class Input:
         self.batch_size, self.rows, self.groups = batch_size, batch_size // groups, groups
         self.text_max_len, self.seed, self.epochs = text_max_len, seed, epochs
         self._local = local_groups
+        self._packer = _packer(dataset, text_max_len, audio_columns)
+        self._layout = self._packer.layout
         # The last epoch asked for, grouped: neighbouring steps ask for the same one.
         self._epoch = functools.lru_cache(maxsize=2)(self._grouped_epoch)
         self.ladder = self._fit_ladder(max_shapes)
@@ -75,7 +79,7 @@ class Input:
         epoch, index = divmod(step, self.steps_per_epoch)
         return self._shaped(self._epoch(epoch)[index], self.dataset.split("train"))
 
-    def training(self, start: int) -> Iterator[Batch]:
+    def training(self, start: int) -> Iterator[Any]:
         """The batches of training from step `start` to the end."""
         return self._run(self.dataset.split("train"), self.planned, start, self.total_steps)
 
@@ -87,7 +91,7 @@ class Input:
         parsed = tf.io.parse_example(raw, {"utterance_id": tf.io.FixedLenFeature([], tf.string)})
         return [name.decode() for name in parsed["utterance_id"].numpy()]
 
-    def evaluation(self, split: str) -> Iterator[Batch]:
+    def evaluation(self, split: str) -> Iterator[Any]:
         """A split once, every utterance exactly once."""
         records = self.dataset.split(split)
         batches = self._evaluation(split)
@@ -95,36 +99,41 @@ class Input:
 
     def _evaluation(self, split: str) -> list[np.ndarray]:
         records = self.dataset.split(split)
-        batches = planning.evaluation_batches(records.lengths, self.batch_size)
-        return [planning.group(b, records.lengths, self.groups, self.batch_size) for b in batches]
+        batches = planning.evaluation_batches(records.lengths, self.batch_size, self._layout)
+        return [self._grouped(b, records) for b in batches]
 
     def _grouped_epoch(self, epoch: int) -> list[np.ndarray]:
-        lengths = self.dataset.split("train").lengths
-        batches = planning.training_batches(lengths, self.batch_size, self.text_max_len, self.seed, epoch)
-        return [planning.group(b, lengths, self.groups, self.batch_size) for b in batches]
+        records = self.dataset.split("train")
+        batches = planning.training_batches(records.lengths, self.batch_size, self.text_max_len, self.seed, epoch)
+        return [self._grouped(b, records) for b in batches]
+
+    def _grouped(self, batch: np.ndarray, split: Split) -> np.ndarray:
+        return planning.group(batch, split.lengths, self.groups, self.batch_size, self._layout)
+
+    def _need(self, examples: np.ndarray, split: Split) -> Shape:
+        return planning.need(examples, split.lengths, self.text_max_len, self._layout)
 
     def _shaped(self, examples: np.ndarray, split: Split) -> PlannedBatch:
-        wanted = planning.need(examples, split.lengths, self.text_max_len)
-        return PlannedBatch(examples, planning.choose(self.ladder, wanted, self.rows))
+        wanted = self._need(examples, split)
+        return PlannedBatch(examples, planning.choose(self.ladder, wanted, self.rows, self._layout))
 
     def _fit_ladder(self, max_shapes: int) -> tuple[Shape, ...]:
         splits = [self.dataset.split(name) for name in ["train"] * bool(self.epochs) + ["valid", "test"]]
         needs = []
         for split in splits:
             grouped = self._evaluation(split.name) if split.name != "train" else self._sampled_training()
-            needs += [planning.need(g, split.lengths, self.text_max_len) for g in grouped]
-        ladder = planning.fit_ladder(needs, max_shapes, self.rows)
+            needs += [self._need(g, split) for g in grouped]
+        ladder = planning.fit_ladder(needs, max_shapes, self.rows, self._layout)
         # Compiled only if a batch beyond the sample asks for it.
-        bounds = [planning.largest_shape(s.lengths, self.rows, self.text_max_len) for s in splits]
+        bounds = [planning.largest_shape(s.lengths, self.rows, self.text_max_len, self._layout) for s in splits]
         return (*ladder, Shape(*(max(sizes) for sizes in zip(*bounds, strict=True))))
 
     def _sampled_training(self) -> list[np.ndarray]:
         epochs = min(self.epochs, max(1, planning.SAMPLED_BATCHES // self.steps_per_epoch))
         return [g for e in range(epochs) for g in self._grouped_epoch(e)]
 
-    def _run(self, split: Split, planned: Callable[[int], PlannedBatch], start: int, stop: int) -> Iterator[Batch]:
+    def _run(self, split: Split, planned: Callable[[int], PlannedBatch], start: int, stop: int) -> Iterator[Any]:
         source = ArrayRecordDataSource(list(split.files))
-        sep = int(self.dataset.tokenizer["sep_id"])
 
         def read(step):
             examples, shape = planned(int(step))
@@ -132,65 +141,20 @@ class Input:
             flat = examples.reshape(-1)
             records = iter(source.__getitems__([int(i) for i in flat[flat >= 0]]))
             raw = np.array([next(records) if i >= 0 else b"" for i in flat], object)
-            tokens, frames, chunks = (np.where(flat >= 0, v[flat], 0).astype(np.int32) for v in split.lengths)
-            return (
-                raw,
-                examples,
-                np.minimum(tokens, self.text_max_len),
-                tokens,
-                frames,
-                chunks,
-                np.array(shape, np.int32),
-            )
+            lengths = (np.where(flat >= 0, v[flat], 0).astype(np.int32) for v in split.lengths)
+            return (raw, examples, *lengths, np.array(shape, np.int32))
 
         def load(step):
-            types = [tf.string, *[tf.int32] * 6]
-            raw, example, kept, tokens, frames, chunks, shape = tf.numpy_function(read, [step], types)
-            return _pack(raw, example, kept, tokens, frames, chunks, shape, len(self.dataset.label_names), sep)
+            return self._packer(Records(*tf.numpy_function(read, [step], [tf.string, *[tf.int32] * 5])))
 
         steps = tf.data.Dataset.range(start, stop)
-        batches = steps.map(load, num_parallel_calls=2, deterministic=True).prefetch(PREFETCH)
-        return (Batch(*arrays) for arrays in batches.as_numpy_iterator())
+        batches: Any = steps.map(load, num_parallel_calls=2, deterministic=True).prefetch(PREFETCH)
+        return iter(batches.as_numpy_iterator())
 
 
-def _pack(raw, example, kept, tokens, frames, chunks, shape, labels: int, sep: int) -> Batch:
-    """Serialised examples, [g * b] of them (b"" for padding rows), to one packed batch."""
-    spec = {name: tf.io.FixedLenFeature([], tf.string, default_value=b"") for name in _ARRAYS}
-    parsed: Any = tf.io.parse_example(tf.reshape(raw, [-1]), spec)
-    grid = tf.shape(example)
-    g = grid[0]
-    # Frames that the plan does not know of would push those behind them to another utterance.
-    planned = (
-        ("token_ids", tokens, 4),
-        ("faces", frames, FACE_SIZE**2 * 3),
-        ("mel", chunks, MEL_BANDS * CHUNK_FRAMES * 4),
-    )
-    for name, count, size in planned:
-        message = (
-            f"The lengths of {name} in the records are not those in the dataset's metadata: prepare the data again."
-        )
-        tf.debugging.assert_equal(tf.strings.length(parsed[name]), count * size, message)
-
-    def rows(name, dtype, length):
-        return tf.io.decode_raw(parsed[name], dtype, fixed_length=length * dtype.size)
-
-    def packed(name, dtype, capacity, item: Sequence[int]):
-        # Joining the bytes of a group packs it; decoding to a fixed length pads it.
-        joined = tf.strings.reduce_join(tf.reshape(parsed[name], grid), axis=1)
-        size = capacity * int(np.prod(item)) * dtype.size
-        return tf.reshape(tf.io.decode_raw(joined, dtype, fixed_length=size), [g, capacity, *item])
-
-    ids = rows("token_ids", tf.int32, shape[0])
-    # A transcript that is cut still ends with [SEP], as the tokenizer's own truncation has it.
-    cut = (tf.range(shape[0])[None] == kept[:, None] - 1) & (tokens > kept)[:, None]
-    ids = tf.where(cut, sep, ids)
-    return Batch(
-        token_ids=tf.reshape(ids, tf.concat([grid, shape[:1]], 0)),
-        token_count=tf.reshape(kept, grid),
-        faces=packed("faces", tf.uint8, shape[1], (FACE_SIZE, FACE_SIZE, 3)),
-        frame_count=tf.reshape(frames, grid),
-        mel=packed("mel", tf.float32, shape[2], (MEL_BANDS, CHUNK_FRAMES)),
-        chunk_count=tf.reshape(chunks, grid),
-        labels=tf.reshape(rows("label", tf.float32, labels), tf.concat([grid, [labels]], 0)),
-        example=example,
-    )
+def _packer(dataset: Dataset, text_max_len: int, audio_columns: Sequence[int]) -> Packer:
+    labels = len(dataset.label_names)
+    if dataset.kind == "media":
+        return MediaPacker(labels, text_max_len, sep=int(dataset.tokenizer["sep_id"]))
+    columns = audio_columns or range(dataset.feature_sizes[1])
+    return FeaturePadder(labels, text_max_len, dataset.feature_sizes, tuple(columns))

@@ -5,20 +5,19 @@ Axis legend: `n` utterances of a split, `g` device groups, `b` utterances per gr
 A batch is the same set of utterances whatever the number of devices; only the groups differ. No records are read here.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 TEXT_RUNGS = (16, 32, 48, 64)
-# Multiply-adds of one token (ALBERT base), one face crop and one mel chunk (paper-size dense tower), relative.
-COST = np.array([1.0, 5.6, 10.0])
 # Batches that a ladder is fitted to at most; more of them change it no more.
 SAMPLED_BATCHES = 4000
 
 
 class Lengths(NamedTuple):
-    """Per utterance of a split, in stored order."""
+    """Per utterance of a split, in stored order. Of feature records: rows of text, video and audio."""
 
     tokens: np.ndarray  # int [n], [CLS] and [SEP] included, not truncated
     frames: np.ndarray  # int [n]
@@ -26,11 +25,30 @@ class Lengths(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """What a device group is padded to."""
+    """What a device group is padded to; tokens per utterance."""
 
-    tokens: int  # per utterance
-    frames: int  # all utterances of the group together
+    tokens: int
+    frames: int  # all utterances of the group together where the layout packs them, else per utterance
     chunks: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a batch lies in its arrays."""
+
+    packed: bool  # frames and chunks end to end; else each utterance's apart, padded to one length
+    cost: tuple[float, float, float]  # multiply-adds of a token, a frame and a chunk, relative
+
+    def weights(self, rows: int) -> np.ndarray:
+        """What one more of each size of a shape costs in a group of `rows` utterances."""
+        apart = 1 if self.packed else rows
+        return np.array(self.cost) * np.array([rows, apart, apart])
+
+
+# Costs: ALBERT base, and the paper-size dense tower on a face crop and a mel chunk.
+MEDIA = Layout(packed=True, cost=(1.0, 5.6, 10.0))
+# Costs: the squares of 300, 35 and 144 features.
+FEATURES = Layout(packed=False, cost=(1.0, 0.014, 0.23))
 
 
 class PlannedBatch(NamedTuple):
@@ -80,14 +98,14 @@ def training_batches(lengths: Lengths, batch_size: int, text_max_len: int, seed:
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def evaluation_batches(lengths: Lengths, batch_size: int) -> list[np.ndarray]:
+def evaluation_batches(lengths: Lengths, batch_size: int, layout: Layout) -> list[np.ndarray]:
     """Every utterance exactly once, neighbours in size together, so that little is padded."""
-    size = np.stack([lengths.tokens, lengths.frames, lengths.chunks], 1) @ COST
+    size = np.stack(lengths, 1) @ np.array(layout.cost)
     order = np.lexsort((size, lengths.tokens)).astype(np.int32)
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
-def group(batch: np.ndarray, lengths: Lengths, groups: int, batch_size: int) -> np.ndarray:
+def group(batch: np.ndarray, lengths: Lengths, groups: int, batch_size: int, layout: Layout) -> np.ndarray:
     """Deals a batch's utterances to device groups, equally many each, longest first to the group that has least to do.
 
     Args:
@@ -95,12 +113,13 @@ def group(batch: np.ndarray, lengths: Lengths, groups: int, batch_size: int) -> 
       lengths: of the split.
       groups: number of device groups; divides `batch_size`.
       batch_size: rows to fill; what is left over are rows of -1.
+      layout: of the batch.
 
     Returns:
       int32 [g, b].
     """
     rows = batch_size // groups
-    cost = lengths.frames[batch] * COST[1] + lengths.chunks[batch] * COST[2]
+    cost = lengths.frames[batch] * layout.cost[1] + lengths.chunks[batch] * layout.cost[2]
     load, members = np.zeros(groups), [[] for _ in range(groups)]
     # Utterances of equal cost go by index, so that the plan does not depend on the order within the batch.
     for i in np.lexsort((batch, -cost)):
@@ -114,19 +133,18 @@ def group(batch: np.ndarray, lengths: Lengths, groups: int, batch_size: int) -> 
     return result
 
 
-def need(grouped: np.ndarray, lengths: Lengths, text_max_len: int) -> Shape:
+def need(grouped: np.ndarray, lengths: Lengths, text_max_len: int, layout: Layout) -> Shape:
     """The least shape that holds a grouped batch, its text on a rung of the ladder."""
-    real = grouped >= 0
+    tokens, frames, chunks = (np.where(grouped >= 0, values[grouped], 0) for values in lengths)
 
-    def total(values):
-        return int(np.where(real, values[grouped], 0).sum(1).max())
+    def most(values):
+        return max(1, int((values.sum(1) if layout.packed else values).max()))
 
     rungs = text_rungs(text_max_len)
-    tokens = rungs[_rung(np.where(real, lengths.tokens[grouped], 0).max(), rungs)]
-    return Shape(tokens, max(1, total(lengths.frames)), max(1, total(lengths.chunks)))
+    return Shape(rungs[_rung(tokens.max(), rungs)], most(frames), most(chunks))
 
 
-def fit_ladder(needs: Sequence[Shape], count: int, rows: int) -> tuple[Shape, ...]:
+def fit_ladder(needs: Sequence[Shape], count: int, rows: int, layout: Layout) -> tuple[Shape, ...]:
     """At most `count` shapes that together hold all `needs` with little padding.
 
     Needs are merged, cheapest merger first, where a merger costs the padding that it adds.
@@ -135,6 +153,7 @@ def fit_ladder(needs: Sequence[Shape], count: int, rows: int) -> tuple[Shape, ..
       needs: of the batches to come, or of a sample of them.
       count: shapes to keep.
       rows: utterances per group, to weigh tokens against frames.
+      layout: of the batches.
     """
     points = np.array(needs, np.int64)
     # Frames and chunks climb together; 24 levels keep the merging small.
@@ -144,7 +163,7 @@ def fit_ladder(needs: Sequence[Shape], count: int, rows: int) -> tuple[Shape, ..
     member = member.reshape(-1)
     tops = np.stack([points[member == k].max(0) for k in range(member.max() + 1)])
     weight = np.bincount(member).astype(float)
-    cost = COST * np.array([rows, 1, 1])
+    cost = layout.weights(rows)
     while len(tops) > count:
         joined = np.maximum(tops[:, None], tops[None]) @ cost
         own = weight * (tops @ cost)
@@ -156,16 +175,16 @@ def fit_ladder(needs: Sequence[Shape], count: int, rows: int) -> tuple[Shape, ..
     return tuple(sorted(Shape(*map(int, t)) for t in tops))
 
 
-def largest_shape(lengths: Lengths, rows: int, text_max_len: int) -> Shape:
+def largest_shape(lengths: Lengths, rows: int, text_max_len: int, layout: Layout) -> Shape:
     """A shape that holds any `rows` utterances of the split: the ladder's last resort."""
 
     def top(values):
-        return max(1, int(np.sort(values)[-rows:].sum()))
+        return max(1, int(np.sort(values)[-rows if layout.packed else -1 :].sum()))
 
     return Shape(text_max_len, top(lengths.frames), top(lengths.chunks))
 
 
-def choose(ladder: Sequence[Shape], wanted: Shape, rows: int) -> Shape:
+def choose(ladder: Sequence[Shape], wanted: Shape, rows: int, layout: Layout) -> Shape:
     """The cheapest shape of the ladder that holds `wanted`.
 
     Raises:
@@ -174,5 +193,5 @@ def choose(ladder: Sequence[Shape], wanted: Shape, rows: int) -> Shape:
     fits = [s for s in ladder if all(have >= want for have, want in zip(s, wanted, strict=True))]
     if not fits:
         raise ValueError(f"No shape of {list(ladder)} holds {wanted}.")
-    cost = COST * np.array([rows, 1, 1])
+    cost = layout.weights(rows)
     return min(fits, key=lambda s: (float(np.dot(s, cost)), s))

@@ -5,7 +5,6 @@ Axis legend: `g` device groups, `b` utterances per group, `f` packed frames, `c`
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax.numpy as jnp
 from flax import nnx
@@ -14,9 +13,10 @@ from jaxtyping import Array, Float
 from mme2e_jax.batch import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS, Batch, Segments, segments
 from mme2e_jax.models.albert import Albert, AlbertSize
 from mme2e_jax.models.dropout import DropoutSeed
+from mme2e_jax.models.fusion import Outputs, fuse, in_order
 from mme2e_jax.models.layers import linear
 from mme2e_jax.models.sequence import SequenceEncoder
-from mme2e_jax.models.towers import DenseTower, SparseTower, Stage
+from mme2e_jax.models.towers import DenseTower, SparseTower
 
 # Mean and spread of the channels over CMU-MOSEI's face crops, from the paper's code.
 FACE_MEAN = (159.0, 111.0, 102.0)
@@ -44,14 +44,6 @@ class ModelSpec:
     renormalize: bool = False  # multiply the features of kept sites by their attention
 
 
-class Outputs(NamedTuple):
-    """What the model says about a batch."""
-
-    logits: Float[Array, "g b l"]
-    by_modality: dict[str, Float[Array, "g b l"]]  # before fusion
-    stages: dict[str, list[Stage]]  # of the sparse towers
-
-
 class MME2E(nnx.Module):
     """Text, faces and speech to emotion logits, by late fusion."""
 
@@ -61,14 +53,11 @@ class MME2E(nnx.Module):
         Raises:
           ValueError: if the modalities are not a subset of "tva", or a sparse model lacks the text that guides it.
         """
-        used = [m for m in MODALITIES if m in spec.modalities]
-        if not used or set(spec.modalities) - set(MODALITIES) or len(set(spec.modalities)) < len(spec.modalities):
-            raise ValueError(f"modalities must be a non-empty subset of {MODALITIES!r}, found {spec.modalities!r}.")
+        self.modalities = used = in_order(spec.modalities, MODALITIES)
         if spec.sparse and "t" not in used:
             raise ValueError(
                 f"The sparse model's attention is guided by text: add t to modalities {spec.modalities!r}."
             )
-        self.modalities = "".join(used)
         d = spec.trans_dim
         if "t" in used:
             self.text = Albert(spec.text, spec.vocabulary, rngs)
@@ -114,7 +103,9 @@ class MME2E(nnx.Module):
             encoded = self.sequences[m](vectors, where, batch.example, seed and seed.fold(m))
             # An utterance without frames, or without sound, says nothing there and leaves the others' say as it is.
             logits[m] = jnp.where((count > 0)[..., None], self.heads[m](encoded), 0.0)
-        return Outputs(self._fuse(logits), logits, stages)
+        if len(logits) == 1:
+            return Outputs(logits[self.modalities], logits, stages)
+        return Outputs(fuse(logits, self.modalities, self.fusion[...]), logits, stages)
 
     def _encode(self, m, images, where: Segments, text, *, train, threshold):
         g, n = where.segment.shape
@@ -128,12 +119,6 @@ class MME2E(nnx.Module):
         utterance = jnp.minimum(where.segment, b - 1) + jnp.arange(g)[:, None] * b
         vectors, stages = tower(flat, valid, text.reshape(g * b, -1), utterance.reshape(-1), threshold, train=train)
         return vectors.reshape(g, n, -1), stages
-
-    def _fuse(self, logits):
-        if len(logits) == 1:
-            return next(iter(logits.values()))
-        stacked = jnp.stack([logits[m] for m in self.modalities], axis=-1)
-        return jnp.einsum("gblm,m->gbl", stacked, self.fusion[...])
 
 
 def _tower(spec: ModelSpec, m: str, rngs: nnx.Rngs) -> DenseTower | SparseTower:

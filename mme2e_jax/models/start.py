@@ -12,32 +12,40 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 Shape = tuple[int, ...]
-Draw = Callable[[np.random.Generator, Shape, Shape | None], np.ndarray]
+# From a parameter's path and the shapes of all of them to its values.
+Draw = Callable[[np.random.Generator, str, Mapping[str, Shape]], np.ndarray]
 
 
 def _constant(value: float) -> Draw:
-    return lambda rng, shape, kernel: np.full(shape, value)
+    return lambda rng, path, shapes: np.full(shapes[path], value)
 
 
 def _normal(std: float) -> Draw:
-    return lambda rng, shape, kernel: std * rng.standard_normal(shape)
+    return lambda rng, path, shapes: std * rng.standard_normal(shapes[path])
 
 
-def _he(rng: np.random.Generator, shape: Shape, kernel: Shape | None) -> np.ndarray:
+def _he(rng: np.random.Generator, path: str, shapes: Mapping[str, Shape]) -> np.ndarray:
+    shape = shapes[path]
     return np.sqrt(2 / np.prod(shape[:-1])) * rng.standard_normal(shape)
 
 
-def _glorot(rng: np.random.Generator, shape: Shape, kernel: Shape | None) -> np.ndarray:
+def _glorot(rng: np.random.Generator, path: str, shapes: Mapping[str, Shape]) -> np.ndarray:
     # torch holds query, key and value in one matrix, and takes its fans from that.
-    bound = np.sqrt(6 / (shape[0] + shape[1]))
-    return rng.uniform(-bound, bound, shape)
+    bound = np.sqrt(6 / sum(shapes[path]))
+    return rng.uniform(-bound, bound, shapes[path])
 
 
-def _torch(rng: np.random.Generator, shape: Shape, kernel: Shape | None) -> np.ndarray:
-    """Uniform in +-1/sqrt(fan in), as torch draws Linear and Conv2d, biases too; `kernel` is the kernel's shape."""
-    assert kernel is not None
+def _torch(rng: np.random.Generator, path: str, shapes: Mapping[str, Shape]) -> np.ndarray:
+    """Uniform in +-1/sqrt(fan in), as torch draws Linear and Conv2d, biases too."""
+    kernel = shapes[path.rpartition("/")[0] + "/kernel"]
     bound = np.prod(kernel[:-1]) ** -0.5
-    return rng.uniform(-bound, bound, shape)
+    return rng.uniform(-bound, bound, shapes[path])
+
+
+def _recurrent(rng: np.random.Generator, path: str, shapes: Mapping[str, Shape]) -> np.ndarray:
+    """Uniform in +-1/sqrt(hidden size), as torch draws everything in LSTM and GRU."""
+    hidden = shapes[path.rsplit("/", 2)[0] + "/hidden/kernel"][0]
+    return rng.uniform(-(hidden**-0.5), hidden**-0.5, shapes[path])
 
 
 # First match wins; a path is the parameter's place in the module tree, as in "towers/v/low_level/conv/kernel".
@@ -47,6 +55,7 @@ RULES: tuple[tuple[str, Draw], ...] = (
     (r"text/(word|position|token_type)|text/.*/kernel", _normal(0.02)),
     (r"text/.*/bias", _constant(0.0)),
     (r"sequences/./cls", _normal(1.0)),
+    (r"sequences/.*/(forward|backward)/(input|hidden)/(kernel|bias)", _recurrent),
     (r"sequences/.*/qkv/kernel", _glorot),
     (r"sequences/.*/(qkv|attention_out)/bias", _constant(0.0)),
     (r"towers/./blocks/\d/kernel[12]", _he),
@@ -77,6 +86,6 @@ def draw(shapes: Mapping[str, Shape], seed: int) -> dict[str, np.ndarray]:
             return np.full(shape, 1 / shape[0])
         rule = next(rule for pattern, rule in RULES if re.fullmatch(pattern, path))
         rng = np.random.default_rng([seed, zlib.crc32(path.encode())])
-        return rule(rng, shape, shapes.get(path.rpartition("/")[0] + "/kernel"))
+        return rule(rng, path, shapes)
 
     return {path: value(path, shape).astype(np.float32) for path, shape in shapes.items()}

@@ -1,0 +1,165 @@
+"""LSTM and GRU over padded rows, as torch has them.
+
+Axis legend: `u` utterances, `n` rows (time steps) of an utterance, `d` features of a row, `h` hidden size, `e` hidden
+sizes of all directions together, `q` gates times hidden size.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from mme2e_jax.models.dropout import DropoutSeed, dropout
+from mme2e_jax.models.layers import linear
+
+State = tuple[Float[Array, "u h"], ...]  # the output first
+
+
+@dataclass(frozen=True)
+class RecurrentSpec:
+    """Everything that fixes the recurrent encoders of a model."""
+
+    cell: str  # name in CELLS
+    layers: int
+    hidden_size: int  # 0: each modality's feature size
+    bidirectional: bool
+
+    def hidden(self, d: int) -> int:
+        """Hidden size of the encoder of features of width `d`."""
+        return self.hidden_size or d
+
+    def width(self, d: int) -> int:
+        """Width of what the encoder makes of features of width `d`."""
+        return self.hidden(d) * (2 if self.bidirectional else 1)
+
+
+class Cell(NamedTuple):
+    """One step: from what the row and what the last output say to the gates, and the state, to the next state."""
+
+    gates: int
+    states: int  # arrays in the state
+    step: Callable[[Float[Array, "u q"], Float[Array, "u q"], State], State]
+
+
+def _lstm(row: Float[Array, "u q"], last: Float[Array, "u q"], state: State) -> State:
+    i, f, g, o = jnp.split(row + last, 4, axis=-1)
+    c = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o) * jnp.tanh(c), c
+
+
+def _gru(row: Float[Array, "u q"], last: Float[Array, "u q"], state: State) -> State:
+    (row_r, row_z, row_n), (last_r, last_z, last_n) = (jnp.split(x, 3, axis=-1) for x in (row, last))
+    r, z = jax.nn.sigmoid(row_r + last_r), jax.nn.sigmoid(row_z + last_z)
+    return ((1 - z) * jnp.tanh(row_n + r * last_n) + z * state[0],)
+
+
+CELLS = {"lstm": Cell(gates=4, states=2, step=_lstm), "gru": Cell(gates=3, states=1, step=_gru)}
+
+
+class Direction(nnx.Module):
+    """The weights of one layer in one direction; two biases, as in torch, so that both learn as they do there."""
+
+    def __init__(self, d: int, hidden: int, gates: int, rngs: nnx.Rngs):
+        self.input = linear(d, gates * hidden, rngs)
+        self.hidden = linear(hidden, gates * hidden, rngs)
+
+
+class RecurrentLayer(nnx.Module):
+    """One layer, in one direction or both."""
+
+    def __init__(self, d: int, hidden: int, cell: str, bidirectional: bool, rngs: nnx.Rngs):
+        self.forward = Direction(d, hidden, CELLS[cell].gates, rngs)
+        if bidirectional:
+            self.backward = Direction(d, hidden, CELLS[cell].gates, rngs)
+        self.cell, self.hidden, self.bidirectional = cell, hidden, bidirectional
+
+    def __call__(
+        self, x: Float[Array, "u n d"], read: Bool[Array, "u n"]
+    ) -> tuple[Float[Array, "u n e"], Float[Array, "u e"]]:
+        """Reads the rows.
+
+        Args:
+          x: rows; finite everywhere.
+          read: rows that change the state; those of an utterance come first.
+
+        Returns:
+          The output at every row, forward and backward side by side, and the outputs once all rows are read.
+        """
+        cell = CELLS[self.cell]
+        directions = [self.forward, self.backward] if self.bidirectional else [self.forward]
+
+        def by_time(rows, k):
+            # Time first, and from the end for the second direction.
+            return jnp.flip(jnp.swapaxes(rows, 0, 1), axis=0) if k else jnp.swapaxes(rows, 0, 1)
+
+        def step(states, inputs):
+            stepped = [
+                cell.step(row, direction.hidden(state[0]), state)
+                for direction, state, (row, _) in zip(directions, states, inputs, strict=True)
+            ]
+            states = [
+                tuple(jnp.where(reads, after, before) for after, before in zip(new, old, strict=True))
+                for new, old, (_, reads) in zip(stepped, states, inputs, strict=True)
+            ]
+            return states, [state[0] for state in states]
+
+        zeros = jnp.zeros((x.shape[0], self.hidden), x.dtype)
+        start = [(zeros,) * cell.states for _ in directions]
+        # What the rows say to the gates is one large product; only the rest has to wait for the step before. Both
+        # directions share a loop: 15 % faster than one after the other on two CPU cores.
+        inputs = [
+            (by_time(direction.input(x), k), by_time(read[..., None], k)) for k, direction in enumerate(directions)
+        ]
+        final, outputs = jax.lax.scan(step, start, inputs)
+        outputs = [jnp.swapaxes(jnp.flip(y, axis=0) if k else y, 0, 1) for k, y in enumerate(outputs)]
+        return jnp.concatenate(outputs, axis=-1), jnp.concatenate([state[0] for state in final], axis=-1)
+
+
+class Encoded(NamedTuple):
+    """What the last layer says about each utterance; of two directions, forward and backward side by side."""
+
+    last: Float[Array, "u e"]  # outputs at the last row: the backward direction has read that row alone
+    final: Float[Array, "u e"]  # outputs once all rows are read
+
+
+class RecurrentEncoder(nnx.Module):
+    """Layers on top of each other."""
+
+    def __init__(self, d: int, spec: RecurrentSpec, rate: float, rngs: nnx.Rngs):
+        """Args: d: features of a row; spec: of the layers; rate: dropout between layers."""
+        hidden = spec.hidden(d)
+        widths = [d, *[spec.width(d)] * (spec.layers - 1)]
+        self.layers = nnx.List([RecurrentLayer(w, hidden, spec.cell, spec.bidirectional, rngs) for w in widths])
+        self.rate = rate
+
+    def __call__(
+        self,
+        x: Float[Array, "u n d"],
+        length: Int[Array, "u"],
+        example: Int[Array, "u"],
+        seed: DropoutSeed | None,
+    ) -> Encoded:
+        """Reads the rows.
+
+        Args:
+          x: rows; finite everywhere.
+          length: rows of each utterance that are read; the others change nothing.
+          example: what names each utterance to dropout.
+          seed: of the step; None in evaluation.
+
+        Returns:
+          Outputs of the last layer; without meaning for an utterance of length 0.
+        """
+        row = jnp.arange(x.shape[1])
+        read = row[None] < length[:, None]
+        first, *others = self.layers
+        outputs, final = first(x, read)
+        for k, layer in enumerate(others, 1):
+            coordinates = example[:, None, None], row[None, :, None], jnp.arange(outputs.shape[-1])[None, None]
+            outputs, final = layer(dropout(outputs, self.rate, seed and seed.fold(k), coordinates), read)
+        last = jnp.maximum(length - 1, 0)[:, None, None]
+        return Encoded(jnp.take_along_axis(outputs, last, axis=1)[:, 0], final)
