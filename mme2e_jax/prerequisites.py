@@ -12,16 +12,15 @@ _FROM_RELEASE = (
     "(see its --help)"
 )
 _FROM_EMBEDDED_CORPUS = "`python launch.py --config=configs/{config}.py` makes those of the embedded corpus"
+# The release of IEMOCAP has another layout, which data_tools does not read.
+_BY_HAND = "Write them with data_tools.records.write_dataset, which documents what an utterance consists of"
 _HOW_TO_PREPARE = {
     ("mini", "media"): _FROM_EMBEDDED_CORPUS.format(config="mini_sparse"),
     ("mini", "features"): _FROM_EMBEDDED_CORPUS.format(config="mini_lf_rnn"),
     ("mosei", "media"): _FROM_RELEASE.format(dataset="mosei", flags="--tokenizer=albert-base-v2"),
     ("mosei", "features"): _FROM_RELEASE.format(dataset="mosei", flags="--kind=features"),
-    # Its release has another layout, which data_tools does not read.
-    ("iemocap", "media"): (
-        "Write them with data_tools.records.write_dataset, which documents what an utterance consists of"
-    ),
-    ("iemocap", "features"): _FROM_RELEASE.format(dataset="iemocap", flags="--kind=features"),
+    ("iemocap", "media"): _BY_HAND,
+    ("iemocap", "features"): _BY_HAND,
 }
 
 

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from mme2e_jax.models.convolution import convolve
 from mme2e_jax.models.layers import MaskedBatchNorm, linear, max_pool
 
 
@@ -151,6 +150,11 @@ class SparseBlock(nnx.Module):
         counted = active & valid[:, None, None]
         x = jnp.where(active[..., None], x, 0.0)
         for kernel, norm in ((self.kernel1, self.norm1), (self.kernel2, self.norm2)):
-            x = norm(convolve(x, kernel[...]), counted, train=train)
+            x = norm(conv3x3(x, kernel[...]), counted, train=train)
             x = jnp.where(active[..., None], nnx.relu(x), 0.0)
         return max_pool(x), max_pool(active[..., None])[..., 0]
+
+
+def conv3x3(x: Float[Array, "n h w d"], kernel: Float[Array, "3 3 d e"]) -> Float[Array, "n h w e"]:
+    """3x3 correlation without bias; outside the image counts as 0."""
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
