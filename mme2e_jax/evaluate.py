@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mme2e_jax import metrics, objective, state
-from mme2e_jax.batch import Batch
+from mme2e_jax.batch import AnyBatch
 from mme2e_jax.metrics import Metrics
 from mme2e_jax.sharding import DataMesh
 from mme2e_jax.state import Variables
@@ -46,13 +46,13 @@ class Predictions(NamedTuple):
 
 
 @jax.jit
-def predict_logits(params: Parameters, batch: Batch) -> Float[Array, "g b l"]:
+def predict_logits(params: Parameters, batch: AnyBatch) -> Float[Array, "g b l"]:
     """Logits of every utterance of a batch; those of padding rows have no meaning."""
     outputs, _ = state.apply(params.variables, batch, train=False, threshold=params.threshold, seed=None)
     return outputs.logits
 
 
-def predict(params: Parameters, batches: Iterable[Batch], loss: str, mesh: DataMesh) -> Predictions:
+def predict(params: Parameters, batches: Iterable[AnyBatch], loss: str, mesh: DataMesh) -> Predictions:
     """Predictions for all utterances of the batches.
 
     Args:
@@ -73,7 +73,7 @@ def predict(params: Parameters, batches: Iterable[Batch], loss: str, mesh: DataM
     return Predictions(objective.scores(np.concatenate(logits)[order], loss), np.concatenate(labels)[order])
 
 
-def evaluate(model: Model, batches: Iterable[Batch]) -> Metrics:
+def evaluate(model: Model, batches: Iterable[AnyBatch]) -> Metrics:
     """Scores of a trained model, by its own thresholds."""
     score, truth = predict(model.parameters, batches, model.loss, model.mesh)
     return metrics.compute(score, truth, model.label_names, model.thresholds, objective.TASKS[model.loss])

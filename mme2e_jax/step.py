@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float
 
 from mme2e_jax import state as states
-from mme2e_jax.batch import Batch
+from mme2e_jax.batch import AnyBatch
 from mme2e_jax.models.dropout import step_seed
 from mme2e_jax.objective import Loss
 from mme2e_jax.state import TrainState
@@ -23,7 +23,7 @@ class StepMetrics(NamedTuple):
     active: dict[str, Float[Array, "k"]]  # share of sites the sparse towers worked on, per stage
 
 
-TrainStep = Callable[[TrainState, Batch, Float[Array, ""]], tuple[TrainState, StepMetrics]]
+TrainStep = Callable[[TrainState, AnyBatch, Float[Array, ""]], tuple[TrainState, StepMetrics]]
 
 
 def make_train_step(
@@ -39,7 +39,7 @@ def make_train_step(
         candidates: 1 where attention is spread evenly, near 0 where it has gathered.
     """
 
-    def objective(params, state: TrainState, batch: Batch, threshold):
+    def objective(params, state: TrainState, batch: AnyBatch, threshold):
         variables = states.Variables(state.variables.graphdef, params, state.variables.batch_stats)
         dropout = step_seed(seed, state.step)
         outputs, batch_stats = states.apply(variables, batch, train=True, threshold=threshold, seed=dropout)
@@ -48,7 +48,7 @@ def make_train_step(
         penalty = attention_entropy * sum(spreads) / len(spreads) if attention_entropy and spreads else 0.0
         return loss + penalty, (loss, outputs, batch_stats)
 
-    def train_step(state: TrainState, batch: Batch, threshold):
+    def train_step(state: TrainState, batch: AnyBatch, threshold):
         params: Any = state.variables.params
         gradients = jax.grad(objective, has_aux=True)
         gradient, (loss, outputs, stats) = gradients(params, state, batch, threshold)
