@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from configs import iemocap_lf_rnn, mini_dense, mini_lf_rnn, mini_lf_transformer, mini_sparse, mosei_sparse
+from configs import mini_dense, mini_lf_rnn, mini_lf_transformer, mini_sparse, mosei_lf_rnn, mosei_sparse
 from mme2e_jax import prerequisites
 from mme2e_jax.config import (
     Config,
@@ -260,8 +260,8 @@ def test_missing_records_and_weights_are_named_together() -> None:
 def test_a_baseline_needs_feature_records_and_no_weights() -> None:
     prerequisites.check(config_of(mini_lf_rnn))
 
-    with pytest.raises(UserError, match=r"data_tools\.prepare --dataset=iemocap .* --kind=features") as error:
-        prerequisites.check(config_of(iemocap_lf_rnn))
+    with pytest.raises(UserError, match=r"data_tools\.prepare --dataset=mosei .* --kind=features") as error:
+        prerequisites.check(config_of(mosei_lf_rnn))
     assert "albert" not in str(error.value)
 
 

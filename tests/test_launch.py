@@ -164,7 +164,15 @@ def test_a_run_reports_its_best_checkpoint(finished: Path) -> None:
 
     assert report["test"]["utterances"] == SIZES["test"]
     assert report["valid"]["utterances"] == SIZES["valid"]
-    assert set(report["test"]["mean"]) == {"accuracy", "weighted_accuracy", "recall", "precision", "f1", "weighted_f1", "auc"}
+    assert set(report["test"]["mean"]) == {
+        "accuracy",
+        "weighted_accuracy",
+        "recall",
+        "precision",
+        "f1",
+        "weighted_f1",
+        "auc",
+    }
     assert set(report["test"]["per_label"]) == set(report["test"]["thresholds"]) == set(METADATA["label_names"])
     # 20 utterances in batches of 8 are 3 steps an epoch.
     checkpoints, best = checkpoint.open_run(finished)
