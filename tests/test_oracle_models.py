@@ -17,9 +17,7 @@ from mme2e_jax.models.mme2e import ModelSpec, faces_input
 from mme2e_jax.models.sparse import attention, select
 from mme2e_jax.models.towers import DenseTower
 from mme2e_jax.objective import make_loss
-from mme2e_jax.optimizer import learning_rate, optimizer
-from mme2e_jax.state import TrainState, Variables, abstract_variables
-from mme2e_jax.step import make_train_step
+from mme2e_jax.state import Variables, abstract_variables
 from mme2e_jax.torch_weights import Rule, convert, paper_rules
 from tests import oracle
 
@@ -218,29 +216,6 @@ def test_a_training_step_gives_the_paper_codes_gradients(name):
     assert checked > 100
     for torch_name in without - {"T.albert.pooler.weight", "T.albert.pooler.bias"}:
         np.testing.assert_array_equal(found[rules[torch_name].path], 0.0, err_msg=torch_name)
-
-
-# Losses follow until float32's rounding has grown: in float64, a start moved by one part in 2**24 ends as far from
-# the unmoved one as this does from the paper's code. Adam makes full steps of gradients that are rounding noise.
-@pytest.mark.parametrize(
-    ("name", "lr", "steps", "tolerance"),
-    [
-        ("dense", "5e-05", 21, 2e-3),
-        ("dense", "0.001", 4, 1e-3),
-        ("sparse", "5e-05", 5, 1e-3),
-        ("sparse", "0.001", 4, 1e-3),
-    ],
-)
-def test_adam_steps_follow_the_paper_codes_losses(name, lr, steps, tolerance):
-    tx = optimizer("adam", learning_rate(float(lr), "constant", 20), text_lr_factor=10.0, weight_decay=0.0, clip=0.0)
-    loss = make_loss("bce", oracle.arrays("models")["inputs/pos_weight"].astype(np.float32))
-    step = jax.jit(make_train_step(tx, loss, seed=0, attention_entropy=0.0))
-    v = jax.tree.map(jnp.asarray, variables(name))
-    trained_state, losses = TrainState(jnp.zeros((), jnp.int32), v, tx.init(v.params)), []
-    for _ in range(steps):
-        trained_state, metrics = step(trained_state, batch(), jnp.float32(THRESHOLD))
-        losses.append(float(metrics.loss))
-    np.testing.assert_allclose(losses, expected(name, "traj")[f"lr{lr}/losses"][:steps], rtol=tolerance)
 
 
 @both
