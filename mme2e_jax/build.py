@@ -5,7 +5,7 @@ from typing import Any
 
 import optax
 
-from mme2e_jax import objective, pretrained, warm_start
+from mme2e_jax import objective
 from mme2e_jax.config import END_TO_END_MODELS, Config
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.models.albert import POSITIONS, SIZES
@@ -16,6 +16,7 @@ from mme2e_jax.optimizer import learning_rate, optimizer
 from mme2e_jax.prerequisites import needs_pretrained_text
 from mme2e_jax.state import Spec, Variables, initial_variables
 from mme2e_jax.step import TrainStep, make_train_step
+from mme2e_jax.weights import pretrained, warm_start
 
 
 def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> Spec:

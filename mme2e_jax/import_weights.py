@@ -17,14 +17,15 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import config_flags
 
-from mme2e_jax import build, paper_weights, pretrained, torch_file
+from mme2e_jax import build
 from mme2e_jax.checkpoint import DIRECTORY, Checkpoints, RunRecord
 from mme2e_jax.command_line import loaded_config, parse_flags
 from mme2e_jax.config import END_TO_END_MODELS, Config, records_kind, validate
 from mme2e_jax.console import console
 from mme2e_jax.errors import UserError
 from mme2e_jax.state import Variables, abstract_variables, initial_variables
-from mme2e_jax.torch_weights import convert, paper_rules
+from mme2e_jax.weights import paper_weights, pretrained, torch_file
+from mme2e_jax.weights.torch_weights import convert, paper_rules
 
 # In the order of the outputs, as the paper's code has it.
 _MOSEI = ("anger", "disgust", "fear", "happy", "sad", "surprise")

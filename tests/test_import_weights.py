@@ -19,7 +19,7 @@ from mme2e_jax.models import albert
 from mme2e_jax.models.albert import AlbertSize
 from mme2e_jax.run import input_of, load_run
 from mme2e_jax.state import abstract_variables, initial_variables
-from mme2e_jax.torch_weights import convert, paper_rules
+from mme2e_jax.weights.torch_weights import convert, paper_rules
 from tests import oracle, test_oracle_models, test_pretrained, weights
 from tests.synthetic import METADATA, make_records, shrink
 from tests.test_launch import metrics_of, run, tiny_run

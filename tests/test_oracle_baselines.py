@@ -16,7 +16,7 @@ from mme2e_jax.objective import make_loss
 from mme2e_jax.optimizer import learning_rate, optimizer
 from mme2e_jax.state import TrainState, Variables, abstract_variables
 from mme2e_jax.step import make_train_step
-from mme2e_jax.torch_weights import convert, paper_rules
+from mme2e_jax.weights.torch_weights import convert, paper_rules
 from tests import oracle
 
 SIZES = (300, 144, 35)

@@ -18,7 +18,7 @@ from mme2e_jax.models.sparse import attention, select
 from mme2e_jax.models.towers import DenseTower
 from mme2e_jax.objective import make_loss
 from mme2e_jax.state import Variables, abstract_variables
-from mme2e_jax.torch_weights import Rule, convert, paper_rules
+from mme2e_jax.weights.torch_weights import Rule, convert, paper_rules
 from tests import oracle
 
 THRESHOLD = 0.8

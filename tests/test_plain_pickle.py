@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mme2e_jax.plain_pickle import OPAQUE, Name, Refused, load
+from mme2e_jax.weights.plain_pickle import OPAQUE, Name, Refused, load
 
 every_protocol = pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 

@@ -10,12 +10,12 @@ from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from data_tools.tokens import train_mini
-from mme2e_jax import pretrained
 from mme2e_jax.errors import UserError
 from mme2e_jax.models import albert
 from mme2e_jax.models.albert import Albert, AlbertSize
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.state import initial_variables
+from mme2e_jax.weights import pretrained
 from tests import oracle
 from tests.torch_writer import save, state_dict
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mme2e_jax import torch_file
 from mme2e_jax.errors import UserError
+from mme2e_jax.weights import torch_file
 from tests import torch_writer
 from tests.oracle import DATA
 from tests.torch_writer import Tensor, entries_of, save, state_dict, tensor, write_zip

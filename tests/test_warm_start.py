@@ -16,7 +16,7 @@ from mme2e_jax.config import Config
 from mme2e_jax.errors import UserError
 from mme2e_jax.optimizer import learning_rate, optimizer
 from mme2e_jax.state import Spec, TrainState, Variables, initial_variables
-from mme2e_jax.torch_weights import paper_rules
+from mme2e_jax.weights.torch_weights import paper_rules
 from tests import weights
 from tests.synthetic import VOCABULARY, shrink
 from tests.test_launch import last_arrays, metrics_of, run, tiny_run

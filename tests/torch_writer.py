@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from mme2e_jax.torch_weights import Rules
+from mme2e_jax.weights.torch_weights import Rules
 
 ByteOrder = Literal["little", "big"]
 STORAGES = {

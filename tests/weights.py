@@ -7,7 +7,7 @@ import numpy as np
 from configs import mini_sparse
 from mme2e_jax import build
 from mme2e_jax.state import Spec, Variables, initial_variables
-from mme2e_jax.torch_weights import paper_rules
+from mme2e_jax.weights.torch_weights import paper_rules
 from tests.synthetic import VOCABULARY, shrink
 from tests.torch_writer import as_torch, save, state_dict
 

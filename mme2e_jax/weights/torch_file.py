@@ -16,8 +16,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from mme2e_jax import plain_pickle
 from mme2e_jax.errors import UserError
+from mme2e_jax.weights import plain_pickle
 
 # Of the description, and of all arrays of a compressed file: far more than a model here has.
 _MOST_PICKLE_BYTES = 4 << 20
