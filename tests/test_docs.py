@@ -7,10 +7,46 @@ from mme2e_jax.config import all_rules
 
 PAGE = Path("docs/from_the_papers_code.md").read_text(encoding="utf-8")
 # Long names of all options of the paper's command line.
-OLD = """batch-size learning-rate weight-decay epochs early-stop cuda clip scheduler seed loss optim text-lr-factor model
-text-model-size fusion feature-dim sparse-threshold hfc-sizes trans-dim trans-nlayers trans-nheads audio-feature-type
-num-emotions img-interval hand-crafted text-max-len datapath dataset modalities valid test ckpt ckpt-mod dropout num-layers
-hidden-size bidirectional gru""".split()
+OLD = [
+    "batch-size",
+    "learning-rate",
+    "weight-decay",
+    "epochs",
+    "early-stop",
+    "cuda",
+    "clip",
+    "scheduler",
+    "seed",
+    "loss",
+    "optim",
+    "text-lr-factor",
+    "model",
+    "text-model-size",
+    "fusion",
+    "feature-dim",
+    "sparse-threshold",
+    "hfc-sizes",
+    "trans-dim",
+    "trans-nlayers",
+    "trans-nheads",
+    "audio-feature-type",
+    "num-emotions",
+    "img-interval",
+    "hand-crafted",
+    "text-max-len",
+    "datapath",
+    "dataset",
+    "modalities",
+    "valid",
+    "test",
+    "ckpt",
+    "ckpt-mod",
+    "dropout",
+    "num-layers",
+    "hidden-size",
+    "bidirectional",
+    "gru",
+]
 
 
 def test_every_option_of_the_papers_code_is_in_the_table() -> None:
