@@ -95,6 +95,7 @@ def evaluated(name: str):
             tower, valid = model.towers[m], where[m].valid[0]
             if isinstance(tower, DenseTower):
                 vectors = tower(images[m], valid, train=False)
+                inside[m.upper()] = tower.features(images[m], valid, train=False)
             else:
                 utterance = jnp.minimum(where[m].segment[0], 2)
                 vectors, _ = tower(images[m], valid, text, utterance, THRESHOLD, train=False)
@@ -146,6 +147,11 @@ def test_evaluation_gives_the_paper_codes_logits_and_loss(name):
 def test_evaluation_gives_the_paper_codes_features(name, part):
     found, want = evaluated(name)[1][part], expected(name, "eval")[part]
     np.testing.assert_allclose(found[: len(want)], want, rtol=1e-5, atol=1e-5)
+
+
+def test_the_dense_tower_gives_the_paper_codes_feature_map():
+    found = evaluated("dense")[1]["V"][:6, ..., ::8].transpose(0, 3, 1, 2)  # every eighth channel
+    np.testing.assert_allclose(found, expected("dense", "eval")["V"], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("modalities", ["ta", "tv", "av", "t", "a", "v"])

@@ -92,10 +92,16 @@ class DenseTower(nnx.Module):
 
     def __call__(self, x: Float[Array, "n h w d"], valid: Bool[Array, "n"], *, train: bool) -> Float[Array, "n e"]:
         """One vector per image; those of images that are not `valid` have no meaning."""
+        return self.head(self.features(x, valid, train=train))
+
+    def features(
+        self, x: Float[Array, "n h w d"], valid: Bool[Array, "n"], *, train: bool
+    ) -> Float[Array, "n h/16 w/16 e"]:
+        """The feature map that the head reads."""
         x = self.low_level(x, valid, train=train)
         for block in self.blocks:
             x = max_pool(block(x, valid, train=train))
-        return self.head(x)
+        return x
 
 
 class SparseTower(nnx.Module):
