@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from absl import flags
@@ -280,3 +281,18 @@ def test_a_model_of_one_family_refuses_the_others_records(
 
     with pytest.raises(UserError, match=r"of the kind '\w+'; this model reads the kind '\w+'"):
         run(*tiny_run(wrong, tmp_path / "run", experiment))
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_compiled_programs_are_kept_in_the_users_cache_unless_another_place_is_named(
+    named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if not named:
+        monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    updates: dict[str, str] = {}
+    monkeypatch.setattr(jax.config, "update", updates.__setitem__)
+
+    launch._keep_compiled_programs()
+
+    assert updates == ({} if named else {"jax_compilation_cache_dir": str(tmp_path / "mme2e_jax" / "xla")})
