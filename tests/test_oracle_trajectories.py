@@ -30,8 +30,8 @@ def compiled(name: str):
     return jax.jit(step), TrainState(jnp.zeros((), jnp.int32), v, tx(0.0).init(v.params))
 
 
-# Losses follow until float32's rounding has grown: in float64, a start moved by one part in 2**24 ends as far from
-# the unmoved one as this does from the paper's code. Adam makes full steps of gradients that are rounding noise.
+# Losses follow until float32's rounding has grown: a start moved by one part in 2**24 alone changes the dense model's
+# losses at 5e-05 by up to 5e-4 within 20 steps, in float64. Adam makes full steps of gradients that are rounding noise.
 @pytest.mark.parametrize(
     ("name", "lr", "steps", "tolerance"),
     [
