@@ -65,7 +65,9 @@ def predict(params: Parameters, batches: Iterable[AnyBatch], loss: str, mesh: Da
     for batch in batches:
         placed = mesh.put_batch(batch)
         # Every process gets all predictions: scores such as F1 are not sums over parts.
-        rows = mesh.gather((predict_logits(params, placed), placed.labels, placed.example))
+        with mesh.active():
+            found = predict_logits(params, placed)
+        rows = mesh.gather((found, placed.labels, placed.example))
         for part, row in zip((logits, labels, examples), rows, strict=True):
             part.append(row.reshape(-1, *row.shape[2:]))
     example = np.concatenate(examples)

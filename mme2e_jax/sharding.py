@@ -3,6 +3,8 @@
 Batches are split along their first axis, one device group each; everything else is replicated.
 """
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import jax
@@ -12,15 +14,37 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 T = TypeVar("T")
 
 
+_AXIS = "data"
+
+
+def per_device(f: Callable, split: Sequence[Any], replicated: Sequence[Any]) -> Any:
+    """`f(*split, *replicated)`, each device on its own share of `split`, so that no work of `f` crosses devices.
+
+    For code that the compiler would not divide well by itself, such as loops. Outside `DataMesh.active`, or on one
+    device, plainly `f`.
+
+    Args:
+      f: of arrays; what it returns has the leading axis of `split`.
+      split: arrays whose leading axis is divided among the devices.
+      replicated: arrays that every device holds whole.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return f(*split, *replicated)
+    specs = (PartitionSpec(_AXIS),) * len(split) + (PartitionSpec(),) * len(replicated)
+    # Without types of what varies over devices: rules of custom gradients do not state them.
+    return jax.shard_map(f, in_specs=specs, out_specs=PartitionSpec(_AXIS), check_vma=False)(*split, *replicated)
+
+
 class DataMesh:
     """Devices side by side, each with a share of every batch."""
 
     def __init__(self, devices: int):
         """Args: devices: over all processes, at most as many as JAX finds."""
         self._devices = jax.devices()[:devices]
-        mesh = Mesh(np.array(self._devices), ("data",))
-        self.replicated = NamedSharding(mesh, PartitionSpec())
-        self.split = NamedSharding(mesh, PartitionSpec("data"))
+        self._mesh = Mesh(np.array(self._devices), (_AXIS,))
+        self.replicated = NamedSharding(self._mesh, PartitionSpec())
+        self.split = NamedSharding(self._mesh, PartitionSpec(_AXIS))
         self._replicate = jax.jit(lambda tree: tree, out_shardings=self.replicated)
 
     @property
@@ -33,6 +57,10 @@ class DataMesh:
         """The device groups whose data this process reads."""
         mine = [i for i, d in enumerate(self._devices) if d.process_index == jax.process_index()]
         return slice(mine[0], mine[-1] + 1)
+
+    def active(self) -> AbstractContextManager:
+        """A context in which `per_device` divides work among these devices; compile and call steps within it."""
+        return jax.set_mesh(self._mesh)
 
     def put_batch(self, batch: T) -> T:
         """This process's part of a batch, numpy arrays with a leading axis of device groups, onto the devices."""

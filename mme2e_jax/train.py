@@ -84,7 +84,8 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
         input_iterator = iter(()) if _finished(record.history, config) else batches.training(start)
         for step, batch in enumerate(input_iterator, start):
             threshold = sparse_threshold(step, batches.total_steps, *site_selection(config))
-            state, step_metrics = train_step(state, mesh.put_batch(batch), jnp.float32(threshold))
+            with mesh.active():
+                state, step_metrics = train_step(state, mesh.put_batch(batch), jnp.float32(threshold))
             # One step late, so that the devices never wait for the host.
             pending.append((step, step_metrics))
             epoch_ends = (step + 1) % per_epoch == 0

@@ -41,7 +41,8 @@ def run_steps(config: Config, dataset: Dataset, steps: int, threshold: float = 0
     step = jax.jit(build.make_step(config, dataset, tx), donate_argnums=0)
     losses = []
     for _, batch in zip(range(steps), batches.training(0), strict=False):
-        state, metrics = step(state, mesh.put_batch(batch), jnp.float32(threshold))
+        with mesh.active():
+            state, metrics = step(state, mesh.put_batch(batch), jnp.float32(threshold))
         losses.append(float(metrics.loss))
     parameters = Parameters(state.variables, site_selection(config)[0])
     score = predict(parameters, batches.evaluation("valid"), config.optim.loss, mesh).score

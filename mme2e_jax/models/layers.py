@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from mme2e_jax.models.convolution import convolve
+
 # Modules start at 0; `start.py` says what their parameters really start from.
 ZEROS = nnx.initializers.zeros_init()
 
@@ -17,9 +19,15 @@ def linear(d_in: int, d_out: int, rngs: nnx.Rngs, *, bias: bool = True) -> nnx.L
     return nnx.Linear(d_in, d_out, use_bias=bias, kernel_init=ZEROS, rngs=rngs)
 
 
-def conv(size: int, d_in: int, d_out: int, rngs: nnx.Rngs) -> nnx.Conv:
+class Conv(nnx.Module):
     """A `size` x `size` convolution with bias that keeps height and width."""
-    return nnx.Conv(d_in, d_out, (size, size), padding="SAME", kernel_init=ZEROS, rngs=rngs)
+
+    def __init__(self, size: int, d_in: int, d_out: int):
+        self.kernel = nnx.Param(jnp.zeros((size, size, d_in, d_out)))
+        self.bias = nnx.Param(jnp.zeros(d_out))
+
+    def __call__(self, x: Float[Array, "n h w d"]) -> Float[Array, "n h w e"]:
+        return convolve(x, self.kernel[...]) + _rows(self.bias[...], x)
 
 
 def max_pool(x: Float[Array, "n h w d"]) -> Float[Array, "n h/2 w/2 d"]:
