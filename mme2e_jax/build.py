@@ -18,6 +18,10 @@ from mme2e_jax.state import Spec, Variables, initial_variables
 from mme2e_jax.step import TrainStep, make_train_step
 from mme2e_jax.weights import pretrained, warm_start
 
+# Share of active sites above which dense convolutions with masks are faster than rows of active sites, in training on
+# CPU; see benchmarks/README.md.
+BREAK_EVEN = 0.85
+
 
 def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> Spec:
     """The architecture that a config describes.
@@ -59,6 +63,7 @@ def _end_to_end_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) 
         trans_heads=m.trans_heads,
         dropout=m.dropout,
         renormalize=m.attention_grad == "renormalized",
+        by_rows=m.sparse_impl == "rows" or (m.sparse_impl == "auto" and m.sparse_threshold <= BREAK_EVEN),
     )
 
 

@@ -96,6 +96,7 @@ END_TO_END_RULES: Mapping[str, Rule] = {
     "model.trans_heads": _integer(1),
     "model.sparse_threshold": _real("a number above 0 and at most 1", lambda v: 0 < v <= 1),
     "model.sparse_anneal": _real("a share of the epochs in [0, 1]", lambda v: 0 <= v <= 1),
+    "model.sparse_impl": _choice("auto", "rows", "masked"),
     "model.attention_grad": _choice("none", "renormalized"),
     "model.attention_entropy": _NOT_NEGATIVE,
     "model.text.size": _choice(*TEXT_SIZES),

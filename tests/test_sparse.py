@@ -1,5 +1,8 @@
 """Score, select, apply."""
 
+import functools
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from mme2e_jax.models import rows, sparse
 from mme2e_jax.models.sparse import SiteScore, SparseBlock, attention, effective_share, renormalized, select
 
 select_jitted = jax.jit(select)
@@ -108,15 +112,19 @@ def test_scores_see_the_text_of_the_images_own_utterance():
     np.testing.assert_allclose(found[:, 0, 0], 2 * np.tanh([0.1 - 0.2, 0.2 + 0.3]), rtol=1e-6)
 
 
-def block_with_ones() -> SparseBlock:
-    block = SparseBlock(1, 1)
+both_ways = pytest.mark.parametrize("by_rows", [False, True])
+
+
+def block_with_ones(by_rows: bool) -> SparseBlock:
+    block = SparseBlock(1, 1, by_rows=by_rows)
     for kernel in (block.kernel1, block.kernel2):
         kernel[...] = jnp.ones_like(kernel[...])
     return block
 
 
-def test_a_submanifold_convolution_ignores_inactive_neighbours_and_stays_where_it_is():
-    block = block_with_ones()
+@both_ways
+def test_a_submanifold_convolution_ignores_inactive_neighbours_and_stays_where_it_is(by_rows):
+    block = block_with_ones(by_rows)
     x = jnp.full((1, 4, 4, 1), 7.0).at[0, 0, 0, 0].set(1.0).at[0, 0, 1, 0].set(2.0)
     active = jnp.zeros((1, 4, 4), bool).at[0, 0, :2].set(True)
     out, there = block(x, active, jnp.array([True]), train=False)
@@ -126,8 +134,9 @@ def test_a_submanifold_convolution_ignores_inactive_neighbours_and_stays_where_i
     assert np.count_nonzero(out) == 1
 
 
-def test_a_block_counts_only_active_sites_of_valid_images():
-    block = block_with_ones()
+@both_ways
+def test_a_block_counts_only_active_sites_of_valid_images(by_rows):
+    block = block_with_ones(by_rows)
     x = jnp.zeros((2, 2, 2, 1)).at[0, 0, 0].set(3.0).at[1].set(100.0)
     active = jnp.zeros((2, 2, 2), bool).at[0, 0, 0].set(True).at[0, 1, 1].set(True).at[1].set(True)
     block(x, active, jnp.array([True, False]), train=True)
@@ -135,8 +144,9 @@ def test_a_block_counts_only_active_sites_of_valid_images():
     np.testing.assert_allclose(block.norm1.mean[...], 0.01 * 3.0, rtol=1e-6)
 
 
-def test_a_block_without_any_active_site_stays_finite_and_keeps_its_statistics():
-    block = block_with_ones()
+@both_ways
+def test_a_block_without_any_active_site_stays_finite_and_keeps_its_statistics(by_rows):
+    block = block_with_ones(by_rows)
 
     def total(x):
         return block(x, jnp.zeros((1, 2, 2), bool), jnp.array([True]), train=False)[0].sum()
@@ -145,6 +155,63 @@ def test_a_block_without_any_active_site_stays_finite_and_keeps_its_statistics()
     block(jnp.ones((1, 2, 2, 1)), jnp.zeros((1, 2, 2), bool), jnp.array([True]), train=True)
     np.testing.assert_array_equal(block.norm1.mean[...], 0.0)
     np.testing.assert_array_equal(block.norm1.var[...], 1.0)
+
+
+def random_block(by_rows: bool) -> SparseBlock:
+    block, rng = SparseBlock(3, 5, by_rows=by_rows), np.random.default_rng(0)
+    for kernel in (block.kernel1, block.kernel2):
+        kernel[...] = jnp.asarray(rng.normal(size=kernel[...].shape) / 5, jnp.float32)
+    for norm in (block.norm1, block.norm2):
+        norm.scale[...] = jnp.asarray(rng.uniform(0.5, 2, 5), jnp.float32)
+        norm.bias[...] = jnp.asarray(rng.normal(size=5), jnp.float32)
+    return block
+
+
+@functools.cache
+def training_step(by_rows: bool):
+    """Value, sites, gradients and statistics of a step, as a function of images, their kept sites and validity."""
+    graphdef, params, stats = nnx.split(random_block(by_rows), nnx.Param, nnx.BatchStat)
+
+    def run(params, x, kept, valid):
+        block = nnx.merge(graphdef, params, stats, copy=True)
+        y, there = block(x, kept, valid, train=True)
+        y = jnp.where(valid[:, None, None, None], y, 0.0)
+        weight = jnp.asarray(np.random.default_rng(2).normal(size=y.shape), jnp.float32)
+        return jnp.sum(weight * jnp.tanh(y)), (y, there, jax.tree.leaves(nnx.state(block, nnx.BatchStat)))
+
+    step = jax.jit(jax.value_and_grad(run, (0, 1), has_aux=True))
+    return lambda *images: step(params, *images)
+
+
+WEIGHTS = {
+    "random": lambda rng: rng.random((6, 8, 6)),
+    "tied": lambda rng: np.ones((6, 8, 6)),
+    "few values": lambda rng: rng.integers(0, 3, (6, 8, 6)),
+    "one site": lambda rng: np.eye(48)[:6].reshape(6, 8, 6),
+}
+
+
+@pytest.mark.parametrize("loop", [True, False])
+def test_rows_of_active_sites_give_what_masks_give(loop, monkeypatch):
+    monkeypatch.setattr(sparse, "loops", lambda: loop)
+    monkeypatch.setattr(rows, "BLOCK_ROWS", 16)
+    training_step.cache_clear()
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(6, 8, 6, 3)), jnp.float32)
+    for draw, threshold in itertools.product(WEIGHTS.values(), (0.05, 0.3, 0.5, 0.8, 1.0)):
+        weight = jnp.asarray(draw(np.random.default_rng(0)), jnp.float32)
+        weight /= weight.sum((1, 2), keepdims=True)
+        kept = select_jitted(weight, weight > 0, threshold)
+        # One image is padding; then all are, as on a device that got none of an uneven batch.
+        for valid in (jnp.arange(6) != 4, jnp.zeros(6, bool)):
+            found, wanted = (training_step(by_rows)(x, kept, valid) for by_rows in (True, False))
+            (_, (y, there, statistics)), gradients = found
+            (_, (y_wanted, there_wanted, statistics_wanted)), gradients_wanted = wanted
+            np.testing.assert_allclose(y, y_wanted, rtol=1e-5, atol=1e-5)
+            np.testing.assert_array_equal(there, there_wanted)
+            for a, b in zip(statistics, statistics_wanted, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+            for a, b in zip(jax.tree.leaves(gradients), jax.tree.leaves(gradients_wanted), strict=True):
+                assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(b) + 1e-6
 
 
 def image(values):

@@ -42,6 +42,7 @@ class ModelSpec:
     trans_heads: int
     dropout: float
     renormalize: bool = False  # multiply the features of kept sites by their attention
+    by_rows: bool = True  # compute the sparse blocks at active sites only; the result is the same
 
 
 class MME2E(nnx.Module):
@@ -123,8 +124,15 @@ class MME2E(nnx.Module):
 
 def _tower(spec: ModelSpec, m: str, rngs: nnx.Rngs) -> DenseTower | SparseTower:
     if spec.sparse:
-        d_text = spec.text.hidden
-        return SparseTower(IMAGE_SIZE[m], spec.trans_dim, d_text, spec.width, renormalize=spec.renormalize, rngs=rngs)
+        return SparseTower(
+            IMAGE_SIZE[m],
+            spec.trans_dim,
+            spec.text.hidden,
+            spec.width,
+            renormalize=spec.renormalize,
+            by_rows=spec.by_rows,
+            rngs=rngs,
+        )
     return DenseTower(IMAGE_SIZE[m], spec.trans_dim, spec.width, rngs)
 
 

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from mme2e_jax.models.convolution import convolve
 from mme2e_jax.models.layers import MaskedBatchNorm, linear, max_pool
+from mme2e_jax.models.rows import collect, convolve_rows, locate, loops, spread
 
 
 class SiteScore(nnx.Module):
@@ -120,12 +122,12 @@ def select(
 class SparseBlock(nnx.Module):
     """Two submanifold 3x3 convolutions, each with batch normalisation over active sites and ReLU, then 2x2 max pooling.
 
-    Submanifold: an active site sees its active neighbours, and inactive sites stay inactive. Here as dense convolutions
-    with masks.
+    Submanifold: an active site sees its active neighbours, and inactive sites stay inactive.
     """
 
-    def __init__(self, d_in: int, d_out: int):
-        """Args: d_in, d_out: channels before and after."""
+    def __init__(self, d_in: int, d_out: int, *, by_rows: bool):
+        """Args: d_in, d_out: channels before and after; by_rows: work on active sites only, see `rows`; else mask."""
+        self.by_rows = by_rows
         self.kernel1 = nnx.Param(jnp.zeros((3, 3, d_in, d_out)))
         self.norm1 = MaskedBatchNorm(d_out, eps=1e-4, momentum=0.99)
         self.kernel2 = nnx.Param(jnp.zeros((3, 3, d_out, d_out)))
@@ -147,14 +149,23 @@ class SparseBlock(nnx.Module):
           valid: images that are real; the others stay out of the statistics.
           train: use and update batch statistics.
         """
-        counted = active & valid[:, None, None]
-        x = jnp.where(active[..., None], x, 0.0)
-        for kernel, norm in ((self.kernel1, self.norm1), (self.kernel2, self.norm2)):
-            x = norm(conv3x3(x, kernel[...]), counted, train=train)
-            x = jnp.where(active[..., None], nnx.relu(x), 0.0)
+        x = (self._by_rows if self.by_rows else self._masked)(x, active, active & valid[:, None, None], train)
         return max_pool(x), max_pool(active[..., None])[..., 0]
 
+    def _layers(self):
+        return (self.kernel1[...], self.norm1), (self.kernel2[...], self.norm2)
 
-def conv3x3(x: Float[Array, "n h w d"], kernel: Float[Array, "3 3 d e"]) -> Float[Array, "n h w e"]:
-    """3x3 correlation without bias; outside the image counts as 0."""
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    def _masked(self, x, active, counted, train):
+        x = jnp.where(active[..., None], x, 0.0)
+        for kernel, norm in self._layers():
+            x = norm(convolve(x, kernel), counted, train=train)
+            x = jnp.where(active[..., None], nnx.relu(x), 0.0)
+        return x
+
+    def _by_rows(self, x, active, counted, train):
+        sites = locate(counted)
+        x = collect(x, sites)
+        for kernel, norm in self._layers():
+            x = norm(convolve_rows(x, kernel, sites, loops()), sites.active, train=train)
+            x = jnp.where(sites.active[:, None], nnx.relu(x), 0.0)
+        return spread(x, sites, active.shape)

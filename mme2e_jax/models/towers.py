@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from mme2e_jax.models.layers import MaskedBatchNorm, conv, linear, max_pool
+from mme2e_jax.models.layers import Conv, MaskedBatchNorm, linear, max_pool
 from mme2e_jax.models.sparse import SiteScore, SparseBlock, attention, effective_share, renormalized, select
 
 CHANNELS = (64, 128, 256, 512)
@@ -38,10 +38,10 @@ class Stage(NamedTuple):
 class VGGBlock(nnx.Module):
     """Two rounds of 3x3 convolution, batch normalisation, ReLU."""
 
-    def __init__(self, d_in: int, d_out: int, rngs: nnx.Rngs):
-        self.conv1 = conv(3, d_in, d_out, rngs)
+    def __init__(self, d_in: int, d_out: int):
+        self.conv1 = Conv(3, d_in, d_out)
         self.norm1 = MaskedBatchNorm(d_out, eps=1e-5, momentum=0.9)
-        self.conv2 = conv(3, d_out, d_out, rngs)
+        self.conv2 = Conv(3, d_out, d_out)
         self.norm2 = MaskedBatchNorm(d_out, eps=1e-5, momentum=0.9)
 
     def __call__(self, x: Float[Array, "n h w d"], valid: Bool[Array, "n"], *, train: bool) -> Float[Array, "n h w e"]:
@@ -53,11 +53,11 @@ class VGGBlock(nnx.Module):
 class LowLevel(nnx.Module):
     """What both towers begin with: 5x5 convolution, BN, ReLU, pooling, two VGG blocks."""
 
-    def __init__(self, d_in: int, d_out: int, rngs: nnx.Rngs):
-        self.conv = conv(5, d_in, d_out, rngs)
+    def __init__(self, d_in: int, d_out: int):
+        self.conv = Conv(5, d_in, d_out)
         self.norm = MaskedBatchNorm(d_out, eps=1e-5, momentum=0.9)
-        self.block1 = VGGBlock(d_out, d_out, rngs)
-        self.block2 = VGGBlock(d_out, d_out, rngs)
+        self.block1 = VGGBlock(d_out, d_out)
+        self.block2 = VGGBlock(d_out, d_out)
 
     def __call__(
         self, x: Float[Array, "n h w d"], valid: Bool[Array, "n"], *, train: bool
@@ -86,8 +86,8 @@ class DenseTower(nnx.Module):
         """Args: size: height, width, channels of an image; d_out: width of the result; width: channel multiplier."""
         h, w, d = size
         c = channels(width)
-        self.low_level = LowLevel(d, c[0], rngs)
-        self.blocks = nnx.List([VGGBlock(c[k], c[k + 1], rngs) for k in range(3)])
+        self.low_level = LowLevel(d, c[0])
+        self.blocks = nnx.List([VGGBlock(c[k], c[k + 1]) for k in range(3)])
         self.head = Head(h // 16 * (w // 16) * c[3], d_out, rngs)
 
     def __call__(self, x: Float[Array, "n h w d"], valid: Bool[Array, "n"], *, train: bool) -> Float[Array, "n e"]:
@@ -108,15 +108,30 @@ class SparseTower(nnx.Module):
     """The sparse tower (MESM): each of the three upper stages runs only where the text-conditioned attention looks."""
 
     def __init__(
-        self, size: tuple[int, int, int], d_out: int, d_text: int, width: float, *, renormalize: bool, rngs: nnx.Rngs
+        self,
+        size: tuple[int, int, int],
+        d_out: int,
+        d_text: int,
+        width: float,
+        *,
+        renormalize: bool,
+        by_rows: bool,
+        rngs: nnx.Rngs,
     ):
-        """Args: as DenseTower; d_text: width of the text feature; renormalize: multiply kept features by attention."""
+        """Makes the layers.
+
+        Args:
+          size, d_out, width, rngs: as of DenseTower.
+          d_text: width of the text feature.
+          renormalize: multiply kept features by their attention.
+          by_rows: compute at active sites only, see `SparseBlock`.
+        """
         h, w, d = size
         self.renormalize = renormalize
         c = channels(width)
-        self.low_level = LowLevel(d, c[0], rngs)
+        self.low_level = LowLevel(d, c[0])
         self.scores = nnx.List([SiteScore(c[k], d_text, rngs) for k in range(3)])
-        self.blocks = nnx.List([SparseBlock(c[k], c[k + 1]) for k in range(3)])
+        self.blocks = nnx.List([SparseBlock(c[k], c[k + 1], by_rows=by_rows) for k in range(3)])
         self.head = Head(h // 16 * (w // 16) * c[3], d_out, rngs)
 
     def __call__(

@@ -1,0 +1,208 @@
+"""Convolution at active sites only: the sites of all images as rows, gathered and multiplied.
+
+Axis legend: `n` images, `h`, `w` height and width, `s` = n * h * w sites, `r` rows, `p` devices, `d`, `e` channels
+before and after.
+
+The active sites of all images of a device stand in one array, a row each, in the order of images, then of places.
+Behind them come rows of zeros; the last row is never a site's, and stands for whatever a site does not find around it.
+A convolution gathers the nine neighbours of some rows and multiplies them with the kernel as a matrix. Being a
+neighbour is mutual, so gradients are gathers too: nothing is scattered.
+
+There are so many rows that no set of active sites can exceed them: one more than there are sites, rounded up to whole
+blocks. Work is done for active rows only. On CPU a loop over blocks of rows ends with the last active row; elsewhere,
+where a number of rounds that the data decide would wait for the host, the smallest of a few fixed numbers of rows that
+holds all active ones is worked on.
+
+With several devices each packs and convolves the images it holds; no row crosses devices.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from mme2e_jax.sharding import per_device
+
+# Rows in a block: their patches should stay in the processor's cache.
+BLOCK_ROWS = 1024
+# Shares of the rows of which the smallest that holds all active ones is worked on where there is no loop.
+SHARES = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)
+
+
+class Sites(NamedTuple):
+    """Where the active sites are. Rows and sites are counted on each device from 0."""
+
+    place: Int[Array, "r"]  # site of each row; 0 for rows that are none's
+    row: Int[Array, "s"]  # row of each site; the device's last for inactive ones
+    neighbours: Int[Array, "r 9"]  # rows around each row, from top left to bottom right; the last where there is none
+    count: Int[Array, "p"]  # active sites of each device
+
+    @property
+    def active(self) -> Bool[Array, "r"]:
+        """Rows that are a site's."""
+        rows = jnp.arange(len(self.place) // len(self.count))
+        return (rows[None] < self.count[:, None]).reshape(-1)
+
+
+def loops() -> bool:
+    """Whether this backend should loop over blocks rather than choose among numbers of rows."""
+    return jax.default_backend() == "cpu"
+
+
+def locate(kept: Bool[Array, "n h w"]) -> Sites:
+    """Lists the active sites."""
+    return per_device(_locate, (kept,), ())
+
+
+@jax.custom_vjp
+def collect(x: Float[Array, "n h w d"], sites: Sites) -> Float[Array, "r d"]:
+    """The active sites' features as rows; rows that are no site's are 0."""
+    return per_device(_collect, (x, sites), ())
+
+
+def _collect_backward(residuals, g):
+    shape, sites = residuals
+    g = per_device(lambda g, sites: _last_zero(g)[sites.row], (g, sites), ())
+    return g.reshape(shape), None
+
+
+collect.defvjp(lambda x, sites: (collect(x, sites), (x.shape, sites)), _collect_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def spread(rows: Float[Array, "r d"], sites: Sites, shape: tuple[int, int, int]) -> Float[Array, "n h w d"]:
+    """Rows back at their sites in images of `shape`; 0 at inactive ones, as rows that are no site's must be."""
+    flat = per_device(lambda rows, sites: rows[sites.row], (rows, sites), ())
+    return flat.reshape(*shape, -1)
+
+
+def _spread_backward(shape, sites, g):
+    return collect(g, sites), None
+
+
+spread.defvjp(lambda rows, sites, shape: (spread(rows, sites, shape), sites), _spread_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def convolve_rows(
+    x: Float[Array, "r d"], kernel: Float[Array, "3 3 d e"], sites: Sites, loop: bool
+) -> Float[Array, "r e"]:
+    """3x3 submanifold correlation: each active site sees its active neighbours.
+
+    Args:
+      x: 0 in rows that are no site's.
+      kernel: without bias.
+      sites: of the rows.
+      loop: whether to loop over blocks of rows, or to choose among fixed numbers of rows.
+
+    Returns:
+      Rows, 0 where they are no site's.
+    """
+    return per_device(functools.partial(_products, loop=loop), (x, sites), (kernel,))
+
+
+def _convolve_forward(x, kernel, sites, loop):
+    return convolve_rows(x, kernel, sites, loop), (x, kernel, sites)
+
+
+def _convolve_backward(loop, residuals, g):
+    x, kernel, sites = residuals
+    d_x, d_kernel = per_device(functools.partial(_gradients, loop=loop), (x, g, sites), (kernel,))
+    # Devices hold a share each of the kernel's gradient.
+    return d_x, jnp.sum(d_kernel, axis=0).astype(kernel.dtype), None
+
+
+convolve_rows.defvjp(_convolve_forward, _convolve_backward)
+
+
+def _locate(kept):
+    n, h, w = kept.shape
+    rows = -(-(kept.size + 1) // BLOCK_ROWS) * BLOCK_ROWS
+    last = rows - 1
+    flat = kept.reshape(-1)
+    order = jnp.cumsum(flat, dtype=jnp.int32)
+    row = jnp.where(flat, order - 1, last)
+    # The inverse of `row`; what inactive sites would write lies outside and is dropped.
+    target, sites = jnp.where(flat, row, rows), jnp.arange(kept.size, dtype=jnp.int32)
+    place = jnp.zeros(rows, jnp.int32).at[target].set(sites, mode="drop")
+    framed = jnp.pad(row.reshape(n, h, w), ((0, 0), (1, 1), (1, 1)), constant_values=last).reshape(-1)
+    image, y, x = place // (h * w), place // w % h, place % w
+    corner = (image * (h + 2) + y) * (w + 2) + x
+    taps = jnp.array([i * (w + 2) + j for i in range(3) for j in range(3)], jnp.int32)
+    count = order[-1:]
+    around = framed[corner[:, None] + taps[None]]
+    neighbours = jnp.where((jnp.arange(rows) < count)[:, None], around, last)
+    return Sites(place, row, neighbours, count)
+
+
+def _collect(x, sites):
+    return jnp.where(sites.active[:, None], x.reshape(-1, x.shape[-1])[sites.place], 0)
+
+
+def _last_zero(g: Float[Array, "r d"]) -> Float[Array, "r d"]:
+    return g.at[-1].set(0)
+
+
+def _patches(x: Float[Array, "r d"], neighbours: Int[Array, "b 9"]) -> Float[Array, "b 9*d"]:
+    return x[neighbours.reshape(-1)].reshape(len(neighbours), -1)
+
+
+def _products(x, sites, kernel, *, loop):
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+
+    def some(start, size):
+        return _patches(x, _part(sites.neighbours, start, size)) @ matrix, ()
+
+    return _row_wise(some, sites, jnp.zeros((len(x), kernel.shape[-1]), x.dtype), (), loop)[0]
+
+
+def _gradients(x, g, sites, kernel, *, loop):
+    """Gradients to rows and kernel, the latter with an axis of one device.
+
+    The patches around the gradient serve both: the kernel's gradient, a sum over pairs of neighbours, can be taken over
+    the patches of either side.
+    """
+    g = _last_zero(g)
+    d, e = kernel.shape[2:]
+    # Seen from the other side, the taps run the other way.
+    matrix = jnp.flip(kernel, (0, 1)).swapaxes(2, 3).reshape(-1, d)
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+
+    def some(start, size):
+        around = _patches(g, _part(sites.neighbours, start, size))
+        return around @ matrix, jnp.dot(_part(x, start, size).T, around, preferred_element_type=dtype)
+
+    d_x, d_kernel = _row_wise(some, sites, jnp.zeros_like(x), jnp.zeros((d, 9 * e), dtype), loop)
+    d_kernel = jnp.flip(d_kernel.reshape(d, 3, 3, e), (1, 2)).transpose(1, 2, 0, 3)
+    return d_x, d_kernel[None]
+
+
+def _row_wise(some: Callable, sites: Sites, rows: Array, total: Any, loop: bool) -> tuple[Array, Any]:
+    """Fills the active rows of `rows` with what `some(start, size)` gives for them, and adds up what it gives beside.
+
+    Args:
+      some: of the first of some rows and their number; returns those rows, and something to add to `total`.
+      sites: that have the rows.
+      rows: zeros.
+      total: zeros.
+      loop: over blocks; else one call with the smallest number of rows on offer.
+    """
+
+    def put(rows, total, start, size):
+        values, summand = some(start, size)
+        return jax.lax.dynamic_update_slice_in_dim(rows, values, start, 0), jax.tree.map(jnp.add, total, summand)
+
+    count, capacity = sites.count[0], len(rows)
+    if loop:
+        blocks = (count + BLOCK_ROWS - 1) // BLOCK_ROWS
+        return jax.lax.fori_loop(0, blocks, lambda i, done: put(*done, i * BLOCK_ROWS, BLOCK_ROWS), (rows, total))
+    offers = sorted({-(-round(share * capacity) // BLOCK_ROWS) * BLOCK_ROWS for share in SHARES})
+    choices = [functools.partial(put, rows, total, 0, size) for size in offers]
+    return jax.lax.switch(jnp.searchsorted(jnp.array(offers), count), choices)
+
+
+def _part(x: Array, start: Any, size: int) -> Array:
+    return jax.lax.dynamic_slice_in_dim(x, start, size)
