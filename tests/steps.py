@@ -1,5 +1,6 @@
 """A few training steps and an evaluation of a config, without what surrounds them in a run."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,10 +10,11 @@ import numpy as np
 from mme2e_jax import build
 from mme2e_jax.config import Config, site_selection, validate, validate_devices
 from mme2e_jax.data.dataset import Dataset
+from mme2e_jax.data.pipeline import Input
 from mme2e_jax.evaluate import Parameters, predict
 from mme2e_jax.run import input_of
 from mme2e_jax.sharding import DataMesh
-from mme2e_jax.state import TrainState
+from mme2e_jax.state import TrainState, Variables
 
 
 class Trained(NamedTuple):
@@ -24,21 +26,44 @@ class Trained(NamedTuple):
     score: np.ndarray  # of the validation split, [n, l]
 
 
-def run_steps(config: Config, dataset: Dataset, steps: int, threshold: float = 0.7) -> Trained:
-    """Trains for `steps` steps and evaluates the validation split."""
+class _Start(NamedTuple):
+    """What the first step needs."""
+
+    mesh: DataMesh
+    batches: Input
+    variables: Variables
+    state: TrainState
+    step: Callable
+
+
+def _start(config: Config, dataset: Dataset) -> _Start:
     validate(config)
     mesh = DataMesh(validate_devices(config, jax.device_count()))
     batches = input_of(config, dataset, mesh, config.optim.epochs)
     spec = build.model_spec(config, len(dataset.label_names), dataset.tokenizer)
     tx = build.make_optimizer(config, batches.total_steps)
-    start = build.start_variables(config, spec)
+    variables = build.start_variables(config, spec)
 
     def fresh_state(variables):
         return TrainState(jnp.zeros((), jnp.int32), variables, tx.init(variables.params))
 
     # Placed and donated as in a run, so that a run's compiled step serves here too.
-    state = jax.jit(fresh_state, out_shardings=mesh.replicated)(mesh.put_replicated(start))
+    state = jax.jit(fresh_state, out_shardings=mesh.replicated)(mesh.put_replicated(variables))
     step = jax.jit(build.make_step(config, dataset, tx), donate_argnums=0)
+    return _Start(mesh, batches, variables, state, step)
+
+
+def compiled_step(config: Config, dataset: Dataset) -> jax.stages.Compiled:
+    """A config's training step as the compiler made it for the first batch."""
+    start = _start(config, dataset)
+    batch = start.mesh.put_batch(next(start.batches.training(0)))
+    with start.mesh.active():
+        return start.step.lower(start.state, batch, jnp.float32(0.7)).compile()
+
+
+def run_steps(config: Config, dataset: Dataset, steps: int, threshold: float = 0.7) -> Trained:
+    """Trains for `steps` steps and evaluates the validation split."""
+    mesh, batches, variables, state, step = _start(config, dataset)
     losses = []
     for _, batch in zip(range(steps), batches.training(0), strict=False):
         with mesh.active():
@@ -46,4 +71,4 @@ def run_steps(config: Config, dataset: Dataset, steps: int, threshold: float = 0
         losses.append(float(metrics.loss))
     parameters = Parameters(state.variables, site_selection(config)[0])
     score = predict(parameters, batches.evaluation("valid"), config.optim.loss, mesh).score
-    return Trained(losses, start.arrays(), jax.device_get(state.variables.arrays()), score)
+    return Trained(losses, variables.arrays(), jax.device_get(state.variables.arrays()), score)

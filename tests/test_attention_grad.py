@@ -36,9 +36,9 @@ def run(variables: Variables, params):
     rng = np.random.default_rng(0)
     dtype = jax.tree.leaves(params)[0].dtype
     x = jnp.asarray(rng.normal(size=(IMAGES, SIZE, SIZE, 3)), dtype)
-    text = jnp.asarray(rng.normal(size=(2, 6)), dtype)
+    text = jnp.asarray(rng.normal(size=(1, 2, 6)), dtype)
     model = nnx.merge(variables.graphdef, params, variables.batch_stats, copy=True)
-    valid, utterance = jnp.array([True, True, False]), jnp.array([0, 1, 1])
+    valid, utterance = jnp.array([True, True, False]), jnp.array([[0, 1, 1]])
     vectors, stages = model(x, valid, text, utterance, THRESHOLD, train=True)
     weight = jnp.asarray(rng.normal(size=vectors.shape), dtype) * valid[:, None]
     return jnp.sum(weight * jnp.tanh(vectors)), stages

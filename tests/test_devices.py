@@ -1,15 +1,22 @@
 """Any number of devices computes the same: dropout, batch statistics and loss are those of the whole batch."""
 
+import math
+import re
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from configs import mosei_lf_rnn, mosei_lf_transformer, mosei_sparse
+from mme2e_jax import build
 from mme2e_jax.config import Config
 from mme2e_jax.data.dataset import open_dataset
-from tests.steps import run_steps
-from tests.synthetic import shrink
+from mme2e_jax.state import abstract_variables
+from tests.steps import compiled_step, run_steps
+from tests.synthetic import VOCABULARY, shrink
+
+SHAPE = re.compile(r"\[([\d,]*)\]")
 
 
 @pytest.mark.xdist_group("sparse")
@@ -44,3 +51,22 @@ def test_four_devices_train_a_baseline_as_one_does(feature_records: Path, experi
     assert len(set(one.losses)) == 3
     np.testing.assert_allclose(four.losses, one.losses, rtol=0, atol=1e-4)
     np.testing.assert_allclose(four.score, one.score, rtol=0, atol=1e-3)
+
+
+@pytest.mark.xdist_group("sparse")
+def test_only_sums_of_statistics_and_gradients_cross_devices(records: Path) -> None:
+    config: Config = shrink(mosei_sparse.get_config(), records)
+    config.mesh.devices = 8
+    config.model.sparse_impl = "rows"
+    text = compiled_step(config, open_dataset(records)).as_text()
+    # As in "%all-reduce.7 = f32[4]{0} all-reduce(...)", or with a tuple of shapes.
+    collectives = re.findall(r"= (.+?) (all-\w+|collective-\w+|reduce-scatter|ragged-\w+)(?:-start)?\(", text)
+    assert {kind for _, kind in collectives} == {"all-reduce"}
+    summed = {
+        tuple(map(int, filter(None, dims.split(",")))) for shape, _ in collectives for dims in SHAPE.findall(shape)
+    }
+    spec = build.model_spec(config, 6, {"vocab_size": VOCABULARY})
+    parameters = {leaf.shape for leaf in jax.tree.leaves(abstract_variables(spec))}
+    # Compilers may move an axis or drop one of length 1, but sum no more numbers than a parameter has.
+    sizes = {math.prod(shape) for shape in parameters} | {1}
+    assert {math.prod(shape) for shape in summed} <= sizes

@@ -107,8 +107,8 @@ def test_scores_see_the_text_of_the_images_own_utterance():
     score = SiteScore(1, 1, nnx.Rngs(0))
     for layer, value in ((score.image, 1.0), (score.text, 1.0), (score.score, 2.0)):
         layer.kernel[...] = jnp.full_like(layer.kernel[...], value)
-    x, text = jnp.array([0.1, 0.2]).reshape(2, 1, 1, 1), jnp.array([[0.3], [-0.2]])
-    found = score(x, text, jnp.array([1, 0]))
+    x, text = jnp.array([0.1, 0.2]).reshape(2, 1, 1, 1), jnp.array([[[0.3], [-0.2]]])
+    found = score(x, text, jnp.array([[1, 0]]))
     np.testing.assert_allclose(found[:, 0, 0], 2 * np.tanh([0.1 - 0.2, 0.2 + 0.3]), rtol=1e-6)
 
 

@@ -116,9 +116,8 @@ class MME2E(nnx.Module):
         tower = self.towers[m]
         if isinstance(tower, DenseTower):
             return tower(flat, valid, train=train).reshape(g, n, -1), []
-        b = text.shape[1]
-        utterance = jnp.minimum(where.segment, b - 1) + jnp.arange(g)[:, None] * b
-        vectors, stages = tower(flat, valid, text.reshape(g * b, -1), utterance.reshape(-1), threshold, train=train)
+        utterance = jnp.minimum(where.segment, text.shape[1] - 1)
+        vectors, stages = tower(flat, valid, text, utterance, threshold, train=train)
         return vectors.reshape(g, n, -1), stages
 
 

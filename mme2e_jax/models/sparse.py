@@ -1,6 +1,7 @@
 """Text-conditioned sparse attention over the sites of one image: score, select, apply.
 
-Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `s` = h * w sites, `d` channels.
+Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `s` = h * w sites, `d` channels, `g` device
+groups, `b` utterances and `m` images per group.
 Source: the paper's section 3.3 (cross-modal sparse CNN block). As in its code, the softmax runs over the sites of one
 image, and the smallest set of sites whose attention reaches the threshold is kept. There the scores do nothing but
 select, and so never learn; `renormalized` is our way to let them.
@@ -26,16 +27,17 @@ class SiteScore(nnx.Module):
         self.score = linear(d_image, 1, rngs)
 
     def __call__(
-        self, x: Float[Array, "n h w d"], text: Float[Array, "u y"], utterance: Int[Array, "n"]
+        self, x: Float[Array, "n h w d"], text: Float[Array, "g b y"], utterance: Int[Array, "g m"]
     ) -> Float[Array, "n h w"]:
         """Scores of all sites.
 
         Args:
-          x: images.
+          x: images, group by group.
           text: one feature per utterance.
-          utterance: row of `text` that belongs to each image.
+          utterance: which of its group's utterances each image belongs to.
         """
-        condition = self.text(text)[utterance]
+        # Within the group, so that no device asks another.
+        condition = jnp.take_along_axis(self.text(text), utterance[..., None], axis=1).reshape(len(x), -1)
         return self.score(jnp.tanh(self.image(x) + condition[:, None, None]))[..., 0]
 
 

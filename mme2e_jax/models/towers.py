@@ -1,6 +1,7 @@
 """The CNN over face crops and mel chunks, dense (FE2E) and sparse (MESM).
 
-Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `d` channels, `k` stages.
+Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `d` channels, `k` stages, `g` device groups,
+`b` utterances and `m` images per group.
 Source: the paper's sections 3.2 and 3.3; the layer list follows its published code.
 """
 
@@ -138,8 +139,8 @@ class SparseTower(nnx.Module):
         self,
         x: Float[Array, "n h w d"],
         valid: Bool[Array, "n"],
-        text: Float[Array, "u y"],
-        utterance: Int[Array, "n"],
+        text: Float[Array, "g b y"],
+        utterance: Int[Array, "g m"],
         threshold: Float[Array, ""] | float,
         *,
         train: bool,
@@ -147,10 +148,10 @@ class SparseTower(nnx.Module):
         """One vector per image, and what each stage looked at.
 
         Args:
-          x: images.
+          x: images, group by group.
           valid: which of them are real.
           text: one feature per utterance.
-          utterance: row of `text` for each image.
+          utterance: which of its group's utterances each image belongs to.
           threshold: share of the attention that the kept sites hold, in (0, 1].
           train: use and update batch statistics.
         """
