@@ -14,7 +14,7 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from mme2e_jax.data import plan as planning
 from mme2e_jax.data.dataset import Dataset, Split
 from mme2e_jax.data.packing import FeaturePadder, MediaPacker, Packer, Records
-from mme2e_jax.data.plan import PlannedBatch, Shape
+from mme2e_jax.data.plan import Lengths, PlannedBatch, Shape
 
 PREFETCH = 2
 
@@ -96,6 +96,11 @@ class Input:
         records = self.dataset.split(split)
         batches = self._evaluation(split)
         return self._run(records, lambda i: self._shaped(batches[i], records), 0, len(batches))
+
+    def seen_lengths(self, split: str) -> Lengths:
+        """Lengths of a split's utterances as batches hold them, in stored order."""
+        lengths = self.dataset.split(split).lengths
+        return lengths._replace(tokens=np.minimum(lengths.tokens, self.text_max_len))
 
     def _evaluation(self, split: str) -> list[np.ndarray]:
         records = self.dataset.split(split)
