@@ -2,7 +2,7 @@
 
 Counted are the products of convolutions, linear layers and attention, of real tokens, frames, mel chunks and sites; not
 biases, normalisation, activations, pooling and selection, nor what a batch pads. A convolution costs all its taps at
-every site it is computed at, those outside the image too: 9 per active site in the sparse stages, whose rows gather nine
+every site it is computed at, those outside the image too: 9 per active site of a sparse stage, whose rows gather nine
 neighbours each whether these are active or not. Scores are computed at all sites of a stage, candidates or not.
 
 GFLOPs of feature extraction, as the paper's tables call it, are here two operations per multiply-add of everything in
@@ -66,6 +66,23 @@ def macs(spec: ModelSpec, lengths: Lengths, active: Mapping[str, Sequence[float]
     return found
 
 
+def training_macs(spec: ModelSpec, lengths: Lengths, active: Mapping[str, Sequence[float]]) -> float:
+    """Multiply-adds of a training step, forward and backward, the mean over utterances; arguments as for `macs`.
+
+    Backward each product is needed twice, for the gradient of either factor; but images want no gradient, nor do scores
+    that only select.
+    """
+    parts = macs(spec, lengths, active)
+    needless = sum(
+        _first_convolution(spec, m) * float(np.mean(images))
+        for m, images in (("v", lengths.frames), ("a", lengths.chunks))
+        if m in parts
+    )
+    if not spec.renormalize:
+        needless += 2 * sum(tower.get("scores", 0.0) for tower in parts.values())
+    return 3 * sum(value for tower in parts.values() for value in tower.values()) - needless
+
+
 def extraction_gflops(parts: Macs) -> float:
     """GFLOPs of feature extraction, see above."""
     return 2e-9 * sum(tower[name] for tower in parts.values() for name in TOWER if name in tower)
@@ -96,12 +113,16 @@ def _albert(size: AlbertSize, tokens: np.ndarray) -> int:
     return t.sum() * size.embedding * d + size.layers * layer
 
 
-def _tower(spec: ModelSpec, modality: str, images: int, utterances: int, active: Sequence[float] | None):
+def _first_convolution(spec: ModelSpec, modality: str) -> int:
     h, w, d = IMAGE_SIZE[modality]
+    return h * w * 25 * d * channels(spec.width)[0]
+
+
+def _tower(spec: ModelSpec, modality: str, images: int, utterances: int, active: Sequence[float] | None):
     c = channels(spec.width)
     sizes = stage_sizes(modality)
     sites = [images * h * w for h, w in sizes]
-    low_level = images * h * w * 25 * d * c[0] + sites[0] * 4 * 9 * c[0] * c[0]
+    low_level = images * _first_convolution(spec, modality) + sites[0] * 4 * 9 * c[0] * c[0]
     worked = active if spec.sparse and active is not None else sites
     stages = {f"stage_{k}": worked[k] * 9 * (c[k] + c[k + 1]) * c[k + 1] for k in range(STAGES)}
     # Text is projected once per utterance and stage.

@@ -102,7 +102,7 @@ def evaluate_run(workdir: str | Path, data_dir: str | Path | None = None, batche
       batches: the run's input, where it is at hand.
 
     Returns:
-      What `report/metrics.json` holds: per split the scores, with the cost of an end-to-end model; the step they belong to.
+      What `report/metrics.json` holds: per split the scores, and the cost of an end-to-end model; the step of both.
 
     Raises:
       UserError: if the run or the data are missing or do not belong together.
