@@ -140,20 +140,21 @@ class Input:
     def _run(self, split: Split, planned: Callable[[int], PlannedBatch], start: int, stop: int) -> Iterator[Any]:
         source = ArrayRecordDataSource(list(split.files))
 
-        def read(step):
-            examples, shape = planned(int(step))
-            examples = examples[self._local]
-            flat = examples.reshape(-1)
-            records = iter(source.__getitems__([int(i) for i in flat[flat >= 0]]))
-            raw = np.array([next(records) if i >= 0 else b"" for i in flat], object)
-            lengths = (np.where(flat >= 0, v[flat], 0).astype(np.int32) for v in split.lengths)
-            return (raw, examples, *lengths, np.array(shape, np.int32))
-
         def load(step):
-            return self._packer(Records(*tf.numpy_function(read, [step], [tf.string, *[tf.int32] * 5])))
+            step_plan = planned(int(step))
+            examples = step_plan.examples[self._local]
+            real = examples >= 0
+            serialized = source.__getitems__(examples[real].tolist())
+            lengths = Lengths(*(np.where(real, values[examples], 0).astype(np.int32) for values in split.lengths))
+            return tuple(self._packer(Records(serialized, examples, lengths, step_plan.shape)))
+
+        dtypes = self._packer.dtypes
+
+        def batch(step):
+            return type(dtypes)(*tf.numpy_function(load, [step], [tf.as_dtype(d) for d in dtypes]))
 
         steps = tf.data.Dataset.range(start, stop)
-        batches: Any = steps.map(load, num_parallel_calls=2, deterministic=True).prefetch(PREFETCH)
+        batches: Any = steps.map(batch, num_parallel_calls=2, deterministic=True).prefetch(PREFETCH)
         return iter(batches.as_numpy_iterator())
 
 
