@@ -38,7 +38,7 @@ _JSON = flags.DEFINE_string("json", None, "Also write the figures to this file."
 
 VOCABULARY = 30_000
 TEXT_MAX_LEN, MAX_SHAPES = 100, 7  # as in the configs of CMU-MOSEI
-PLANNED = {"train": 4000, "valid": 500, "test": 500}
+PLANNED = {"train": 16_326, "valid": 1871, "test": 4659}  # those of CMU-MOSEI
 BATCH_SIZES, DEVICES = (8, 32, 128), (1, 4, 8)
 METADATA: dict[str, Any] = {
     "dataset": "mosei",

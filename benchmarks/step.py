@@ -10,11 +10,11 @@ thresholds share one. Scores of a fresh model are nearly uniform, so that stages
 their candidates; the shares are printed. `gflops` are two operations per multiply-add of the model's account of cost,
 for the whole batch; `peak MB` is what XLA says of the program: arguments, outputs and scratch. `process_peak_mb` in the
 file is the most that this process held, all variants and compilation together; `--peak` starts a process for each
-variant instead and shows its peak too.
+variant instead and shows its peak too (Linux).
 """
 
 import json
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -214,7 +214,7 @@ def _rows(variants: Sequence[Variant]) -> list[dict]:
                 "matmul_gflops_per_second": rate,
                 "compile_seconds": program(variant).compile_seconds,
                 "active": {m: shares.tolist() for m, shares in active[variant].items()},
-                "process_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "process_peak_mb": _process_peak_mb(),
                 "device": jax.devices()[0].device_kind,
                 "overrides": list(_OVERRIDES.value),
             }
@@ -232,6 +232,13 @@ def _timed(run: Callable[[], Any]) -> tuple[float, Any]:
     start = time.perf_counter()
     result = jax.block_until_ready(run())
     return time.perf_counter() - start, result
+
+
+def _process_peak_mb() -> float | None:
+    # Not getrusage: its maximum is inherited from the process that started this one.
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) / 1024 if found else None
 
 
 def _alone(row: dict) -> float:

@@ -123,7 +123,8 @@ def evaluate_run(workdir: str | Path, data_dir: str | Path | None = None, batche
         console.print(f"  saying every emotion always: mean F1 {scores.always_f1:.3f}\n")
         if isinstance(run.spec, ModelSpec):
             report[split]["cost"] = cost.account(run.spec, batches.seen_lengths(split), predictions.sites)
-            console.print(cost_table(f"{split}: multiply-adds per utterance, millions", report[split]["cost"]))
+    if isinstance(run.spec, ModelSpec):
+        console.print(cost_table("millions of multiply-adds per utterance (test)", report["test"]["cost"]))
     path = Path(workdir) / "report" / "metrics.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=2) + "\n")
