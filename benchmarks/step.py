@@ -46,6 +46,9 @@ _PEAK = flags.DEFINE_bool("peak", False, "Also run every variant in a process of
 _JSON = flags.DEFINE_string("json", None, "Also write the rows to this file.")
 _OVERRIDES = flags.DEFINE_multi_string("override", [], "Config overrides for every variant, as in model.width=0.25.")
 
+flags.register_validator("models", lambda v: v and set(v) <= {"dense", "sparse"}, "Expected dense, sparse or both.")
+flags.register_validator("modes", lambda v: v and set(v) <= {"train", "eval"}, "Expected train, eval or both.")
+
 MATMUL_SIZE = 2048
 
 
