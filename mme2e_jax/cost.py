@@ -7,9 +7,10 @@ neighbours each whether these are active or not. Scores are computed at all site
 
 GFLOPs of feature extraction, as the paper's tables call it, are here two operations per multiply-add of everything in
 the towers of faces and mel chunks, without ALBERT and the sequence encoders. The paper does not say what it counts, and
-nothing reproduces its 8.65 for FE2E from both towers and the mean lengths of its data sets: 9 frames and 11 chunks
-(IEMOCAP, 4.5 s) are 27.3 here, 14 frames and 18 chunks (CMU-MOSEI, 7.3 s) 44.0. Faces alone come within 1 %: 8.69 for 9
-frames. So compare shares of the dense model: the paper's are 0.50 at threshold 0.5 and 0.60 at 0.7.
+its 8.65 for FE2E is not to be had from both towers at the mean lengths of its data sets: 9 frames and 11 chunks
+(IEMOCAP, 4.5 s) are 27.3 here, 14 frames and 18 chunks (CMU-MOSEI, 7.3 s) 44.0, and half of that at one operation per
+multiply-add. Faces alone, 9 frames, are 8.69, which may be chance. So compare shares of the dense model: the paper's
+are 0.50 at threshold 0.5 and 0.60 at 0.7.
 """
 
 import dataclasses
