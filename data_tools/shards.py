@@ -50,8 +50,9 @@ class ShardWriter:
         """Appends an example that fits the features."""
         if self._shard is None:
             path = self._template.sharded_filepath(shard_index=len(self._shard_lengths), num_shards=None)
-            # group_size 1: a random read decompresses one example, not its neighbours too.
-            self._shard = ArrayRecordWriter(str(path), "group_size:1")
+            # group_size 1: a random read decompresses one example, not its neighbours too. snappy: sound and faces
+            # barely shrink, so that the default, zstd, saves 7 % of the size and takes twice as long to read.
+            self._shard = ArrayRecordWriter(str(path), "group_size:1,snappy")
             self._shard_lengths.append(0)
         message = self._serializer.get_tf_example(self._features.encode_example(dict(example)))
         # Without `deterministic`, the order of a proto's map entries varies from run to run.

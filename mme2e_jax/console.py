@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -77,6 +78,28 @@ def scores_table(title: str, metrics: Metrics) -> Table:
         table.add_row(label, *_cells(values, names), threshold)
     table.add_section()
     table.add_row("mean", *_cells(metrics.mean, names), "", style="bold")
+    return table
+
+
+def cost_table(title: str, cost: Mapping[str, Any]) -> Table:
+    """Multiply-adds of each part beside those of the dense model, and the share of sites that a stage worked on.
+
+    Args:
+      title: of the table.
+      cost: see `cost.account`.
+    """
+    table = Table(title=title)
+    for heading in ("part", "this model", "dense", "active sites"):
+        table.add_column(heading, justify="left" if heading == "part" else "right")
+    for m, parts in cost["macs"].items():
+        active = {f"stage_{k}": f"{share:.2f}" for k, share in enumerate(cost["active_fraction"].get(m, ()))}
+        for name, value in parts.items():
+            dense = cost["dense_macs"][m].get(name)
+            table.add_row(f"{m} {name}", f"{value / 1e6:,.1f}", f"{(dense or 0) / 1e6:,.1f}", active.get(name, ""))
+        table.add_section()
+    own, dense = cost["extraction_gflops"], cost["dense_extraction_gflops"]
+    share = f"{own / dense:.2f} of dense" if dense else ""
+    table.add_row("GFLOPs of feature extraction", f"{own:.3f}", f"{dense:.3f}", share, style="bold")
     return table
 
 

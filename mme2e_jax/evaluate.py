@@ -1,6 +1,7 @@
 """Evaluation as pure functions of variables and batches.
 
-Axis legend: `g` device groups, `b` utterances per group, `n` utterances of a split, `l` labels.
+Axis legend: `g` device groups, `b` utterances per group, `n` utterances of a split, `l` labels,
+`k` sparse stages.
 """
 
 import dataclasses
@@ -8,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -43,13 +45,27 @@ class Predictions(NamedTuple):
 
     score: np.ndarray  # float64 [n, l], see `objective.scores`
     truth: np.ndarray  # float32 [n, l]
+    sites: dict[str, np.ndarray]  # float64 [k, 2] per sparse tower: per stage, sites it worked on, and all
+
+
+class BatchOutputs(NamedTuple):
+    """Of one batch, on the devices."""
+
+    logits: Float[Array, "g b l"]  # those of padding rows have no meaning
+    sites: dict[str, Float[Array, "k 2"]]  # as in Predictions, over the batch
 
 
 @jax.jit
+def run_batch(params: Parameters, batch: AnyBatch) -> BatchOutputs:
+    """What the model says about a batch, and how many sites its sparse towers looked at for that."""
+    outputs, _ = state.apply(params.variables, batch, train=False, threshold=params.threshold, seed=None)
+    sites = {m: jnp.array([(s.active, s.total) for s in stages]) for m, stages in outputs.stages.items()}
+    return BatchOutputs(outputs.logits, sites)
+
+
 def predict_logits(params: Parameters, batch: AnyBatch) -> Float[Array, "g b l"]:
     """Logits of every utterance of a batch; those of padding rows have no meaning."""
-    outputs, _ = state.apply(params.variables, batch, train=False, threshold=params.threshold, seed=None)
-    return outputs.logits
+    return run_batch(params, batch).logits
 
 
 def predict(params: Parameters, batches: Iterable[AnyBatch], loss: str, mesh: DataMesh) -> Predictions:
@@ -61,21 +77,27 @@ def predict(params: Parameters, batches: Iterable[AnyBatch], loss: str, mesh: Da
       loss: name of the one the model was trained on.
       mesh: where to compute.
     """
-    logits, labels, examples = [], [], []
+    logits, labels, examples, sites = [], [], [], {}
     for batch in batches:
         placed = mesh.put_batch(batch)
-        # Every process gets all predictions: scores such as F1 are not sums over parts.
         with mesh.active():
-            found = predict_logits(params, placed)
-        rows = mesh.gather((found, placed.labels, placed.example))
+            outputs = run_batch(params, placed)
+        # Every process gets all predictions: scores such as F1 are not sums over parts.
+        *rows, counts = mesh.gather((outputs.logits, placed.labels, placed.example, outputs.sites))
         for part, row in zip((logits, labels, examples), rows, strict=True):
             part.append(row.reshape(-1, *row.shape[2:]))
+        sites = {m: sites.get(m, 0.0) + count.astype(np.float64) for m, count in counts.items()}
     example = np.concatenate(examples)
     order = np.argsort(example)[np.sum(example < 0) :]
-    return Predictions(objective.scores(np.concatenate(logits)[order], loss), np.concatenate(labels)[order])
+    return Predictions(objective.scores(np.concatenate(logits)[order], loss), np.concatenate(labels)[order], sites)
 
 
 def evaluate(model: Model, batches: Iterable[AnyBatch]) -> Metrics:
     """Scores of a trained model, by its own thresholds."""
-    score, truth = predict(model.parameters, batches, model.loss, model.mesh)
+    return judge(model, predict(model.parameters, batches, model.loss, model.mesh))
+
+
+def judge(model: Model, predictions: Predictions) -> Metrics:
+    """Scores of predictions, by the model's thresholds."""
+    score, truth = predictions.score, predictions.truth
     return metrics.compute(score, truth, model.label_names, model.thresholds, objective.TASKS[model.loss])

@@ -8,16 +8,17 @@ from typing import NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from mme2e_jax import build, checkpoint, metrics, objective
+from mme2e_jax import build, checkpoint, cost, metrics, objective
 from mme2e_jax.config import Config, fitting_devices, records_kind, site_selection, validate
-from mme2e_jax.console import console, scores_table
+from mme2e_jax.console import console, cost_table, scores_table
 from mme2e_jax.data.audio_columns import audio_columns
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
-from mme2e_jax.evaluate import Model, Parameters, evaluate, predict
+from mme2e_jax.evaluate import Model, Parameters, judge, predict
+from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.sharding import DataMesh
-from mme2e_jax.state import abstract_variables
+from mme2e_jax.state import Spec, abstract_variables
 
 SPLITS = ("valid", "test")
 
@@ -29,6 +30,7 @@ class Run(NamedTuple):
     config: Config
     record: checkpoint.RunRecord
     step: int  # updates before the checkpoint
+    spec: Spec
 
 
 def load_run(workdir: str | Path) -> Run:
@@ -50,7 +52,7 @@ def load_run(workdir: str | Path) -> Run:
     threshold, _ = site_selection(config)
     parameters = Parameters(variables, threshold)
     model = Model(parameters, tuple(record.label_names), record.thresholds, config.optim.loss, mesh)
-    return Run(model, config, record, step)
+    return Run(model, config, record, step, spec)
 
 
 def input_of(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> Input:
@@ -100,7 +102,7 @@ def evaluate_run(workdir: str | Path, data_dir: str | Path | None = None, batche
       batches: the run's input, where it is at hand.
 
     Returns:
-      What `report/metrics.json` holds: per split the scores, and the step they belong to.
+      What `report/metrics.json` holds: per split the scores, and the cost of an end-to-end model; the step of both.
 
     Raises:
       UserError: if the run or the data are missing or do not belong together.
@@ -114,10 +116,15 @@ def evaluate_run(workdir: str | Path, data_dir: str | Path | None = None, batche
     model = _with_thresholds(run, batches) if run.step == checkpoint.IMPORTED_STEP else run.model
     report: dict = {"step": run.step}
     for split in SPLITS:
-        scores = evaluate(model, batches.evaluation(split))
+        predictions = predict(model.parameters, batches.evaluation(split), model.loss, model.mesh)
+        scores = judge(model, predictions)
         report[split] = scores.to_json()
         console.print(scores_table(f"{split} ({scores.utterances} utterances)", scores))
         console.print(f"  saying every emotion always: mean F1 {scores.always_f1:.3f}\n")
+        if isinstance(run.spec, ModelSpec):
+            report[split]["cost"] = cost.account(run.spec, batches.seen_lengths(split), predictions.sites)
+    if isinstance(run.spec, ModelSpec):
+        console.print(cost_table("millions of multiply-adds per utterance (test)", report["test"]["cost"]))
     path = Path(workdir) / "report" / "metrics.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=2) + "\n")
@@ -129,7 +136,7 @@ def _with_thresholds(run: Run, batches: Input) -> Model:
     """The model of imported weights, with thresholds as training chooses them."""
     console.print("Imported weights have no thresholds: they are chosen on the validation split.")
     model, smoothing = run.model, run.config.evaluation.threshold_smoothing
-    score, truth = predict(model.parameters, batches.evaluation("valid"), model.loss, model.mesh)
+    score, truth, _ = predict(model.parameters, batches.evaluation("valid"), model.loss, model.mesh)
     task = objective.TASKS[model.loss]
     return dataclasses.replace(
         model, thresholds=metrics.best_thresholds(score, truth, model.label_names, smoothing, task)

@@ -124,7 +124,7 @@ def _end_epoch(
     """Validates, at the threshold that the finished model will have, and chooses the emotions' thresholds."""
     names = batches.dataset.label_names
     parameters = Parameters(state.variables, site_selection(config)[0])
-    score, truth = predict(parameters, batches.evaluation("valid"), config.optim.loss, mesh)
+    score, truth, _ = predict(parameters, batches.evaluation("valid"), config.optim.loss, mesh)
     task = objective.TASKS[config.optim.loss]
     thresholds = metrics.best_thresholds(score, truth, names, config.evaluation.threshold_smoothing, task)
     valid = metrics.compute(score, truth, names, thresholds, task)

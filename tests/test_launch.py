@@ -181,6 +181,9 @@ def test_a_run_reports_its_best_checkpoint(finished: Path) -> None:
     history = checkpoints.record(6).history
     assert [entry["epoch"] for entry in history] == [0, 1]
     assert report["valid"]["mean"] == history[best // 3 - 1]["valid"]
+    cost = report["test"]["cost"]
+    assert 0 < cost["extraction_gflops"] < cost["dense_extraction_gflops"]
+    assert all(0 < share < 1 for m in "av" for share in cost["active_fraction"][m])
 
 
 def test_running_a_finished_run_again_trains_nothing_and_reports_the_same(records: Path, finished: Path) -> None:
@@ -263,6 +266,7 @@ def test_a_baseline_is_trained_gone_on_with_and_evaluated_on_features(feature_re
 
     report = json.loads(metrics_of(workdir))
     assert report["test"]["utterances"] == SIZES["test"]
+    assert "cost" not in report["test"]
     assert len(checkpoint.open_run(workdir)[0].record(6).history) == 2
 
     before = metrics_of(workdir)

@@ -98,7 +98,7 @@ def evaluated(name: str):
                 inside[m.upper()] = tower.features(images[m], valid, train=False)
             else:
                 utterance = jnp.minimum(where[m].segment[0], 2)
-                vectors, _ = tower(images[m], valid, text, utterance, THRESHOLD, train=False)
+                vectors, _ = tower(images[m], valid, text[None], utterance[None], THRESHOLD, train=False)
                 inside[f"{m.upper()}.low_level"] = tower.low_level(images[m], valid, train=False)
             inside[f"{m}_flatten"] = vectors
             inside[f"{m}_transformer"] = model.sequences[m](vectors[None], where[m], b.example, None)[0]

@@ -1,16 +1,17 @@
 """The input: packed batches hold what the records hold, every utterance once, and can start at any step."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mme2e_jax.batch import Batch
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.data.pipeline import Input
+from mme2e_jax.errors import UserError
 from tests.synthetic import SEP, SIZES, make_example, make_records
 
 TEXT_MAX_LEN = 20
@@ -115,6 +116,17 @@ def test_starting_at_a_step_gives_what_a_whole_run_gives_from_there(dataset: Dat
         assert_equal_batches(found, expected)
 
 
+def test_reading_ends_with_what_asked_for_it(dataset: Dataset) -> None:
+    before = threading.active_count()
+    batches = make_input(dataset).training(0)
+    next(batches)
+    assert threading.active_count() > before
+
+    del batches
+
+    assert threading.active_count() == before
+
+
 def test_a_finished_run_has_no_batches_left(dataset: Dataset) -> None:
     assert list(make_input(dataset).training(10)) == []
 
@@ -159,5 +171,5 @@ def test_lengths_that_are_not_those_of_the_records_are_refused(tmp_path: Path) -
     metadata["splits"]["test"]["frames"][1] += 1
     (directory / "metadata.json").write_text(json.dumps(metadata))
 
-    with pytest.raises(tf.errors.InvalidArgumentError, match="lengths of faces in the records"):
+    with pytest.raises(UserError, match="lengths of faces in the records"):
         list(make_input(open_dataset(directory)).evaluation("test"))

@@ -1,32 +1,61 @@
-"""Records to batches, as TensorFlow operations: packed end to end, or padded row by row.
+"""Records to batches: packed end to end, or padded row by row.
 
-Axis legend: `g` device groups, `b` utterances per group, `u` all `g * b` of them, `t` tokens, `f` packed frames, `c`
-packed mel chunks, `n` rows of one modality's features, `d` their width.
+In numpy: each byte is copied twice then, out of its record and into its place. TensorFlow's operations (parse, join,
+decode) copy it four times.
+
+Axis legend: `g` device groups, `b` utterances per group, `t` tokens, `f` packed frames, `c` packed mel chunks, `n` rows
+of one modality's features, `d` their width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from mme2e_jax.batch import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS, Batch, FeatureBatch
 from mme2e_jax.data import plan as planning
-from mme2e_jax.data.plan import Layout
-
-# Tensors, of which pyright knows too little.
-Tensor = Any
+from mme2e_jax.data.plan import Layout, Lengths, Shape
+from mme2e_jax.errors import UserError
 
 
 class Records(NamedTuple):
     """What a planned batch is made of."""
 
-    serialized: Tensor  # string [u], b"" for a padding row
-    example: Tensor  # int32 [g, b]
-    tokens: Tensor  # int32 [u], as stored
-    frames: Tensor  # int32 [u]
-    chunks: Tensor  # int32 [u]
-    shape: Tensor  # int32 [3], a plan.Shape
+    serialized: Sequence[bytes]  # of the rows that hold an utterance, in their order
+    example: np.ndarray  # int32 [g, b], -1 for a padding row
+    lengths: Lengths  # int32 [g, b] each, as stored, 0 for a padding row
+    shape: Shape
+
+    def rows(self) -> Iterator[tuple[tuple[int, int], "Values"]]:
+        """Place and values of each utterance."""
+        places = np.argwhere(self.example >= 0).tolist()
+        for (g, b), serialized in zip(places, self.serialized, strict=True):
+            yield (g, b), Values(tf.train.Example.FromString(serialized).features.feature)
+
+
+class Values:
+    """The arrays of one record."""
+
+    def __init__(self, features: Any):
+        """Args: features: of a parsed `tf.train.Example`, each one value of bytes."""
+        self._features = features
+
+    def array(self, name: str, dtype: Any, shape: Sequence[int]) -> np.ndarray:
+        """A feature's array; read only.
+
+        Raises:
+          UserError: if the record holds more or less. Frames that the plan does not know of would push those behind
+            them to another utterance.
+        """
+        stored = np.frombuffer(self._features[name].bytes_list.value[0], dtype)
+        if stored.size != np.prod(shape):
+            raise UserError(
+                f"The lengths of {name} in the records are not those in the dataset's metadata: expected "
+                f"{list(shape)}, found {stored.size} values. Prepare the data again."
+            )
+        return stored.reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -39,33 +68,33 @@ class MediaPacker:
     layout: ClassVar[Layout] = planning.MEDIA
 
     def __call__(self, records: Records) -> Batch:
-        """The batch, of tensors."""
-        parsed = _parse(records, ("token_ids", "faces", "mel", "label"))
-        grid, shape = tf.shape(records.example), records.shape
+        """The batch."""
+        (g, b), shape, lengths = records.example.shape, records.shape, records.lengths
         face, chunk = (FACE_SIZE, FACE_SIZE, 3), (MEL_BANDS, CHUNK_FRAMES)
-        _check_length("token_ids", parsed, records.tokens, 4)
-        _check_length("faces", parsed, records.frames, FACE_SIZE**2 * 3)
-        _check_length("mel", parsed, records.chunks, MEL_BANDS * CHUNK_FRAMES * 4)
-
-        def packed(name, dtype, capacity, item: Sequence[int]):
-            # Joining the bytes of a group packs it; decoding to a fixed length pads it.
-            joined = tf.strings.reduce_join(tf.reshape(parsed[name], grid), axis=1)
-            return _decode(joined, dtype, grid[:1], [capacity, *item])
-
-        kept = tf.minimum(records.tokens, self.text_max_len)
-        ids = _decode(parsed["token_ids"], tf.int32, tf.shape(kept), [shape[0]])
-        # A transcript that is cut still ends with [SEP], as the tokenizer's own truncation has it.
-        cut = (tf.range(shape[0])[None] == kept[:, None] - 1) & (records.tokens > kept)[:, None]
-        return Batch(
-            token_ids=tf.reshape(tf.where(cut, self.sep, ids), tf.concat([grid, shape[:1]], 0)),
-            token_count=tf.reshape(kept, grid),
-            faces=packed("faces", tf.uint8, shape[1], face),
-            frame_count=tf.reshape(records.frames, grid),
-            mel=packed("mel", tf.float32, shape[2], chunk),
-            chunk_count=tf.reshape(records.chunks, grid),
-            labels=_decode(parsed["label"], tf.float32, grid, [self.labels]),
+        kept = np.minimum(lengths.tokens, self.text_max_len)
+        batch = Batch(
+            token_ids=np.zeros((g, b, shape.tokens), np.int32),
+            token_count=kept,
+            faces=np.zeros((g, shape.frames, *face), np.uint8),
+            frame_count=lengths.frames,
+            mel=np.zeros((g, shape.chunks, *chunk), np.float32),
+            chunk_count=lengths.chunks,
+            labels=np.zeros((g, b, self.labels), np.float32),
             example=records.example,
         )
+        frame_ends, chunk_ends = np.cumsum(lengths.frames, axis=1), np.cumsum(lengths.chunks, axis=1)
+        for place, values in records.rows():
+            group, tokens = place[0], kept[place]
+            batch.token_ids[place][:tokens] = values.array("token_ids", np.int32, [lengths.tokens[place]])[:tokens]
+            if lengths.tokens[place] > tokens:
+                # A transcript that is cut still ends with [SEP], as the tokenizer's own truncation has it.
+                batch.token_ids[place][tokens - 1] = self.sep
+            faces = values.array("faces", np.uint8, [lengths.frames[place], *face])
+            batch.faces[group, frame_ends[place] - len(faces) : frame_ends[place]] = faces
+            mel = values.array("mel", np.float32, [lengths.chunks[place], *chunk])
+            batch.mel[group, chunk_ends[place] - len(mel) : chunk_ends[place]] = mel
+            batch.labels[place] = values.array("label", np.float32, [self.labels])
+        return batch
 
 
 @dataclass(frozen=True)
@@ -79,42 +108,28 @@ class FeaturePadder:
     layout: ClassVar[Layout] = planning.FEATURES
 
     def __call__(self, records: Records) -> FeatureBatch:
-        """The batch, of tensors."""
-        parsed = _parse(records, ("text", "audio", "video", "label"))
-        grid, shape = tf.shape(records.example), records.shape
-
-        def padded(name, count, length, size):
-            _check_length(name, parsed, count, size * 4)
-            return _decode(parsed[name], tf.float32, grid, [length, size])
-
-        text, audio, video = self.stored_sizes
-        return FeatureBatch(
-            text=padded("text", records.tokens, shape[0], text),
-            text_count=tf.reshape(tf.minimum(records.tokens, self.text_max_len), grid),
-            audio=tf.gather(padded("audio", records.chunks, shape[2], audio), self.audio_columns, axis=-1),
-            audio_count=tf.reshape(records.chunks, grid),
-            video=padded("video", records.frames, shape[1], video),
-            video_count=tf.reshape(records.frames, grid),
-            labels=_decode(parsed["label"], tf.float32, grid, [self.labels]),
+        """The batch."""
+        grid, shape, lengths = records.example.shape, records.shape, records.lengths
+        text_size, audio_size, video_size = self.stored_sizes
+        kept, columns = np.minimum(lengths.tokens, self.text_max_len), list(self.audio_columns)
+        batch = FeatureBatch(
+            text=np.zeros((*grid, shape.tokens, text_size), np.float32),
+            text_count=kept,
+            audio=np.zeros((*grid, shape.chunks, len(columns)), np.float32),
+            audio_count=lengths.chunks,
+            video=np.zeros((*grid, shape.frames, video_size), np.float32),
+            video_count=lengths.frames,
+            labels=np.zeros((*grid, self.labels), np.float32),
             example=records.example,
         )
+        for place, values in records.rows():
+            words, chunks, frames = lengths.tokens[place], lengths.chunks[place], lengths.frames[place]
+            text = values.array("text", np.float32, [words, text_size])
+            batch.text[place][: kept[place]] = text[: kept[place]]
+            batch.audio[place][:chunks] = values.array("audio", np.float32, [chunks, audio_size])[:, columns]
+            batch.video[place][:frames] = values.array("video", np.float32, [frames, video_size])
+            batch.labels[place] = values.array("label", np.float32, [self.labels])
+        return batch
 
 
 Packer = MediaPacker | FeaturePadder
-
-
-def _parse(records: Records, names: Sequence[str]) -> dict[str, Tensor]:
-    spec = {name: tf.io.FixedLenFeature([], tf.string, default_value=b"") for name in names}
-    return tf.io.parse_example(tf.reshape(records.serialized, [-1]), spec)
-
-
-def _check_length(name: str, parsed: dict[str, Tensor], count: Tensor, item_bytes: int) -> None:
-    # Frames that the plan does not know of would push those behind them to another utterance.
-    message = f"The lengths of {name} in the records are not those in the dataset's metadata: prepare the data again."
-    tf.debugging.assert_equal(tf.strings.length(parsed[name]), count * item_bytes, message)
-
-
-def _decode(strings: Tensor, dtype: Any, outer: Tensor, inner: Sequence[Any]) -> Tensor:
-    """Bytes of `inner` items for each of `outer` strings; what they lack is 0, what they exceed is cut."""
-    size = tf.reduce_prod(inner) * dtype.size
-    return tf.reshape(tf.io.decode_raw(strings, dtype, fixed_length=size), tf.concat([outer, inner], 0))

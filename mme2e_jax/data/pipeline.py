@@ -1,10 +1,13 @@
-"""Executes a plan with tf.data: reads records, packs them, and stays a few batches ahead of the devices.
+"""Executes a plan: reads records, packs them, and stays a few batches ahead of the devices.
 
 Axis legend: `g` device groups, `b` utterances per group.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,9 +17,10 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from mme2e_jax.data import plan as planning
 from mme2e_jax.data.dataset import Dataset, Split
 from mme2e_jax.data.packing import FeaturePadder, MediaPacker, Packer, Records
-from mme2e_jax.data.plan import PlannedBatch, Shape
+from mme2e_jax.data.plan import Lengths, PlannedBatch, Shape
 
-PREFETCH = 2
+READERS = 2  # threads; reading and copying leave Python's lock to others
+AHEAD = 4  # batches in the making or waiting
 
 
 class Input:
@@ -97,6 +101,11 @@ class Input:
         batches = self._evaluation(split)
         return self._run(records, lambda i: self._shaped(batches[i], records), 0, len(batches))
 
+    def seen_lengths(self, split: str) -> Lengths:
+        """Lengths of a split's utterances as batches hold them, in stored order."""
+        lengths = self.dataset.split(split).lengths
+        return lengths._replace(tokens=np.minimum(lengths.tokens, self.text_max_len))
+
     def _evaluation(self, split: str) -> list[np.ndarray]:
         records = self.dataset.split(split)
         batches = planning.evaluation_batches(records.lengths, self.batch_size, self._layout)
@@ -135,21 +144,30 @@ class Input:
     def _run(self, split: Split, planned: Callable[[int], PlannedBatch], start: int, stop: int) -> Iterator[Any]:
         source = ArrayRecordDataSource(list(split.files))
 
-        def read(step):
-            examples, shape = planned(int(step))
-            examples = examples[self._local]
-            flat = examples.reshape(-1)
-            records = iter(source.__getitems__([int(i) for i in flat[flat >= 0]]))
-            raw = np.array([next(records) if i >= 0 else b"" for i in flat], object)
-            lengths = (np.where(flat >= 0, v[flat], 0).astype(np.int32) for v in split.lengths)
-            return (raw, examples, *lengths, np.array(shape, np.int32))
+        def load(step: int):
+            step_plan = planned(step)
+            examples = step_plan.examples[self._local]
+            real = examples >= 0
+            serialized = source.__getitems__(examples[real].tolist())
+            lengths = Lengths(*(np.where(real, values[examples], 0).astype(np.int32) for values in split.lengths))
+            return self._packer(Records(serialized, examples, lengths, step_plan.shape))
 
-        def load(step):
-            return self._packer(Records(*tf.numpy_function(read, [step], [tf.string, *[tf.int32] * 5])))
+        return _ahead(load, range(start, stop))
 
-        steps = tf.data.Dataset.range(start, stop)
-        batches: Any = steps.map(load, num_parallel_calls=2, deterministic=True).prefetch(PREFETCH)
-        return iter(batches.as_numpy_iterator())
+
+def _ahead(load: Callable[[int], Any], steps: Iterable[int]) -> Iterator[Any]:
+    """What `load` returns for each step, in order; threads work a few steps ahead."""
+    remaining = iter(steps)
+    with ThreadPoolExecutor(READERS) as pool:
+        pending = deque(pool.submit(load, step) for step in itertools.islice(remaining, AHEAD))
+        try:
+            while pending:
+                batch = pending.popleft().result()
+                pending.extend(pool.submit(load, step) for step in itertools.islice(remaining, 1))
+                yield batch
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def _packer(dataset: Dataset, text_max_len: int, audio_columns: Sequence[int]) -> Packer:

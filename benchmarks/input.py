@@ -1,0 +1,195 @@
+"""What the input pipeline delivers and how much of its batches is padding.
+
+    python -m benchmarks.input --json=FILE
+
+Writes records of made-up content with the lengths of CMU-MOSEI's utterances (about: frames are lognormal with mean 14),
+and runs the pipeline over them, shuffled, read by index, packed; beside it, in turns, a bare read of the same examples
+from a TFRecord file that parses them into bytes and does nothing else. The clock starts with the second batch, for
+tracing is paid once in a run. Padding needs no records: it is what the plan says of an epoch, all of it weighed by what
+a token, a frame and a chunk cost.
+"""
+
+import itertools
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+from rich.console import Console
+from rich.table import Table
+
+from data_tools.records import LABEL_NAMES, write_dataset
+from mme2e_jax.batch import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
+from mme2e_jax.data import plan
+from mme2e_jax.data.dataset import FEATURES, Dataset, Split, open_dataset
+from mme2e_jax.data.pipeline import Input
+from mme2e_jax.data.plan import Lengths
+
+_UTTERANCES = flags.DEFINE_integer("utterances", 600, "Records to write.", lower_bound=64)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Utterances per batch, for one device.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Epochs of each reader.", lower_bound=1)
+_JSON = flags.DEFINE_string("json", None, "Also write the figures to this file.")
+
+VOCABULARY = 30_000
+TEXT_MAX_LEN, MAX_SHAPES = 100, 7  # as in the configs of CMU-MOSEI
+PLANNED = {"train": 16_326, "valid": 1871, "test": 4659}  # those of CMU-MOSEI
+BATCH_SIZES, DEVICES = (8, 32, 128), (1, 4, 8)
+METADATA: dict[str, Any] = {
+    "dataset": "mosei",
+    "label_names": list(LABEL_NAMES),
+    "frame_interval_ms": 500,
+    "face_size": FACE_SIZE,
+    "sample_rate": 16000,
+    "mel": {},
+    "tokenizer": {"name": "made", "vocab_size": VOCABULARY, "sep_id": 3},
+}
+
+
+def main(argv: list[str]) -> None:
+    """Measures and prints the tables."""
+    del argv
+    tf.config.set_visible_devices([], "GPU")
+    with tempfile.TemporaryDirectory() as directory:
+        speed = _speed(Path(directory))
+    padding = [_padding(batch_size, devices) for batch_size in BATCH_SIZES for devices in DEVICES]
+    console = Console()
+    console.print(
+        f"Batches of {_BATCH_SIZE.value}, median of {_ROUNDS.value}: pipeline {speed['pipeline']:.0f} utterances/s, "
+        f"bare TFRecord parse {speed['tfrecord']:.0f}; ratio {speed['ratio']:.2f}. "
+        f"First batch after {speed['first_batch_seconds']:.2f} s."
+    )
+    table = Table(title="Padding, share of the batch")
+    for heading in ("batch", "devices", "tokens", "frames", "chunks", "all by cost", "shapes"):
+        table.add_column(heading, justify="right")
+    for row in padding:
+        shares = [f"{row[name]:.1%}" for name in ("tokens", "frames", "chunks", "cost")]
+        table.add_row(str(row["batch_size"]), str(row["devices"]), *shares, str(row["shapes"]))
+    console.print(table)
+    if _JSON.value:
+        Path(_JSON.value).write_text(json.dumps({"speed": speed, "padding": padding}, indent=2) + "\n")
+
+
+def _lengths(rng: np.random.Generator, utterances: int) -> Lengths:
+    """Lengths like those of CMU-MOSEI: 7 s on average, two frames, 2.5 chunks and 3.5 tokens a second."""
+    sigma = 0.6
+    seconds = rng.lognormal(np.log(7.0) - sigma**2 / 2, sigma, utterances).clip(0.5, 60.0)
+    tokens = 2 + rng.poisson(3.3 * seconds)
+    return Lengths(tokens, np.ceil(2 * seconds).astype(np.int64), np.ceil(2.5 * seconds).astype(np.int64))
+
+
+def _examples(split: str, utterances: int) -> Iterator[dict[str, Any]]:
+    rng = np.random.default_rng([utterances, *split.encode()])
+    for index, (tokens, frames, chunks) in enumerate(zip(*_lengths(rng, utterances), strict=True)):
+        yield {
+            "utterance_id": f"{split}_{index}",
+            "dialogue_id": split,
+            "speaker": split,
+            "transcript": "made up",
+            "token_ids": rng.integers(5, VOCABULARY, tokens, dtype=np.int32),
+            "faces": rng.integers(0, 256, (frames, FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8),
+            "face_found": np.ones(frames, bool),
+            "frame_ms": np.arange(frames, dtype=np.float32) * 500,
+            "mel": rng.random((chunks, MEL_BANDS, CHUNK_FRAMES), np.float32),
+            "label": (rng.random(len(LABEL_NAMES)) < 0.25).astype(np.float32),
+        }
+
+
+def _speed(directory: Path) -> dict[str, Any]:
+    sizes = {"train": _UTTERANCES.value, "valid": _BATCH_SIZE.value, "test": _BATCH_SIZE.value}
+    write_dataset(
+        directory / "records",
+        name="mosei",
+        splits={split: _examples(split, n) for split, n in sizes.items()},
+        metadata=METADATA,
+        examples_per_shard=150,
+    )
+    dataset = open_dataset(directory / "records")
+    flat = directory / "train.tfrecord"
+    source = ArrayRecordDataSource(list(dataset.split("train").files))
+    with tf.io.TFRecordWriter(str(flat)) as writer:
+        for index in range(len(source)):
+            writer.write(source[index])
+    batches = _input(dataset, _BATCH_SIZE.value, 1, _ROUNDS.value)
+    rates: dict[str, list[float]] = {"pipeline": [], "tfrecord": []}
+    first = []
+    for epoch in range(_ROUNDS.value):
+        start = time.perf_counter()
+        training = batches.training(epoch * batches.steps_per_epoch)
+        rate, first_seconds = _rate(itertools.islice(training, batches.steps_per_epoch), start)
+        rates["pipeline"].append(rate)
+        first.append(first_seconds)
+        rates["tfrecord"].append(_rate(_bare(flat), time.perf_counter())[0])
+    return {
+        "utterances": _UTTERANCES.value,
+        "batch_size": _BATCH_SIZE.value,
+        **{name: float(np.median(values)) for name, values in rates.items()},
+        "ratio": float(np.median(np.divide(rates["pipeline"], rates["tfrecord"]))),
+        "first_batch_seconds": float(np.median(first)),
+    }
+
+
+def _input(dataset: Dataset, batch_size: int, devices: int, epochs: int) -> Input:
+    return Input(
+        dataset,
+        batch_size=batch_size,
+        text_max_len=TEXT_MAX_LEN,
+        seed=0,
+        epochs=epochs,
+        max_shapes=MAX_SHAPES,
+        groups=devices,
+    )
+
+
+def _bare(path: Path) -> Iterator[Any]:
+    spec = {name: tf.io.FixedLenFeature([], tf.string) for name in FEATURES["media"]}
+    records: Any = tf.data.TFRecordDataset(str(path)).batch(_BATCH_SIZE.value)
+    return iter(records.map(lambda raw: tf.io.parse_example(raw, spec)).prefetch(2))
+
+
+def _rate(batches: Iterator[Any], start: float) -> tuple[float, float]:
+    """Utterances per second after the first batch, and seconds until that."""
+    next(batches)
+    first = time.perf_counter()
+    count = sum(1 for _ in batches)
+    # The last batch of an epoch may be smaller.
+    utterances = _UTTERANCES.value - _BATCH_SIZE.value
+    assert count == -(-utterances // _BATCH_SIZE.value)
+    return utterances / (time.perf_counter() - first), first - start
+
+
+def _padding(batch_size: int, devices: int) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    splits = {s: Split(s, (), _lengths(rng, n), np.ones(len(LABEL_NAMES))) for s, n in PLANNED.items()}
+    dataset = Dataset(
+        directory=Path(),
+        name="mosei",
+        kind="media",
+        label_names=LABEL_NAMES,
+        tokenizer=METADATA["tokenizer"],
+        feature_sizes=(),
+        preprocessing={},
+        splits=splits,
+    )
+    batches = _input(dataset, batch_size, devices, epochs=1)
+    steps = [batches.planned(step) for step in range(batches.steps_per_epoch)]
+    apart = np.array([batch_size, devices, devices])  # rows of a shape's tokens, frames and chunks in a batch
+    padded = np.sum([np.array(step.shape) * apart for step in steps], axis=0)
+    real = np.array([values.sum() for values in batches.seen_lengths("train")])
+    weights = np.array(plan.MEDIA.cost)
+    return {
+        "batch_size": batch_size,
+        "devices": devices,
+        **dict(zip(Lengths._fields, (1 - real / padded).tolist(), strict=True)),
+        "cost": float(1 - real @ weights / (padded @ weights)),
+        "shapes": len({step.shape for step in steps}),
+    }
+
+
+if __name__ == "__main__":
+    app.run(main)

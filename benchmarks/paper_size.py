@@ -1,0 +1,84 @@
+"""Models of the paper's size and one batch for them, made up: for benchmarks that need no data."""
+
+import ast
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mme2e_jax.batch import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS, Batch
+from mme2e_jax.config import Config, validate
+from mme2e_jax.data.dataset import Dataset, Split
+from mme2e_jax.data.plan import Lengths
+from mme2e_jax.errors import UserError
+
+LABELS = ("anger", "disgust", "fear", "happy", "sad", "surprise")
+# A mean utterance of CMU-MOSEI: 7.3 s.
+FRAMES, CHUNKS = 14, 18
+UTTERANCES = 8
+VOCABULARY = 30_000
+
+
+def experiment(model: str, overrides: Sequence[str]) -> Config:
+    """The paper's config of a model on CMU-MOSEI, with batches of 8 on one device and ALBERT from scratch.
+
+    Args:
+      model: "dense" or "sparse".
+      overrides: as in `model.width=0.25`.
+
+    Raises:
+      UserError: if an override is none, or the config makes no sense with them.
+    """
+    config: Config = importlib.import_module(f"configs.mosei_{model}").get_config()
+    config.data.batch_size, config.mesh.devices, config.model.text.init = UTTERANCES, 1, "random"
+    for override in overrides:
+        key, found, value = override.partition("=")
+        if not found:
+            raise UserError(f"--override: expected KEY=VALUE, as in model.width=0.25, found {override!r}.")
+        config.update_from_flattened_dict({key: _plain(value)})
+    validate(config)
+    return config
+
+
+def _plain(value: str):
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+
+
+def lengths(text_length: int) -> Lengths:
+    """Of the batch's utterances."""
+    return Lengths(*(np.full(UTTERANCES, n) for n in (text_length, FRAMES, CHUNKS)))
+
+
+def dataset(text_length: int) -> Dataset:
+    """What describes the batch's utterances as a training split; there are no records."""
+    split = Split("train", (), lengths(text_length), np.full(len(LABELS), UTTERANCES // 4))
+    return Dataset(
+        directory=Path(),
+        name="mosei",
+        kind="media",
+        label_names=LABELS,
+        tokenizer={"vocab_size": VOCABULARY},
+        feature_sizes=(),
+        preprocessing={},
+        splits={"train": split},
+    )
+
+
+def batch(text_length: int) -> Batch:
+    """Eight utterances for one device; nothing is padded."""
+    rng = np.random.default_rng(0)
+    grid = (1, UTTERANCES)
+    return Batch(
+        token_ids=rng.integers(0, VOCABULARY, (*grid, text_length), dtype=np.int32),
+        token_count=np.full(grid, text_length, np.int32),
+        faces=rng.integers(0, 256, (1, UTTERANCES * FRAMES, FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8),
+        frame_count=np.full(grid, FRAMES, np.int32),
+        mel=rng.exponential(size=(1, UTTERANCES * CHUNKS, MEL_BANDS, CHUNK_FRAMES)).astype(np.float32),
+        chunk_count=np.full(grid, CHUNKS, np.int32),
+        labels=(rng.random((*grid, len(LABELS))) < 0.25).astype(np.float32),
+        example=np.arange(UTTERANCES, dtype=np.int32).reshape(grid),
+    )

@@ -1,0 +1,262 @@
+"""What a step of the paper-size models takes: seconds, memory, operations.
+
+    python -m benchmarks.step --rounds=5 --json=FILE
+    python -m benchmarks.step --text_lengths=24 --thresholds=0.5 --modes=train
+
+One batch of 8 utterances with 14 frames, 18 mel chunks and 24 or 100 tokens each. Every round runs every variant once,
+and a product of two 2048 x 2048 matrices, so that a machine that is busy for a while is so for all; figures are medians
+over rounds, ratios medians of the rounds' ratios. The threshold is an argument of the compiled program: all
+thresholds share one. Scores of a fresh model are nearly uniform, so that stages work on about the threshold's share of
+their candidates; the shares are printed. `gflops` are two operations per multiply-add of the model's account of cost,
+for the whole batch; `peak MB` is what XLA says of the program: arguments, outputs and scratch. `process_peak_mb` in the
+file is the most that this process held, all variants and compilation together; `--peak` starts a process for each
+variant instead and shows its peak too (Linux).
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags, logging
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import paper_size
+from mme2e_jax import build, cost
+from mme2e_jax.evaluate import Parameters, run_batch
+from mme2e_jax.models.mme2e import ModelSpec
+from mme2e_jax.sharding import DataMesh
+from mme2e_jax.state import TrainState
+
+_MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Of dense, sparse.")
+_THRESHOLDS = flags.DEFINE_list("thresholds", ["0.8", "0.5", "0.3"], "Of the sparse model.")
+_MODES = flags.DEFINE_list("modes", ["train", "eval"], "Of train, eval.")
+_TEXT_LENGTHS = flags.DEFINE_list("text_lengths", ["100", "24"], "Tokens per utterance.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "How often every variant runs.", lower_bound=1)
+_PEAK = flags.DEFINE_bool("peak", False, "Also run every variant in a process of its own for its peak memory.")
+_JSON = flags.DEFINE_string("json", None, "Also write the rows to this file.")
+_OVERRIDES = flags.DEFINE_multi_string("override", [], "Config overrides for every variant, as in model.width=0.25.")
+
+flags.register_validator("models", lambda v: v and set(v) <= {"dense", "sparse"}, "Expected dense, sparse or both.")
+flags.register_validator("modes", lambda v: v and set(v) <= {"train", "eval"}, "Expected train, eval or both.")
+
+MATMUL_SIZE = 2048
+
+
+class Variant(NamedTuple):
+    """One row."""
+
+    model: str
+    threshold: float
+    mode: str
+    text_length: int
+
+    @property
+    def dense(self) -> "Variant":
+        """What it is compared with."""
+        return self._replace(model="dense", threshold=1.0)
+
+
+class Program(NamedTuple):
+    """A compiled step that keeps its own state: threshold -> sites worked on per tower and stage, as shares."""
+
+    run: Callable[[float], dict[str, np.ndarray]]
+    compile_seconds: float
+    peak_bytes: int
+
+
+class Trainee:
+    """A model in training, on one device: its programs share its state."""
+
+    def __init__(self, model: str, overrides: Sequence[str]):
+        self.config = paper_size.experiment(model, overrides)
+        self.mesh = DataMesh(self.config.mesh.devices)
+        dataset = paper_size.dataset(1)
+        spec = build.model_spec(self.config, len(dataset.label_names), dataset.tokenizer)
+        assert isinstance(spec, ModelSpec)
+        self.spec = spec
+        self.tx = build.make_optimizer(self.config, total_steps=1000)
+        variables = self.mesh.put_replicated(build.start_variables(self.config, self.spec))
+        self.state = TrainState(*self.mesh.put_replicated((jnp.int32(0), variables, self.tx.init(variables.params))))
+
+    def program(self, mode: str, text_length: int) -> Program:
+        """Compiles a step, of training or of evaluation."""
+        batch = self.mesh.put_batch(paper_size.batch(text_length))
+
+        def parameters(threshold: float) -> Parameters:
+            return Parameters(self.state.variables, jnp.float32(threshold))
+
+        start = time.perf_counter()
+        if mode == "train":
+            step = build.make_step(self.config, paper_size.dataset(text_length), self.tx)
+            lowered = jax.jit(step, donate_argnums=0).lower(self.state, batch, jnp.float32(1.0))
+        else:
+            lowered = run_batch.lower(parameters(1.0), batch)
+        compiled = lowered.compile()
+        seconds = time.perf_counter() - start
+
+        def train(threshold: float):
+            self.state, metrics = jax.block_until_ready(compiled(self.state, batch, jnp.float32(threshold)))
+            return jax.device_get(metrics.active)
+
+        def evaluate(threshold: float):
+            outputs = jax.block_until_ready(compiled(parameters(threshold), batch))
+            return {m: sites[:, 0] / sites[:, 1] for m, sites in jax.device_get(outputs.sites).items()}
+
+        memory: Any = compiled.memory_analysis()
+        held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+        return Program(train if mode == "train" else evaluate, seconds, held - memory.alias_size_in_bytes)
+
+    def gflops(self, variant: Variant, active: dict[str, np.ndarray]) -> float:
+        """Operations of a step over the whole batch, in billions."""
+        lengths = paper_size.lengths(variant.text_length)
+        images = {"v": lengths.frames.sum(), "a": lengths.chunks.sum()}
+        sites = {m: images[m] * np.prod(cost.stage_sizes(m), axis=1) * shares for m, shares in active.items()}
+        if variant.mode == "train":
+            macs = cost.training_macs(self.spec, lengths, sites)
+        else:
+            macs = sum(sum(parts.values()) for parts in cost.macs(self.spec, lengths, sites).values())
+        return 2e-9 * macs * paper_size.UTTERANCES
+
+
+def main(argv: list[str]) -> None:
+    """Measures and prints the table."""
+    del argv
+    # Which accelerators this machine does not have is told of at length.
+    logging.set_verbosity(logging.WARNING)
+    jax.config.update("jax_enable_compilation_cache", False)
+    rows = _rows(_variants())
+    if _PEAK.value:
+        for row in rows:
+            row["process_peak_mb"] = _alone(row)
+    table = Table(title=f"8 utterances, {jax.devices()[0].device_kind}; median of {_ROUNDS.value}")
+    headings = ("model", "p", "mode", "text", "seconds", "/ dense", "GFLOPs", "of matmul", "peak MB", "compile s")
+    for heading in (*headings, "active v, a"):
+        table.add_column(heading)
+    for row in rows:
+        active = " ".join("/".join(f"{s:.2f}" for s in row["active"][m]) for m in "va" if m in row["active"])
+        ratio = row["ratio_to_dense"]
+        table.add_row(
+            row["model"],
+            f"{row['threshold']:g}",
+            row["mode"],
+            str(row["text_length"]),
+            f"{row['seconds']:.3f}",
+            "" if ratio is None else f"{ratio:.2f}",
+            f"{row['gflops']:.0f}",
+            f"{row['share_of_matmul']:.2f}",
+            f"{row['peak_mb']:.0f}" + (f" ({row['process_peak_mb']:.0f})" if _PEAK.value else ""),
+            f"{row['compile_seconds']:.1f}",
+            active,
+        )
+    console = Console(width=140)
+    console.print(table)
+    console.print(f"A {MATMUL_SIZE} x {MATMUL_SIZE} float32 product: {rows[0]['matmul_gflops_per_second']:.1f} GFLOP/s")
+    if _JSON.value:
+        Path(_JSON.value).write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def _variants() -> list[Variant]:
+    thresholds = {"dense": [1.0], "sparse": [float(t) for t in _THRESHOLDS.value]}
+    return [
+        Variant(model, threshold, mode, int(text_length))
+        for mode in _MODES.value
+        for text_length in _TEXT_LENGTHS.value
+        for model in _MODELS.value
+        for threshold in thresholds[model]
+    ]
+
+
+def _rows(variants: Sequence[Variant]) -> list[dict]:
+    trainees = {model: Trainee(model, _OVERRIDES.value) for model in _MODELS.value}
+    programs: dict[tuple[str, str, int], Program] = {}
+    for model, _, mode, text_length in variants:
+        if (model, mode, text_length) not in programs:
+            print(f"compiling {model}, {mode}, text length {text_length} ...", file=sys.stderr)
+            programs[model, mode, text_length] = trainees[model].program(mode, text_length)
+    matmul = _matmul()
+
+    def program(variant: Variant) -> Program:
+        return programs[variant.model, variant.mode, variant.text_length]
+
+    seconds, matmul_seconds, active = {v: [] for v in variants}, [], {}
+    # The first round warms up.
+    for index in range(_ROUNDS.value + 1):
+        print(f"round {index} of {_ROUNDS.value} ...", file=sys.stderr)
+        round_seconds = {}
+        for variant in variants:
+            round_seconds[variant], active[variant] = _timed(lambda v=variant: program(v).run(v.threshold))
+        matmul_round, _ = _timed(matmul)
+        if index:
+            matmul_seconds.append(matmul_round)
+            for variant, value in round_seconds.items():
+                seconds[variant].append(value)
+    rate = 2e-9 * MATMUL_SIZE**3 / float(np.median(matmul_seconds))
+    rows = []
+    for variant in variants:
+        taken = np.array(seconds[variant])
+        gflops = trainees[variant.model].gflops(variant, active[variant])
+        dense = seconds.get(variant.dense)
+        rows.append(
+            variant._asdict()
+            | {
+                "seconds": float(np.median(taken)),
+                "ratio_to_dense": float(np.median(taken / dense)) if dense else None,
+                "peak_mb": program(variant).peak_bytes / 2**20,
+                "gflops": gflops,
+                "share_of_matmul": float(np.median(gflops / taken / rate)),
+                "matmul_gflops_per_second": rate,
+                "compile_seconds": program(variant).compile_seconds,
+                "active": {m: shares.tolist() for m, shares in active[variant].items()},
+                "process_peak_mb": _process_peak_mb(),
+                "device": jax.devices()[0].device_kind,
+                "overrides": list(_OVERRIDES.value),
+            }
+        )
+    return rows
+
+
+def _matmul() -> Callable[[], Any]:
+    a, b = (jax.random.normal(jax.random.key(k), (MATMUL_SIZE, MATMUL_SIZE)) for k in (0, 1))
+    product = jax.jit(jnp.matmul)
+    return lambda: product(a, b)
+
+
+def _timed(run: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.perf_counter()
+    result = jax.block_until_ready(run())
+    return time.perf_counter() - start, result
+
+
+def _process_peak_mb() -> float | None:
+    # Not getrusage: its maximum is inherited from the process that started this one.
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) / 1024 if found else None
+
+
+def _alone(row: dict) -> float:
+    """Peak memory in MB of a process that runs nothing but the row's variant."""
+    with tempfile.TemporaryDirectory() as directory:
+        out = Path(directory) / "row.json"
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.step", "--rounds=1", f"--json={out}", f"--models={row['model']}"]
+            + [f"--thresholds={row['threshold']}", f"--modes={row['mode']}", f"--text_lengths={row['text_length']}"]
+            + [f"--override={override}" for override in _OVERRIDES.value],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        return json.loads(out.read_text())[0]["process_peak_mb"]
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,139 @@
+"""What an utterance costs: multiply-adds of each part of an end-to-end model, counted from shapes.
+
+Counted are the products of convolutions, linear layers and attention, of real tokens, frames, mel chunks and sites; not
+biases, normalisation, activations, pooling and selection, nor what a batch pads. A convolution costs all its taps at
+every site it is computed at, those outside the image too: 9 per active site of a sparse stage, whose rows gather nine
+neighbours each whether these are active or not. Scores are computed at all sites of a stage, candidates or not.
+
+GFLOPs of feature extraction, as the paper's tables call it, are here two operations per multiply-add of everything in
+the towers of faces and mel chunks, without ALBERT and the sequence encoders. The paper does not say what it counts, and
+its 8.65 for FE2E is not to be had from both towers at the mean lengths of its data sets: 9 frames and 11 chunks
+(IEMOCAP, 4.5 s) are 27.3 here, 14 frames and 18 chunks (CMU-MOSEI, 7.3 s) 44.0, and half of that at one operation per
+multiply-add. Faces alone, 9 frames, are 8.69, which may be chance. So compare shares of the dense model: the paper's
+are 0.50 at threshold 0.5 and 0.60 at 0.7.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mme2e_jax.data.plan import Lengths
+from mme2e_jax.models.albert import AlbertSize
+from mme2e_jax.models.fusion import in_order
+from mme2e_jax.models.mme2e import IMAGE_SIZE, MODALITIES, ModelSpec
+from mme2e_jax.models.sequence import FEED_FORWARD
+from mme2e_jax.models.towers import HIDDEN, channels
+
+STAGES = 3
+TOWER = ("low_level", *(f"stage_{k}" for k in range(STAGES)), "scores", "head")
+
+# Multiply-adds by modality and part.
+Macs = dict[str, dict[str, float]]
+# Per sparse tower and stage, the sites it worked on and all that there were, summed over utterances: [k, 2].
+Sites = Mapping[str, np.ndarray]
+
+
+def stage_sizes(modality: str) -> list[tuple[int, int]]:
+    """Height and width of what each of the upper stages works on."""
+    h, w, _ = IMAGE_SIZE[modality]
+    return [(h >> k, w >> k) for k in range(1, STAGES + 1)]
+
+
+def macs(spec: ModelSpec, lengths: Lengths, active: Mapping[str, Sequence[float]]) -> Macs:
+    """Multiply-adds of one pass forward, the mean over utterances.
+
+    Args:
+      spec: the architecture.
+      lengths: of the utterances, as the model sees them: tokens after truncation.
+      active: of a sparse model, per tower and stage the sites worked on, summed over the utterances.
+
+    Returns:
+      For text `albert`, for faces and mel chunks the parts of TOWER and `sequence`, each with its linear layer to the
+      labels. A dense tower has no `scores`.
+    """
+    utterances = len(lengths.tokens)
+    found: Macs = {}
+    for m in in_order(spec.modalities, MODALITIES):
+        if m == "t":
+            parts = {"albert": _albert(spec.text, lengths.tokens) + utterances * spec.text.hidden * spec.labels}
+        else:
+            images = lengths.frames if m == "v" else lengths.chunks
+            parts = _tower(spec, m, int(images.sum()), utterances, active.get(m)) | {
+                "sequence": _sequence(spec, images)
+            }
+        found[m] = {name: float(value) / utterances for name, value in parts.items()}
+    return found
+
+
+def training_macs(spec: ModelSpec, lengths: Lengths, active: Mapping[str, Sequence[float]]) -> float:
+    """Multiply-adds of a training step, forward and backward, the mean over utterances; arguments as for `macs`.
+
+    Backward each product is needed twice, for the gradient of either factor; but images want no gradient, nor do scores
+    that only select.
+    """
+    parts = macs(spec, lengths, active)
+    needless = sum(
+        _first_convolution(spec, m) * float(np.mean(images))
+        for m, images in (("v", lengths.frames), ("a", lengths.chunks))
+        if m in parts
+    )
+    if not spec.renormalize:
+        needless += 2 * sum(tower.get("scores", 0.0) for tower in parts.values())
+    return 3 * sum(value for tower in parts.values() for value in tower.values()) - needless
+
+
+def extraction_gflops(parts: Macs) -> float:
+    """GFLOPs of feature extraction, see above."""
+    return 2e-9 * sum(tower[name] for tower in parts.values() for name in TOWER if name in tower)
+
+
+def account(spec: ModelSpec, lengths: Lengths, sites: Sites) -> dict[str, Any]:
+    """What the report says of a split's cost; plain values, per utterance.
+
+    Args:
+      spec: the architecture.
+      lengths: as for `macs`.
+      sites: counted by the model over the same utterances.
+    """
+    own = macs(spec, lengths, {m: counts[:, 0].tolist() for m, counts in sites.items()})
+    dense = macs(dataclasses.replace(spec, sparse=False), lengths, {})
+    return {
+        "active_fraction": {m: (c[:, 0] / np.maximum(c[:, 1], 1)).tolist() for m, c in sites.items()},
+        "macs": own,
+        "dense_macs": dense,
+        "extraction_gflops": extraction_gflops(own),
+        "dense_extraction_gflops": extraction_gflops(dense),
+    }
+
+
+def _albert(size: AlbertSize, tokens: np.ndarray) -> int:
+    d, t = size.hidden, tokens.astype(np.int64)
+    layer = t.sum() * (4 * d * d + 2 * d * size.feed_forward) + 2 * d * (t * t).sum()
+    return t.sum() * size.embedding * d + size.layers * layer
+
+
+def _first_convolution(spec: ModelSpec, modality: str) -> int:
+    h, w, d = IMAGE_SIZE[modality]
+    return h * w * 25 * d * channels(spec.width)[0]
+
+
+def _tower(spec: ModelSpec, modality: str, images: int, utterances: int, active: Sequence[float] | None):
+    c = channels(spec.width)
+    sizes = stage_sizes(modality)
+    sites = [images * h * w for h, w in sizes]
+    low_level = images * _first_convolution(spec, modality) + sites[0] * 4 * 9 * c[0] * c[0]
+    worked = active if spec.sparse and active is not None else sites
+    stages = {f"stage_{k}": worked[k] * 9 * (c[k] + c[k + 1]) * c[k + 1] for k in range(STAGES)}
+    # Text is projected once per utterance and stage.
+    scores = sum(sites[k] * (c[k] + 1) * c[k] + utterances * spec.text.hidden * c[k] for k in range(STAGES))
+    last_h, last_w = (n // 2 for n in sizes[-1])
+    head = images * HIDDEN * (last_h * last_w * c[-1] + spec.trans_dim)
+    return {"low_level": low_level, **stages} | ({"scores": scores} if spec.sparse else {}) | {"head": head}
+
+
+def _sequence(spec: ModelSpec, images: np.ndarray) -> int:
+    d, rows = spec.trans_dim, images.astype(np.int64) + 1  # one for CLS
+    layer = rows.sum() * (4 * d * d + 2 * d * FEED_FORWARD) + 2 * d * (rows * rows).sum()
+    return spec.trans_layers * layer + len(images) * d * spec.labels
