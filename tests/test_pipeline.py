@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mme2e_jax.batch import Batch
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.data.pipeline import Input
-from mme2e_jax.errors import UserError
 from tests.synthetic import SEP, SIZES, make_example, make_records
 
 TEXT_MAX_LEN = 20
@@ -171,5 +171,5 @@ def test_lengths_that_are_not_those_of_the_records_are_refused(tmp_path: Path) -
     metadata["splits"]["test"]["frames"][1] += 1
     (directory / "metadata.json").write_text(json.dumps(metadata))
 
-    with pytest.raises(UserError, match="lengths of faces in the records"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="lengths of faces in the records"):
         list(make_input(open_dataset(directory)).evaluation("test"))

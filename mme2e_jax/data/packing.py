@@ -17,7 +17,6 @@ import tensorflow as tf
 from mme2e_jax.batch import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS, Batch, FeatureBatch
 from mme2e_jax.data import plan as planning
 from mme2e_jax.data.plan import Layout, Lengths, Shape
-from mme2e_jax.errors import UserError
 
 
 class Records(NamedTuple):
@@ -46,12 +45,12 @@ class Values:
         """A feature's array; read only.
 
         Raises:
-          UserError: if the record holds more or less. Frames that the plan does not know of would push those behind
+          ValueError: if the record holds more or less. Frames that the plan does not know of would push those behind
             them to another utterance.
         """
         stored = np.frombuffer(self._features[name].bytes_list.value[0], dtype)
         if stored.size != np.prod(shape):
-            raise UserError(
+            raise ValueError(
                 f"The lengths of {name} in the records are not those in the dataset's metadata: expected "
                 f"{list(shape)}, found {stored.size} values. Prepare the data again."
             )
@@ -66,6 +65,16 @@ class MediaPacker:
     text_max_len: int  # tokens at which a transcript is cut
     sep: int  # id of [SEP]
     layout: ClassVar[Layout] = planning.MEDIA
+    dtypes: ClassVar[Batch] = Batch(
+        token_ids=np.int32,
+        token_count=np.int32,
+        faces=np.uint8,
+        frame_count=np.int32,
+        mel=np.float32,
+        chunk_count=np.int32,
+        labels=np.float32,
+        example=np.int32,
+    )
 
     def __call__(self, records: Records) -> Batch:
         """The batch."""
@@ -106,6 +115,16 @@ class FeaturePadder:
     stored_sizes: Sequence[int]  # widths of text, audio and video as stored
     audio_columns: Sequence[int]  # of the stored audio, those that the batch holds
     layout: ClassVar[Layout] = planning.FEATURES
+    dtypes: ClassVar[FeatureBatch] = FeatureBatch(
+        text=np.float32,
+        text_count=np.int32,
+        audio=np.float32,
+        audio_count=np.int32,
+        video=np.float32,
+        video_count=np.int32,
+        labels=np.float32,
+        example=np.int32,
+    )
 
     def __call__(self, records: Records) -> FeatureBatch:
         """The batch."""

@@ -1,13 +1,10 @@
-"""Executes a plan: reads records, packs them, and stays a few batches ahead of the devices.
+"""Executes a plan with tf.data: reads records, packs them, and stays a few batches ahead of the devices.
 
 Axis legend: `g` device groups, `b` utterances per group.
 """
 
 import functools
-import itertools
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +16,7 @@ from mme2e_jax.data.dataset import Dataset, Split
 from mme2e_jax.data.packing import FeaturePadder, MediaPacker, Packer, Records
 from mme2e_jax.data.plan import Lengths, PlannedBatch, Shape
 
-READERS = 2  # threads; reading and copying leave Python's lock to others
-AHEAD = 4  # batches in the making or waiting
+PREFETCH = 2
 
 
 class Input:
@@ -144,30 +140,22 @@ class Input:
     def _run(self, split: Split, planned: Callable[[int], PlannedBatch], start: int, stop: int) -> Iterator[Any]:
         source = ArrayRecordDataSource(list(split.files))
 
-        def load(step: int):
-            step_plan = planned(step)
+        def load(step):
+            step_plan = planned(int(step))
             examples = step_plan.examples[self._local]
             real = examples >= 0
             serialized = source.__getitems__(examples[real].tolist())
             lengths = Lengths(*(np.where(real, values[examples], 0).astype(np.int32) for values in split.lengths))
-            return self._packer(Records(serialized, examples, lengths, step_plan.shape))
+            return tuple(self._packer(Records(serialized, examples, lengths, step_plan.shape)))
 
-        return _ahead(load, range(start, stop))
+        dtypes = self._packer.dtypes
 
+        def batch(step):
+            return type(dtypes)(*tf.numpy_function(load, [step], [tf.as_dtype(d) for d in dtypes]))
 
-def _ahead(load: Callable[[int], Any], steps: Iterable[int]) -> Iterator[Any]:
-    """What `load` returns for each step, in order; threads work a few steps ahead."""
-    remaining = iter(steps)
-    with ThreadPoolExecutor(READERS) as pool:
-        pending = deque(pool.submit(load, step) for step in itertools.islice(remaining, AHEAD))
-        try:
-            while pending:
-                batch = pending.popleft().result()
-                pending.extend(pool.submit(load, step) for step in itertools.islice(remaining, 1))
-                yield batch
-        finally:
-            for future in pending:
-                future.cancel()
+        steps = tf.data.Dataset.range(start, stop)
+        batches: Any = steps.map(batch, num_parallel_calls=2, deterministic=True).prefetch(PREFETCH)
+        return iter(batches.as_numpy_iterator())
 
 
 def _packer(dataset: Dataset, text_max_len: int, audio_columns: Sequence[int]) -> Packer:
