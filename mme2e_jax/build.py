@@ -8,6 +8,7 @@ import optax
 from mme2e_jax import objective
 from mme2e_jax.config import END_TO_END_MODELS, Config
 from mme2e_jax.data.dataset import Dataset
+from mme2e_jax.errors import UserError
 from mme2e_jax.models.albert import POSITIONS, SIZES
 from mme2e_jax.models.late_fusion import LateFusionSpec, TransformerSpec
 from mme2e_jax.models.mme2e import ModelSpec
@@ -59,16 +60,34 @@ def _end_to_end_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) 
         trans_heads=m.trans_heads,
         dropout=m.dropout,
         renormalize=m.attention_grad == "renormalized",
+        dtype=m.dtype,
+        remat=m.remat,
     )
 
 
 def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransformation:
-    """The optimiser that a config describes, for a run of `total_steps`."""
+    """The optimiser that a config describes, for a run of `total_steps`.
+
+    Raises:
+      UserError: if the run ends before its first update.
+    """
     o = config.optim
-    schedule = learning_rate(o.lr, o.schedule, total_steps)
+    if o.accumulate > total_steps:
+        raise UserError(
+            f"config.optim.accumulate: expected at most the {total_steps} steps of the run, found {o.accumulate}: "
+            "nothing would be learned. Lower it, or raise config.optim.epochs."
+        )
+    schedule = learning_rate(o.lr, o.schedule, total_steps // o.accumulate)
     # The baselines have no pretrained text encoder that would have to learn more slowly.
     factor = o.text_lr_factor if config.model.name in END_TO_END_MODELS else 1.0
-    return optimizer(o.name, schedule, text_lr_factor=factor, weight_decay=o.weight_decay, clip=o.clip)
+    return optimizer(
+        o.name,
+        schedule,
+        text_lr_factor=factor,
+        weight_decay=o.weight_decay,
+        clip=o.clip,
+        accumulate=o.accumulate,
+    )
 
 
 def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation) -> TrainStep:

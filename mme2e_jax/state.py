@@ -43,7 +43,7 @@ class Variables:
 class TrainState(NamedTuple):
     """Everything that a training step changes."""
 
-    step: Int[Array, ""]  # updates done
+    step: Int[Array, ""]  # batches learned from
     variables: Variables
     optimizer: optax.OptState
 
@@ -90,6 +90,8 @@ def apply(
       Its outputs, and the batch statistics afterwards.
     """
     model = nnx.merge(variables.graphdef, variables.params, variables.batch_stats, copy=True)
+    if isinstance(model, MME2E):
+        model.round_encoders()
     outputs = model(batch, train=train, threshold=threshold, seed=seed)
     return outputs, nnx.state(model, nnx.BatchStat)
 

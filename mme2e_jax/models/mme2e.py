@@ -14,7 +14,7 @@ from mme2e_jax.batch import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS, Batch, Segments,
 from mme2e_jax.models.albert import Albert, AlbertSize
 from mme2e_jax.models.dropout import DropoutSeed
 from mme2e_jax.models.fusion import Outputs, fuse, in_order
-from mme2e_jax.models.layers import linear
+from mme2e_jax.models.layers import linear, round_parameters
 from mme2e_jax.models.sequence import SequenceEncoder
 from mme2e_jax.models.towers import DenseTower, SparseTower
 
@@ -42,6 +42,8 @@ class ModelSpec:
     trans_heads: int
     dropout: float
     renormalize: bool = False  # multiply the features of kept sites by their attention
+    dtype: str = "float32"  # that the encoders compute in: float32 (as the parameters are) or bfloat16
+    remat: bool = False  # compute the towers again for the gradient
 
 
 class MME2E(nnx.Module):
@@ -54,6 +56,7 @@ class MME2E(nnx.Module):
           ValueError: if the modalities are not a subset of "tva", or a sparse model lacks the text that guides it.
         """
         self.modalities = used = in_order(spec.modalities, MODALITIES)
+        self.dtype = spec.dtype
         if spec.sparse and "t" not in used:
             raise ValueError(
                 f"The sparse model's attention is guided by text: add t to modalities {spec.modalities!r}."
@@ -69,6 +72,17 @@ class MME2E(nnx.Module):
         self.heads = nnx.Dict({m: linear(spec.text.hidden if m == "t" else d, spec.labels, rngs) for m in used})
         if len(used) > 1:
             self.fusion = nnx.Param(jnp.zeros(len(used)))
+
+    def round_encoders(self) -> None:
+        """Rounds the encoders' parameters, in place, to the dtype that the model computes in.
+
+        For a copy that is about to run, not for what is learned. The heads, fusion and everything marked as exact stay
+        as they are; softmaxes, statistics and sums over many gradients are float32 in any case.
+        """
+        if self.dtype == "float32":
+            return
+        for encoder in ([self.text] if "t" in self.modalities else []) + [self.towers, self.sequences]:
+            round_parameters(encoder, self.dtype)
 
     def __call__(
         self,
@@ -113,6 +127,7 @@ class MME2E(nnx.Module):
         # The capacity's rest may hold anything, NaN too, and 0 * NaN would reach the gradients of the kernels.
         flat = jnp.where(valid[:, None, None, None], flat, 0.0)
         tower = self.towers[m]
+        flat = flat.astype(tower.low_level.conv.kernel.dtype)
         if isinstance(tower, DenseTower):
             return tower(flat, valid, train=train).reshape(g, n, -1), []
         b = text.shape[1]
@@ -123,9 +138,11 @@ class MME2E(nnx.Module):
 
 def _tower(spec: ModelSpec, m: str, rngs: nnx.Rngs) -> DenseTower | SparseTower:
     if spec.sparse:
-        d_text = spec.text.hidden
-        return SparseTower(IMAGE_SIZE[m], spec.trans_dim, d_text, spec.width, renormalize=spec.renormalize, rngs=rngs)
-    return DenseTower(IMAGE_SIZE[m], spec.trans_dim, spec.width, rngs)
+        d_text, renormalize = spec.text.hidden, spec.renormalize
+        return SparseTower(
+            IMAGE_SIZE[m], spec.trans_dim, d_text, spec.width, renormalize=renormalize, rngs=rngs, remat=spec.remat
+        )
+    return DenseTower(IMAGE_SIZE[m], spec.trans_dim, spec.width, rngs, remat=spec.remat)
 
 
 def faces_input(faces):
