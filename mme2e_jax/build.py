@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import optax
 
-from mme2e_jax import objective
+from mme2e_jax import objective, step
 from mme2e_jax.config import END_TO_END_MODELS, Config
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.errors import UserError
@@ -96,6 +97,12 @@ def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation
     loss = objective.make_loss(config.optim.loss, objective.positive_weights(train.positives, len(train)))
     entropy = config.model.attention_entropy if config.model.name == "mme2e_sparse" else 0.0
     return make_train_step(tx, loss, seed=config.seed, attention_entropy=entropy)
+
+
+def compiler_options(config: Config) -> dict[str, str] | None:
+    """What to compile the training step with."""
+    remat = config.model.name in END_TO_END_MODELS and config.model.remat
+    return step.compiler_options(jax.default_backend(), remat=remat)
 
 
 def start_variables(config: Config, spec: Spec) -> Variables:

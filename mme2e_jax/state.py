@@ -89,11 +89,17 @@ def apply(
     Returns:
       Its outputs, and the batch statistics afterwards.
     """
+    model = _ready_to_run(variables)
+    outputs = model(batch, train=train, threshold=threshold, seed=seed)
+    return outputs, nnx.state(model, nnx.BatchStat)
+
+
+def _ready_to_run(variables: Variables) -> Any:
+    # A copy: what is learned is not rounded.
     model = nnx.merge(variables.graphdef, variables.params, variables.batch_stats, copy=True)
     if isinstance(model, MME2E):
         model.round_encoders()
-    outputs = model(batch, train=train, threshold=threshold, seed=seed)
-    return outputs, nnx.state(model, nnx.BatchStat)
+    return model
 
 
 def parameter_count(variables: Variables) -> int:
