@@ -55,9 +55,9 @@ def test_the_schedule_counts_updates():
     np.testing.assert_allclose(found, [0, -0.1, 0, -0.05 * 1.9], rtol=1e-6)
 
 
-def config_of(name: str, records: Path, **optim: Any) -> Config:
+def config_of(experiment: str, records: Path, **optim: Any) -> Config:
     """A shrunk config of text alone, which has no batch statistics and no dropout."""
-    config = shrink(importlib.import_module(f"configs.{name}").get_config(), records)
+    config = shrink(importlib.import_module(f"configs.{experiment}").get_config(), records)
     config.model.modalities = "t"
     config.model.dropout = 0.0
     config.optim.update(optim)
@@ -76,7 +76,7 @@ class Trainee:
         spec = build.model_spec(config, len(dataset.label_names), dataset.tokenizer)
         variables = self.mesh.put_replicated(build.start_variables(config, spec))
         fresh = TrainState(jnp.zeros((), jnp.int32), variables, self.tx.init(variables.params))
-        self.state = self.mesh.put_replicated(fresh)
+        self.state = self.start = self.mesh.put_replicated(fresh)
         self._step = jax.jit(build.make_step(config, dataset, self.tx))
 
     def train(self, batches: Any) -> list[dict[str, np.ndarray]]:
@@ -104,8 +104,7 @@ def test_parts_of_a_batch_make_the_update_of_the_whole(name: str, records: Path,
     directory = feature_records if "lf" in name else records
     whole, cut = (Trainee(config_of(name, directory, name="sgd", accumulate=k, lr=0.1)) for k in (1, 4))
     start = whole.parameters
-    batch = next(iter(whole.batches.training(0)))
-    assert (batch.example >= 0).all()
+    batch = next(b for b in whole.batches.training(0) if (b.example >= 0).all())
 
     (expected,) = whole.train([batch])
     *between, found = cut.train(parts(batch, 4))
@@ -113,8 +112,8 @@ def test_parts_of_a_batch_make_the_update_of_the_whole(name: str, records: Path,
     for path, before in start.items():
         assert all(np.array_equal(after[path], before) for after in between), path
         moved = expected[path] - before
-        # Differences of parameters are known to the parameters' own rounding.
-        atol = 1e-5 * np.abs(moved).max() + 1e-7 * np.abs(before).max()
+        # Differences of parameters are known to the parameters' own rounding; some gradients are 0 but for theirs.
+        atol = 1e-5 * np.abs(moved).max() + 1e-7 * np.abs(before).max() + 1e-9
         np.testing.assert_allclose(found[path] - before, moved, rtol=1e-5, atol=atol, err_msg=path)
     assert any(np.abs(expected[path] - before).max() > 1e-3 for path, before in start.items())
     assert int(cut.state.step) == 4
@@ -122,22 +121,23 @@ def test_parts_of_a_batch_make_the_update_of_the_whole(name: str, records: Path,
 
 def test_a_run_that_stops_within_a_window_goes_on_with_the_same_numbers(records: Path, tmp_path: Path) -> None:
     config = config_of("mini_dense", records, accumulate=2)
-    whole, stopped, resumed = (Trainee(config) for _ in range(3))
+    run = Trainee(config)
     # Three steps an epoch: the first epoch's end cuts the second window.
-    assert whole.batches.steps_per_epoch == 3
-    whole.train(whole.batches.training(0))
-    stopped.train(batch for batch, _ in zip(stopped.batches.training(0), range(3), strict=False))
+    assert run.batches.steps_per_epoch == 3
+    run.train(run.batches.training(0))
+    whole, run.state = run.state, run.start
+    run.train(batch for _, batch in zip(range(3), run.batches.training(0), strict=False))
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(stopped.state, RunRecord({}, [], {}, {}, {}, [{"epoch": 0, "valid": {"f1": 0.0}}]))
+    checkpoints.save(run.state, RunRecord({}, [], {}, {}, {}, [{"epoch": 0, "valid": {"f1": 0.0}}]))
     checkpoints.wait()
 
-    resumed.state = checkpoints.restore_state(3, resumed.mesh.abstract(resumed.state))
-    assert int(optax.tree.get(resumed.state.optimizer, "mini_step")) == 1
-    resumed.train(resumed.batches.training(3))
+    run.state = checkpoints.restore_state(3, run.mesh.abstract(run.start))
+    assert int(optax.tree.get(run.state.optimizer, "mini_step")) == 1
+    run.train(run.batches.training(3))
 
-    assert int(resumed.state.step) == int(whole.state.step) == 6
-    assert int(optax.tree.get(whole.state.optimizer, "gradient_step")) == 3
-    for a, b in zip(jax.tree.leaves(resumed.state), jax.tree.leaves(whole.state), strict=True):
+    assert int(run.state.step) == int(whole.step) == 6
+    assert int(optax.tree.get(whole.optimizer, "gradient_step")) == 3
+    for a, b in zip(jax.tree.leaves(run.state), jax.tree.leaves(whole), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

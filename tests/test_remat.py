@@ -47,7 +47,7 @@ def compiled(sparse: bool, remat: bool):
         return jnp.sum(jnp.tanh(vectors) * valid[:, None]), nnx.state(model, nnx.BatchStat)
 
     options = compiler_options("cpu", remat=remat)
-    step = jax.jit(jax.grad(loss, has_aux=True), compiler_options=options)
+    step: Any = jax.jit(jax.grad(loss, has_aux=True), compiler_options=options)
     return variables, step.lower(variables.params).compile()
 
 
