@@ -63,11 +63,11 @@ def test_convolutions_and_products_of_the_encoders_take_bfloat16(sparse: bool) -
     program, _, _ = abstract_step(sparse, "bfloat16")
 
     convolutions = operand_dtypes(program, "conv_general_dilated")
-    assert len(convolutions) > 40
+    assert len(convolutions) > 10
     assert all(dtypes == {"bfloat16"} for dtypes in convolutions)
     products = [e for e in program if e.primitive.name == "dot_general"]
     wide = [e for e in products if {v.aval.dtype for v in e.invars} != {jnp.dtype("bfloat16")}]
-    assert len(products) - len(wide) > 50
+    assert len(products) - len(wide) > 20
     # Heads and fusion alone: they have labels for rows or columns.
     assert wide
     assert all(any(LABELS in v.aval.shape for v in e.invars) for e in wide)
