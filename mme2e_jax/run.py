@@ -28,7 +28,7 @@ class Run(NamedTuple):
     model: Model
     config: Config
     record: checkpoint.RunRecord
-    step: int  # updates before the checkpoint
+    step: int  # steps before the checkpoint
 
 
 def load_run(workdir: str | Path) -> Run:

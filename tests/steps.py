@@ -38,7 +38,8 @@ def run_steps(config: Config, dataset: Dataset, steps: int, threshold: float = 0
 
     # Placed and donated as in a run, so that a run's compiled step serves here too.
     state = jax.jit(fresh_state, out_shardings=mesh.replicated)(mesh.put_replicated(start))
-    step = jax.jit(build.make_step(config, dataset, tx), donate_argnums=0)
+    options = build.compiler_options(config)
+    step = jax.jit(build.make_step(config, dataset, tx), donate_argnums=0, compiler_options=options)
     losses = []
     for _, batch in zip(range(steps), batches.training(0), strict=False):
         with mesh.active():

@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from mme2e_jax.models.convolution import convolve
-from mme2e_jax.models.layers import MaskedBatchNorm, linear, max_pool
+from mme2e_jax.models.layers import MaskedBatchNorm, linear, max_pool, wide
 from mme2e_jax.models.rows import collect, convolve_rows, locate, loops, spread
 
 
@@ -36,7 +36,7 @@ class SiteScore(nnx.Module):
           utterance: row of `text` that belongs to each image.
         """
         condition = self.text(text)[utterance]
-        return self.score(jnp.tanh(self.image(x) + condition[:, None, None]))[..., 0]
+        return wide(self.score(jnp.tanh(self.image(x) + condition[:, None, None]))[..., 0])
 
 
 def attention(score: Float[Array, "n h w"], candidate: Bool[Array, "n h w"]) -> Float[Array, "n h w"]:
