@@ -32,6 +32,8 @@ def get_config() -> ConfigDict:
     model.trans_layers = 4
     model.trans_heads = 4
     model.dropout = 0.1
+    model.dtype = "float32"  # or "bfloat16": what the encoders compute in; parameters stay float32
+    model.remat = False  # True computes the towers again for the gradient: less memory, more time
     model.sparse_threshold = 0.5  # without effect in the dense model
     model.sparse_anneal = 0.5  # share of the epochs over which the threshold falls from 1
     model.sparse_impl = "auto"  # compute at active sites only ("rows"), or everywhere with masks ("masked")
@@ -54,6 +56,7 @@ def get_config() -> ConfigDict:
     optim.epochs = 40
     optim.early_stop = 6  # epochs without a better mean validation F1; 0 for never
     optim.clip = 0.0  # largest norm of the gradient; 0 for no clipping
+    optim.accumulate = 1  # steps whose gradients are averaged for one update
     optim.schedule = "constant"
     optim.loss = "bce"  # bce, ce, mse or l1
 

@@ -45,6 +45,7 @@ def get_config() -> ConfigDict:
     optim.epochs = 60
     optim.early_stop = 8  # epochs without a better mean validation F1; 0 for never
     optim.clip = 2.0  # largest norm of the gradient; 0 for no clipping
+    optim.accumulate = 1  # steps whose gradients are averaged for one update
     optim.schedule = "constant"
     optim.loss = "bce"  # bce, ce, mse or l1
 

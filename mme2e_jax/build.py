@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import optax
 
-from mme2e_jax import objective
+from mme2e_jax import objective, step
 from mme2e_jax.config import END_TO_END_MODELS, Config
 from mme2e_jax.data.dataset import Dataset
+from mme2e_jax.errors import UserError
 from mme2e_jax.models.albert import POSITIONS, SIZES
 from mme2e_jax.models.late_fusion import LateFusionSpec, TransformerSpec
 from mme2e_jax.models.mme2e import ModelSpec
@@ -64,16 +66,34 @@ def _end_to_end_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) 
         dropout=m.dropout,
         renormalize=m.attention_grad == "renormalized",
         by_rows=m.sparse_impl == "rows" or (m.sparse_impl == "auto" and m.sparse_threshold <= BREAK_EVEN),
+        dtype=m.dtype,
+        remat=m.remat,
     )
 
 
 def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransformation:
-    """The optimiser that a config describes, for a run of `total_steps`."""
+    """The optimiser that a config describes, for a run of `total_steps`.
+
+    Raises:
+      UserError: if the run ends before its first update.
+    """
     o = config.optim
-    schedule = learning_rate(o.lr, o.schedule, total_steps)
+    if o.accumulate > total_steps:
+        raise UserError(
+            f"config.optim.accumulate: expected at most the {total_steps} steps of the run, found {o.accumulate}: "
+            "nothing would be learned. Lower it, or raise config.optim.epochs."
+        )
+    schedule = learning_rate(o.lr, o.schedule, total_steps // o.accumulate)
     # The baselines have no pretrained text encoder that would have to learn more slowly.
     factor = o.text_lr_factor if config.model.name in END_TO_END_MODELS else 1.0
-    return optimizer(o.name, schedule, text_lr_factor=factor, weight_decay=o.weight_decay, clip=o.clip)
+    return optimizer(
+        o.name,
+        schedule,
+        text_lr_factor=factor,
+        weight_decay=o.weight_decay,
+        clip=o.clip,
+        accumulate=o.accumulate,
+    )
 
 
 def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation) -> TrainStep:
@@ -82,6 +102,12 @@ def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation
     loss = objective.make_loss(config.optim.loss, objective.positive_weights(train.positives, len(train)))
     entropy = config.model.attention_entropy if config.model.name == "mme2e_sparse" else 0.0
     return make_train_step(tx, loss, seed=config.seed, attention_entropy=entropy)
+
+
+def compiler_options(config: Config) -> dict[str, str] | None:
+    """What to compile the training step with."""
+    remat = config.model.name in END_TO_END_MODELS and config.model.remat
+    return step.compiler_options(jax.default_backend(), remat=remat)
 
 
 def start_variables(config: Config, spec: Spec) -> Variables:

@@ -81,6 +81,7 @@ COMMON_RULES: Mapping[str, Rule] = {
     "optim.epochs": _integer(1),
     "optim.early_stop": _integer(0),
     "optim.clip": _NOT_NEGATIVE,
+    "optim.accumulate": _integer(1),
     "optim.schedule": _choice("constant", "cosine"),
     "optim.loss": _choice("bce", "ce", "mse", "l1"),
     "evaluation.threshold_smoothing": _integer(0, 9),
@@ -94,6 +95,8 @@ END_TO_END_RULES: Mapping[str, Rule] = {
     "model.trans_dim": _integer(1),
     "model.trans_layers": _integer(1),
     "model.trans_heads": _integer(1),
+    "model.dtype": _choice("float32", "bfloat16"),
+    "model.remat": _BOOL,
     "model.sparse_threshold": _real("a number above 0 and at most 1", lambda v: 0 < v <= 1),
     "model.sparse_anneal": _real("a share of the epochs in [0, 1]", lambda v: 0 <= v <= 1),
     "model.sparse_impl": _choice("auto", "rows", "masked"),
@@ -236,8 +239,9 @@ def validate_devices(config: Config, available: int) -> int:
     return devices
 
 
-# What may change while a run goes on: where things lie and what is shown, nothing that the numbers depend on.
-_FREE = ("data.dir", "model.text.dir", "checkpoint.", "log.", "mesh.")
+# What may change while a run goes on: where things lie, what is shown and how it fits into memory, nothing that the
+# numbers depend on beyond the order of sums.
+_FREE = ("data.dir", "model.text.dir", "model.remat", "checkpoint.", "log.", "mesh.")
 
 
 def refuse_changes(config: Config, started_with: Mapping[str, Any], workdir: object) -> None:

@@ -16,10 +16,10 @@ class Hook(Protocol):
     """Called by the loop; `metrics` are numpy arrays by then."""
 
     def after_step(self, step: int, metrics: StepMetrics) -> None:
-        """After update `step` (from 0), in order, maybe one step late."""
+        """After step `step` (from 0), in order, maybe one step late."""
 
     def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
-        """After epoch `epoch` (from 0) and its validation; `step` updates are done."""
+        """After epoch `epoch` (from 0) and its validation; `step` steps are done."""
 
     def close(self) -> None:
         """When training ends, well or not."""

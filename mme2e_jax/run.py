@@ -29,7 +29,7 @@ class Run(NamedTuple):
     model: Model
     config: Config
     record: checkpoint.RunRecord
-    step: int  # updates before the checkpoint
+    step: int  # steps before the checkpoint
     spec: Spec
 
 

@@ -43,7 +43,7 @@ class Variables:
 class TrainState(NamedTuple):
     """Everything that a training step changes."""
 
-    step: Int[Array, ""]  # updates done
+    step: Int[Array, ""]  # batches learned from
     variables: Variables
     optimizer: optax.OptState
 
@@ -89,9 +89,17 @@ def apply(
     Returns:
       Its outputs, and the batch statistics afterwards.
     """
-    model = nnx.merge(variables.graphdef, variables.params, variables.batch_stats, copy=True)
+    model = _ready_to_run(variables)
     outputs = model(batch, train=train, threshold=threshold, seed=seed)
     return outputs, nnx.state(model, nnx.BatchStat)
+
+
+def _ready_to_run(variables: Variables) -> Any:
+    # A copy: what is learned is not rounded.
+    model = nnx.merge(variables.graphdef, variables.params, variables.batch_stats, copy=True)
+    if isinstance(model, MME2E):
+        model.round_encoders()
+    return model
 
 
 def parameter_count(variables: Variables) -> int:

@@ -64,6 +64,20 @@ def make_train_step(
     return train_step
 
 
+def compiler_options(backend: str, *, remat: bool) -> dict[str, str] | None:
+    """What the compiler has to be told to compile a step whose model computes parts again for the gradient.
+
+    Args:
+      backend: that it is compiled for, as `jax.default_backend()` names it.
+      remat: of the model.
+    """
+    if backend == "cpu" and remat:
+        # This pass takes away the barriers between the first computation and the second, and both would be merged into
+        # one whose results are kept. Other backends take them away late.
+        return {"xla_disable_hlo_passes": "cse_barrier_expander"}
+    return None
+
+
 def sparse_threshold(step: int, total_steps: int, final: float, anneal: float) -> float:
     """Threshold at a step: from 1 linearly down to `final` over the first `anneal` share of the run's steps."""
     end = anneal * total_steps

@@ -71,7 +71,8 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
     else:
         variables = mesh.put_replicated(build.start_variables(config, spec))
         state = jax.jit(_fresh_state, static_argnums=1, out_shardings=mesh.replicated)(variables, tx)
-    train_step = jax.jit(build.make_step(config, dataset, tx), donate_argnums=0)
+    options = build.compiler_options(config)
+    train_step = jax.jit(build.make_step(config, dataset, tx), donate_argnums=0, compiler_options=options)
     console.print(
         f"{config.model.name} on {mesh.devices} x {jax.devices()[0].device_kind}: "
         f"{parameter_count(state.variables):,} parameters, {len(dataset.split('train'))} utterances, "

@@ -49,7 +49,8 @@ def _start(config: Config, dataset: Dataset) -> _Start:
 
     # Placed and donated as in a run, so that a run's compiled step serves here too.
     state = jax.jit(fresh_state, out_shardings=mesh.replicated)(mesh.put_replicated(variables))
-    step = jax.jit(build.make_step(config, dataset, tx), donate_argnums=0)
+    options = build.compiler_options(config)
+    step = jax.jit(build.make_step(config, dataset, tx), donate_argnums=0, compiler_options=options)
     return _Start(mesh, batches, variables, state, step)
 
 

@@ -62,6 +62,9 @@ BAD_VALUES = [
     ("optim.lr", "abc", "a number above 0", "'abc'"),
     ("optim.lr", float("inf"), "a number above 0", "inf"),
     ("optim.schedule", "linear", "one of constant, cosine", "'linear'"),
+    ("optim.accumulate", 0, "a whole number of at least 1", "0"),
+    ("model.dtype", "float16", "one of float32, bfloat16", "'float16'"),
+    ("model.remat", 1, "True or False", "1"),
     ("log.tensorboard", 1, "True or False", "1"),
     ("mini.utterances", 3, "a whole number of at least 24", "3"),
 ]
@@ -155,7 +158,7 @@ def test_heads_of_each_modality_must_divide_its_features() -> None:
     validate(config)
 
 
-@pytest.mark.parametrize("key", ["optim.text_lr_factor", "model.sparse_threshold", "model.trans_dim"])
+@pytest.mark.parametrize("key", ["optim.text_lr_factor", "model.sparse_threshold", "model.trans_dim", "model.remat"])
 def test_a_key_of_the_end_to_end_models_is_unknown_to_a_baseline(key: str) -> None:
     config = config_of(mini_lf_rnn)
     set_value(key, 1)(config)
@@ -226,13 +229,22 @@ def test_an_override_of_the_wrong_type_is_refused() -> None:
 
 def test_a_run_goes_on_only_under_the_config_it_started_with() -> None:
     started, config = config_of(mini_dense), config_of(mini_dense)
-    config.data.dir, config.log.every_steps, config.mesh.devices = "elsewhere", 3, 1
+    config.data.dir, config.log.every_steps, config.mesh.devices, config.model.remat = "elsewhere", 3, 1, True
     refuse_changes(config, started.to_dict(), "RUN")
 
     config.optim.lr = 0.5
     with pytest.raises(UserError, match=r"config\.optim\.lr: started with 0\.001, found 0\.5") as error:
         refuse_changes(config, started.to_dict(), "RUN")
     assert "--workdir" in str(error.value)
+
+
+@pytest.mark.parametrize(("key", "value"), [("model.dtype", "bfloat16"), ("optim.accumulate", 2)])
+def test_a_run_does_not_go_on_with_other_updates(key: str, value: object) -> None:
+    started, config = config_of(mini_dense), config_of(mini_dense)
+    set_value(key, value)(config)
+
+    with pytest.raises(UserError, match=rf"config\.{re.escape(key)}: started with"):
+        refuse_changes(config, started.to_dict(), "RUN")
 
 
 def test_a_run_goes_on_though_its_checkpoint_holds_lists_for_tuples() -> None:

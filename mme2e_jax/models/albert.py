@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from mme2e_jax.models.layers import linear
+from mme2e_jax.models.layers import Exact, linear, wide
 
 POSITIONS = 512
 TOKEN_TYPES = 2
@@ -39,7 +39,8 @@ SIZES = {
 
 
 def _embedding(rows: int, d: int) -> nnx.Param:
-    return nnx.Param(jnp.zeros((rows, d)))
+    # Exact: a row's gradient is a sum over all of its occurrences.
+    return Exact(jnp.zeros((rows, d)))
 
 
 class AlbertLayer(nnx.Module):
@@ -61,7 +62,7 @@ class AlbertLayer(nnx.Module):
         u, t, d = x.shape
         q, k, v = (f(x).reshape(u, t, self.heads, -1) for f in (self.query, self.key, self.value))
         logits = jnp.einsum("uqad,ukad->uaqk", q, k) * q.shape[-1] ** -0.5
-        weight = jax.nn.softmax(logits + bias, axis=-1)
+        weight = jax.nn.softmax(wide(logits) + bias, axis=-1).astype(v.dtype)
         mixed = jnp.einsum("uaqk,ukad->uqad", weight, v).reshape(u, t, d)
         x = self.attention_norm(x + self.attention_out(mixed))
         return self.norm(x + self.down(jax.nn.gelu(self.up(x), approximate=True)))
@@ -114,4 +115,5 @@ class Albert(nnx.Module):
         x = self.word[...][token_ids] + self.position[...][:t][None] + kind
         real = jnp.arange(t)[None] < token_count[:, None]
         bias = jnp.where(real, 0.0, jnp.finfo(x.dtype).min)[:, None, None]
-        return self.embedding_out(self.embedding_norm(x)), lambda x: self.layer(x, bias)
+        x = self.embedding_norm(x).astype(self.embedding_out.kernel.dtype)
+        return self.embedding_out(x), lambda x: self.layer(x, bias)

@@ -6,12 +6,33 @@ Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `d` c
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from mme2e_jax.models.convolution import convolve
 
+
+class Exact(nnx.Param):
+    """A parameter that keeps its precision where the others are rounded for a model that computes in bfloat16."""
+
+
 # Modules start at 0; `start.py` says what their parameters really start from.
 ZEROS = nnx.initializers.zeros_init()
+
+
+def wide(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """`x` in float32, or float64 if it is: what softmaxes and statistics are computed in."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def round_parameters(module: nnx.Module, dtype: DTypeLike) -> None:
+    """Rounds the parameters of a module, in place, so that it computes in `dtype`; exact ones stay as they are.
+
+    Layers compute in the widest dtype of their parameters and inputs, so what enters the module must have `dtype` too.
+    """
+    for _, value in nnx.iter_graph(module):
+        if isinstance(value, nnx.Param) and not isinstance(value, Exact):
+            value.set_value(value[...].astype(dtype))
 
 
 def linear(d_in: int, d_out: int, rngs: nnx.Rngs, *, bias: bool = True) -> nnx.Linear:
@@ -41,12 +62,13 @@ class MaskedBatchNorm(nnx.Module):
 
     Normalises by the biased variance and keeps the unbiased one for evaluation, as torch and SparseConvNet do.
     Under `jit` over sharded batches the sums run over all devices: the statistics are those of the whole batch.
+    Computes in float32 at least, whatever dtype the features have and come out in.
     """
 
     def __init__(self, features: int, *, eps: float, momentum: float):
         """Args: features: channels; eps: added to the variance; momentum: share of the old running value that stays."""
-        self.scale = nnx.Param(jnp.ones(features))
-        self.bias = nnx.Param(jnp.zeros(features))
+        self.scale = Exact(jnp.ones(features))
+        self.bias = Exact(jnp.zeros(features))
         self.mean = nnx.BatchStat(jnp.zeros(features))
         self.var = nnx.BatchStat(jnp.ones(features))
         self.eps, self.momentum = eps, momentum
@@ -59,12 +81,13 @@ class MaskedBatchNorm(nnx.Module):
           mask: places that count, broadcasts against all axes of `x` but the last.
           train: normalise by the statistics of this batch and update the running ones.
         """
+        dtype, x = x.dtype, wide(x)
         if train:
             mean, var = self._update(x, mask)
         else:
             mean, var = self.mean[...], self.var[...]
         scale = self.scale[...] * jax.lax.rsqrt(var + self.eps)
-        return x * _rows(scale, x) + _rows(self.bias[...] - mean * scale, x)
+        return (x * _rows(scale, x) + _rows(self.bias[...] - mean * scale, x)).astype(dtype)
 
     def _update(self, x, mask):
         axes = tuple(range(x.ndim - 1))

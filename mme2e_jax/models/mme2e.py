@@ -14,7 +14,7 @@ from mme2e_jax.batch import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS, Batch, Segments,
 from mme2e_jax.models.albert import Albert, AlbertSize
 from mme2e_jax.models.dropout import DropoutSeed
 from mme2e_jax.models.fusion import Outputs, fuse, in_order
-from mme2e_jax.models.layers import linear
+from mme2e_jax.models.layers import linear, round_parameters
 from mme2e_jax.models.sequence import SequenceEncoder
 from mme2e_jax.models.towers import DenseTower, SparseTower
 
@@ -43,6 +43,8 @@ class ModelSpec:
     dropout: float
     renormalize: bool = False  # multiply the features of kept sites by their attention
     by_rows: bool = True  # compute the sparse blocks at active sites only; the result is the same
+    dtype: str = "float32"  # that the encoders compute in: float32 (as the parameters are) or bfloat16
+    remat: bool = False  # compute the towers again for the gradient
 
 
 class MME2E(nnx.Module):
@@ -55,6 +57,7 @@ class MME2E(nnx.Module):
           ValueError: if the modalities are not a subset of "tva", or a sparse model lacks the text that guides it.
         """
         self.modalities = used = in_order(spec.modalities, MODALITIES)
+        self.dtype = spec.dtype
         if spec.sparse and "t" not in used:
             raise ValueError(
                 f"The sparse model's attention is guided by text: add t to modalities {spec.modalities!r}."
@@ -70,6 +73,17 @@ class MME2E(nnx.Module):
         self.heads = nnx.Dict({m: linear(spec.text.hidden if m == "t" else d, spec.labels, rngs) for m in used})
         if len(used) > 1:
             self.fusion = nnx.Param(jnp.zeros(len(used)))
+
+    def round_encoders(self) -> None:
+        """Rounds the encoders' parameters, in place, to the dtype that the model computes in.
+
+        For a copy that is about to run, not for what is learned. The heads, fusion and everything marked as exact stay
+        as they are; softmaxes, statistics and sums over many gradients are float32 in any case.
+        """
+        if self.dtype == "float32":
+            return
+        for encoder in ([self.text] if "t" in self.modalities else []) + [self.towers, self.sequences]:
+            round_parameters(encoder, self.dtype)
 
     def __call__(
         self,
@@ -114,6 +128,7 @@ class MME2E(nnx.Module):
         # The capacity's rest may hold anything, NaN too, and 0 * NaN would reach the gradients of the kernels.
         flat = jnp.where(valid[:, None, None, None], flat, 0.0)
         tower = self.towers[m]
+        flat = flat.astype(tower.low_level.conv.kernel.dtype)
         if isinstance(tower, DenseTower):
             return tower(flat, valid, train=train).reshape(g, n, -1), []
         utterance = jnp.minimum(where.segment, text.shape[1] - 1)
@@ -131,8 +146,9 @@ def _tower(spec: ModelSpec, m: str, rngs: nnx.Rngs) -> DenseTower | SparseTower:
             renormalize=spec.renormalize,
             by_rows=spec.by_rows,
             rngs=rngs,
+            remat=spec.remat,
         )
-    return DenseTower(IMAGE_SIZE[m], spec.trans_dim, spec.width, rngs)
+    return DenseTower(IMAGE_SIZE[m], spec.trans_dim, spec.width, rngs, remat=spec.remat)
 
 
 def faces_input(faces):

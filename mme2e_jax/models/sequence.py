@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mme2e_jax.batch import Segments
 from mme2e_jax.models.dropout import DropoutSeed, dropout
-from mme2e_jax.models.layers import linear
+from mme2e_jax.models.layers import Exact, linear, wide
 
 FEED_FORWARD = 2048
 
@@ -54,7 +54,8 @@ class EncoderLayer(nnx.Module):
         channel = rows.coordinates(d)
         q, k, v = (part.reshape(g, m, self.heads, -1) for part in jnp.split(self.qkv(x), 3, axis=-1))
         logits = jnp.einsum("gqah,gkah->gaqk", q, k) * q.shape[-1] ** -0.5
-        weight = jax.nn.softmax(jnp.where(rows.same[:, None], logits, jnp.finfo(logits.dtype).min), axis=-1)
+        logits = jnp.where(rows.same[:, None], wide(logits), jnp.finfo(logits.dtype).min)
+        weight = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
         weight = drop("attention", weight, rows.pair_coordinates(self.heads))
         mixed = jnp.einsum("gaqk,gkah->gqah", weight, v).reshape(g, m, d)
         x = self.norm1(x + drop("mixed", self.attention_out(mixed), channel))
@@ -67,7 +68,7 @@ class SequenceEncoder(nnx.Module):
 
     def __init__(self, d: int, layers: int, heads: int, rate: float, rngs: nnx.Rngs):
         """Args: d: width; layers, heads: of the encoder; rate: dropout."""
-        self.cls = nnx.Param(jnp.zeros(d))
+        self.cls = Exact(jnp.zeros(d))
         self.layers = nnx.List([EncoderLayer(d, heads, rate, rngs) for _ in range(layers)])
 
     def __call__(
@@ -95,7 +96,8 @@ class SequenceEncoder(nnx.Module):
             utterance=jnp.take_along_axis(named, segment, axis=1),
             position=position,
         )
-        x = jnp.concatenate([jnp.broadcast_to(self.cls[...][None, None], (g, b, x.shape[-1])), x], axis=1)
+        cls = jnp.broadcast_to(self.cls[...][None, None], (g, b, x.shape[-1])).astype(x.dtype)
+        x = jnp.concatenate([cls, x], axis=1)
         for k, layer in enumerate(self.layers):
             x = layer(x, rows, seed and seed.fold(k))
         return x[:, :b]

@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from mme2e_jax.models.convolution import convolve
-from mme2e_jax.models.layers import MaskedBatchNorm, linear, max_pool
+from mme2e_jax.models.layers import MaskedBatchNorm, linear, max_pool, wide
 from mme2e_jax.models.rows import collect, convolve_rows, locate, loops, spread
 
 
@@ -38,7 +38,7 @@ class SiteScore(nnx.Module):
         """
         # Within the group, so that no device asks another.
         condition = jnp.take_along_axis(self.text(text), utterance[..., None], axis=1).reshape(len(x), -1)
-        return self.score(jnp.tanh(self.image(x) + condition[:, None, None]))[..., 0]
+        return wide(self.score(jnp.tanh(self.image(x) + condition[:, None, None]))[..., 0])
 
 
 def attention(score: Float[Array, "n h w"], candidate: Bool[Array, "n h w"]) -> Float[Array, "n h w"]:

@@ -5,6 +5,7 @@ Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `d` c
 Source: the paper's sections 3.2 and 3.3; the layer list follows its published code.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -54,17 +55,24 @@ class VGGBlock(nnx.Module):
 class LowLevel(nnx.Module):
     """What both towers begin with: 5x5 convolution, BN, ReLU, pooling, two VGG blocks."""
 
-    def __init__(self, d_in: int, d_out: int):
+    def __init__(self, d_in: int, d_out: int, *, remat: bool = False):
         self.conv = Conv(5, d_in, d_out)
         self.norm = MaskedBatchNorm(d_out, eps=1e-5, momentum=0.9)
         self.block1 = VGGBlock(d_out, d_out)
         self.block2 = VGGBlock(d_out, d_out)
+        self.remat = remat
 
     def __call__(
         self, x: Float[Array, "n h w d"], valid: Bool[Array, "n"], *, train: bool
     ) -> Float[Array, "n h/2 w/2 e"]:
-        x = max_pool(nnx.relu(self.norm(self.conv(x), valid[:, None, None], train=train)))
-        return self.block2(self.block1(x, valid, train=train), valid, train=train)
+        remat = self.remat and train
+        x = _stage(LowLevel._stem, remat, train=train)(self, x, valid)
+        for block in (self.block1, self.block2):
+            x = _stage(VGGBlock.__call__, remat, train=train)(block, x, valid)
+        return x
+
+    def _stem(self, x, valid, *, train):
+        return max_pool(nnx.relu(self.norm(self.conv(x), valid[:, None, None], train=train)))
 
 
 class Head(nnx.Module):
@@ -83,11 +91,20 @@ class Head(nnx.Module):
 class DenseTower(nnx.Module):
     """The dense tower (FE2E)."""
 
-    def __init__(self, size: tuple[int, int, int], d_out: int, width: float, rngs: nnx.Rngs):
-        """Args: size: height, width, channels of an image; d_out: width of the result; width: channel multiplier."""
+    def __init__(self, size: tuple[int, int, int], d_out: int, width: float, rngs: nnx.Rngs, *, remat: bool = False):
+        """Creates it.
+
+        Args:
+          size: height, width, channels of an image.
+          d_out: width of the result.
+          width: channel multiplier.
+          rngs: asked for by nnx, not drawn from.
+          remat: keep only what enters each stage for the backward pass, which computes the rest again.
+        """
         h, w, d = size
         c = channels(width)
-        self.low_level = LowLevel(d, c[0])
+        self.remat = remat
+        self.low_level = LowLevel(d, c[0], remat=remat)
         self.blocks = nnx.List([VGGBlock(c[k], c[k + 1]) for k in range(3)])
         self.head = Head(h // 16 * (w // 16) * c[3], d_out, rngs)
 
@@ -101,7 +118,7 @@ class DenseTower(nnx.Module):
         """The feature map that the head reads."""
         x = self.low_level(x, valid, train=train)
         for block in self.blocks:
-            x = max_pool(block(x, valid, train=train))
+            x = max_pool(_stage(VGGBlock.__call__, self.remat and train, train=train)(block, x, valid))
         return x
 
 
@@ -118,19 +135,20 @@ class SparseTower(nnx.Module):
         renormalize: bool,
         by_rows: bool,
         rngs: nnx.Rngs,
+        remat: bool = False,
     ):
         """Makes the layers.
 
         Args:
-          size, d_out, width, rngs: as of DenseTower.
+          size, d_out, width, rngs, remat: as of DenseTower.
           d_text: width of the text feature.
           renormalize: multiply kept features by their attention.
           by_rows: compute at active sites only, see `SparseBlock`.
         """
         h, w, d = size
-        self.renormalize = renormalize
+        self.renormalize, self.remat = renormalize, remat
         c = channels(width)
-        self.low_level = LowLevel(d, c[0])
+        self.low_level = LowLevel(d, c[0], remat=remat)
         self.scores = nnx.List([SiteScore(c[k], d_text, rngs) for k in range(3)])
         self.blocks = nnx.List([SparseBlock(c[k], c[k + 1], by_rows=by_rows) for k in range(3)])
         self.head = Head(h // 16 * (w // 16) * c[3], d_out, rngs)
@@ -158,16 +176,26 @@ class SparseTower(nnx.Module):
         x = self.low_level(x, valid, train=train)
         candidate = jnp.ones(x.shape[:-1], bool)
         images = jnp.sum(valid, dtype=jnp.float32)
-        stages = []
+        stages, remat = [], self.remat and train
         for site_score, block in zip(self.scores, self.blocks, strict=True):
-            score = site_score(x, text, utterance)
+            score = _stage(SiteScore.__call__, remat)(site_score, x, text, utterance)
             weight = attention(score, candidate)
             kept = select(jax.lax.stop_gradient(weight), candidate, threshold)
             if self.renormalize:
-                x = x * renormalized(score, kept)[..., None]
+                x = x * renormalized(score, kept)[..., None].astype(x.dtype)
             share = jnp.where(valid, effective_share(weight, candidate), 0.0)
-            x, candidate = block(x, kept, valid, train=train)
+            # The selection is not computed again: it might round another way, and the gradient be of other sites.
+            x, candidate = _stage(SparseBlock.__call__, remat, train=train)(block, x, kept, valid)
             active = jnp.sum(kept & valid[:, None, None], dtype=jnp.float32)
             total = images * (kept.shape[1] * kept.shape[2])
             stages.append(Stage(weight, kept, x, active, total, jnp.sum(share) / jnp.maximum(images, 1.0)))
         return self.head(x), stages
+
+
+def _stage(method: Callable, remat: bool, **static: bool) -> Callable:
+    """The method as a function `(module, arrays)`; with `remat` it keeps nothing but those for its gradient."""
+
+    def call(module, *arrays):
+        return method(module, *arrays, **static)
+
+    return nnx.remat(call) if remat else call
