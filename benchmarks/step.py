@@ -5,12 +5,11 @@
 
 One batch of 8 utterances with 14 frames, 18 mel chunks and 24 or 100 tokens each. Every round runs every variant once,
 and a product of two 2048 x 2048 matrices, so that a machine that is busy for a while is so for all; figures are medians
-over rounds, ratios medians of the rounds' ratios. The threshold is an argument of the compiled program: all
-thresholds share one. Scores of a fresh model are nearly uniform, so that stages work on about the threshold's share of
-their candidates; the shares are printed. `gflops` are two operations per multiply-add of the model's account of cost,
-for the whole batch; `peak MB` is what XLA says of the program: arguments, outputs and scratch. `process_peak_mb` in the
-file is the most that this process held, all variants and compilation together; `--peak` starts a process for each
-variant instead and shows its peak too (Linux).
+over rounds, ratios medians of the rounds' ratios. Scores of a fresh model are nearly uniform, so that stages work on
+about the threshold's share of their candidates; the shares are printed. `gflops` are two operations per multiply-add
+of the model's account of cost, for the whole batch; `peak MB` is what XLA says of the program: arguments, outputs and
+scratch. `process_peak_mb` in the file is the most that this process held, all variants and compilation together;
+`--peak` starts a process for each variant instead and shows its peak too (Linux).
 """
 
 import json
@@ -67,9 +66,9 @@ class Variant(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A compiled step that keeps its own state: threshold -> sites worked on per tower and stage, as shares."""
+    """A compiled step that keeps its own state; returns the sites worked on per tower and stage, as shares."""
 
-    run: Callable[[float], dict[str, np.ndarray]]
+    run: Callable[[], dict[str, np.ndarray]]
     compile_seconds: float
     peak_bytes: int
 
@@ -77,8 +76,9 @@ class Program(NamedTuple):
 class Trainee:
     """A model in training, on one device: its programs share its state."""
 
-    def __init__(self, model: str, overrides: Sequence[str]):
-        self.config = paper_size.experiment(model, overrides)
+    def __init__(self, model: str, threshold: float, overrides: Sequence[str]):
+        self.config = paper_size.experiment(model, [f"model.sparse_threshold={threshold}", *overrides])
+        self.threshold = jnp.float32(threshold)
         self.mesh = DataMesh(self.config.mesh.devices)
         dataset = paper_size.dataset(1)
         spec = build.model_spec(self.config, len(dataset.label_names), dataset.tokenizer)
@@ -92,24 +92,25 @@ class Trainee:
         """Compiles a step, of training or of evaluation."""
         batch = self.mesh.put_batch(paper_size.batch(text_length))
 
-        def parameters(threshold: float) -> Parameters:
-            return Parameters(self.state.variables, jnp.float32(threshold))
+        def parameters() -> Parameters:
+            return Parameters(self.state.variables, self.threshold)
 
         start = time.perf_counter()
         if mode == "train":
             step = build.make_step(self.config, paper_size.dataset(text_length), self.tx)
-            lowered = jax.jit(step, donate_argnums=0).lower(self.state, batch, jnp.float32(1.0))
+            options = build.compiler_options(self.config)
+            lowered = jax.jit(step, donate_argnums=0, compiler_options=options).lower(self.state, batch, self.threshold)
         else:
-            lowered = run_batch.lower(parameters(1.0), batch)
+            lowered = run_batch.lower(parameters(), batch)
         compiled = lowered.compile()
         seconds = time.perf_counter() - start
 
-        def train(threshold: float):
-            self.state, metrics = jax.block_until_ready(compiled(self.state, batch, jnp.float32(threshold)))
+        def train():
+            self.state, metrics = jax.block_until_ready(compiled(self.state, batch, self.threshold))
             return jax.device_get(metrics.active)
 
-        def evaluate(threshold: float):
-            outputs = jax.block_until_ready(compiled(parameters(threshold), batch))
+        def evaluate():
+            outputs = jax.block_until_ready(compiled(parameters(), batch))
             return {m: sites[:, 0] / sites[:, 1] for m, sites in jax.device_get(outputs.sites).items()}
 
         memory: Any = compiled.memory_analysis()
@@ -177,16 +178,14 @@ def _variants() -> list[Variant]:
 
 
 def _rows(variants: Sequence[Variant]) -> list[dict]:
-    trainees = {model: Trainee(model, _OVERRIDES.value) for model in _MODELS.value}
-    programs: dict[tuple[str, str, int], Program] = {}
-    for model, _, mode, text_length in variants:
-        if (model, mode, text_length) not in programs:
-            print(f"compiling {model}, {mode}, text length {text_length} ...", file=sys.stderr)
-            programs[model, mode, text_length] = trainees[model].program(mode, text_length)
+    models = {(v.model, v.threshold) for v in variants}
+    trainees = {key: Trainee(*key, _OVERRIDES.value) for key in sorted(models)}
+    programs: dict[Variant, Program] = {}
+    for variant in variants:
+        print(f"compiling {variant} ...", file=sys.stderr)
+        trainee = trainees[variant.model, variant.threshold]
+        programs[variant] = trainee.program(variant.mode, variant.text_length)
     matmul = _matmul()
-
-    def program(variant: Variant) -> Program:
-        return programs[variant.model, variant.mode, variant.text_length]
 
     seconds, matmul_seconds, active = {v: [] for v in variants}, [], {}
     # The first round warms up.
@@ -194,7 +193,7 @@ def _rows(variants: Sequence[Variant]) -> list[dict]:
         print(f"round {index} of {_ROUNDS.value} ...", file=sys.stderr)
         round_seconds = {}
         for variant in variants:
-            round_seconds[variant], active[variant] = _timed(lambda v=variant: program(v).run(v.threshold))
+            round_seconds[variant], active[variant] = _timed(programs[variant].run)
         matmul_round, _ = _timed(matmul)
         if index:
             matmul_seconds.append(matmul_round)
@@ -204,18 +203,18 @@ def _rows(variants: Sequence[Variant]) -> list[dict]:
     rows = []
     for variant in variants:
         taken = np.array(seconds[variant])
-        gflops = trainees[variant.model].gflops(variant, active[variant])
+        gflops = trainees[variant.model, variant.threshold].gflops(variant, active[variant])
         dense = seconds.get(variant.dense)
         rows.append(
             variant._asdict()
             | {
                 "seconds": float(np.median(taken)),
                 "ratio_to_dense": float(np.median(taken / dense)) if dense else None,
-                "peak_mb": program(variant).peak_bytes / 2**20,
+                "peak_mb": programs[variant].peak_bytes / 2**20,
                 "gflops": gflops,
                 "share_of_matmul": float(np.median(gflops / taken / rate)),
                 "matmul_gflops_per_second": rate,
-                "compile_seconds": program(variant).compile_seconds,
+                "compile_seconds": programs[variant].compile_seconds,
                 "active": {m: shares.tolist() for m, shares in active[variant].items()},
                 "process_peak_mb": _process_peak_mb(),
                 "device": jax.devices()[0].device_kind,

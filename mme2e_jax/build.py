@@ -20,8 +20,8 @@ from mme2e_jax.state import Spec, Variables, initial_variables
 from mme2e_jax.step import TrainStep, make_train_step
 from mme2e_jax.weights import pretrained, warm_start
 
-# Share of active sites above which dense convolutions with masks are faster than rows of active sites, in training on
-# CPU; see benchmarks/README.md.
+# Threshold above which dense convolutions with masks are faster than rows of active sites, in training on CPU; see
+# benchmarks/README.md.
 BREAK_EVEN = 0.85
 
 
@@ -53,6 +53,7 @@ def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> Spe
 def _end_to_end_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> ModelSpec:
     m = config.model
     assert config.data.text_max_len <= POSITIONS
+    by_rows = m.sparse_impl == "rows" or (m.sparse_impl == "auto" and m.sparse_threshold <= BREAK_EVEN)
     return ModelSpec(
         modalities=m.modalities,
         sparse=m.name == "mme2e_sparse",
@@ -65,7 +66,7 @@ def _end_to_end_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) 
         trans_heads=m.trans_heads,
         dropout=m.dropout,
         renormalize=m.attention_grad == "renormalized",
-        by_rows=m.sparse_impl == "rows" or (m.sparse_impl == "auto" and m.sparse_threshold <= BREAK_EVEN),
+        rows_for=m.sparse_threshold if by_rows else 0.0,
         dtype=m.dtype,
         remat=m.remat,
     )

@@ -1,7 +1,7 @@
 """What is learned and what is needed to learn on: pytrees, and the one place that splits and merges modules."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -47,6 +47,10 @@ class TrainState(NamedTuple):
     variables: Variables
     optimizer: optax.OptState
 
+    def with_structure(self, graphdef: nnx.GraphDef) -> "TrainState":
+        """The same arrays for a model of another structure, see `structures`."""
+        return self._replace(variables=dataclasses.replace(self.variables, graphdef=graphdef))
+
 
 def make_model(spec: Spec) -> MME2E | LateFusion:
     """The module that a spec describes, its parameters still 0."""
@@ -60,6 +64,18 @@ def abstract_variables(spec: Spec) -> Variables:
         return Variables(*nnx.split(make_model(spec), nnx.Param, nnx.BatchStat))
 
     return jax.eval_shape(make)
+
+
+def structures(spec: Spec) -> Callable[[float], nnx.GraphDef]:
+    """Which structure a model has at a threshold of the sparse attention; all have the same variables.
+
+    Above the threshold that its rows of active sites are made for, the model works with masks.
+    """
+    usual = abstract_variables(spec).graphdef
+    if not isinstance(spec, ModelSpec) or not spec.sparse or not spec.rows_for:
+        return lambda threshold: usual
+    masks = abstract_variables(dataclasses.replace(spec, rows_for=0.0)).graphdef
+    return lambda threshold: usual if threshold <= spec.rows_for else masks
 
 
 def initial_variables(spec: Spec, seed: int) -> Variables:

@@ -19,7 +19,7 @@ from mme2e_jax.evaluate import Parameters, predict
 from mme2e_jax.hooks import FiniteCheck, Hook, TensorBoard
 from mme2e_jax.run import check_fit, input_of
 from mme2e_jax.sharding import DataMesh
-from mme2e_jax.state import TrainState, abstract_variables, parameter_count
+from mme2e_jax.state import TrainState, abstract_variables, parameter_count, structures
 from mme2e_jax.step import sparse_threshold
 
 
@@ -71,6 +71,7 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
     else:
         variables = mesh.put_replicated(build.start_variables(config, spec))
         state = jax.jit(_fresh_state, static_argnums=1, out_shardings=mesh.replicated)(variables, tx)
+    structure_at, usual = structures(spec), state.variables.graphdef
     options = build.compiler_options(config)
     train_step = jax.jit(build.make_step(config, dataset, tx), donate_argnums=0, compiler_options=options)
     console.print(
@@ -85,8 +86,12 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
         input_iterator = iter(()) if _finished(record.history, config) else batches.training(start)
         for step, batch in enumerate(input_iterator, start):
             threshold = sparse_threshold(step, batches.total_steps, *site_selection(config))
+            structure = structure_at(threshold)
             with mesh.active():
-                state, step_metrics = train_step(state, mesh.put_batch(batch), jnp.float32(threshold))
+                state, step_metrics = train_step(
+                    state.with_structure(structure), mesh.put_batch(batch), jnp.float32(threshold)
+                )
+            state = state.with_structure(usual)
             # One step late, so that the devices never wait for the host.
             pending.append((step, step_metrics))
             epoch_ends = (step + 1) % per_epoch == 0

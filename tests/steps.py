@@ -62,14 +62,15 @@ def compiled_step(config: Config, dataset: Dataset) -> jax.stages.Compiled:
         return start.step.lower(start.state, batch, jnp.float32(0.7)).compile()
 
 
-def run_steps(config: Config, dataset: Dataset, steps: int, threshold: float = 0.7) -> Trained:
-    """Trains for `steps` steps and evaluates the validation split."""
+def run_steps(config: Config, dataset: Dataset, steps: int) -> Trained:
+    """Trains for `steps` steps, at the final threshold, and evaluates the validation split."""
     mesh, batches, variables, state, step = _start(config, dataset)
+    threshold, _ = site_selection(config)
     losses = []
     for _, batch in zip(range(steps), batches.training(0), strict=False):
         with mesh.active():
             state, metrics = step(state, mesh.put_batch(batch), jnp.float32(threshold))
         losses.append(float(metrics.loss))
-    parameters = Parameters(state.variables, site_selection(config)[0])
+    parameters = Parameters(state.variables, threshold)
     score = predict(parameters, batches.evaluation("valid"), config.optim.loss, mesh).score
     return Trained(losses, variables.arrays(), jax.device_get(state.variables.arrays()), score)

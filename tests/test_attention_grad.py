@@ -19,7 +19,7 @@ IMAGES, SIZE, THRESHOLD = 3, 16, 0.6
 @functools.cache
 def tower(renormalize: bool) -> Variables:
     def make():
-        module = SparseTower((SIZE, SIZE, 3), 5, 6, 0.0625, renormalize=renormalize, by_rows=True, rngs=nnx.Rngs(0))
+        module = SparseTower((SIZE, SIZE, 3), 5, 6, 0.0625, renormalize=renormalize, rows_for=1.0, rngs=nnx.Rngs(0))
         return Variables(*nnx.split(module, nnx.Param, nnx.BatchStat))
 
     abstract = jax.eval_shape(make)

@@ -1,7 +1,7 @@
 """Convolution that keeps height and width, with a gradient that is fast on CPU too.
 
 Axis legend: `n` images, `h`, `w` height and width, `k` kernel size, `d`, `e` channels before and after, `b` images of a
-block, `r` places of a block, `p` devices.
+block, `r` places of a block.
 
 XLA's convolutions run near the speed of a matrix product on CPU, and so do their gradients to the images; those to the
 kernel reach an eighth to a quarter of it, because there the images are the kernel. So on CPU the kernel's gradient is
@@ -41,15 +41,20 @@ def kernel_gradient(
       g: gradient of the result.
       size: of the kernel.
     """
-    (d,), (e,) = x.shape[3:], g.shape[3:]
+    n, h, w, d = x.shape
+    e = g.shape[-1]
     dtype = jnp.promote_types(x.dtype, jnp.float32)
+    images = min(n, max(1, round(BLOCK_PLACES / (h * w))))
 
-    def add(total, block):
-        x_block, g_block = block
+    def product(start, images):
+        x_block, g_block = (jax.lax.dynamic_slice_in_dim(y, start, images) for y in (x, g))
         # The gradient first: a product with many columns is twice as fast as one with many rows.
-        return total + jnp.dot(g_block.reshape(-1, e).T, _patches(x_block, size), preferred_element_type=dtype), None
+        return jnp.dot(g_block.reshape(-1, e).T, _patches(x_block, size), preferred_element_type=dtype)
 
-    total, _ = jax.lax.scan(add, jnp.zeros((e, size * size * d), dtype), (_blocks(x), _blocks(g)))
+    total = jnp.zeros((e, size * size * d), dtype)
+    total = jax.lax.fori_loop(0, n // images, lambda i, total: total + product(i * images, images), total)
+    if n % images:
+        total += product(n - n % images, n % images)
     return total.T.reshape(size, size, d, e).astype(x.dtype)
 
 
@@ -75,17 +80,11 @@ def _backward(residuals, g):
 _with_fast_gradient.defvjp(_forward, _backward)
 
 
-def _blocks(x: Float[Array, "n h w d"]) -> Float[Array, "m b h w d"]:
-    """Images in blocks of about BLOCK_PLACES places; images of zeros fill the last."""
-    n, h, w, d = x.shape
-    size = min(n, max(1, round(BLOCK_PLACES / (h * w))))
-    return jnp.pad(x, ((0, -n % size), (0, 0), (0, 0), (0, 0))).reshape(-1, size, h, w, d)
-
-
 def _patches(x: Float[Array, "b h w d"], k: int) -> Float[Array, "r k*k*d"]:
     """The k x k surroundings of every place, row by row."""
-    _, h, w, d = x.shape
+    _, h, w, _ = x.shape
     edge = k // 2
     padded = jnp.pad(x, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
-    taps = [padded[:, i : i + h, j : j + w] for i in range(k) for j in range(k)]
-    return jnp.concatenate(taps, axis=-1).reshape(-1, k * k * d)
+    # Along the width first, so that longer pieces are copied along the height.
+    wide = jnp.concatenate([padded[:, :, j : j + w] for j in range(k)], axis=-1)
+    return jnp.concatenate([wide[:, i : i + h] for i in range(k)], axis=-1).reshape(-1, k * k * x.shape[-1])

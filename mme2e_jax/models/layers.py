@@ -3,6 +3,8 @@
 Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `d` channels.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -51,10 +53,33 @@ class Conv(nnx.Module):
         return convolve(x, self.kernel[...]) + _rows(self.bias[...], x)
 
 
+@jax.custom_vjp
 def max_pool(x: Float[Array, "n h w d"]) -> Float[Array, "n h/2 w/2 d"]:
-    """2x2 maximum with stride 2."""
+    """2x2 maximum with stride 2; of equal values the first, from top left, gets the gradient, as in torch."""
     n, h, w, d = x.shape
     return x.reshape(n, h // 2, 2, w // 2, 2, d).max((2, 4))
+
+
+def _max_pool_forward(x):
+    y = max_pool(x)
+    return y, (x, y)
+
+
+def _max_pool_backward(residuals, g):
+    # Written out: the gradient of jnp.max takes three times as long.
+    x, y = residuals
+    free, rows = jnp.ones(y.shape, bool), []
+    for i in range(2):
+        row = []
+        for j in range(2):
+            first = free & (x[:, i::2, j::2] == y)
+            free &= ~first
+            row.append(jnp.where(first, g, 0))
+        rows.append(jnp.stack(row, axis=3))
+    return (jnp.stack(rows, axis=2).reshape(x.shape),)
+
+
+max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 class MaskedBatchNorm(nnx.Module):
@@ -82,27 +107,51 @@ class MaskedBatchNorm(nnx.Module):
           train: normalise by the statistics of this batch and update the running ones.
         """
         dtype, x = x.dtype, wide(x)
-        if train:
-            mean, var = self._update(x, mask)
-        else:
-            mean, var = self.mean[...], self.var[...]
-        scale = self.scale[...] * jax.lax.rsqrt(var + self.eps)
-        return (x * _rows(scale, x) + _rows(self.bias[...] - mean * scale, x)).astype(dtype)
-
-    def _update(self, x, mask):
-        axes = tuple(range(x.ndim - 1))
-        kept = jnp.broadcast_to(mask, x.shape[:-1])
-        # A batch that keeps nothing (a stage emptied, a modality absent) must leave everything finite and as it was.
-        n = jnp.sum(kept, dtype=jnp.float32)
-        count = jnp.maximum(n, 1.0)
-        kept = kept[..., None]
-        mean = jnp.sum(jnp.where(kept, x, 0.0), axes) / count
-        var = jnp.sum(jnp.where(kept, jnp.square(x - _rows(mean, x)), 0.0), axes) / count
-        weight = jnp.where(n > 0, 1.0 - self.momentum, 0.0)
+        scale, bias = self.scale[...], self.bias[...]
+        if not train:
+            scale = scale * jax.lax.rsqrt(self.var[...] + self.eps)
+            return (x * _rows(scale, x) + _rows(bias - self.mean[...] * scale, x)).astype(dtype)
+        y, mean, var, count = _normalize(x, jnp.broadcast_to(mask, x.shape[:-1]), scale, bias, self.eps)
+        # A batch that keeps nothing (a stage emptied, a modality absent) must leave everything as it was.
+        weight = jnp.where(count > 0, 1.0 - self.momentum, 0.0)
         unbiased = var * (count / jnp.maximum(count - 1.0, 1.0))
         for running, value in ((self.mean, mean), (self.var, unbiased)):
             running.set_value(running[...] + weight * (jax.lax.stop_gradient(value) - running[...]))
-        return mean, var
+        return y.astype(dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _normalize(x, mask, scale, bias, eps):
+    """Normalised `x`, and mean, biased variance and number of the places in the mask; these have no gradient."""
+    return _normalize_forward(x, mask, scale, bias, eps)[0]
+
+
+def _normalize_forward(x, mask, scale, bias, eps):
+    axes, kept = tuple(range(x.ndim - 1)), mask[..., None]
+    count = jnp.sum(mask, dtype=jnp.float32)
+    n = jnp.maximum(count, 1.0)
+    mean = jnp.sum(jnp.where(kept, x, 0.0), axes) / n
+    var = jnp.sum(jnp.where(kept, jnp.square(x - _rows(mean, x)), 0.0), axes) / n
+    deviation = jax.lax.rsqrt(var + eps)
+    y = x * _rows(scale * deviation, x) + _rows(bias - mean * scale * deviation, x)
+    return (y, mean, var, count), (x, mask, scale, mean, deviation, n)
+
+
+def _normalize_backward(eps, residuals, gradients):
+    # Written out: two sums and one pass over `x`, of which differentiating the above keeps three copies.
+    x, mask, scale, mean, deviation, n = residuals
+    g, axes = gradients[0], tuple(range(x.ndim - 1))
+    d_bias = jnp.sum(g, axes)
+    d_scale = jnp.sum(g * ((x - _rows(mean, x)) * _rows(deviation, x)), axes)
+    # Every place moves the mean and the variance if it is in the mask.
+    factor = scale * deviation
+    slope = factor * deviation * d_scale / n
+    moved = _rows(slope, x) * x + _rows(factor * d_bias / n - slope * mean, x)
+    d_x = g * _rows(factor, x) - jnp.where(mask[..., None], moved, 0.0)
+    return d_x, None, d_scale, d_bias
+
+
+_normalize.defvjp(_normalize_forward, _normalize_backward)
 
 
 def _rows(vector: Float[Array, "d"], x: Float[Array, "... d"]) -> Float[Array, "... d"]:

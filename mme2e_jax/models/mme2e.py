@@ -42,7 +42,9 @@ class ModelSpec:
     trans_heads: int
     dropout: float
     renormalize: bool = False  # multiply the features of kept sites by their attention
-    by_rows: bool = True  # compute the sparse blocks at active sites only; the result is the same
+    # The largest threshold of the sparse attention, where its blocks compute at active sites only; 0 for any threshold,
+    # and masks. The result is the same.
+    rows_for: float = 1.0
     dtype: str = "float32"  # that the encoders compute in: float32 (as the parameters are) or bfloat16
     remat: bool = False  # compute the towers again for the gradient
 
@@ -144,7 +146,7 @@ def _tower(spec: ModelSpec, m: str, rngs: nnx.Rngs) -> DenseTower | SparseTower:
             spec.text.hidden,
             spec.width,
             renormalize=spec.renormalize,
-            by_rows=spec.by_rows,
+            rows_for=spec.rows_for,
             rngs=rngs,
             remat=spec.remat,
         )

@@ -4,19 +4,24 @@ Axis legend: `n` images, `h`, `w` height and width, `s` = n * h * w sites, `r` r
 before and after.
 
 The active sites of all images of a device stand in one array, a row each, in the order of images, then of places.
-Behind them come rows of zeros; the last row is never a site's, and stands for whatever a site does not find around it.
+Behind them come rows that hold anything; but the last, never a site's, is 0 and stands for whatever a site does not
+find around it.
 A convolution gathers the nine neighbours of some rows and multiplies them with the kernel as a matrix. Being a
 neighbour is mutual, so gradients are gathers too: nothing is scattered.
 
-There are so many rows that no set of active sites can exceed them: one more than there are sites, rounded up to whole
-blocks. Work is done for active rows only. On CPU a loop over blocks of rows ends with the last active row; elsewhere,
-where a number of rounds that the data decide would wait for the host, the smallest of a few fixed numbers of rows that
-holds all active ones is worked on.
+There are as many rows as the selection can fill: it keeps at most ceil(p * h * w) sites of an image at threshold p, and
+one more where sums are rounded, because that many of the largest shares hold at least p of the whole. More active sites
+than rows, of a threshold above the one the rows were made for, make everything NaN rather than be lost.
+
+Work is done for active rows only. On CPU a loop over blocks of rows ends with the last active row; elsewhere, where a
+number of rounds that the data decide would wait for the host, the smallest of a few fixed numbers of rows that holds
+all active ones is worked on.
 
 With several devices each packs and convolves the images it holds; no row crosses devices.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -35,7 +40,7 @@ SHARES = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)
 class Sites(NamedTuple):
     """Where the active sites are. Rows and sites are counted on each device from 0."""
 
-    place: Int[Array, "r"]  # site of each row; 0 for rows that are none's
+    place: Int[Array, "r"]  # site of each row; any active one for rows that are none's
     row: Int[Array, "s"]  # row of each site; the device's last for inactive ones
     neighbours: Int[Array, "r 9"]  # rows around each row, from top left to bottom right; the last where there is none
     count: Int[Array, "p"]  # active sites of each device
@@ -52,21 +57,25 @@ def loops() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def locate(kept: Bool[Array, "n h w"]) -> Sites:
-    """Lists the active sites."""
-    return per_device(_locate, (kept,), ())
+def locate(kept: Bool[Array, "n h w"], threshold: float) -> Sites:
+    """Lists the active sites.
+
+    Args:
+      kept: sites that `sparse.select` keeps at `threshold` or below.
+      threshold: what the number of rows is for.
+    """
+    return per_device(functools.partial(_locate, threshold=threshold), (kept,), ())
 
 
 @jax.custom_vjp
 def collect(x: Float[Array, "n h w d"], sites: Sites) -> Float[Array, "r d"]:
-    """The active sites' features as rows; rows that are no site's are 0."""
+    """The active sites' features as rows."""
     return per_device(_collect, (x, sites), ())
 
 
 def _collect_backward(residuals, g):
     shape, sites = residuals
-    g = per_device(lambda g, sites: _last_zero(g)[sites.row], (g, sites), ())
-    return g.reshape(shape), None
+    return spread(with_zero_row(g, sites), sites, shape[:-1]), None
 
 
 collect.defvjp(lambda x, sites: (collect(x, sites), (x.shape, sites)), _collect_backward)
@@ -74,13 +83,13 @@ collect.defvjp(lambda x, sites: (collect(x, sites), (x.shape, sites)), _collect_
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def spread(rows: Float[Array, "r d"], sites: Sites, shape: tuple[int, int, int]) -> Float[Array, "n h w d"]:
-    """Rows back at their sites in images of `shape`; 0 at inactive ones, as rows that are no site's must be."""
+    """Rows back at their sites in images of `shape`, and the last row at all inactive ones."""
     flat = per_device(lambda rows, sites: rows[sites.row], (rows, sites), ())
     return flat.reshape(*shape, -1)
 
 
 def _spread_backward(shape, sites, g):
-    return collect(g, sites), None
+    return jnp.where(sites.active[:, None], collect(g, sites), 0), None
 
 
 spread.defvjp(lambda rows, sites, shape: (spread(rows, sites, shape), sites), _spread_backward)
@@ -93,13 +102,13 @@ def convolve_rows(
     """3x3 submanifold correlation: each active site sees its active neighbours.
 
     Args:
-      x: 0 in rows that are no site's.
+      x: 0 in the last row.
       kernel: without bias.
       sites: of the rows.
       loop: whether to loop over blocks of rows, or to choose among fixed numbers of rows.
 
     Returns:
-      Rows, 0 where they are no site's.
+      Rows; those that are no site's are finite and have no meaning.
     """
     return per_device(functools.partial(_products, loop=loop), (x, sites), (kernel,))
 
@@ -118,16 +127,25 @@ def _convolve_backward(loop, residuals, g):
 convolve_rows.defvjp(_convolve_forward, _convolve_backward)
 
 
-def _locate(kept):
+def with_zero_row(x: Float[Array, "r d"], sites: Sites) -> Float[Array, "r d"]:
+    """Rows with the last of each device set to 0; to NaN, which spreads, where rows are too few for the sites."""
+    rows = x.reshape(len(sites.count), -1, x.shape[-1])
+    value = jnp.where(sites.count < rows.shape[1], 0.0, jnp.nan).astype(x.dtype)
+    return rows.at[:, -1].set(value[:, None]).reshape(x.shape)
+
+
+def _locate(kept, threshold):
     n, h, w = kept.shape
-    rows = -(-(kept.size + 1) // BLOCK_ROWS) * BLOCK_ROWS
+    bound = n * min(math.ceil(threshold * h * w) + 1, h * w)
+    rows = -(-(bound + 1) // BLOCK_ROWS) * BLOCK_ROWS
     last = rows - 1
     flat = kept.reshape(-1)
     order = jnp.cumsum(flat, dtype=jnp.int32)
     row = jnp.where(flat, order - 1, last)
-    # The inverse of `row`; what inactive sites would write lies outside and is dropped.
+    # The inverse of `row`; what inactive sites would write lies outside and is dropped. Rows that are no site's show an
+    # active one: what lies at inactive sites must not matter, even if it is not finite.
     target, sites = jnp.where(flat, row, rows), jnp.arange(kept.size, dtype=jnp.int32)
-    place = jnp.zeros(rows, jnp.int32).at[target].set(sites, mode="drop")
+    place = jnp.full(rows, jnp.argmax(flat), jnp.int32).at[target].set(sites, mode="drop")
     framed = jnp.pad(row.reshape(n, h, w), ((0, 0), (1, 1), (1, 1)), constant_values=last).reshape(-1)
     image, y, x = place // (h * w), place // w % h, place % w
     corner = (image * (h + 2) + y) * (w + 2) + x
@@ -139,11 +157,7 @@ def _locate(kept):
 
 
 def _collect(x, sites):
-    return jnp.where(sites.active[:, None], x.reshape(-1, x.shape[-1])[sites.place], 0)
-
-
-def _last_zero(g: Float[Array, "r d"]) -> Float[Array, "r d"]:
-    return g.at[-1].set(0)
+    return with_zero_row(x.reshape(-1, x.shape[-1])[sites.place], sites)
 
 
 def _patches(x: Float[Array, "r d"], neighbours: Int[Array, "b 9"]) -> Float[Array, "b 9*d"]:
@@ -165,10 +179,10 @@ def _gradients(x, g, sites, kernel, *, loop):
     The patches around the gradient serve both: the kernel's gradient, a sum over pairs of neighbours, can be taken over
     the patches of either side.
     """
-    g = _last_zero(g)
+    g = with_zero_row(g, sites)
     d, e = kernel.shape[2:]
-    # Seen from the other side, the taps run the other way.
-    matrix = jnp.flip(kernel, (0, 1)).swapaxes(2, 3).reshape(-1, d)
+    # Seen from the other side, the taps run the other way. Made once: the compiler would do so in every block.
+    matrix = jax.lax.optimization_barrier(jnp.flip(kernel, (0, 1)).swapaxes(2, 3).reshape(-1, d))
     dtype = jnp.promote_types(x.dtype, jnp.float32)
 
     def some(start, size):

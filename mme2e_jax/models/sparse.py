@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mme2e_jax.models.convolution import convolve
 from mme2e_jax.models.layers import MaskedBatchNorm, linear, max_pool, wide
-from mme2e_jax.models.rows import collect, convolve_rows, locate, loops, spread
+from mme2e_jax.models.rows import collect, convolve_rows, locate, loops, spread, with_zero_row
 
 
 class SiteScore(nnx.Module):
@@ -127,9 +127,15 @@ class SparseBlock(nnx.Module):
     Submanifold: an active site sees its active neighbours, and inactive sites stay inactive.
     """
 
-    def __init__(self, d_in: int, d_out: int, *, by_rows: bool):
-        """Args: d_in, d_out: channels before and after; by_rows: work on active sites only, see `rows`; else mask."""
-        self.by_rows = by_rows
+    def __init__(self, d_in: int, d_out: int, *, rows_for: float):
+        """Makes the layers.
+
+        Args:
+          d_in, d_out: channels before and after.
+          rows_for: the largest threshold of the selection; work is done at active sites only, see `rows`. 0 for any
+            threshold, and dense convolutions with masks.
+        """
+        self.rows_for = rows_for
         self.kernel1 = nnx.Param(jnp.zeros((3, 3, d_in, d_out)))
         self.norm1 = MaskedBatchNorm(d_out, eps=1e-4, momentum=0.99)
         self.kernel2 = nnx.Param(jnp.zeros((3, 3, d_out, d_out)))
@@ -151,7 +157,7 @@ class SparseBlock(nnx.Module):
           valid: images that are real; the others stay out of the statistics.
           train: use and update batch statistics.
         """
-        x = (self._by_rows if self.by_rows else self._masked)(x, active, active & valid[:, None, None], train)
+        x = (self._by_rows if self.rows_for else self._masked)(x, active, active & valid[:, None, None], train)
         return max_pool(x), max_pool(active[..., None])[..., 0]
 
     def _layers(self):
@@ -165,9 +171,9 @@ class SparseBlock(nnx.Module):
         return x
 
     def _by_rows(self, x, active, counted, train):
-        sites = locate(counted)
+        sites = locate(counted, self.rows_for)
         x = collect(x, sites)
         for kernel, norm in self._layers():
             x = norm(convolve_rows(x, kernel, sites, loops()), sites.active, train=train)
-            x = jnp.where(sites.active[:, None], nnx.relu(x), 0.0)
+            x = with_zero_row(nnx.relu(x), sites)
         return spread(x, sites, active.shape)

@@ -133,7 +133,7 @@ class SparseTower(nnx.Module):
         width: float,
         *,
         renormalize: bool,
-        by_rows: bool,
+        rows_for: float,
         rngs: nnx.Rngs,
         remat: bool = False,
     ):
@@ -143,14 +143,14 @@ class SparseTower(nnx.Module):
           size, d_out, width, rngs, remat: as of DenseTower.
           d_text: width of the text feature.
           renormalize: multiply kept features by their attention.
-          by_rows: compute at active sites only, see `SparseBlock`.
+          rows_for: the largest threshold at which to compute at active sites only, see `SparseBlock`.
         """
         h, w, d = size
         self.renormalize, self.remat = renormalize, remat
         c = channels(width)
         self.low_level = LowLevel(d, c[0], remat=remat)
         self.scores = nnx.List([SiteScore(c[k], d_text, rngs) for k in range(3)])
-        self.blocks = nnx.List([SparseBlock(c[k], c[k + 1], by_rows=by_rows) for k in range(3)])
+        self.blocks = nnx.List([SparseBlock(c[k], c[k + 1], rows_for=rows_for) for k in range(3)])
         self.head = Head(h // 16 * (w // 16) * c[3], d_out, rngs)
 
     def __call__(
