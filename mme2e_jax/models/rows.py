@@ -161,7 +161,8 @@ def _collect(x, sites):
 
 
 def _patches(x: Float[Array, "r d"], neighbours: Int[Array, "b 9"]) -> Float[Array, "b 9*d"]:
-    return x[neighbours.reshape(-1)].reshape(len(neighbours), -1)
+    # Tap by tap: one gather of all nine is a third slower on CPU.
+    return jnp.concatenate([x[neighbours[:, tap]] for tap in range(9)], axis=1)
 
 
 def _products(x, sites, kernel, *, loop):
