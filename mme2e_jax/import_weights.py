@@ -22,14 +22,11 @@ from mme2e_jax.checkpoint import DIRECTORY, Checkpoints, RunRecord
 from mme2e_jax.command_line import loaded_config, parse_flags
 from mme2e_jax.config import END_TO_END_MODELS, Config, records_kind, validate
 from mme2e_jax.console import console
+from mme2e_jax.conventions import LABEL_NAMES
 from mme2e_jax.errors import UserError
 from mme2e_jax.state import Variables, abstract_variables, initial_variables
 from mme2e_jax.weights import paper_weights, pretrained, torch_file
 from mme2e_jax.weights.torch_weights import convert, paper_rules
-
-# In the order of the outputs, as the paper's code has it.
-_MOSEI = ("anger", "disgust", "fear", "happy", "sad", "surprise")
-LABEL_NAMES = {"mini": _MOSEI, "mosei": _MOSEI, "iemocap": ("ang", "exc", "fru", "hap", "neu", "sad")}
 
 
 class _Known(NamedTuple):

@@ -37,7 +37,7 @@ def run(
     detector: Any = None,
     **settings: Any,
 ) -> Extracted[UtteranceMedia]:
-    utterances = [Utterance("v", i, *span, "text", (0,) * 6) for i, span in enumerate(spans)]
+    utterances = [Utterance(f"v_{i}", "v", *span, "text", (0,) * 6, speaker="v") for i, span in enumerate(spans)]
     detector = cast(FaceDetector, detector or BrightFaces())
     return extract(utterances, Media(video, wav), ExtractSettings(**settings), detector, media_arrays)
 
@@ -186,7 +186,7 @@ def test_sound_and_pictures_of_different_length_are_named(media: dict[str, Path]
     shorter = run([(0.5, 1.0), (1.2, 1.9), (0.8, 1.9)], media["v.mp4"], media["short.wav"])
 
     assert reasons(longer)["v_1"] == ["length_mismatch", "no_frames"]
-    assert longer.findings[0].detail == "wav 3.00 s, video 2.00 s"
+    assert longer.findings[0].detail == "sound 3.00 s, video 2.00 s"
     assert reasons(shorter) == {
         "v_0": ["length_mismatch"],
         "v_1": ["length_mismatch", "no_sound"],

@@ -51,8 +51,8 @@ def test_a_release_is_read_in_both_layouts(full: bool, tmp_path: Path) -> None:
     release = read_release(root)
 
     assert release.utterances == [
-        Utterance("vid-1", 0, 0.0, 2.5, "hello", (0, 0, 0, 1, 1, 0)),
-        Utterance("vid-1", 1, 2.5, 4.0, "bye", (0, 0, 0, 0, 0, 0)),
+        Utterance("vid-1_0", "vid-1", 0.0, 2.5, "hello", (0, 0, 0, 1, 1, 0), "vid-1"),
+        Utterance("vid-1_1", "vid-1", 2.5, 4.0, "bye", (0, 0, 0, 0, 0, 0), "vid-1"),
     ]
     wavs = "Audio/Full/WAV_16000" if full else "Audio/WAV_16000"
     assert release.media == {"vid-1": Media(root / "Videos/Full/Combined/vid-1.mp4", root / wavs / "vid-1.wav")}
@@ -160,7 +160,7 @@ def test_lines_and_labels_without_each_other_are_named() -> None:
 
     utterances, findings = match(keys, {("v", 0): [0.0] * 6, ("v", 2): [0.0] * 6, ("v", 3): NO_ANSWER})
 
-    assert utterances == [Utterance("v", 0, line.start, line.end, "", (0,) * 6)]
+    assert utterances == [Utterance("v_0", "v", line.start, line.end, "", (0,) * 6, "v")]
     assert findings == [
         Finding("v_0", "empty_transcript"),
         Finding("v_1", "transcript_without_label"),

@@ -79,18 +79,23 @@ def ids_by_reason(directory: Path) -> dict[str, set[str]]:
 def test_every_clip_is_in_the_records_or_in_the_report(release: Path, prepared: Path) -> None:
     clips = {f"{clip['video']}_{clip['index']}" for clip in read_truth(release)["clips"]}
     report = json.loads((prepared / "report.json").read_text())
-    dropped = {
-        entry["id"]
-        for found in report["reasons"].values()
-        if found["effect"] == "dropped"
-        for entry in found["utterances"]
+    left_out = {
+        effect: {
+            entry["id"]
+            for found in report["reasons"].values()
+            if found["effect"] == effect
+            for entry in found["utterances"]
+        }
+        for effect in ("dropped", "excluded")
     }
+    dropped = left_out["dropped"] | left_out["excluded"]
     stored = set(read_examples(prepared))
 
     assert not stored & dropped
     assert clips <= stored | dropped
     assert report["utterances"]["kept"] == len(stored)
-    assert report["utterances"]["dropped"] == len(dropped)
+    assert report["utterances"]["dropped"] == len(left_out["dropped"])
+    assert report["utterances"]["excluded"] == len(left_out["excluded"])
 
 
 def test_awkward_clips_are_reported_under_their_reasons(release: Path, prepared: Path) -> None:
@@ -319,8 +324,12 @@ def test_an_empty_directory_is_no_release(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"dataset": "imdb"}, "dataset 'imdb': expected one of mini, mosei"),
-        ({"dataset": "mosei"}, "dataset 'mosei' needs a tokenizer: --tokenizer=DIR"),
+        ({"dataset": "imdb"}, "dataset 'imdb': expected one of mini, mini_iemocap, mosei, iemocap"),
+        ({"fold": 2}, "fold: mini has no sessions to leave out; expected no --fold, found 2"),
+        (
+            {"dataset": "iemocap", "fold": 2, "splits": Path("s")},
+            "--fold or --splits, found both: --fold=2, --splits=s",
+        ),
         ({"kind": "faces"}, "kind 'faces': expected one of media, features"),
         ({"kind": "features", "tokenizer": "albert"}, "takes no tokenizer, found 'albert': leave --tokenizer out"),
         ({"dataset": "mosei", "kind": "features", "tokenizer": "albert"}, "takes no tokenizer, found 'albert'"),
@@ -331,6 +340,12 @@ def test_an_empty_directory_is_no_release(tmp_path: Path) -> None:
 def test_settings_that_cannot_work_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(PrepareError, match=message):
         Settings(**values)
+
+
+def test_a_release_of_others_needs_a_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(PrepareError, match="dataset 'mosei' needs a tokenizer: --tokenizer=DIR"):
+        prepare(tmp_path, tmp_path / "out", Settings(dataset="mosei"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_names_what_is_wrong_without_a_traceback(tmp_path: Path) -> None:
