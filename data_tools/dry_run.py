@@ -30,10 +30,11 @@ def dry_run(raw: str | os.PathLike[str], settings: Settings, *, console: Console
     usable = []
     for utterance in release.utterances:
         media = release.media[utterance.video]
-        from_video = settings.audio_from_video and media.video is not None
         if media.video is None:
             report.findings.append(Finding(utterance.id, "no_video"))
-        if media.wav is None:
+        in_video = settings.source.sound_in_video and media.video is not None
+        if media.wav is None and not in_video:
+            from_video = settings.audio_from_video and media.video is not None
             report.findings.append(Finding(utterance.id, "audio_from_video" if from_video else "no_wav"))
         if media.video is None and media.wav is None:
             report.findings.append(Finding(utterance.id, "no_media"))

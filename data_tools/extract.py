@@ -38,10 +38,12 @@ class ExtractSettings:
     Attributes:
       frame_interval_ms: milliseconds between the frames of an utterance.
       audio_from_video: whether the video's own sound stands in for a missing wav file.
+      sound_in_video: whether it is where the release keeps the sound, so that a missing wav is no news.
     """
 
     frame_interval_ms: int = 500
     audio_from_video: bool = False
+    sound_in_video: bool = False
 
 
 @dataclass
@@ -164,11 +166,12 @@ def _read_sound(media: Media, settings: ExtractSettings, channel: int) -> tuple[
             return sound, _channel_notes(sound, channel)
         except SoundError as error:
             notes = [("broken_wav", str(error))]
-    if settings.audio_from_video and media.video is not None:
+    if (settings.audio_from_video or settings.sound_in_video) and media.video is not None:
         (reason, detail) = notes[0]
         try:
             sound = read_track(media.video, channel)
-            return sound, [("audio_from_video", reason), *_channel_notes(sound, channel)]
+            replaced = [] if settings.sound_in_video and reason == "no_wav" else [("audio_from_video", reason)]
+            return sound, [*replaced, *_channel_notes(sound, channel)]
         except SoundError as error:
             notes = [(reason, f"{detail} video's track: {error}".strip())]
     return None, notes

@@ -26,6 +26,7 @@ def extract_all(
     extract_settings = {
         "frame_interval_ms": settings.frame_interval_ms,
         "audio_from_video": settings.audio_from_video,
+        "sound_in_video": settings.source.sound_in_video,
     }
     jobs = [
         spool.job(utterances, release.media[video], extract_settings, settings.kind)

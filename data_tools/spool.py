@@ -95,7 +95,8 @@ def open_spool(out: Path) -> Iterator[Spool]:
             spool.discard()
         finally:
             if spool.discarded:
-                shutil.rmtree(directory)
+                # A worker of a preparation that was killed may just be writing its last file into it.
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def _answer(job: Job) -> Path:

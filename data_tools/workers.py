@@ -200,7 +200,12 @@ def _answer(job: dict[str, Any], detector: Any) -> dict[str, Any]:
         for name, of_utterance in extracted.arrays.items()
         for kind, value in asdict(of_utterance).items()
     }
-    np.savez(job["spool"], **arrays)
+    # Under a name of its own first: a worker that has outlived its caller may be at the same job as one of the
+    # caller's successor.
+    unfinished = Path(f"{job['spool']}.{os.getpid()}")
+    with unfinished.open("wb") as file:
+        np.savez(file, **arrays)
+    unfinished.replace(job["spool"])
     return {
         "kept": list(extracted.arrays),
         "findings": [asdict(finding) for finding in extracted.findings],

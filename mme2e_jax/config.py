@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mme2e_jax.conventions import EMBEDDED, LABEL_NAMES
+from mme2e_jax.conventions import DATASETS, EMBEDDED
 from mme2e_jax.errors import UserError
 
 # A validated ConfigDict. Its attributes have every type a value can have, which no type checker can follow.
@@ -19,7 +19,6 @@ Config = Any
 END_TO_END_MODELS = ("mme2e", "mme2e_sparse")
 FEATURE_MODELS = ("lf_rnn", "lf_transformer")
 MODELS = (*END_TO_END_MODELS, *FEATURE_MODELS)
-DATASETS = tuple(LABEL_NAMES)
 TEXT_SIZES = ("tiny", "base", "large", "xlarge")
 
 

@@ -25,6 +25,8 @@ _HOW_TO_PREPARE = {
     ),
     ("iemocap", "media"): _FROM_RELEASE.format(dataset="iemocap", flags=_TOKENIZER),
     ("iemocap", "features"): _FROM_RELEASE.format(dataset="iemocap", flags=_FEATURES),
+    ("clips", "media"): _FROM_RELEASE.format(dataset="clips", flags=_TOKENIZER),
+    ("clips", "features"): _FROM_RELEASE.format(dataset="clips", flags=_FEATURES),
 }
 
 

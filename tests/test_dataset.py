@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mme2e_jax.conventions import EMBEDDED, LABEL_NAMES
+from mme2e_jax.conventions import DATASETS, EMBEDDED
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
@@ -75,7 +75,7 @@ def test_missing_feature_records_are_named_with_the_command_that_makes_them(tmp_
 
 
 @pytest.mark.parametrize("kind", ["media", "features"])
-@pytest.mark.parametrize("name", LABEL_NAMES)
+@pytest.mark.parametrize("name", DATASETS)
 def test_missing_records_of_every_dataset_have_a_command(tmp_path: Path, name: str, kind: str) -> None:
     command = r"launch\.py --config=configs/mini_" if name in EMBEDDED else rf"data_tools\.prepare --dataset={name}"
     with pytest.raises(UserError, match=command):
