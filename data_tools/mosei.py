@@ -47,10 +47,10 @@ def read_release(raw: Path) -> Release:
     Raises:
       ReleaseError: `raw` is not a directory in the layout above, or a label file cannot be read.
     """
-    transcripts = _find_layout(raw)
+    _check_layout(raw)
     findings: list[Finding] = []
     lines: dict[tuple[str, int], TranscriptLine] = {}
-    for path in files_in(transcripts, "*.txt"):
+    for path in _transcripts(raw):
         read, rejected = parse_transcript(read_text(path), path.stem)
         findings += rejected
         for line in read:
@@ -208,16 +208,21 @@ def _add(total: float, answer: float) -> float:
     return answer if math.isnan(total) else total + answer
 
 
-def _find_layout(raw: Path) -> Path:
-    """The directory of transcripts, after checking that everything needed is there."""
+def _transcripts(raw: Path) -> list[Path]:
+    """The transcripts, sorted; of a video that has two, the one in the first folder."""
+    by_name = {path.name: path for folder in reversed(_TRANSCRIPTS) for path in files_in(raw / folder, "*.txt")}
+    return [path for _, path in sorted(by_name.items())]
+
+
+def _check_layout(raw: Path) -> None:
+    """Raises `ReleaseError` unless everything needed is there."""
     expected = (
         f"{_VIDEOS[0]}/ID.mp4, {_WAVS[0]}/ID.wav (or {_WAVS[1]}), {_TRANSCRIPTS[0]}/ID.txt "
         f"(or {_TRANSCRIPTS[1]}), Labels/*.csv"
     )
     require_directory(raw, expected)
-    transcripts = [raw / name for name in _TRANSCRIPTS if files_in(raw / name, "*.txt")]
     missing = []
-    if not transcripts:
+    if not _transcripts(raw):
         missing.append("transcripts")
     if not _label_files(raw):
         missing.append("labels")
@@ -229,7 +234,6 @@ def _find_layout(raw: Path) -> Path:
             f"{', '.join(missing)}. Found there: {listing(raw)}. Name the directory that holds these "
             "folders."
         )
-    return transcripts[0]
 
 
 def _label_files(raw: Path) -> list[Path]:
