@@ -1,7 +1,8 @@
 """MESM (sparse) on the embedded corpus in the layout of IEMOCAP: dialogues, one emotion for each turn, five sessions.
 
 Command: `python launch.py --config=configs/mini_iemocap_sparse.py`
-Nothing to download. Hardware: a laptop; two CPU cores take a few minutes. What to expect: EXPECT.
+Nothing to download. Hardware: a laptop; two CPU cores take a few minutes. What to expect: of the 29 test
+utterances, all of the first session, AUC 0.80 after 4 of the 30 epochs (one seed); F1 needs more of them.
 """
 
 from ml_collections import ConfigDict

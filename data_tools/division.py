@@ -38,7 +38,7 @@ def divide(
         how = "files"
         parts, findings, warnings = splits.split_by_files(usable, named)
         report.warnings += warnings
-    elif release.sides is not None:
+    elif release.sides is not None and settings.fold is None:
         how = "as given"
         parts, findings = splits.split_as_given(usable, release.sides)
     elif session_of is not None:

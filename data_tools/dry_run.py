@@ -16,7 +16,7 @@ from data_tools.utterances import Finding
 def dry_run(raw: str | os.PathLike[str], settings: Settings, *, console: Console) -> Report:
     """Says what `prepare` would use, as far as the texts and the names of media files tell.
 
-    No media file is opened and nothing is written, so it takes seconds.
+    No media are decoded and nothing is written, so it takes seconds.
 
     Returns:
       the report that it prints. `kept` are the utterances that have a video or a sound.
@@ -25,11 +25,11 @@ def dry_run(raw: str | os.PathLike[str], settings: Settings, *, console: Console
       ReleaseError: as `prepare`.
     """
     named = splits.read_split_files(settings.splits) if settings.splits else None
-    release = settings.source.read(Path(raw))
+    release = settings.read(Path(raw))
     report = Report(settings=settings.to_json(), findings=list(release.findings))
     usable = []
     for utterance in release.utterances:
-        media = release.media[utterance.video]
+        media = release.media[utterance.files]
         if media.video is None:
             report.findings.append(Finding(utterance.id, "no_video"))
         in_video = settings.source.sound_in_video and media.video is not None
@@ -42,7 +42,7 @@ def dry_run(raw: str | os.PathLike[str], settings: Settings, *, console: Console
             usable.append(utterance)
     parts = divide(usable, release, settings, named, report) if usable else {}
     report.kept = sorted(u.id for part in parts.values() for u in part)
-    console.print("A dry run: no media file was opened, nothing is written. What would be used:")
+    console.print("A dry run: no media are decoded, nothing is written. What would be used:")
     for split, part in parts.items():
         known = [u.end - u.start for u in part if math.isfinite(u.end)]
         console.print(f"  {split}: {len(part)} utterances, {sum(known):.0f} s" + _unknown(len(part) - len(known)))

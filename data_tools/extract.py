@@ -17,8 +17,9 @@ import numpy as np
 from data_tools.arrays import Footage
 from data_tools.faces import BATCH_SIZE, FaceDetector
 from data_tools.framing import VIEWS, crop_centre, crop_face
+from data_tools.pictures import pictures_at, pictures_duration
 from data_tools.sound import Sound, SoundError, read_track, read_wav
-from data_tools.utterances import Finding, Media, Utterance
+from data_tools.utterances import Finding, Media, Pictures, Utterance
 from data_tools.video import TIME_TOLERANCE_S, VideoError, frames_at, sample_times, video_duration
 from mme2e_jax.conventions import FACE_SIZE
 
@@ -124,7 +125,8 @@ def extract(
     if sound is None and length is None:
         report("no_media")
         return result
-    if sound and length is not None and abs(sound.duration - length) > _LENGTH_MISMATCH_S:
+    tolerance = _LENGTH_MISMATCH_S + (1 / media.video.fps if isinstance(media.video, Pictures) else 0.0)
+    if sound and length is not None and abs(sound.duration - length) > tolerance:
         report("length_mismatch", f"sound {sound.duration:.2f} s, video {length:.2f} s")
 
     media_end = max(sound.duration if sound else 0.0, length or 0.0)
@@ -166,7 +168,7 @@ def _read_sound(media: Media, settings: ExtractSettings, channel: int) -> tuple[
             return sound, _channel_notes(sound, channel)
         except SoundError as error:
             notes = [("broken_wav", str(error))]
-    if (settings.audio_from_video or settings.sound_in_video) and media.video is not None:
+    if (settings.audio_from_video or settings.sound_in_video) and isinstance(media.video, Path):
         (reason, detail) = notes[0]
         try:
             sound = read_track(media.video, channel)
@@ -187,6 +189,8 @@ def _video_length(media: Media) -> tuple[float | None, tuple[str, str] | None]:
     if media.video is None:
         return None, ("no_video", "")
     try:
+        if isinstance(media.video, Pictures):
+            return pictures_duration(media.video), None
         return video_duration(media.video), None
     except VideoError as error:
         return None, ("broken_video", str(error))
@@ -244,9 +248,9 @@ def _extract_faces(
 
 
 def _timed_views(
-    path: Path, times: Sequence[float], views: Sequence[str], result: Extracted[A]
+    video: Path | Pictures, times: Sequence[float], views: Sequence[str], result: Extracted[A]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    frames = frames_at(path, times)
+    frames = pictures_at(video, times) if isinstance(video, Pictures) else frames_at(video, times)
     while True:
         with result.timed("decode"):
             item = next(frames, None)

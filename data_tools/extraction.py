@@ -20,17 +20,17 @@ def extract_all(
     release: Release, spool: Spool, settings: Settings, processes: int, console: Console
 ) -> list[JobResult]:
     """Extracts every video that the spool does not hold yet; the results in the order of the videos."""
-    by_video: dict[str, list[Utterance]] = {}
+    by_files: dict[str, list[Utterance]] = {}
     for utterance in release.utterances:
-        by_video.setdefault(utterance.video, []).append(utterance)
+        by_files.setdefault(utterance.files, []).append(utterance)
     extract_settings = {
         "frame_interval_ms": settings.frame_interval_ms,
         "audio_from_video": settings.audio_from_video,
         "sound_in_video": settings.source.sound_in_video,
     }
     jobs = [
-        spool.job(utterances, release.media[video], extract_settings, settings.kind)
-        for video, utterances in sorted(by_video.items())
+        spool.job(utterances, release.media[files], extract_settings, settings.kind)
+        for files, utterances in sorted(by_files.items())
     ]
     results: dict[Path, JobResult] = {}
     for job in jobs:

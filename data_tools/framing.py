@@ -51,6 +51,7 @@ VIEWS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "centre": centre_view,
     "left": functools.partial(half_view, side="left"),
     "right": functools.partial(half_view, side="right"),
+    "whole": lambda frame: frame,
 }
 
 

@@ -2,6 +2,7 @@
 
     python -m data_tools.generate --layout=mosei --out=DIR --utterances=160 --seed=0
     python -m data_tools.generate --layout=iemocap --out=DIR
+    python -m data_tools.generate --layout=processed_iemocap --out=DIR     (as the paper's authors publish it)
 
 The same seed and number of utterances give the same bytes (on one kind of machine, with the same
 library versions), whatever the number of processes. All awkward cases are in it from 24 utterances
@@ -20,7 +21,7 @@ from absl import app, flags
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data_tools.mini_corpus import iemocap_release, release
+from data_tools.mini_corpus import iemocap_release, processed_release, release
 from data_tools.mini_corpus.dialogues import plan_dialogues
 from data_tools.mini_corpus.plan import NoiseRates, plan_corpus
 from data_tools.mini_corpus.video import ClipTimes
@@ -42,6 +43,18 @@ LAYOUTS: Mapping[str, Layout] = {
     "mosei": Layout(plan_corpus, release.make_directories, release.make_one, release.finish),
     "iemocap": Layout(
         plan_dialogues, iemocap_release.make_directories, iemocap_release.make_one, iemocap_release.finish
+    ),
+    "processed_mosei": Layout(
+        plan_corpus,
+        processed_release.make_mosei_directories,
+        processed_release.make_mosei_video,
+        processed_release.finish_mosei,
+    ),
+    "processed_iemocap": Layout(
+        plan_dialogues,
+        processed_release.make_iemocap_directories,
+        processed_release.make_iemocap_dialogue,
+        processed_release.finish_iemocap,
     ),
 }
 

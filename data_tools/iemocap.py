@@ -171,18 +171,28 @@ def session_of(utterance: Utterance) -> int:
     return int(fields["session"])
 
 
+def speaker_of(turn: str) -> tuple[str, str, bool]:
+    """The dialogue and the speaker of a turn, and whether that is the one on the left and on channel 0.
+
+    Raises:
+      ValueError: `turn` does not have the form of a turn's name.
+    """
+    fields = _TURN.fullmatch(turn)
+    if fields is None:
+        raise ValueError(f"expected the name of a turn, such as Ses01F_impro01_F000: {turn[:80]!r}")
+    return fields["dialogue"], f"Ses{fields['session']}_{fields['speaker']}", fields["speaker"] == fields["left"]
+
+
 def _utterance(evaluation: Evaluation, start: float, text: str) -> Utterance:
-    fields = _TURN.fullmatch(evaluation.turn)
-    assert fields is not None
-    on_left = fields["speaker"] == fields["left"]
+    dialogue, speaker, on_left = speaker_of(evaluation.turn)
     return Utterance(
         id=evaluation.turn,
-        video=fields["dialogue"],
+        video=dialogue,
         start=start,
         end=evaluation.end,
         transcript=text,
         label=tuple(int(evaluation.emotion == emotion) for emotion in EMOTIONS),
-        speaker=f"Ses{fields['session']}_{fields['speaker']}",
+        speaker=speaker,
         view="left" if on_left else "right",
         channel=0 if on_left else 1,
     )

@@ -78,7 +78,7 @@ def prepare(
     require_free(out)
     encoder = tokens.load_tokenizer(settings.tokenizer) if settings.tokenizer else None
     named = splits.read_split_files(settings.splits) if settings.splits else None
-    release = settings.source.read(raw)
+    release = settings.read(raw)
     # What cannot be split is refused before hours of work.
     if release.utterances:
         divide(release.utterances, release, settings, named, Report())
@@ -150,9 +150,9 @@ def _write(
 
     records.write_dataset(
         out,
-        name=settings.dataset,
+        name=settings.source.records,
         splits={split: _examples(part, spools, kind) for split, part in parts.items()},
-        metadata={"dataset": settings.dataset, "label_names": list(label_names), **kind.metadata},
+        metadata={"dataset": settings.source.records, "label_names": list(label_names), **kind.metadata},
         schema=kind.schema,
         add_files=add_files,
     )
@@ -193,6 +193,7 @@ def main(argv: Sequence[str]) -> None:
             splits=Path(values.splits) if values.splits else None,
             fold=values.fold,
             audio_from_video=values.audio_from_video,
+            source_fps=values.source_fps,
         )
         if values.dry_run:
             dry_run(values.raw, settings, console=default_console())
@@ -218,7 +219,8 @@ if __name__ == "__main__":
     flags.DEFINE_string("splits", None, "Directory of {train,valid,test}_split.txt; else by session or by video.")
     flags.DEFINE_integer("fold", None, "IEMOCAP: session to test on; the next one validates. Default: 1.")
     flags.DEFINE_bool("audio_from_video", False, "Use the video's sound where the wav is missing.")
-    flags.DEFINE_bool("dry_run", False, "Only say what would be used; opens no media, writes nothing.")
+    flags.DEFINE_float("source_fps", None, "Processed releases: pictures per second; else worked out from the sounds.")
+    flags.DEFINE_bool("dry_run", False, "Only say what would be used; decodes no media, writes nothing.")
     flags.DEFINE_float("max_dropped", MAX_DROPPED, "Fail if a larger share of the utterances is dropped.", 0.0, 1.0)
     flags.mark_flag_as_required("raw")
     app.run(main)

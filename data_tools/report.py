@@ -23,6 +23,8 @@ REASONS: dict[str, tuple[str, str]] = {
     "bad_label_row": (DROPPED, "A label row that cannot be read."),
     "label_without_transcript": (DROPPED, "A label for a clip that has no transcript."),
     "bad_evaluation_line": (DROPPED, "A line of an evaluation file that cannot be read."),
+    "bad_meta": (DROPPED, "An entry of meta.pkl that cannot be read."),
+    "not_in_meta": (DROPPED, "Named in a split file of the release, but not in meta.pkl."),
     "bad_row": (DROPPED, "A row of the table that cannot be read."),
     "transcript_without_label": (EXCLUDED, "A transcript of a clip that has no label."),
     "line_without_id": (EXCLUDED, "A transcript line that names no utterance."),

@@ -6,6 +6,7 @@ from typing import Any
 
 from data_tools.kinds import KINDS
 from data_tools.sources import SOURCES, Source
+from data_tools.utterances import Release
 
 
 class PrepareError(ValueError):
@@ -26,6 +27,7 @@ class Settings:
       splits: a directory with `{train,valid,test}_split.txt`; None for the dataset's own way.
       fold: the session of IEMOCAP to test on; None for the first, where there are sessions.
       audio_from_video: whether a missing wav file is replaced by the video's own sound.
+      source_fps: pictures per second of a processed release; None for what its sounds say.
     """
 
     dataset: str = "mini"
@@ -36,6 +38,7 @@ class Settings:
     splits: Path | None = None
     fold: int | None = None
     audio_from_video: bool = False
+    source_fps: float | None = None
 
     def __post_init__(self) -> None:
         if self.dataset not in SOURCES:
@@ -51,6 +54,13 @@ class Settings:
             raise PrepareError(f"frame_interval_ms: expected 1 or more, found {self.frame_interval_ms}.")
         if self.seed < 0:
             raise PrepareError(f"seed: expected 0 or more, found {self.seed}.")
+        if self.source_fps is not None and not self.source.has_pictures:
+            raise PrepareError(
+                f"source_fps: {self.dataset} has videos, which say it themselves; expected no --source_fps, found "
+                f"{self.source_fps:g}."
+            )
+        if self.source_fps is not None and not 0 < self.source_fps <= 1000:
+            raise PrepareError(f"source_fps: expected pictures per second, above 0, found {self.source_fps:g}.")
         if self.fold is not None and self.source.session_of is None:
             raise PrepareError(
                 f"fold: {self.dataset} has no sessions to leave out; expected no --fold, found {self.fold}. Split by "
@@ -63,6 +73,11 @@ class Settings:
     def source(self) -> Source:
         """The kind of release."""
         return SOURCES[self.dataset]
+
+    def read(self, raw: Path) -> Release:
+        """Reads the texts of the release at `raw`; raises `ReleaseError` if it is none."""
+        options = {"fps": self.source_fps} if self.source.has_pictures else {}
+        return self.source.read(raw, **options)
 
     def require_tokenizer(self) -> None:
         """Raises `PrepareError` if words are to be stored as tokens and no tokenizer is named."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from data_tools.unfinished import OutputExistsError, remove_unfinished
-from data_tools.utterances import Finding, Media, Utterance
+from data_tools.utterances import Finding, Media, Pictures, Utterance
 from data_tools.workers import Job, JobResult
 
 # Raise it when the same media and settings give other arrays than before.
@@ -103,8 +103,10 @@ def _answer(job: Job) -> Path:
     return job.spool.with_suffix(".json")
 
 
-def _identity(path: Path | None) -> list[Any] | None:
+def _identity(path: Path | Pictures | None) -> list[Any] | None:
     if path is None:
         return None
+    if isinstance(path, Pictures):
+        return [*(_identity(path.folder) or []), path.prefix, path.fps]
     found = os.stat(path)
     return [str(path.resolve()), found.st_size, found.st_mtime_ns]

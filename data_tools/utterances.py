@@ -26,6 +26,7 @@ class Utterance:
       speaker: who speaks; where a release names nobody, the video.
       view: where in the picture the speaker is, one of `framing.VIEWS`.
       channel: of the sound on which the speaker is, from 0.
+      own_files: whether its media are its own and start with it, rather than its video's.
     """
 
     id: str
@@ -37,6 +38,12 @@ class Utterance:
     speaker: str
     view: str = "centre"
     channel: int = 0
+    own_files: bool = False
+
+    @property
+    def files(self) -> str:
+        """The key of its media in `Release.media`."""
+        return self.id if self.own_files else self.video
 
 
 @dataclass(frozen=True)
@@ -49,10 +56,25 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """A video that is kept as pictures.
+
+    Attributes:
+      folder: of the pictures.
+      prefix: of their names; a number from 0 and `.jpg` follow.
+      fps: pictures per second.
+    """
+
+    folder: Path
+    prefix: str
+    fps: float
+
+
+@dataclass(frozen=True)
 class Media:
     """Where the media of one video lie; None where the release has no such file."""
 
-    video: Path | None
+    video: Path | Pictures | None
     wav: Path | None
 
 
@@ -63,7 +85,7 @@ class Release:
     Attributes:
       label_names: of the places of every label.
       utterances: usable as far as the texts tell, in the order to store them.
-      media: for each video of `utterances`.
+      media: by `files` of `utterances`.
       findings: what was left out or repaired.
       sides: train, valid or test by utterance, where the release itself splits; else None.
     """

@@ -275,7 +275,7 @@ def test_a_dry_run_says_what_would_be_used_and_writes_nothing(release: Path, pre
     assert set(report.kept) == set(read_examples(prepared)) | past_end
     assert {f.id for f in report.findings if f.reason == "no_wav"} == ids_by_reason(prepared)["no_wav"]
     assert {f.id for f in report.findings if f.reason == "no_video"} == ids_by_reason(prepared)["no_video"] | past_end
-    assert "no media file was opened" in text.getvalue()
+    assert "no media are decoded" in text.getvalue()
     assert re.search(r"train: \d+ utterances, \d+ s", text.getvalue())
     assert sorted(release.rglob("*")) == before
 

@@ -68,7 +68,7 @@ def test_what_was_asked_for_differently_is_not(
 
 def test_a_media_file_that_changed_is_read_again(out: Path, media: Media) -> None:
     finish(out, media)
-    assert media.video
+    assert isinstance(media.video, Path)
     media.video.write_bytes(b"another video")
 
     with open_spool(out) as spool:
