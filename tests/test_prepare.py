@@ -394,7 +394,7 @@ def test_an_empty_directory_is_no_release(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"dataset": "imdb"}, "dataset 'imdb': expected one of mini, mini_iemocap, mosei, iemocap, clips"),
+        ({"dataset": "imdb"}, "dataset 'imdb': expected one of mini, mini_iemocap, mosei, iemocap, processed_mosei"),
         ({"fold": 2}, "fold: mini has no sessions to leave out; expected no --fold, found 2"),
         (
             {"dataset": "iemocap", "fold": 2, "splits": Path("s")},
