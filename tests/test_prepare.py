@@ -391,27 +391,6 @@ def test_an_empty_directory_is_no_release(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"dataset": "imdb"}, "dataset 'imdb': expected one of mini, mini_iemocap, mosei, iemocap, processed_mosei"),
-        ({"fold": 2}, "fold: mini has no sessions to leave out; expected no --fold, found 2"),
-        (
-            {"dataset": "iemocap", "fold": 2, "splits": Path("s")},
-            "--fold or --splits, found both: --fold=2, --splits=s",
-        ),
-        ({"kind": "faces"}, "kind 'faces': expected one of media, features"),
-        ({"kind": "features", "tokenizer": "albert"}, "takes no tokenizer, found 'albert': leave --tokenizer out"),
-        ({"dataset": "mosei", "kind": "features", "tokenizer": "albert"}, "takes no tokenizer, found 'albert'"),
-        ({"frame_interval_ms": 0}, "frame_interval_ms: expected 1 or more, found 0"),
-        ({"seed": -1}, "seed: expected 0 or more, found -1"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(PrepareError, match=message):
-        Settings(**values)
-
-
 def test_a_release_of_others_needs_a_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(PrepareError, match="dataset 'mosei' needs a tokenizer: --tokenizer=DIR"):
         prepare(tmp_path, tmp_path / "out", Settings(dataset="mosei"))
