@@ -23,6 +23,7 @@ from ml_collections import config_flags
 from mme2e_jax import prerequisites
 from mme2e_jax.command_line import config_path, loaded_config, parse_flags
 from mme2e_jax.config import Config, records_kind, validate, validate_devices
+from mme2e_jax.conventions import EMBEDDED
 from mme2e_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file; --config.KEY=VALUE overrides a value.")
@@ -75,17 +76,23 @@ def _evaluate() -> None:
 
 def _records(config: Config) -> Path:
     """The directory of prepared records; the embedded corpus is made where it is not yet there."""
-    if config.data.dataset != "mini":
+    if config.data.dataset not in EMBEDDED:
         return Path(config.data.dir)
     kind = records_kind(config)
-    name = {"media": "mini", "features": "mini-features"}[kind]
+    name = config.data.dataset.replace("_", "-") + {"media": "", "features": "-features"}[kind]
     records = Path(config.data.dir or f"records/{name}-{config.mini.utterances}-{config.mini.seed}")
     if not (records / "dataset_info.json").exists():
         from data_tools.embedded import prepare_embedded_corpus
         from data_tools.unfinished import OutputExistsError
 
         try:
-            prepare_embedded_corpus(records, utterances=config.mini.utterances, seed=config.mini.seed, kind=kind)
+            prepare_embedded_corpus(
+                records,
+                utterances=config.mini.utterances,
+                seed=config.mini.seed,
+                kind=kind,
+                dataset=config.data.dataset,
+            )
         except OutputExistsError as error:
             raise UserError(f"--config.data.dir: {error}") from error
     return records

@@ -8,9 +8,12 @@ from rich.console import Console
 from data_tools.generate import generate
 from data_tools.prepare import Settings, prepare
 from data_tools.unfinished import require_free
+from mme2e_jax.conventions import EMBEDDED
 
 
-def prepare_embedded_corpus(records: Path, *, utterances: int, seed: int, kind: str = "media") -> None:
+def prepare_embedded_corpus(
+    records: Path, *, utterances: int, seed: int, kind: str = "media", dataset: str = "mini"
+) -> None:
     """Makes the records of the embedded corpus; the raw media live in a temporary directory meanwhile.
 
     Args:
@@ -18,15 +21,16 @@ def prepare_embedded_corpus(records: Path, *, utterances: int, seed: int, kind: 
       utterances: of the corpus; some are dropped on purpose.
       seed: of its content and its splits.
       kind: of records, `media` for the end-to-end models or `features` for the baselines.
+      dataset: `mini`, in the layout of CMU-MOSEI, or `mini_iemocap`, in that of IEMOCAP.
 
     Raises:
       OutputExistsError: if `records` is there already and holds something else.
       PrepareError: if there is no such kind.
     """
-    settings = Settings(dataset="mini", kind=kind, seed=seed)
+    settings = Settings(dataset=dataset, kind=kind, seed=seed)
     require_free(records)
     console = Console()
     console.print(f"No records at {records}: making the embedded corpus of {utterances} utterances, as {kind}.")
     with tempfile.TemporaryDirectory(prefix="mme2e-mini-") as scratch:
-        raw = generate(Path(scratch) / "release", utterances, seed)
+        raw = generate(Path(scratch) / "release", utterances, seed, layout=EMBEDDED[dataset])
         prepare(raw, records, settings, console=console)

@@ -3,6 +3,7 @@
 Axes: `t` frames of an utterance, `x` samples.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,11 +16,12 @@ import numpy as np
 
 from data_tools.arrays import Footage
 from data_tools.faces import BATCH_SIZE, FaceDetector
-from data_tools.framing import centre_view, crop_centre, crop_face
-from data_tools.records import FACE_SIZE
+from data_tools.framing import VIEWS, crop_centre, crop_face
+from data_tools.pictures import pictures_at, pictures_duration
 from data_tools.sound import Sound, SoundError, read_track, read_wav
-from data_tools.utterances import Finding, Media, Utterance
+from data_tools.utterances import Finding, Media, Pictures, Utterance
 from data_tools.video import TIME_TOLERANCE_S, VideoError, frames_at, sample_times, video_duration
+from mme2e_jax.conventions import FACE_SIZE
 
 # Times of a transcript may be rounded; what lies past the end by less than this is no news.
 _END_TOLERANCE_S = 0.05
@@ -37,10 +39,12 @@ class ExtractSettings:
     Attributes:
       frame_interval_ms: milliseconds between the frames of an utterance.
       audio_from_video: whether the video's own sound stands in for a missing wav file.
+      sound_in_video: whether it is where the release keeps the sound, so that a missing wav is no news.
     """
 
     frame_interval_ms: int = 500
     audio_from_video: bool = False
+    sound_in_video: bool = False
 
 
 @dataclass
@@ -109,30 +113,38 @@ def extract(
         result.findings += [Finding(name, reason, detail) for name in only]
 
     with result.timed("decode"):
-        sound, sound_note = _read_sound(media, settings)
+        sounds = {c: _read_sound(media, settings, c) for c in sorted({u.channel for u in utterances})}
         length, video_note = _video_length(media)
-    for note in (sound_note, video_note):
-        if note:
-            report(*note)
+    for channel, (_, notes) in sounds.items():
+        for reason, detail in notes:
+            report(reason, detail, [u.id for u in utterances if u.channel == channel])
+    if video_note:
+        report(*video_note)
+    # All channels are of one file, and equally long.
+    sound = next((sound for sound, _ in sounds.values() if sound), None)
     if sound is None and length is None:
         report("no_media")
         return result
-    if sound and length is not None and abs(sound.duration - length) > _LENGTH_MISMATCH_S:
-        report("length_mismatch", f"wav {sound.duration:.2f} s, video {length:.2f} s")
+    tolerance = _LENGTH_MISMATCH_S + (1 / media.video.fps if isinstance(media.video, Pictures) else 0.0)
+    if sound and length is not None and abs(sound.duration - length) > tolerance:
+        report("length_mismatch", f"sound {sound.duration:.2f} s, video {length:.2f} s")
 
     media_end = max(sound.duration if sound else 0.0, length or 0.0)
     spans: dict[str, tuple[float, float]] = {}
+    by_id = {utterance.id: utterance for utterance in utterances}
     for utterance in utterances:
         detail = f"{utterance.start:.2f} s to {utterance.end:.2f} s of {media_end:.2f} s"
         if utterance.start >= media_end - TIME_TOLERANCE_S:
             report("past_end", detail, [utterance.id])
             continue
-        if utterance.end > media_end + _END_TOLERANCE_S:
+        if media_end + _END_TOLERANCE_S < utterance.end < math.inf:
             report("clipped", detail, [utterance.id])
         spans[utterance.id] = (utterance.start, min(utterance.end, media_end))
 
-    tracks = _extract_faces(spans, media, length, settings, detector, result)
+    views = {name: by_id[name].view for name in spans}
+    tracks = _extract_faces(spans, views, media, length, settings, detector, result)
     for name, (start, end) in spans.items():
+        sound, _ = sounds[by_id[name].channel]
         wave = (sound or _NO_SOUND).cut(start, end)
         if sound and not len(wave):
             report("no_sound", only=[name])
@@ -147,26 +159,38 @@ def extract(
     return result
 
 
-def _read_sound(media: Media, settings: ExtractSettings) -> tuple[Sound | None, tuple[str, str] | None]:
-    """The sound and, where it is not simply the wav's, the reason and detail to report."""
-    note = ("no_wav", "")
+def _read_sound(media: Media, settings: ExtractSettings, channel: int) -> tuple[Sound | None, list[tuple[str, str]]]:
+    """The sound and, where it is not simply the wav's channel, reasons and details to report."""
+    notes = [("no_wav", "")]
     if media.wav is not None:
         try:
-            return read_wav(media.wav), None
+            sound = read_wav(media.wav, channel)
+            return sound, _channel_notes(sound, channel)
         except SoundError as error:
-            note = ("broken_wav", str(error))
-    if settings.audio_from_video and media.video is not None:
+            notes = [("broken_wav", str(error))]
+    if (settings.audio_from_video or settings.sound_in_video) and isinstance(media.video, Path):
+        (reason, detail) = notes[0]
         try:
-            return read_track(media.video), ("audio_from_video", note[0])
+            sound = read_track(media.video, channel)
+            replaced = [] if settings.sound_in_video and reason == "no_wav" else [("audio_from_video", reason)]
+            return sound, [*replaced, *_channel_notes(sound, channel)]
         except SoundError as error:
-            note = (note[0], f"{note[1]} video's track: {error}".strip())
-    return None, note
+            notes = [(reason, f"{detail} video's track: {error}".strip())]
+    return None, notes
+
+
+def _channel_notes(sound: Sound, channel: int) -> list[tuple[str, str]]:
+    if channel < sound.channels:
+        return []
+    return [("no_channel", f"channel {channel} of {sound.channels}, counted from 0")]
 
 
 def _video_length(media: Media) -> tuple[float | None, tuple[str, str] | None]:
     if media.video is None:
         return None, ("no_video", "")
     try:
+        if isinstance(media.video, Pictures):
+            return pictures_duration(media.video), None
         return video_duration(media.video), None
     except VideoError as error:
         return None, ("broken_video", str(error))
@@ -174,6 +198,7 @@ def _video_length(media: Media) -> tuple[float | None, tuple[str, str] | None]:
 
 def _extract_faces(
     spans: dict[str, tuple[float, float]],
+    views: dict[str, str],
     media: Media,
     length: float | None,
     settings: ExtractSettings,
@@ -205,7 +230,8 @@ def _extract_faces(
 
     failure = "decoding ended early"
     try:
-        for index, picture in _timed_views(media.video, [moment for moment, _ in wanted], result):
+        times = [moment for moment, _ in wanted]
+        for index, picture in _timed_views(media.video, times, [views[name] for _, name in wanted], result):
             # A picture may change its size in mid-video; a batch has one size.
             if batch and (len(batch) == BATCH_SIZE or batch[0][1].shape != picture.shape):
                 finish_batch()
@@ -221,12 +247,14 @@ def _extract_faces(
     return tracks
 
 
-def _timed_views(path: Path, times: Sequence[float], result: Extracted[A]) -> Iterator[tuple[int, np.ndarray]]:
-    frames = frames_at(path, times)
+def _timed_views(
+    video: Path | Pictures, times: Sequence[float], views: Sequence[str], result: Extracted[A]
+) -> Iterator[tuple[int, np.ndarray]]:
+    frames = pictures_at(video, times) if isinstance(video, Pictures) else frames_at(video, times)
     while True:
         with result.timed("decode"):
             item = next(frames, None)
-            view = None if item is None else centre_view(item[1])
+            view = None if item is None else VIEWS[views[item[0]]](item[1])
         if item is None or view is None:
             return
         yield item[0], view

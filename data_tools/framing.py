@@ -3,12 +3,16 @@
 Pictures are uint8 RGB `[height, width, 3]`; boxes are (left, top, right, bottom) in pixels.
 """
 
+import functools
+from collections.abc import Callable, Mapping
+
 import cv2
 import numpy as np
 
-from data_tools.records import FACE_SIZE
+from mme2e_jax.conventions import FACE_SIZE
 
 VIEW_SIZE = 360
+HALF_VIEW_SIZE = 224
 _MARGIN = 2
 
 Box = tuple[float, float, float, float]
@@ -29,6 +33,26 @@ def centre_view(frame: np.ndarray) -> np.ndarray:
         size = (max(width // 2, 1), height // 2)
         frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
     return _centre(frame, min(VIEW_SIZE, *frame.shape[:2]))
+
+
+def half_view(frame: np.ndarray, side: str) -> np.ndarray:
+    """The part of an IEMOCAP frame in which faces of the speaker on one side are searched.
+
+    As in the paper's code, the middle 224 x 224 of the `left` or `right` half (REFERENCE: "One
+    utterance"). A half with a side below 224 gives the largest centred square instead.
+    """
+    middle = frame.shape[1] // 2
+    half = frame[:, :middle] if side == "left" else frame[:, frame.shape[1] - middle :]
+    return _centre(half, min(HALF_VIEW_SIZE, *half.shape[:2]))
+
+
+# By name, from a frame to the part in which the speaker's face is searched.
+VIEWS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "centre": centre_view,
+    "left": functools.partial(half_view, side="left"),
+    "right": functools.partial(half_view, side="right"),
+    "whole": lambda frame: frame,
+}
 
 
 def crop_face(picture: np.ndarray, box: Box) -> np.ndarray:

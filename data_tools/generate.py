@@ -1,6 +1,8 @@
-"""Generates the embedded corpus, a small made-up release in the CMU-MOSEI layout.
+"""Generates the embedded corpus, a small made-up release in the layout of CMU-MOSEI or IEMOCAP.
 
     python -m data_tools.generate --layout=mosei --out=DIR --utterances=160 --seed=0
+    python -m data_tools.generate --layout=iemocap --out=DIR
+    python -m data_tools.generate --layout=processed_iemocap --out=DIR     (as the paper's authors publish it)
 
 The same seed and number of utterances give the same bytes (on one kind of machine, with the same
 library versions), whatever the number of processes. All awkward cases are in it from 24 utterances
@@ -10,20 +12,51 @@ speakers that are disjoint between splits are not possible with one photograph.
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from absl import app, flags
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data_tools.mini_corpus import release
-from data_tools.mini_corpus.plan import NoiseRates, VideoPlan, plan_corpus
-from data_tools.mini_corpus.video import ClipTimes, make_video
+from data_tools.mini_corpus import iemocap_release, processed_release, release
+from data_tools.mini_corpus.dialogues import plan_dialogues
+from data_tools.mini_corpus.plan import NoiseRates, plan_corpus
+from data_tools.mini_corpus.video import ClipTimes
 from data_tools.unfinished import finished_directory
 
-LAYOUTS = ("mosei",)
+MakeOne = Callable[[Path, Any], tuple[str, list[ClipTimes]]]
+
+
+class Layout(NamedTuple):
+    """How the files of a release are made; the plan of a video is a `VideoPlan` or a `DialoguePlan`."""
+
+    plan: Callable[[int, int, NoiseRates], Sequence[Any]]
+    make_directories: Callable[[Path], None]
+    make_one: MakeOne
+    finish: Callable[..., None]
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    "mosei": Layout(plan_corpus, release.make_directories, release.make_one, release.finish),
+    "iemocap": Layout(
+        plan_dialogues, iemocap_release.make_directories, iemocap_release.make_one, iemocap_release.finish
+    ),
+    "processed_mosei": Layout(
+        plan_corpus,
+        processed_release.make_mosei_directories,
+        processed_release.make_mosei_video,
+        processed_release.finish_mosei,
+    ),
+    "processed_iemocap": Layout(
+        plan_dialogues,
+        processed_release.make_iemocap_directories,
+        processed_release.make_iemocap_dialogue,
+        processed_release.finish_iemocap,
+    ),
+}
 
 
 def generate(
@@ -39,7 +72,7 @@ def generate(
 
     Args:
       out: a directory that does not exist yet, or is empty.
-      utterances: number of clips, at least 8; all awkward cases are there from 24 on.
+      utterances: number of clips, at least 8 (iemocap: 24); all awkward cases are there from 24 on.
       seed: not negative.
       layout: the raw release whose files to imitate, one of `LAYOUTS`.
       workers: processes, by default one per core. More than one start fresh interpreters, so a
@@ -58,17 +91,17 @@ def generate(
     if workers is not None and workers < 1:
         raise ValueError(f"at least 1 worker is needed, found {workers}")
     rates = rates or NoiseRates()
-    plans = plan_corpus(utterances, seed, rates)
+    files = LAYOUTS[layout]
+    plans = files.plan(utterances, seed, rates)
     out = Path(out)
     with finished_directory(out) as root:
-        release.make_directories(root)
-        times = _make_videos(root, plans, workers or os.cpu_count() or 1)
-        release.write_labels(root, plans)
-        release.write_truth(root, plans, times, seed=seed, rates=rates)
+        files.make_directories(root)
+        times = _make_videos(root, plans, files.make_one, workers or os.cpu_count() or 1)
+        files.finish(root, plans, times, seed=seed, rates=rates)
     return out
 
 
-def _make_videos(root: Path, plans: Sequence[VideoPlan], workers: int) -> dict[str, list[ClipTimes]]:
+def _make_videos(root: Path, plans: Sequence[Any], make_one: MakeOne, workers: int) -> dict[str, list[ClipTimes]]:
     console = Console(stderr=True)
     columns = (
         TextColumn("generating videos"),
@@ -79,32 +112,27 @@ def _make_videos(root: Path, plans: Sequence[VideoPlan], workers: int) -> dict[s
     times = {}
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(plans))
-        for video_id, spans in _each_video(root, plans, min(workers, len(plans))):
+        for video_id, spans in _each_video(root, plans, make_one, min(workers, len(plans))):
             times[video_id] = spans
             progress.advance(task)
     return times
 
 
-def _each_video(root: Path, plans: Sequence[VideoPlan], workers: int) -> Iterator[tuple[str, list[ClipTimes]]]:
+def _each_video(
+    root: Path, plans: Sequence[Any], make_one: MakeOne, workers: int
+) -> Iterator[tuple[str, list[ClipTimes]]]:
     if workers == 1:
-        yield from (_make_one(root, plan) for plan in plans)
+        yield from (make_one(root, plan) for plan in plans)
         return
     # Not forked: forked copies of a process with threads (decoders, JAX) can hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(_make_one, root, plan) for plan in plans]
+        futures = [pool.submit(make_one, root, plan) for plan in plans]
         try:
             for future in as_completed(futures):
                 yield future.result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _make_one(root: Path, plan: VideoPlan) -> tuple[str, list[ClipTimes]]:
-    movie = release.movie_path(root, plan.video_id)
-    times = make_video(plan, movie, release.wav_path(root, plan.video_id))
-    release.write_transcript(root, plan, times)
-    return plan.video_id, times
 
 
 def main(argv: Sequence[str]) -> None:
@@ -125,7 +153,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("layout", "mosei", f"File layout to imitate: {', '.join(LAYOUTS)}.")
+    flags.DEFINE_string("layout", "mosei", f"Release whose files to imitate: {', '.join(LAYOUTS)}.")
     flags.DEFINE_string("out", None, "Directory to write; must not exist, or be empty.")
     flags.DEFINE_integer("utterances", 160, "Number of clips (at least 8).")
     flags.DEFINE_integer("seed", 0, "Seed; the same seed gives the same bytes.")

@@ -19,6 +19,7 @@ import sklearn
 from data_tools import mel, records
 from data_tools.features import acoustics, audio, text, video
 from data_tools.tokens import TextEncoder
+from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 
 KINDS = ("media", "features")
 FEATURE_SIZES = (text.SIZE, audio.SIZE, video.SIZE)
@@ -43,24 +44,24 @@ class Kind:
     encoder: TextEncoder | None = None
 
 
-def media_kind(frame_interval_ms: int, encoder: TextEncoder) -> Kind:
-    """Records for the end-to-end models: `token_ids` int32 `[n]`, faces and mel chunks."""
+def media_kind(frame_interval_ms: int, encoder: TextEncoder, labels: int) -> Kind:
+    """Records for the end-to-end models: `token_ids` int32 `[n]`, faces and mel chunks; so many `labels`."""
     with tempfile.TemporaryDirectory() as scratch:
         about_tokenizer = encoder.save(Path(scratch))
     return Kind(
-        schema=records.MEDIA,
+        schema=records.MEDIA.with_labels(labels),
         words=lambda transcript: {"token_ids": encoder.encode(transcript)},
         media=("faces", "face_found", "frame_ms", "mel"),
         metadata={
             "frame_interval_ms": frame_interval_ms,
-            "face_size": records.FACE_SIZE,
+            "face_size": FACE_SIZE,
             "sample_rate": mel.REFERENCE_RATE,
             "mel": {
                 "n_fft": mel.REFERENCE_WINDOW,
                 "win_length": mel.REFERENCE_WINDOW,
                 "hop_length": mel.REFERENCE_WINDOW // 2,
-                "n_mels": records.MEL_BANDS,
-                "chunk_frames": records.CHUNK_FRAMES,
+                "n_mels": MEL_BANDS,
+                "chunk_frames": CHUNK_FRAMES,
                 "power": mel.POWER,
             },
             "tokenizer": about_tokenizer,
@@ -69,10 +70,10 @@ def media_kind(frame_interval_ms: int, encoder: TextEncoder) -> Kind:
     )
 
 
-def feature_kind(frame_interval_ms: int) -> Kind:
-    """Records for the baselines: `text` float32 `[l, 300]` and features of sounds and faces."""
+def feature_kind(frame_interval_ms: int, labels: int) -> Kind:
+    """Records for the baselines: `text` float32 `[l, 300]`, features of sounds and faces; so many `labels`."""
     return Kind(
-        schema=records.feature_schema(FEATURE_SIZES),
+        schema=records.feature_schema(FEATURE_SIZES).with_labels(labels),
         words=lambda transcript: {"text": text.text_features(transcript)},
         media=("audio", "video"),
         metadata={

@@ -14,7 +14,7 @@ import warnings
 import librosa
 import numpy as np
 
-from data_tools.records import CHUNK_FRAMES, MEL_BANDS
+from mme2e_jax.conventions import CHUNK_FRAMES, MEL_BANDS
 
 REFERENCE_RATE = 16_000
 REFERENCE_WINDOW = 400

@@ -12,17 +12,20 @@ if its sum over the workers' rows is above 0; a missing value counts as 0.
 import csv
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_tools.records import LABEL_NAMES
+from data_tools.release_files import files_in, first_file, listing, read_text, require_directory
 from data_tools.utterances import Finding, Media, Release, ReleaseError, Utterance, is_identifier
+from mme2e_jax.conventions import LABEL_NAMES
 
+_EMOTIONS = LABEL_NAMES["mosei"]
 _TRANSCRIPTS = ("Transcript/Combined", "Transcript/Segmented/Combined")
 _WAVS = ("Audio/WAV_16000", "Audio/Full/WAV_16000")
 _VIDEOS = ("Videos/Full/Combined",)
-_ANSWERS = {name: "Answer." + {"happy": "happiness", "sad": "sadness"}.get(name, name) for name in LABEL_NAMES}
+_NOUNS = {"happy": "happiness", "sad": "sadness"}
+_ANSWERS = {name: "Answer." + (_NOUNS.get(name) or name) for name in _EMOTIONS}
 _COLUMNS = ("Input.VIDEO_ID", "Input.CLIP", *_ANSWERS.values())
 _CLIP_NUMBER = re.compile(r"[0-9]{1,9}(\.0*)?")
 
@@ -44,15 +47,11 @@ def read_release(raw: Path) -> Release:
     Raises:
       ReleaseError: `raw` is not a directory in the layout above, or a label file cannot be read.
     """
-    transcripts = _find_layout(raw)
+    _check_layout(raw)
     findings: list[Finding] = []
     lines: dict[tuple[str, int], TranscriptLine] = {}
-    for path in sorted(transcripts.glob("*.txt")):
-        if path.name.startswith("._"):  # resource forks that macOS leaves in archives
-            continue
-        content = path.read_bytes()
-        text = content.decode("utf-8-sig", errors="replace")
-        read, rejected = parse_transcript(text, path.stem)
+    for path in _transcripts(raw):
+        read, rejected = parse_transcript(read_text(path), path.stem)
         findings += rejected
         for line in read:
             key = (line.video, line.clip)
@@ -71,10 +70,13 @@ def read_release(raw: Path) -> Release:
     findings += mismatches
     videos = sorted({utterance.video for utterance in utterances})
     media = {
-        video: Media(video=_first(raw, _VIDEOS, f"{video}.mp4"), wav=_first(raw, _WAVS, f"{video}.wav"))
+        video: Media(
+            video=first_file(raw / folder / f"{video}.mp4" for folder in _VIDEOS),
+            wav=first_file(raw / folder / f"{video}.wav" for folder in _WAVS),
+        )
         for video in videos
     }
-    return Release(utterances, media, findings)
+    return Release(_EMOTIONS, utterances, media, findings)
 
 
 def parse_transcript(text: str, stem: str) -> tuple[list[TranscriptLine], list[Finding]]:
@@ -130,7 +132,7 @@ def parse_labels(
       source: the file's name, for the findings.
 
     Returns:
-      For each readable row its video, clip, and answers in the order of `LABEL_NAMES`; and a
+      For each readable row its video, clip, and answers in the order of the labels; and a
       finding for each other row, named `source:row number` (the header is row 1).
     """
     parsed: list[tuple[str, int, list[float]]] = []
@@ -177,7 +179,7 @@ def match(
         if not line.text:
             findings.append(Finding(name, "empty_transcript"))
         label = tuple(int(value > 0) for value in sums)
-        utterances.append(Utterance(*key, start, line.end, line.text, label))
+        utterances.append(Utterance(name, line.video, start, line.end, line.text, label, speaker=line.video))
     return utterances, findings
 
 
@@ -206,44 +208,36 @@ def _add(total: float, answer: float) -> float:
     return answer if math.isnan(total) else total + answer
 
 
-def _find_layout(raw: Path) -> Path:
-    """The directory of transcripts, after checking that everything needed is there."""
+def _transcripts(raw: Path) -> list[Path]:
+    """The transcripts, sorted; of a video that has two, the one in the first folder."""
+    by_name = {path.name: path for folder in reversed(_TRANSCRIPTS) for path in files_in(raw / folder, "*.txt")}
+    return [path for _, path in sorted(by_name.items())]
+
+
+def _check_layout(raw: Path) -> None:
+    """Raises `ReleaseError` unless everything needed is there."""
     expected = (
         f"{_VIDEOS[0]}/ID.mp4, {_WAVS[0]}/ID.wav (or {_WAVS[1]}), {_TRANSCRIPTS[0]}/ID.txt "
         f"(or {_TRANSCRIPTS[1]}), Labels/*.csv"
     )
-    if not raw.is_dir():
-        kind = "a file" if raw.exists() else "nothing"
-        raise ReleaseError(f"Expected the directory {raw} with {expected}; found {kind} there.")
-    transcripts = [raw / name for name in _TRANSCRIPTS if any((raw / name).glob("*.txt"))]
+    require_directory(raw, expected)
     missing = []
-    if not transcripts:
+    if not _transcripts(raw):
         missing.append("transcripts")
-    if not any(_label_files(raw)):
+    if not _label_files(raw):
         missing.append("labels")
     if not any(any((raw / name).glob("*")) for name in (*_VIDEOS, *_WAVS)):
         missing.append("videos or sound")
     if missing:
-        found = ", ".join(sorted(entry.name for entry in raw.iterdir())[:8]) or "nothing"
         raise ReleaseError(
             f"Expected a CMU-MOSEI raw release in {raw}: {expected}. Missing: "
-            f"{', '.join(missing)}. Found there: {found}. Name the directory that holds these "
+            f"{', '.join(missing)}. Found there: {listing(raw)}. Name the directory that holds these "
             "folders."
         )
-    return transcripts[0]
 
 
-def _label_files(raw: Path) -> Iterator[Path]:
-    files = sorted((raw / "Labels").glob("*.csv"))
-    return (path for path in files if not path.name.startswith("._"))
-
-
-def _first(raw: Path, directories: tuple[str, ...], name: str) -> Path | None:
-    for directory in directories:
-        path = raw / directory / name
-        if path.is_file():
-            return path
-    return None
+def _label_files(raw: Path) -> list[Path]:
+    return files_in(raw / "Labels", "*.csv")
 
 
 def _clip_number(text: str) -> int | None:

@@ -3,85 +3,42 @@
     python -m data_tools.prepare --dataset=mini --raw=RELEASE --out=RECORDS
     python -m data_tools.prepare --dataset=mosei --raw=RELEASE --out=RECORDS --tokenizer=albert-base-v2
     python -m data_tools.prepare --dataset=mosei --raw=RELEASE --out=RECORDS --kind=features
+    python -m data_tools.prepare --dataset=iemocap --raw=RELEASE --out=RECORDS --tokenizer=albert-base-v2 --fold=5
+    python -m data_tools.prepare --dataset=iemocap --raw=RELEASE --dry_run
 
 The directory RECORDS gets the records, `tokenizer/`, and `report.json`, which tells of every
 utterance that was left out or degraded. Records of the kind `features`, which the baselines read,
 hold hand-crafted features in place of faces, mel chunks and tokens, and need no tokenizer. The
-same release and settings give the same bytes, whatever the number of processes.
+same release and settings give the same bytes, whatever the number of processes, and however often
+it was stopped: started again, it goes on.
 """
 
 import json
+import math
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import app, flags
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data_tools import mosei, records, splits, tokens
+from data_tools import records, splits, tokens
+from data_tools.division import divide
+from data_tools.dry_run import dry_run
+from data_tools.extraction import extract_all
 from data_tools.kinds import KINDS, Kind, feature_kind, media_kind
 from data_tools.report import Report
+from data_tools.settings import PrepareError, Settings
+from data_tools.sources import SOURCES
+from data_tools.spool import open_spool
 from data_tools.unfinished import OutputExistsError, require_free
-from data_tools.utterances import Release, ReleaseError, Utterance
-from data_tools.workers import Job, JobResult, run_jobs
+from data_tools.utterances import ReleaseError, Utterance
+from data_tools.workers import JobResult
 
-DATASETS = ("mini", "mosei")
-# Minutes of silence make people stop a program that works.
-_SECONDS_BETWEEN_LINES = 20.0
-
-
-class PrepareError(ValueError):
-    """Settings that cannot work, or a release of which nothing is usable."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Choices that the outcome depends on.
-
-    Attributes:
-      dataset: one of `DATASETS`. Both are read in the CMU-MOSEI layout; `mini` trains its own
-        tokenizer unless one is named.
-      kind: of records, one of `kinds.KINDS`.
-      seed: of the split by video.
-      frame_interval_ms: milliseconds between the frames of an utterance.
-      tokenizer: a local Hugging Face directory or a hub id; for media only.
-      splits: a directory with `{train,valid,test}_split.txt`; None splits by video.
-      audio_from_video: whether a missing wav file is replaced by the video's own sound.
-    """
-
-    dataset: str = "mini"
-    kind: str = "media"
-    seed: int = 0
-    frame_interval_ms: int = 500
-    tokenizer: str | None = None
-    splits: Path | None = None
-    audio_from_video: bool = False
-
-    def __post_init__(self) -> None:
-        if self.dataset not in DATASETS:
-            raise PrepareError(f"dataset {self.dataset!r}: expected one of {', '.join(DATASETS)}.")
-        if self.kind not in KINDS:
-            raise PrepareError(f"kind {self.kind!r}: expected one of {', '.join(KINDS)}.")
-        if self.kind == "features" and self.tokenizer is not None:
-            raise PrepareError(
-                f"kind 'features' stores features of words, not tokens, so it takes no tokenizer, found "
-                f"{self.tokenizer!r}: leave --tokenizer out, or prepare --kind=media."
-            )
-        if self.kind == "media" and self.dataset != "mini" and self.tokenizer is None:
-            raise PrepareError(
-                f"dataset {self.dataset!r} needs a tokenizer: --tokenizer=DIR, a Hugging Face "
-                "directory with tokenizer.json, or a hub id such as albert/albert-base-v2."
-            )
-        if self.frame_interval_ms < 1:
-            raise PrepareError(f"frame_interval_ms: expected 1 or more, found {self.frame_interval_ms}.")
-        if self.seed < 0:
-            raise PrepareError(f"seed: expected 0 or more, found {self.seed}.")
+MAX_DROPPED = 0.2
 
 
 def prepare(
@@ -94,8 +51,11 @@ def prepare(
 ) -> Report:
     """Prepares the release at `raw` and writes the records to `out`.
 
+    Killed and called again with the same arguments, it goes on: what was extracted before lies
+    beside `out` until the records are complete.
+
     Args:
-      raw: directory of the release.
+      raw: the release, a directory (clips: or the table itself).
       out: directory to make; it appears only once it is complete.
       settings: choices that the outcome depends on.
       processes: worker processes, by default one per core.
@@ -108,122 +68,73 @@ def prepare(
       ReleaseError: `raw` is not a release, or the split files do not fit it.
       PrepareError: the settings cannot work, or no utterance is usable.
       TokenizerError: the tokenizer cannot be loaded.
-      OutputExistsError: `out` exists and is not empty.
+      OutputExistsError: `out` exists and is not empty, or another process is making it.
     """
-    raw, out, console = Path(raw), Path(out), console or _default_console()
+    raw, out, console = Path(raw), Path(out), console or default_console()
     processes = processes or os.cpu_count() or 1
     if processes < 1:
         raise PrepareError(f"processes: expected 1 or more, found {processes}.")
+    settings.require_tokenizer()
     require_free(out)
     encoder = tokens.load_tokenizer(settings.tokenizer) if settings.tokenizer else None
-    release = mosei.read_release(raw)
-    report = Report(findings=list(release.findings))
+    named = splits.read_split_files(settings.splits) if settings.splits else None
+    release = settings.read(raw)
+    # What cannot be split is refused before hours of work.
+    if release.utterances:
+        divide(release.utterances, release, settings, named, Report())
+    report = Report(settings.to_json(), list(release.findings))
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.spool-", dir=out.parent) as spool:
+    with open_spool(out) as spool:
         started = time.perf_counter()
-        results = _extract_all(release, Path(spool), settings, processes, console)
+        results = extract_all(release, spool, settings, processes, console)
         extracted = time.perf_counter()
         for result in results:
             report.findings += result.findings
-        usable = _usable(release, results)
-        parts = _split(usable, settings, report)
+        kept = {name for result in results for name in result.kept}
+        usable = [utterance for utterance in release.utterances if utterance.id in kept]
+        parts = divide(usable, release, settings, named, report) if usable else {}
         report.kept = sorted(u.id for part in parts.values() for u in part)
         if not report.kept:
             report.print(console)
+            spool.discard()
             raise PrepareError(
                 f"No utterance of {raw} is usable, so nothing was written to {out}. "
                 "The table above says what is wrong with each."
             )
         if settings.kind == "features":
-            kind = feature_kind(settings.frame_interval_ms)
+            kind = feature_kind(settings.frame_interval_ms, len(release.label_names))
         else:
             encoder = encoder or tokens.train_mini(u.transcript for u in parts["train"] or usable)
-            kind = media_kind(settings.frame_interval_ms, encoder)
-        report.settings = _settings_json(settings, kind)
-        _write(out, settings, parts, results, kind, report)
+            kind = media_kind(settings.frame_interval_ms, encoder, len(release.label_names))
+        report.settings["tokenizer"] = kind.encoder and kind.encoder.name
+        _write(out, settings, release.label_names, parts, results, kind, report)
         _print_times(console, results, extracted - started, time.perf_counter() - extracted)
     report.print(console)
     return report
 
 
-def _default_console() -> Console:
+def require_enough(report: Report, max_dropped: float) -> None:
+    """Raises `PrepareError` if more than the share `max_dropped` of the utterances was lost."""
+    share = report.dropped_share()
+    if share > max_dropped:
+        lost = report.to_json()["utterances"]["dropped"]
+        raise PrepareError(
+            f"{lost} utterances were dropped, {share:.0%} of those that should be there; expected at most "
+            f"{max_dropped:.0%}. The table above and report.json say why; the records hold all others. If that is "
+            f"fine, use them, or allow it with --max_dropped={math.ceil(100 * share) / 100:g}."
+        )
+
+
+def default_console() -> Console:
     console = Console(stderr=True)
     # Log files have no width; tables are unreadable at rich's guess of 80.
     return console if console.is_terminal else Console(stderr=True, width=120)
 
 
-def _settings_json(settings: Settings, kind: Kind) -> dict[str, Any]:
-    # No paths: a report says the same wherever the release lies.
-    splits_from = "files" if settings.splits else "videos and seed"
-    return {**asdict(settings), "splits": splits_from, "tokenizer": kind.encoder and kind.encoder.name}
-
-
-def _extract_all(
-    release: Release, spool: Path, settings: Settings, processes: int, console: Console
-) -> list[JobResult]:
-    """Extracts every video; the results in the order of the videos."""
-    by_video: dict[str, list[Utterance]] = {}
-    for utterance in release.utterances:
-        by_video.setdefault(utterance.video, []).append(utterance)
-    extract_settings = {
-        "frame_interval_ms": settings.frame_interval_ms,
-        "audio_from_video": settings.audio_from_video,
-    }
-    jobs = [
-        Job(utterances, release.media[video], extract_settings, spool / f"{i:06d}.npz", settings.kind)
-        for i, (video, utterances) in enumerate(sorted(by_video.items()))
-    ]
-    results: list[JobResult] = []
-    columns = (
-        TextColumn("preparing videos"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    last_line = time.monotonic()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=len(jobs))
-        for result in run_jobs(jobs, processes):
-            results.append(result)
-            progress.advance(task)
-            if not console.is_terminal and time.monotonic() - last_line > _SECONDS_BETWEEN_LINES:
-                last_line = time.monotonic()
-                console.print(f"prepared {len(results)} of {len(jobs)} videos")
-    return sorted(results, key=lambda result: result.job.spool)
-
-
-def _usable(release: Release, results: Sequence[JobResult]) -> list[Utterance]:
-    kept = {name for result in results for name in result.kept}
-    return [utterance for utterance in release.utterances if utterance.id in kept]
-
-
-def _split(usable: Sequence[Utterance], settings: Settings, report: Report) -> dict[str, list[Utterance]]:
-    if settings.splits is None:
-        parts = splits.split_by_video(usable, settings.seed)
-    else:
-        parts, findings, warnings = splits.split_by_files(usable, settings.splits)
-        report.findings += findings
-        report.warnings += warnings
-    for split, part in parts.items():
-        positives = np.sum([u.label for u in part], axis=0, dtype=int) if part else [0] * 6
-        report.splits[split] = {
-            "utterances": len(part),
-            "videos": len({u.video for u in part}),
-            "positives": dict(zip(records.LABEL_NAMES, map(int, positives), strict=True)),
-        }
-        if not part:
-            videos = len({u.video for u in usable})
-            report.warnings.append(
-                f"The split {split} is empty ({len(usable)} usable utterances in {videos} videos; "
-                "a split by video needs at least three)."
-            )
-    return parts
-
-
 def _write(
     out: Path,
     settings: Settings,
+    label_names: Sequence[str],
     parts: dict[str, list[Utterance]],
     results: Sequence[JobResult],
     kind: Kind,
@@ -239,9 +150,9 @@ def _write(
 
     records.write_dataset(
         out,
-        name=settings.dataset,
+        name=settings.source.records,
         splits={split: _examples(part, spools, kind) for split, part in parts.items()},
-        metadata={"dataset": settings.dataset, "label_names": list(records.LABEL_NAMES), **kind.metadata},
+        metadata={"dataset": settings.source.records, "label_names": list(label_names), **kind.metadata},
         schema=kind.schema,
         add_files=add_files,
     )
@@ -254,7 +165,7 @@ def _examples(part: Sequence[Utterance], spools: dict[str, Path], kind: Kind) ->
         yield {
             "utterance_id": utterance.id,
             "dialogue_id": utterance.video,
-            "speaker": utterance.video,
+            "speaker": utterance.speaker,
             "transcript": utterance.transcript,
             "label": np.array(utterance.label, np.float32),
             **kind.words(utterance.transcript),
@@ -280,24 +191,36 @@ def main(argv: Sequence[str]) -> None:
             frame_interval_ms=values.frame_interval_ms,
             tokenizer=values.tokenizer,
             splits=Path(values.splits) if values.splits else None,
+            fold=values.fold,
             audio_from_video=values.audio_from_video,
+            source_fps=values.source_fps,
         )
+        if values.dry_run:
+            dry_run(values.raw, settings, console=default_console())
+            return
+        if values.out is None:
+            raise PrepareError("Expected --out=RECORDS, the directory to write, or --dry_run.")
         report = prepare(values.raw, values.out, settings, processes=values.processes)
+        print(f"{len(report.kept)} utterances written to {values.out}")
+        require_enough(report, values.max_dropped)
     except (PrepareError, ReleaseError, tokens.TokenizerError, OutputExistsError) as error:
         raise SystemExit(f"prepare: {error}") from None
-    print(f"{len(report.kept)} utterances written to {values.out}")
 
 
 if __name__ == "__main__":
-    flags.DEFINE_enum("dataset", "mini", DATASETS, "What to prepare.")
+    flags.DEFINE_enum("dataset", "mini", list(SOURCES), "What to prepare.")
     flags.DEFINE_enum("kind", "media", KINDS, "What for: media for end-to-end models, features for the baselines.")
-    flags.DEFINE_string("raw", None, "Directory of the raw release.")
+    flags.DEFINE_string("raw", None, "The raw release: a directory.")
     flags.DEFINE_string("out", None, "Directory to write; must not exist, or be empty.")
     flags.DEFINE_integer("processes", None, "Worker processes; by default one per core.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of the split by video.")
     flags.DEFINE_integer("frame_interval_ms", 500, "Milliseconds between frames.")
     flags.DEFINE_string("tokenizer", None, "Hugging Face directory or hub id, for media; `mini` trains its own.")
-    flags.DEFINE_string("splits", None, "Directory of {train,valid,test}_split.txt; else by video.")
+    flags.DEFINE_string("splits", None, "Directory of {train,valid,test}_split.txt; else by session or by video.")
+    flags.DEFINE_integer("fold", None, "IEMOCAP: session to test on; the next one validates. Default: 1.")
     flags.DEFINE_bool("audio_from_video", False, "Use the video's sound where the wav is missing.")
-    flags.mark_flags_as_required(["raw", "out"])
+    flags.DEFINE_float("source_fps", None, "Processed releases: pictures per second; else worked out from the sounds.")
+    flags.DEFINE_bool("dry_run", False, "Only say what would be used; decodes no media, writes nothing.")
+    flags.DEFINE_float("max_dropped", MAX_DROPPED, "Fail if a larger share of the utterances is dropped.", 0.0, 1.0)
+    flags.mark_flag_as_required("raw")
     app.run(main)

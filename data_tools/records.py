@@ -13,7 +13,7 @@ steps, or rows of audio features.
 import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,12 @@ from tensorflow_datasets.core.splits import SplitDict
 
 from data_tools.shards import ShardWriter
 from data_tools.unfinished import finished_directory
+from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, FORMAT_VERSION, MEL_BANDS
 
-FORMAT_VERSION = 1
-LABEL_NAMES = ("anger", "disgust", "fear", "happy", "sad", "surprise")
-FACE_SIZE = 48
-MEL_BANDS = 128
-CHUNK_FRAMES = 32
 EXAMPLES_PER_SHARD = 2048
 
 _TEXTS = ("utterance_id", "dialogue_id", "speaker", "transcript")
-_LABEL = ((len(LABEL_NAMES),), np.float32)
+_LABEL = ((6,), np.float32)
 
 
 @dataclass(frozen=True)
@@ -64,6 +60,10 @@ class Schema:
                 for name, (shape, dtype) in self.arrays.items()
             }
         )
+
+    def with_labels(self, count: int) -> "Schema":
+        """The same for another number of labels than six."""
+        return replace(self, arrays={**self.arrays, "label": ((count,), np.float32)})
 
 
 MEDIA = Schema(
@@ -128,7 +128,7 @@ def write_dataset(
       name: the tfds name of the dataset, lower-case letters, digits and underscores.
       splits: for each split its examples in the order to store them. An example holds four texts
         (`utterance_id`, `dialogue_id`, `speaker`, `transcript`) and every array of the schema,
-        among them `label` float32 `[6]` of 0 and 1.
+        among them `label` float32 `[6]` (or as the schema says) of 0 and 1.
       metadata: stored as the dataset's metadata. `format_version`, what the schema says of itself
         (`kind`, `feature_sizes`) and `splits` are added: per split `utterances`, `positives` (per
         label), and per example, in stored order, `frames`, `chunks` and `tokens`.
@@ -168,7 +168,13 @@ def write_dataset(
 
 
 def _no_counts(schema: Schema) -> dict[str, Any]:
-    return {"utterances": 0, "positives": [0] * len(LABEL_NAMES), **{count: [] for count in schema.counted}}
+    return {"utterances": 0, "positives": [0] * _label_count(schema), **{count: [] for count in schema.counted}}
+
+
+def _label_count(schema: Schema) -> int:
+    ((count,), _) = schema.arrays["label"]
+    assert count is not None
+    return count
 
 
 def _count(example: Mapping[str, Any], schema: Schema, counts: dict[str, Any]) -> None:

@@ -3,8 +3,8 @@
 Nothing in it depends on the machine, the time or the number of processes.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,8 @@ from rich.table import Column, Table
 
 from data_tools.utterances import Finding
 
-DROPPED, DEGRADED = "dropped", "degraded"
+# Dropped utterances are lost to a defect; excluded ones were never part of the task.
+DROPPED, DEGRADED, EXCLUDED = "dropped", "degraded", "excluded"
 
 REASONS: dict[str, tuple[str, str]] = {
     # What the texts of the release say ...
@@ -21,10 +22,16 @@ REASONS: dict[str, tuple[str, str]] = {
     "bad_transcript_line": (DROPPED, "A transcript line that cannot be read."),
     "bad_label_row": (DROPPED, "A label row that cannot be read."),
     "label_without_transcript": (DROPPED, "A label for a clip that has no transcript."),
-    "transcript_without_label": (DROPPED, "A transcript of a clip that has no label."),
+    "bad_evaluation_line": (DROPPED, "A line of an evaluation file that cannot be read."),
+    "bad_meta": (DROPPED, "An entry of meta.pkl that cannot be read."),
+    "not_in_meta": (DROPPED, "Named in a split file of the release, but not in meta.pkl."),
+    "bad_row": (DROPPED, "A row of the table that cannot be read."),
+    "transcript_without_label": (EXCLUDED, "A transcript of a clip that has no label."),
+    "line_without_id": (EXCLUDED, "A transcript line that names no utterance."),
+    "other_emotion": (EXCLUDED, "An emotion that is none of the dataset's labels."),
     "no_answers": (DROPPED, "No worker answered any emotion of this clip."),
     "bad_times": (DROPPED, "The clip does not end after it starts."),
-    "duplicate": (DROPPED, "A second transcript line for the same clip; the first is used."),
+    "duplicate": (DROPPED, "A second line for the same clip; the first is used."),
     "negative_start": (DEGRADED, "The clip starts before its video; it is read from time 0."),
     "empty_transcript": (DEGRADED, "The transcript is empty."),
     "undecodable_text": (DEGRADED, "The transcript is not UTF-8; some characters are lost."),
@@ -35,6 +42,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "no_wav": (DEGRADED, "The wav file is missing; the utterance is kept without sound."),
     "broken_wav": (DEGRADED, "The wav file cannot be read; the utterance is kept without sound."),
     "audio_from_video": (DEGRADED, "The sound comes from the video's own track, not from a wav file."),
+    "no_channel": (DEGRADED, "The sound lacks the speaker's channel; the last one there is used."),
     "no_sound": (DEGRADED, "The sound ends before the clip starts."),
     "no_video": (DEGRADED, "The video file is missing; the utterance is kept without frames."),
     "broken_video": (DEGRADED, "The video cannot be decoded, or not up to the clip's end."),
@@ -45,8 +53,9 @@ REASONS: dict[str, tuple[str, str]] = {
     "no_face": (DEGRADED, "No face in any frame; the middle of each frame stands in (features: zeros)."),
     "some_faces_missing": (DEGRADED, "No face in some frames; the middle of the frame stands in (features: zeros)."),
     # ... and what the user asked for.
-    "not_in_splits": (DROPPED, "The given split files name neither this utterance nor its video."),
+    "not_in_splits": (EXCLUDED, "The given split files name neither this utterance nor its video."),
 }  # fmt: skip
+_COUNTED_BY_DETAIL = ("other_emotion",)
 
 
 @dataclass
@@ -87,6 +96,7 @@ class Report:
         groups = self.by_reason()
         kept = set(self.kept)
         dropped = _identifiers(groups, DROPPED) - kept
+        excluded = _identifiers(groups, EXCLUDED) - kept - dropped
         degraded = _identifiers(groups, DEGRADED) & kept
         return {
             "settings": self.settings,
@@ -94,12 +104,14 @@ class Report:
                 "kept": len(kept),
                 "kept_degraded": len(degraded),
                 "dropped": len(dropped),
+                "excluded": len(excluded),
             },
             "reasons": {
                 reason: {
                     "effect": REASONS[reason][0],
                     "meaning": REASONS[reason][1],
                     "count": len(findings),
+                    **_by_detail(reason, findings),
                     "utterances": [{"id": f.id, "detail": f.detail} for f in findings],
                 }
                 for reason, findings in groups.items()
@@ -108,12 +120,18 @@ class Report:
             "warnings": self.warnings,
         }
 
+    def dropped_share(self) -> float:
+        """The share of utterances that were lost, of those lost or kept: [0, 1], 0 of none."""
+        totals = self.to_json()["utterances"]
+        whole = totals["kept"] + totals["dropped"]
+        return totals["dropped"] / whole if whole else 0.0
+
     def print(self, console: Console) -> None:
         """Prints the counts by reason, the splits and the warnings as tables."""
         totals = self.to_json()["utterances"]
         console.print(
             f"{totals['kept']} utterances kept ({totals['kept_degraded']} of them degraded), "
-            f"{totals['dropped']} dropped."
+            f"{totals['dropped']} dropped, {totals['excluded']} excluded."
         )
         if self.findings:
             console.print(self._reason_table())
@@ -126,7 +144,10 @@ class Report:
         table = Table(Column("reason", no_wrap=True), "effect", "count", "meaning", "examples")
         for reason, findings in self.by_reason().items():
             effect, meaning = REASONS[reason]
-            examples = ", ".join(finding.id for finding in findings[:2])
+            counts = _by_detail(reason, findings).get("by_detail", {})
+            examples = ", ".join(f"{detail} {count}" for detail, count in counts.items()) or ", ".join(
+                finding.id for finding in findings[:2]
+            )
             table.add_row(reason, effect, str(len(findings)), meaning, examples)
         return table
 
@@ -137,6 +158,13 @@ class Report:
             values = [counts["utterances"], counts["videos"], *counts["positives"].values()]
             table.add_row(split, *map(str, values))
         return table
+
+
+def _by_detail(reason: str, findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
+    """How often each detail occurs, for reasons whose details are few."""
+    if reason not in _COUNTED_BY_DETAIL:
+        return {}
+    return {"by_detail": dict(sorted(Counter(finding.detail for finding in findings).items()))}
 
 
 def _identifiers(groups: Mapping[str, Iterable[Finding]], effect: str) -> set[str]:

@@ -26,10 +26,12 @@ class Sound:
     Attributes:
       wave: float32 `[x]`, full scale [-1, 1].
       sample_rate: in Hz.
+      channels: that the file has.
     """
 
     wave: np.ndarray
     sample_rate: int
+    channels: int = 1
 
     @property
     def duration(self) -> float:
@@ -42,8 +44,8 @@ class Sound:
         return self.wave[max(first, 0) : max(last, 0)]
 
 
-def read_wav(path: Path) -> Sound:
-    """Reads channel 0 of a sound file.
+def read_wav(path: Path, channel: int = 0) -> Sound:
+    """Reads one channel of a sound file, the last one if there are too few.
 
     Raises:
       SoundError: the file cannot be read, is empty, or holds samples that are no sound.
@@ -52,17 +54,20 @@ def read_wav(path: Path) -> Sound:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
         raise SoundError(type(error).__name__) from error
-    return _checked(np.ascontiguousarray(samples[:, 0]), rate)
+    channels = samples.shape[1]
+    return _checked(np.ascontiguousarray(samples[:, min(channel, channels - 1)]), rate, channels)
 
 
-def read_track(path: Path) -> Sound:
-    """Reads channel 0 of the first sound track of a video file, from the video's time zero on.
+def read_track(path: Path, channel: int = 0) -> Sound:
+    """Reads one channel of the first sound track of a video file, from the video's time zero on.
+
+    It is the last channel if there are too few.
 
     Raises:
       SoundError: the file cannot be read, has no sound, or holds samples that are no sound.
     """
     pieces: list[np.ndarray] = []
-    rate = 0
+    rate = channels = 0
     first_time = 0.0
     try:
         with av.open(str(path)) as container:
@@ -73,19 +78,20 @@ def read_track(path: Path) -> Sound:
             for frame in container.decode(container.streams.audio[0]):
                 if not pieces:
                     first_time, rate = (frame.time or 0.0) - zero, frame.sample_rate
-                pieces += [plane.to_ndarray()[0] for plane in planes.resample(frame)]
+                    channels = frame.layout.nb_channels
+                pieces += [plane.to_ndarray()[min(channel, channels - 1)] for plane in planes.resample(frame)]
     except (FFmpegError, OSError) as error:
         raise SoundError(type(error).__name__) from error
     if not pieces:
         raise SoundError("no samples")
     wave = np.concatenate(pieces).astype(np.float32, copy=False)
     lead = round(first_time * rate)
-    return _checked(np.pad(wave, (lead, 0)) if lead > 0 else wave[-lead:], rate)
+    return _checked(np.pad(wave, (lead, 0)) if lead > 0 else wave[-lead:], rate, channels)
 
 
-def _checked(wave: np.ndarray, rate: int) -> Sound:
+def _checked(wave: np.ndarray, rate: int, channels: int) -> Sound:
     if not len(wave):
         raise SoundError("no samples")
     if not (np.abs(wave) < _LOUDEST).all():
         raise SoundError(f"samples that are NaN, infinite, or above {_LOUDEST:g}")
-    return Sound(wave, rate)
+    return Sound(wave, rate, channels)

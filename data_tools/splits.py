@@ -1,6 +1,6 @@
-"""Which utterances train, validate and test: no video is ever on two sides."""
+"""Which utterances train, validate and test."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,17 +68,55 @@ def _imbalance(side: np.ndarray, sizes: np.ndarray, labels: np.ndarray) -> float
     return float(cost)
 
 
-def split_by_files(
-    utterances: Sequence[Utterance], directory: Path
-) -> tuple[dict[str, list[Utterance]], list[Finding], list[str]]:
-    """Splits as `{train,valid,test}_split.txt` say: one utterance or video identifier a line.
+def leave_one_out(
+    utterances: Sequence[Utterance], group_of: Callable[[Utterance], int], fold: int
+) -> dict[str, list[Utterance]]:
+    """Tests on one group of speakers, validates on the next, trains on the others.
 
-    Returns:
-      the utterances of each split in the given order, a finding for each utterance in no file, and
-      warnings: identifiers of which there is no usable utterance, and videos on two sides.
+    Args:
+      utterances: of all groups.
+      group_of: the group an utterance belongs to; no speaker is in two.
+      fold: the group to test on.
 
     Raises:
-      ReleaseError: a file is missing, or an utterance or video is named in two of them.
+      ReleaseError: there is no such group, or fewer than three.
+    """
+    groups = sorted({group_of(utterance) for utterance in utterances})
+    if fold not in groups or len(groups) < len(SPLITS):
+        found = ", ".join(map(str, groups)) or "none"
+        raise ReleaseError(
+            f"Expected utterances of session {fold}, and of at least two more (one validates, the others train); found "
+            f"the sessions {found}. Choose --fold among them, or split by your own files with --splits=DIR."
+        )
+    following = groups[(groups.index(fold) + 1) % len(groups)]
+    sides = {fold: "test", following: "valid"}
+    return _by_side(utterances, {u.id: sides.get(group_of(u), "train") for u in utterances})
+
+
+def split_as_given(
+    utterances: Sequence[Utterance], sides: Mapping[str, str]
+) -> tuple[dict[str, list[Utterance]], list[Finding]]:
+    """Splits as `sides` say (train, valid or test by utterance).
+
+    Returns:
+      the utterances of each split in the given order, and a finding for each that has no side.
+    """
+    findings = [Finding(u.id, "not_in_splits") for u in utterances if u.id not in sides]
+    return _by_side(utterances, sides), findings
+
+
+def _by_side(utterances: Sequence[Utterance], sides: Mapping[str, str]) -> dict[str, list[Utterance]]:
+    return {split: [u for u in utterances if sides.get(u.id) == split] for split in SPLITS}
+
+
+def read_split_files(directory: Path) -> dict[str, str]:
+    """Reads `{train,valid,test}_split.txt`: one utterance or video identifier a line.
+
+    Returns:
+      the split by identifier.
+
+    Raises:
+      ReleaseError: a file is missing, or an identifier is in two of them.
     """
     sides: dict[str, str] = {}
     for split in SPLITS:
@@ -90,28 +128,40 @@ def split_by_files(
             name = line.strip()
             if name and sides.setdefault(name, split) != split:
                 raise ReleaseError(f"{name} is named in two split files: {sides[name]} and {split}.")
+    return sides
 
-    result: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
-    findings: list[Finding] = []
-    used: set[str] = set()
-    for utterance in utterances:
-        # The utterance's own line wins over that of its video.
-        key = next((key for key in (utterance.id, utterance.video) if key in sides), None)
-        if key is None:
-            findings.append(Finding(utterance.id, "not_in_splits"))
-        else:
-            used.add(key)
-            result[sides[key]].append(utterance)
 
-    warnings = []
-    if unused := sorted(sides.keys() - used):
-        warnings.append(f"{len(unused)} lines of the split files name no usable utterance: {_some(unused)}.")
-    if shared := shared_videos(result):
-        warnings.append(
-            f"{len(shared)} videos have utterances in more than one split, so the splits are not "
-            f"independent: {_some(shared)}."
-        )
-    return result, findings, warnings
+def split_by_files(
+    utterances: Sequence[Utterance], named: Mapping[str, str]
+) -> tuple[dict[str, list[Utterance]], list[Finding], list[str]]:
+    """Splits as files say.
+
+    Args:
+      utterances: to split.
+      named: the split by utterance or video (`read_split_files`). An utterance's own line wins over
+        that of its video.
+
+    Returns:
+      the utterances of each split in the given order, a finding for each utterance in no file, and
+      a warning of identifiers of which there is no usable utterance.
+    """
+    keys = {u.id: next((key for key in (u.id, u.video) if key in named), None) for u in utterances}
+    sides = {name: named[key] for name, key in keys.items() if key is not None}
+    parts, findings = split_as_given(utterances, sides)
+    unused = sorted(named.keys() - set(keys.values()))
+    warnings = [f"{len(unused)} lines of the split files name no usable utterance: {_some(unused)}."] if unused else []
+    return parts, findings, warnings
+
+
+def leak_warnings(splits: Mapping[str, Sequence[Utterance]]) -> list[str]:
+    """A warning if videos (dialogues) have utterances in more than one split."""
+    shared = shared_videos(splits)
+    if not shared:
+        return []
+    return [
+        f"{len(shared)} videos have utterances in more than one split, so the splits are not independent: "
+        f"{_some(shared)}."
+    ]
 
 
 def shared_videos(splits: Mapping[str, Sequence[Utterance]]) -> list[str]:

@@ -40,7 +40,7 @@ def finished_directory(directory: Path) -> Iterator[Path]:
     """
     require_free(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{directory.name}.unfinished-", dir=directory.parent))
+    unfinished = Path(tempfile.mkdtemp(prefix=_prefix(directory), dir=directory.parent))
     try:
         yield unfinished
         unfinished.chmod(0o755)  # mkdtemp makes private directories; records are for sharing
@@ -49,3 +49,14 @@ def finished_directory(directory: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Removes what `finished_directory` left behind when it was killed. Nobody may be writing `directory`."""
+    for path in directory.parent.iterdir():
+        if path.name.startswith(_prefix(directory)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _prefix(directory: Path) -> str:
+    return f".{directory.name}.unfinished-"

@@ -17,24 +17,33 @@ class Utterance:
     """One labelled stretch of a video.
 
     Attributes:
-      video: identifier of the video, also of the dialogue and (MOSEI names none) the speaker.
-      clip: number of the utterance in its video.
+      id: unique in the release.
+      video: identifier of the video, which is also the dialogue.
       start: seconds from the start of the video.
-      end: seconds, above `start`; may lie past the end of the video.
+      end: seconds, above `start`; may lie past the end of the video. Infinite for all that there is.
       transcript: what is said.
-      label: one 0 or 1 for each of `records.LABEL_NAMES`.
+      label: one 0 or 1 for each of the release's labels.
+      speaker: who speaks; where a release names nobody, the video.
+      view: where in the picture the speaker is, one of `framing.VIEWS`.
+      channel: of the sound on which the speaker is, from 0.
+      own_files: whether its media are its own and start with it, rather than its video's.
     """
 
+    id: str
     video: str
-    clip: int
     start: float
     end: float
     transcript: str
     label: tuple[int, ...]
+    speaker: str
+    view: str = "centre"
+    channel: int = 0
+    own_files: bool = False
 
     @property
-    def id(self) -> str:
-        return f"{self.video}_{self.clip}"
+    def files(self) -> str:
+        """The key of its media in `Release.media`."""
+        return self.id if self.own_files else self.video
 
 
 @dataclass(frozen=True)
@@ -47,10 +56,25 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """A video that is kept as pictures.
+
+    Attributes:
+      folder: of the pictures.
+      prefix: of their names; a number from 0 and `.jpg` follow.
+      fps: pictures per second.
+    """
+
+    folder: Path
+    prefix: str
+    fps: float
+
+
+@dataclass(frozen=True)
 class Media:
     """Where the media of one video lie; None where the release has no such file."""
 
-    video: Path | None
+    video: Path | Pictures | None
     wav: Path | None
 
 
@@ -59,14 +83,18 @@ class Release:
     """The readable part of a raw release.
 
     Attributes:
-      utterances: usable as far as the texts tell, ordered by video and clip.
-      media: for each video of `utterances`.
+      label_names: of the places of every label.
+      utterances: usable as far as the texts tell, in the order to store them.
+      media: by `files` of `utterances`.
       findings: what was left out or repaired.
+      sides: train, valid or test by utterance, where the release itself splits; else None.
     """
 
+    label_names: tuple[str, ...]
     utterances: list[Utterance] = field(default_factory=list)
     media: dict[str, Media] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    sides: dict[str, str] | None = None
 
 
 def is_identifier(text: str) -> bool:

@@ -10,6 +10,12 @@ from av.error import FFmpegError
 # Times in transcripts are rounded, to as little as a millisecond; a frame that starts within this
 # of the asked time is meant.
 TIME_TOLERANCE_S = 1e-3
+# Over a longer gap between wanted frames, going to the keyframe before the next one is faster than decoding all.
+_SEEK_S = 8.0
+# Pictures are not stored in the order they are shown: what is sought lies this much before what is wanted.
+_LEAD_S = 1.0
+# Containers whose times are exact after seeking; those of AVI, with frames packed together, need not be.
+_INDEXED = ("mp4", "matroska")
 
 
 class VideoError(ValueError):
@@ -57,7 +63,8 @@ def frames_at(path: Path, times: Sequence[float]) -> Iterator[tuple[int, np.ndar
 
     That is the last frame which starts at or before the time (one millisecond later counts as
     well), or the first frame, for a time before it. A frame stays on screen for its duration;
-    times after the last frame's end have none and are left out. Decoding stops at the last time.
+    times after the last frame's end have none and are left out. Decoding stops at the last time, and
+    leaves long gaps between times out.
 
     Args:
       path: the video.
@@ -70,10 +77,27 @@ def frames_at(path: Path, times: Sequence[float]) -> Iterator[tuple[int, np.ndar
       VideoError: the file cannot be opened or a part of it cannot be decoded; everything before
         that part has been yielded.
     """
+    asked = 0
+    try:
+        for asked, picture in _decode(path, times, seeking=True):
+            yield asked, picture
+            asked += 1
+    except _Lost:
+        for place, picture in _decode(path, times[asked:], seeking=False):
+            yield asked + place, picture
+
+
+class _Lost(Exception):
+    """Seeking did not lead to where it should."""
+
+
+def _decode(path: Path, times: Sequence[float], *, seeking: bool) -> Iterator[tuple[int, np.ndarray]]:
+    """As `frames_at`; raises `_Lost` where seeking skips a wanted frame, before anything wrong is yielded."""
     if not times:
         return
     asked = 0
     shown: av.VideoFrame | None = None
+    sought = False
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
@@ -84,21 +108,37 @@ def frames_at(path: Path, times: Sequence[float]) -> Iterator[tuple[int, np.ndar
             # Broadcast recordings start at any time; a slightly negative start is the encoder's
             # lead-in of the sound, which players skip.
             zero = max((container.start_time or 0) / av.time_base, 0.0)
-            for frame in container.decode(stream):
+            seeking = seeking and any(name in container.format.name.split(",") for name in _INDEXED)
+            frames = container.decode(stream)
+            while (frame := next(frames, None)) is not None:
                 if frame.time is None:
                     continue
-                while asked < len(times) and frame.time - zero > times[asked] + TIME_TOLERANCE_S:
+                time = frame.time - zero
+                if sought:
+                    if time > times[asked]:
+                        raise _Lost
+                    # Where keyframes are that far apart, seeking again would decode the same once more.
+                    seeking = shown is None or shown.time is None or time > shown.time - zero
+                    sought = False
+                while asked < len(times) and time > times[asked] + TIME_TOLERANCE_S:
                     yield asked, (shown or frame).to_ndarray(format="rgb24")
                     asked += 1
                 if asked == len(times):
                     return
                 shown = frame
+                if seeking and times[asked] - time > _SEEK_S:
+                    container.seek(int((times[asked] - _LEAD_S + zero) * av.time_base), backward=True)
+                    frames, sought = container.decode(stream), True
+            if sought:
+                raise _Lost
             if shown is not None and shown.time is not None:
                 end = shown.time - zero + _frame_seconds(shown, stream)
                 while asked < len(times) and times[asked] < end:
                     yield asked, shown.to_ndarray(format="rgb24")
                     asked += 1
     except (FFmpegError, OSError) as error:
+        if sought:
+            raise _Lost from error
         raise VideoError(_describe(error)) from error
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from data_tools.utterances import Finding, Media, Utterance
+from data_tools.utterances import Finding, Media, Pictures, Utterance
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _ATTEMPTS = 2
@@ -193,14 +193,22 @@ def _answer(job: dict[str, Any], detector: Any) -> dict[str, Any]:
     from data_tools.extract import ExtractSettings, extract
 
     utterances = [Utterance(**fields) for fields in job["utterances"]]
-    media = Media(**{kind: path and Path(path) for kind, path in job["media"].items()})
+    video, wav = job["media"]["video"], job["media"]["wav"]
+    if isinstance(video, dict):
+        video = Pictures(Path(video["folder"]), video["prefix"], video["fps"])
+    media = Media(Path(video) if isinstance(video, str) else video, wav and Path(wav))
     extracted = extract(utterances, media, ExtractSettings(**job["settings"]), detector, TO_ARRAYS[job["kind"]])
     arrays: dict[str, Any] = {
         f"{name}/{kind}": value
         for name, of_utterance in extracted.arrays.items()
         for kind, value in asdict(of_utterance).items()
     }
-    np.savez(job["spool"], **arrays)
+    # Under a name of its own first: a worker that has outlived its caller may be at the same job as one of the
+    # caller's successor.
+    unfinished = Path(f"{job['spool']}.{os.getpid()}")
+    with unfinished.open("wb") as file:
+        np.savez(file, **arrays)
+    unfinished.replace(job["spool"])
     return {
         "kept": list(extracted.arrays),
         "findings": [asdict(finding) for finding in extracted.findings],

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-FACE_SIZE = 48  # pixels, height and width of a face crop
-MEL_BANDS = 128
-CHUNK_FRAMES = 32  # mel frames (of 12.5 ms at 16 kHz) in one chunk
+from mme2e_jax.conventions import CHUNK_FRAMES as CHUNK_FRAMES
+from mme2e_jax.conventions import FACE_SIZE as FACE_SIZE
+from mme2e_jax.conventions import MEL_BANDS as MEL_BANDS
 
 # A batch holds numpy arrays while it is packed and jax arrays on the devices.
 ArrayLike = Any

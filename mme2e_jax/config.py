@@ -10,6 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mme2e_jax.conventions import DATASETS, EMBEDDED
 from mme2e_jax.errors import UserError
 
 # A validated ConfigDict. Its attributes have every type a value can have, which no type checker can follow.
@@ -18,7 +19,6 @@ Config = Any
 END_TO_END_MODELS = ("mme2e", "mme2e_sparse")
 FEATURE_MODELS = ("lf_rnn", "lf_transformer")
 MODELS = (*END_TO_END_MODELS, *FEATURE_MODELS)
-DATASETS = ("mini", "mosei", "iemocap")
 TEXT_SIZES = ("tiny", "base", "large", "xlarge")
 
 
@@ -139,7 +139,7 @@ MODEL_RULES: Mapping[str, Mapping[str, Rule]] = {
 def rules_of(model: Any, dataset: Any) -> dict[str, Rule]:
     """What the config of a model and a dataset must hold; where a name is unknown, what all have in common."""
     rules = dict(COMMON_RULES) | dict(MODEL_RULES.get(model, {}))
-    return rules | dict(MINI_RULES if dataset == "mini" else {})
+    return rules | dict(MINI_RULES if dataset in EMBEDDED else {})
 
 
 def all_rules() -> dict[str, tuple[Rule, ...]]:

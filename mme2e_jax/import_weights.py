@@ -22,14 +22,12 @@ from mme2e_jax.checkpoint import DIRECTORY, Checkpoints, RunRecord
 from mme2e_jax.command_line import loaded_config, parse_flags
 from mme2e_jax.config import END_TO_END_MODELS, Config, records_kind, validate
 from mme2e_jax.console import console
+from mme2e_jax.conventions import LABEL_NAMES
 from mme2e_jax.errors import UserError
+from mme2e_jax.prerequisites import how_to_prepare
 from mme2e_jax.state import Variables, abstract_variables, initial_variables
 from mme2e_jax.weights import paper_weights, pretrained, torch_file
 from mme2e_jax.weights.torch_weights import convert, paper_rules
-
-# In the order of the outputs, as the paper's code has it.
-_MOSEI = ("anger", "disgust", "fear", "happy", "sad", "surprise")
-LABEL_NAMES = {"mini": _MOSEI, "mosei": _MOSEI, "iemocap": ("ang", "exc", "fru", "hap", "neu", "sad")}
 
 
 class _Known(NamedTuple):
@@ -89,6 +87,12 @@ def _check_workdir(workdir: Path) -> None:
 def _known(config: Config) -> _Known:
     directory = Path(config.data.dir)
     if not config.data.dir or not (directory / "dataset_info.json").is_file():
+        if config.data.dataset not in LABEL_NAMES:
+            how = how_to_prepare(config.data.dataset, records_kind(config))
+            raise UserError(
+                f"config.data.dir: the labels of {config.data.dataset} are those of its records, so expected prepared "
+                f"records, found none in {config.data.dir!r}. {how}"
+            )
         return _Known(LABEL_NAMES[config.data.dataset], {}, {})
     # Slow to import, and needed here only.
     from mme2e_jax.data.dataset import open_dataset

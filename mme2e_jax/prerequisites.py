@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mme2e_jax.config import END_TO_END_MODELS, Config, records_kind
+from mme2e_jax.conventions import EMBEDDED
 from mme2e_jax.errors import UserError
 
 ALBERT_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -11,16 +12,21 @@ _FROM_RELEASE = (
     "  python -m data_tools.prepare --dataset={dataset} --raw=RELEASE --out=RECORDS {flags}\n"
     "(see its --help)"
 )
-_FROM_EMBEDDED_CORPUS = "`python launch.py --config=configs/{config}.py` makes those of the embedded corpus"
-# The release of IEMOCAP has another layout, which data_tools does not read.
-_BY_HAND = "Write them with data_tools.records.write_dataset, which documents what an utterance consists of"
+_FROM_EMBEDDED_CORPUS = "`python launch.py --config=configs/{config}` makes those of the embedded corpus"
+_TOKENIZER, _FEATURES = "--tokenizer=albert-base-v2", "--kind=features"
 _HOW_TO_PREPARE = {
-    ("mini", "media"): _FROM_EMBEDDED_CORPUS.format(config="mini_sparse"),
-    ("mini", "features"): _FROM_EMBEDDED_CORPUS.format(config="mini_lf_rnn"),
-    ("mosei", "media"): _FROM_RELEASE.format(dataset="mosei", flags="--tokenizer=albert-base-v2"),
-    ("mosei", "features"): _FROM_RELEASE.format(dataset="mosei", flags="--kind=features"),
-    ("iemocap", "media"): _BY_HAND,
-    ("iemocap", "features"): _BY_HAND,
+    ("mini", "media"): _FROM_EMBEDDED_CORPUS.format(config="mini_sparse.py"),
+    ("mini", "features"): _FROM_EMBEDDED_CORPUS.format(config="mini_lf_rnn.py"),
+    ("mosei", "media"): _FROM_RELEASE.format(dataset="mosei", flags=_TOKENIZER),
+    ("mosei", "features"): _FROM_RELEASE.format(dataset="mosei", flags=_FEATURES),
+    ("mini_iemocap", "media"): _FROM_EMBEDDED_CORPUS.format(config="mini_iemocap_sparse.py"),
+    ("mini_iemocap", "features"): _FROM_EMBEDDED_CORPUS.format(
+        config="mini_lf_rnn.py --config.data.dataset=mini_iemocap"
+    ),
+    ("iemocap", "media"): _FROM_RELEASE.format(dataset="iemocap", flags=_TOKENIZER),
+    ("iemocap", "features"): _FROM_RELEASE.format(dataset="iemocap", flags=_FEATURES),
+    ("clips", "media"): _FROM_RELEASE.format(dataset="clips", flags=_TOKENIZER),
+    ("clips", "features"): _FROM_RELEASE.format(dataset="clips", flags=_FEATURES),
 }
 
 
@@ -89,7 +95,7 @@ def check(config: Config) -> None:
     """
     missing = [missing_start(config.init.checkpoint)]
     # The embedded corpus is made where it is missing.
-    if config.data.dataset != "mini":
+    if config.data.dataset not in EMBEDDED:
         missing.append(missing_records(config.data.dir, config.data.dataset, records_kind(config)))
     if needs_pretrained_text(config):
         missing.append(missing_albert(config.model.text.dir, config.model.text.size))

@@ -16,14 +16,19 @@ def write_video(
     wave: np.ndarray | None = None,
 ) -> None:
     """A video whose frame i is grey of brightness `levels[i]`; `wave` float `[x]` at 16 kHz is its sound."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
+    write_frames(path, np.array([np.full((height, width, 3), level) for level in levels], np.uint8), fps, wave)
+
+
+def write_frames(path: Path, frames: np.ndarray, fps: int = 10, wave: np.ndarray | None = None) -> None:
+    """A video of uint8 RGB `[t, height, width, 3]`; `wave` float `[x]` at 16 kHz is its sound."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps, options={"crf": "4", "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
         track = None if wave is None else container.add_stream("aac", rate=16_000, layout="mono")
-        for level in levels:
-            picture = np.full((height, width, 3), level, np.uint8)
+        for picture in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
         if track is not None and wave is not None:

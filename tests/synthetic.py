@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from data_tools.records import LABEL_NAMES, feature_schema, write_dataset
+from data_tools.records import feature_schema, write_dataset
 from mme2e_jax.config import END_TO_END_MODELS, Config
+from mme2e_jax.conventions import LABEL_NAMES
 
 SEP = 3
 VOCABULARY = 100
@@ -20,7 +21,7 @@ FEATURE_SIZES = (300, 144, 35)  # of text, audio and video
 
 METADATA: dict[str, Any] = {
     "dataset": "mini",
-    "label_names": list(LABEL_NAMES),
+    "label_names": list(LABEL_NAMES["mini"]),
     "frame_interval_ms": 500,
     "face_size": 48,
     "sample_rate": 16000,
@@ -31,7 +32,7 @@ METADATA: dict[str, Any] = {
 
 FEATURE_METADATA: dict[str, Any] = {
     "dataset": "mini",
-    "label_names": list(LABEL_NAMES),
+    "label_names": list(LABEL_NAMES["mini"]),
     "features": {"text": "made", "audio": "made", "video": "made"},
 }
 

@@ -46,7 +46,7 @@ BAD_VALUES = [
     ("seed", -1, "a whole number of at least 0 and at most 2147483647", "-1"),
     ("data.batch_size", 0, "a whole number of at least 1", "0"),
     ("data.batch_size", 2.0, "a whole number of at least 1", "2.0"),
-    ("data.dataset", "moseii", "one of mini, mosei, iemocap", "'moseii'"),
+    ("data.dataset", "moseii", "one of mini, mosei, mini_iemocap, iemocap, clips", "'moseii'"),
     ("data.text_max_len", 513, "a whole number of at least 4 and at most 512", "513"),
     ("model.name", "mesm", "one of mme2e, mme2e_sparse", "'mesm'"),
     ("model.modalities", "x", "a non-empty subset of the letters", "'x'"),

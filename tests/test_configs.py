@@ -20,7 +20,8 @@ def load(name: str) -> Config:
 
 def test_all_configs_are_here() -> None:
     models = ("dense", "lf_rnn", "lf_transformer", "sparse")
-    assert [f"{dataset}_{model}" for dataset in ("iemocap", "mini", "mosei") for model in models] == NAMES
+    expected = [f"{dataset}_{model}" for dataset in ("iemocap", "mini", "mosei") for model in models]
+    assert sorted([*expected, "mini_iemocap_sparse"]) == NAMES
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.xdist_group(n.split("_", 1)[1])) for n in NAMES])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mme2e_jax.conventions import DATASETS, EMBEDDED
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
@@ -74,10 +75,11 @@ def test_missing_feature_records_are_named_with_the_command_that_makes_them(tmp_
 
 
 @pytest.mark.parametrize("kind", ["media", "features"])
-def test_no_command_is_named_where_there_is_none(tmp_path: Path, kind: str) -> None:
-    with pytest.raises(UserError, match=r"data_tools\.records\.write_dataset") as error:
-        open_dataset(tmp_path / "absent", "iemocap", kind)
-    assert "data_tools.prepare" not in str(error.value)
+@pytest.mark.parametrize("name", DATASETS)
+def test_missing_records_of_every_dataset_have_a_command(tmp_path: Path, name: str, kind: str) -> None:
+    command = r"launch\.py --config=configs/mini_" if name in EMBEDDED else rf"data_tools\.prepare --dataset={name}"
+    with pytest.raises(UserError, match=command):
+        open_dataset(tmp_path / "absent", name, kind)
 
 
 def test_a_missing_directory_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from data_tools.faces import FaceDetector
 from data_tools.mel import mel_chunks
 from data_tools.sound import read_wav
 from data_tools.utterances import Media, Utterance
-from tests.media import tone, write_video, write_wav
+from tests.media import tone, write_frames, write_video, write_wav
 
 # Frame i of the 10 fps videos has brightness 10 * i, and lasts from 0.1 * i to 0.1 * (i + 1).
 LEVELS = [10 * i for i in range(20)]
@@ -37,7 +37,7 @@ def run(
     detector: Any = None,
     **settings: Any,
 ) -> Extracted[UtteranceMedia]:
-    utterances = [Utterance("v", i, *span, "text", (0,) * 6) for i, span in enumerate(spans)]
+    utterances = [Utterance(f"v_{i}", "v", *span, "text", (0,) * 6, speaker="v") for i, span in enumerate(spans)]
     detector = cast(FaceDetector, detector or BrightFaces())
     return extract(utterances, Media(video, wav), ExtractSettings(**settings), detector, media_arrays)
 
@@ -186,7 +186,7 @@ def test_sound_and_pictures_of_different_length_are_named(media: dict[str, Path]
     shorter = run([(0.5, 1.0), (1.2, 1.9), (0.8, 1.9)], media["v.mp4"], media["short.wav"])
 
     assert reasons(longer)["v_1"] == ["length_mismatch", "no_frames"]
-    assert longer.findings[0].detail == "wav 3.00 s, video 2.00 s"
+    assert longer.findings[0].detail == "sound 3.00 s, video 2.00 s"
     assert reasons(shorter) == {
         "v_0": ["length_mismatch"],
         "v_1": ["length_mismatch", "no_sound"],
@@ -194,3 +194,61 @@ def test_sound_and_pictures_of_different_length_are_named(media: dict[str, Path]
     }
     assert len(shorter.arrays["v_1"].mel) == 0
     assert len(shorter.arrays["v_1"].faces) == 2
+
+
+def test_a_clip_may_lie_anywhere_in_a_long_video(tmp_path: Path) -> None:
+    # One frame a second: frame i has brightness i // 2.
+    write_video(tmp_path / "v.mp4", [i // 2 for i in range(320)], fps=1)
+    wave = np.concatenate([np.zeros(16_000 * 300), tone(20.0)])
+    write_wav(tmp_path / "v.wav", wave)
+
+    result = run([(301.0, 303.0), (10.0, 11.0)], tmp_path / "v.mp4", tmp_path / "v.wav", frame_interval_ms=1000)
+
+    late, early = result.arrays["v_0"], result.arrays["v_1"]
+    np.testing.assert_allclose(late.faces.mean((1, 2, 3)), [150, 151], atol=2)
+    np.testing.assert_allclose(early.faces.mean((1, 2, 3)), [5], atol=2)
+    assert late.mel.max() > 1 > early.mel.max()
+
+
+def test_speakers_on_two_sides_have_their_own_picture_and_channel(tmp_path: Path) -> None:
+    frame = np.zeros((10, 240, 640, 3), np.uint8)
+    frame[:, :, :320], frame[:, :, 320:] = 60, 200
+    write_frames(tmp_path / "v.avi", frame)
+    sound = np.stack([np.zeros(16_000), tone(1.0)], axis=1)
+    write_wav(tmp_path / "v.wav", sound)
+    left = Utterance("l", "v", 0.0, 0.9, "text", (0,) * 6, "L", view="left", channel=0)
+    right = Utterance("r", "v", 0.0, 0.9, "text", (0,) * 6, "R", view="right", channel=1)
+    detector = cast(FaceDetector, BrightFaces())
+
+    result = extract(
+        [left, right], Media(tmp_path / "v.avi", tmp_path / "v.wav"), ExtractSettings(), detector, media_arrays
+    )
+
+    np.testing.assert_allclose(result.arrays["l"].faces.mean((1, 2, 3)), [60, 60], atol=2)
+    np.testing.assert_allclose(result.arrays["r"].faces.mean((1, 2, 3)), [200, 200], atol=2)
+    assert result.arrays["l"].mel.max() < 1e-6 < 1 < result.arrays["r"].mel.max()
+    assert result.findings == []
+
+
+def test_a_sound_without_the_speakers_channel_is_named(media: dict[str, Path]) -> None:
+    utterance = Utterance("r", "v", 0.5, 1.5, "text", (0,) * 6, "R", channel=1)
+    files = Media(media["v.mp4"], media["v.wav"])
+
+    result = extract([utterance], files, ExtractSettings(), cast(FaceDetector, BrightFaces()), media_arrays)
+
+    assert [(f.reason, f.detail) for f in result.findings] == [("no_channel", "channel 1 of 1, counted from 0")]
+    assert result.arrays["r"].mel.max() > 1
+
+
+def test_where_the_sound_is_kept_in_the_video_a_missing_wav_is_no_news(media: dict[str, Path]) -> None:
+    result = run([(0.6, 1.6)], media["sound.mp4"], None, sound_in_video=True)
+
+    assert result.findings == []
+    assert result.arrays["v_0"].mel.max() > 1
+
+
+def test_all_there_is_may_be_asked_for(media: dict[str, Path]) -> None:
+    result = run([(0.6, float("inf"))], media["v.mp4"], media["v.wav"])
+
+    assert result.findings == []
+    np.testing.assert_allclose(result.arrays["v_0"].frame_ms, [0, 500, 1000], atol=1e-3)

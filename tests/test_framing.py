@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_tools.framing import centre_view, crop_centre, crop_face
+from data_tools.framing import VIEWS, centre_view, crop_centre, crop_face
 
 
 def coordinates(height: int, width: int) -> np.ndarray:
@@ -94,3 +94,21 @@ def test_the_stand_in_is_the_true_centre() -> None:
 
 def test_the_stand_in_of_a_tiny_picture_is_enlarged() -> None:
     assert crop_centre(np.full((20, 30, 3), 7, np.uint8)).shape == (48, 48, 3)
+
+
+def test_each_half_is_cut_in_its_own_middle() -> None:
+    # 480 x 720 as IEMOCAP's: halves of 360 columns, rows 128..351 and columns 68..291 of them.
+    frame = np.zeros((480, 720, 3), np.uint8)
+    frame[128:352, 68:292] = 1
+    frame[128:352, 428:652] = 2
+
+    left, right = VIEWS["left"](frame), VIEWS["right"](frame)
+
+    assert left.shape == right.shape == (224, 224, 3)
+    assert (left == 1).all()
+    assert (right == 2).all()
+
+
+def test_halves_of_small_frames_give_their_largest_square() -> None:
+    assert VIEWS["left"](np.zeros((100, 641, 3), np.uint8)).shape == (100, 100, 3)
+    assert VIEWS["right"](np.zeros((300, 101, 3), np.uint8)).shape == (50, 50, 3)

@@ -171,6 +171,15 @@ def test_a_state_dict_of_the_papers_own_size(
     assert "left out: constants and counters (1)" in printed
 
 
+def test_weights_for_clips_need_their_records(tmp_path: Path) -> None:
+    arguments = ["--config=configs/mosei_sparse.py", "--config.data.dataset=clips"]
+
+    message = refused(tmp_path / "model.pt", tmp_path / "run", *arguments)
+
+    assert message.startswith("config.data.dir: the labels of clips are those of its records")
+    assert "python -m data_tools.prepare --dataset=clips" in message
+
+
 def test_parts_of_other_modalities_are_left_out(records: Path, tmp_path: Path, capsys) -> None:
     spec, used = weights.small_spec(records), weights.small_spec(records, "ta")
     variables = weights.random_variables(spec, 1)

@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+import numpy as np
 import pytest
 
 from data_tools.arrays import TO_ARRAYS, UtteranceFeatures, UtteranceMedia
@@ -10,7 +11,9 @@ from data_tools.tokens import train_mini
 
 
 def make_kind(name: str) -> Kind:
-    return feature_kind(250) if name == "features" else media_kind(250, train_mini(["a few words", "a few more"]))
+    if name == "features":
+        return feature_kind(250, labels=3)
+    return media_kind(250, train_mini(["a few words", "a few more"]), labels=3)
 
 
 @pytest.mark.parametrize(("name", "stored"), [("media", UtteranceMedia), ("features", UtteranceFeatures)])
@@ -20,6 +23,7 @@ def test_an_example_is_words_and_what_workers_store_and_a_label(name: str, store
     assert kind.schema.metadata["kind"] == name
     assert kind.media == tuple(field.name for field in fields(stored))
     assert {*kind.words("a few words"), *kind.media, "label"} == set(kind.schema.arrays)
+    assert kind.schema.arrays["label"] == ((3,), np.float32)
 
 
 def test_every_kind_has_its_arrays() -> None:

@@ -51,8 +51,8 @@ def test_a_release_is_read_in_both_layouts(full: bool, tmp_path: Path) -> None:
     release = read_release(root)
 
     assert release.utterances == [
-        Utterance("vid-1", 0, 0.0, 2.5, "hello", (0, 0, 0, 1, 1, 0)),
-        Utterance("vid-1", 1, 2.5, 4.0, "bye", (0, 0, 0, 0, 0, 0)),
+        Utterance("vid-1_0", "vid-1", 0.0, 2.5, "hello", (0, 0, 0, 1, 1, 0), "vid-1"),
+        Utterance("vid-1_1", "vid-1", 2.5, 4.0, "bye", (0, 0, 0, 0, 0, 0), "vid-1"),
     ]
     wavs = "Audio/Full/WAV_16000" if full else "Audio/WAV_16000"
     assert release.media == {"vid-1": Media(root / "Videos/Full/Combined/vid-1.mp4", root / wavs / "vid-1.wav")}
@@ -160,7 +160,7 @@ def test_lines_and_labels_without_each_other_are_named() -> None:
 
     utterances, findings = match(keys, {("v", 0): [0.0] * 6, ("v", 2): [0.0] * 6, ("v", 3): NO_ANSWER})
 
-    assert utterances == [Utterance("v", 0, line.start, line.end, "", (0,) * 6)]
+    assert utterances == [Utterance("v_0", "v", line.start, line.end, "", (0,) * 6, "v")]
     assert findings == [
         Finding("v_0", "empty_transcript"),
         Finding("v_1", "transcript_without_label"),
@@ -232,3 +232,50 @@ def test_any_label_row_is_read_without_an_exception(rows: list[dict[str, str | N
     assert len(parsed) + len(findings) == len(rows)
     assert all(is_identifier(video) and len(answers) == 6 for video, _, answers in parsed)
     assert all(not math.isinf(answer) for _, _, answers in parsed for answer in answers)
+
+
+def test_both_forms_may_be_there_at_once(tmp_path: Path) -> None:
+    labels = {"b.csv": "H,v,0,1,0,0,0,0,0\nH,w,0,1,0,0,0,0,0\n"}
+    root = write_release(tmp_path, {"v": "v___0___0___1___short form"}, labels)
+    write_release(
+        tmp_path / "other", {"v": "v___0___0___1___full form", "w": "w___0___0___1___only here"}, labels, full=True
+    )
+    for folder in ("Transcript/Segmented", "Audio/Full"):
+        (tmp_path / "other" / folder).rename(root / folder)
+
+    release = read_release(root)
+
+    assert [utterance.transcript for utterance in release.utterances] == ["short form", "only here"]
+    assert release.media["v"].wav == root / "Audio/WAV_16000/v.wav"
+    assert release.media["w"].wav == root / "Audio/Full/WAV_16000/w.wav"
+
+
+def test_a_video_without_a_transcript_file_is_named(tmp_path: Path) -> None:
+    root = write_release(tmp_path, {"v": "v___0___0___1___a"}, {"b.csv": "H,v,0,0,0,0,0,0,0\nH,gone,0,0,0,0,0,0,0\n"})
+
+    release = read_release(root)
+
+    assert [utterance.id for utterance in release.utterances] == ["v_0"]
+    assert release.findings == [Finding("gone_0", "label_without_transcript")]
+
+
+def test_the_rows_of_a_clip_add_up_over_batches(tmp_path: Path) -> None:
+    root = write_release(
+        tmp_path,
+        {"v": "v___0___0___1___a"},
+        # Three workers: happiness is outvoted to 0, sadness is seen by the last one only, anger is unanswered.
+        {"b1.csv": "H,v,0,nan,0,0,1,0,0\nH,x/v,0,,0,0,-1,0,0\n", "b2.csv": "H,v,0.0,,0,0,nan,3,0\n"},
+    )
+
+    assert read_release(root).utterances[0].label == (0, 0, 0, 0, 1, 0)
+
+
+def test_resource_forks_are_no_transcripts_and_no_labels(tmp_path: Path) -> None:
+    root = write_release(tmp_path, {"v": "v___0___0___1___a"}, {"b.csv": "H,v,0,0,0,0,0,0,0\n"})
+    for name in ("Transcript/Combined/._v.txt", "Labels/._b.csv"):
+        (root / name).write_bytes(b"\x00\x05\x16\x07Mac OS X")
+
+    release = read_release(root)
+
+    assert [utterance.id for utterance in release.utterances] == ["v_0"]
+    assert release.findings == []

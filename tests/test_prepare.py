@@ -3,9 +3,11 @@
 import filecmp
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,12 @@ from transformers import AutoTokenizer
 
 from data_tools.generate import generate
 from data_tools.mel import mel_chunks
-from data_tools.prepare import PrepareError, Settings, prepare
+from data_tools.prepare import PrepareError, Settings, dry_run, prepare, require_enough
+from data_tools.report import Report
 from data_tools.sound import read_wav
 from data_tools.tokens import train_mini
 from data_tools.unfinished import OutputExistsError
-from data_tools.utterances import ReleaseError
+from data_tools.utterances import Finding, ReleaseError
 
 LABELS = ["anger", "disgust", "fear", "happy", "sad", "surprise"]
 
@@ -79,18 +82,23 @@ def ids_by_reason(directory: Path) -> dict[str, set[str]]:
 def test_every_clip_is_in_the_records_or_in_the_report(release: Path, prepared: Path) -> None:
     clips = {f"{clip['video']}_{clip['index']}" for clip in read_truth(release)["clips"]}
     report = json.loads((prepared / "report.json").read_text())
-    dropped = {
-        entry["id"]
-        for found in report["reasons"].values()
-        if found["effect"] == "dropped"
-        for entry in found["utterances"]
+    left_out = {
+        effect: {
+            entry["id"]
+            for found in report["reasons"].values()
+            if found["effect"] == effect
+            for entry in found["utterances"]
+        }
+        for effect in ("dropped", "excluded")
     }
+    dropped = left_out["dropped"] | left_out["excluded"]
     stored = set(read_examples(prepared))
 
     assert not stored & dropped
     assert clips <= stored | dropped
     assert report["utterances"]["kept"] == len(stored)
-    assert report["utterances"]["dropped"] == len(dropped)
+    assert report["utterances"]["dropped"] == len(left_out["dropped"])
+    assert report["utterances"]["excluded"] == len(left_out["excluded"])
 
 
 def test_awkward_clips_are_reported_under_their_reasons(release: Path, prepared: Path) -> None:
@@ -232,6 +240,73 @@ def test_one_process_writes_the_same_bytes_as_two(release: Path, prepared: Path,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again"]
 
 
+def test_killed_at_any_moment_it_goes_on_and_writes_the_same_bytes(
+    release: Path, prepared: Path, tmp_path: Path
+) -> None:
+    out, spool = tmp_path / "again", tmp_path / ".again.partial"
+    command = [sys.executable, "-m", "data_tools.prepare", f"--raw={release}", f"--out={out}", "--processes=1"]
+    for videos in (1, 3):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            while len(list(spool.glob("*.json"))) < videos:
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.kill()
+        assert not out.exists()
+    text = io.StringIO()
+
+    prepare(release, out, Settings(), processes=1, console=Console(file=text, width=200))
+
+    assert "Going on with a preparation that was stopped: " in text.getvalue()
+    names = sorted(str(p.relative_to(prepared)) for p in prepared.rglob("*") if p.is_file())
+    assert names == sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
+    assert filecmp.cmpfiles(prepared, out, names, shallow=False)[1:] == ([], [])
+    assert [path.name for path in tmp_path.iterdir()] == ["again"]
+
+
+def test_a_dry_run_says_what_would_be_used_and_writes_nothing(release: Path, prepared: Path, tmp_path: Path) -> None:
+    text = io.StringIO()
+    before = sorted(release.rglob("*"))
+
+    report = dry_run(release, Settings(), console=Console(file=text, width=200))
+
+    final = json.loads((prepared / "report.json").read_text())
+    # Only opening the media shows what lies past their end.
+    past_end = {entry["id"] for entry in final["reasons"]["past_end"]["utterances"]}
+    assert set(report.kept) == set(read_examples(prepared)) | past_end
+    assert {f.id for f in report.findings if f.reason == "no_wav"} == ids_by_reason(prepared)["no_wav"]
+    assert {f.id for f in report.findings if f.reason == "no_video"} == ids_by_reason(prepared)["no_video"] | past_end
+    assert "no media are decoded" in text.getvalue()
+    assert re.search(r"train: \d+ utterances, \d+ s", text.getvalue())
+    assert sorted(release.rglob("*")) == before
+
+
+def test_too_many_losses_fail_but_keep_the_records(release: Path, tmp_path: Path) -> None:
+    video = next(iter(read_truth(release)["awkward"]["label_without_transcript"])).split("___")[0]
+    for folder in ("Videos/Full/Combined", "Audio/WAV_16000", "Transcript/Combined"):
+        (tmp_path / "raw" / folder).mkdir(parents=True)
+        for path in (release / folder).glob(f"{video}.*"):
+            shutil.copy(path, tmp_path / "raw" / folder)
+    # The labels are of all videos: nearly all of them are lost.
+    shutil.copytree(release / "Labels", tmp_path / "raw" / "Labels")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "data_tools.prepare", f"--raw={tmp_path / 'raw'}", f"--out={out}"]
+
+    run = subprocess.run([*command, "--processes=1"], capture_output=True, text=True, check=False)
+
+    assert run.returncode == 1
+    assert re.search(r"were dropped, \d\d% of those .*expected at most 20%.*--max_dropped=0\.\d", run.stderr)
+    assert "Traceback" not in run.stderr
+    assert len(read_examples(out)) == 3
+
+
+def test_the_share_that_may_be_lost_is_a_bound() -> None:
+    report = Report(findings=[Finding("a_1", "no_media")], kept=["a_2", "a_3", "a_4"])
+
+    require_enough(report, 0.25)
+    with pytest.raises(PrepareError, match=r"1 utterances were dropped, 25% .*expected at most 24%.*max_dropped=0\.25"):
+        require_enough(report, 0.24)
+
+
 def copy_of_one_video(release: Path, root: Path) -> str:
     """A release of one video, in which all media are broken."""
     video = sorted((release / "Videos/Full/Combined").glob("*.mp4"))[0].stem
@@ -316,21 +391,10 @@ def test_an_empty_directory_is_no_release(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"dataset": "imdb"}, "dataset 'imdb': expected one of mini, mosei"),
-        ({"dataset": "mosei"}, "dataset 'mosei' needs a tokenizer: --tokenizer=DIR"),
-        ({"kind": "faces"}, "kind 'faces': expected one of media, features"),
-        ({"kind": "features", "tokenizer": "albert"}, "takes no tokenizer, found 'albert': leave --tokenizer out"),
-        ({"dataset": "mosei", "kind": "features", "tokenizer": "albert"}, "takes no tokenizer, found 'albert'"),
-        ({"frame_interval_ms": 0}, "frame_interval_ms: expected 1 or more, found 0"),
-        ({"seed": -1}, "seed: expected 0 or more, found -1"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(PrepareError, match=message):
-        Settings(**values)
+def test_a_release_of_others_needs_a_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(PrepareError, match="dataset 'mosei' needs a tokenizer: --tokenizer=DIR"):
+        prepare(tmp_path, tmp_path / "out", Settings(dataset="mosei"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_names_what_is_wrong_without_a_traceback(tmp_path: Path) -> None:

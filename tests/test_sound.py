@@ -73,3 +73,13 @@ def test_a_silent_video_has_no_track(tmp_path: Path) -> None:
 
     with pytest.raises(SoundError, match="no sound track"):
         read_track(tmp_path / "v.mp4")
+
+
+def test_a_channel_is_chosen_and_counted(tmp_path: Path) -> None:
+    write_wav(tmp_path / "v.wav", np.stack([tone(0.1), 0.5 * tone(0.1)], axis=1))
+
+    first, second, third = (read_wav(tmp_path / "v.wav", channel) for channel in (0, 1, 2))
+
+    assert first.channels == second.channels == 2
+    np.testing.assert_allclose(second.wave, 0.5 * first.wave, atol=1e-4)
+    np.testing.assert_array_equal(third.wave, second.wave)

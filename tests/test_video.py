@@ -97,3 +97,47 @@ def test_a_sound_file_has_no_pictures(tmp_path: Path) -> None:
 
     with pytest.raises(VideoError, match="no picture track"):
         video_duration(tmp_path / "a.wav")
+
+
+def write_long(path: Path, keyframes: int, bframes: int = 2) -> None:
+    """A minute at 10 fps; frame i is of brightness i modulo 200, with a keyframe every so many frames."""
+    with av.open(str(path), "w") as container:
+        options = {"crf": "4", "preset": "veryfast", "g": str(keyframes), "bf": str(bframes), "sc_threshold": "0"}
+        stream = container.add_stream("libx264", rate=10, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for i in range(600):
+            picture = np.full((48, 64, 3), i % 200, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi"])
+@pytest.mark.parametrize("keyframes", [10, 50, 1000])
+def test_gaps_between_times_change_no_frame(suffix: str, keyframes: int, tmp_path: Path) -> None:
+    # AVI cannot tell when pictures that are stored out of order are shown.
+    write_long(tmp_path / f"v.{suffix}", keyframes, bframes=0 if suffix == "avi" else 2)
+    times = [0.05, 14.0, 14.5, 29.95, 30.0, 30.0, 59.9, 60.5]
+
+    found = list(frames_at(tmp_path / f"v.{suffix}", times))
+
+    assert [i for i, _ in found] == list(range(7))
+    expected = [int(time * 10 + 1e-6) % 200 for time in times[:7]]
+    np.testing.assert_allclose([frame.mean() for _, frame in found], expected, atol=2)
+
+
+def test_what_lies_between_is_not_decoded(tmp_path: Path) -> None:
+    write_long(tmp_path / "v.mp4", keyframes=10)
+    content = bytearray((tmp_path / "v.mp4").read_bytes())
+    with av.open(str(tmp_path / "v.mp4")) as container:
+        packets = [
+            (p.pos, p.size)
+            for p in container.demux(video=0)
+            if p.pos is not None and 100 <= (p.pts or 0) * float(p.time_base or 0) * 10 < 400
+        ]
+    for start, size in packets:
+        content[start : start + size] = bytes(size)
+    (tmp_path / "v.mp4").write_bytes(content)
+
+    found = dict(frames_at(tmp_path / "v.mp4", [1.0, 55.0]))
+
+    np.testing.assert_allclose([found[0].mean(), found[1].mean()], [10, 150], atol=2)

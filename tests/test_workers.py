@@ -13,7 +13,12 @@ from data_tools.workers import Job, run_jobs
 
 def make_jobs(count: int) -> list[Job]:
     return [
-        Job([Utterance(f"v{i}", 0, 0.0, 1.0, "text", (0,) * 6)], Media(None, None), {}, Path(f"{i}.npz"))
+        Job(
+            [Utterance(f"v{i}_0", f"v{i}", 0.0, 1.0, "text", (0,) * 6, f"v{i}")],
+            Media(None, None),
+            {},
+            Path(f"{i}.npz"),
+        )
         for i in range(count)
     ]
 

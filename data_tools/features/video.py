@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from data_tools.records import FACE_SIZE
+from mme2e_jax.conventions import FACE_SIZE
 
 SIZE = 35
 # (top, bottom, left, right) in pixels of the crop, as MTCNN frames a face. Left is the picture's.

@@ -1,6 +1,8 @@
 """The six emotions of the corpus, and the names MOSEI's label files use for them."""
 
-EMOTIONS = ("anger", "disgust", "fear", "happy", "sad", "surprise")
+from mme2e_jax.conventions import LABEL_NAMES
+
+EMOTIONS = LABEL_NAMES["mosei"]
 
 # Two columns of the label files are nouns where the emotion's name is an adjective.
 ANSWER_COLUMNS = {

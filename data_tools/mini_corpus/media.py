@@ -1,39 +1,69 @@
-"""Writes movies (H.264 and AAC) and sound files, with the same bytes for the same content."""
+"""Writes movies and sound files, with the same bytes for the same content."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import av
 import numpy as np
 from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
 from scipy.io import wavfile
 
 _AAC_BLOCK = 1024  # samples
 
 
+@dataclass(frozen=True)
+class Codecs:
+    """How pictures and sound are stored.
+
+    Attributes:
+      video, audio: FFmpeg's names of the encoders.
+      sample_format: that the sound's encoder takes.
+      layout: of the channels.
+      options: of the pictures' encoder.
+      bit_rate: of the pictures; 0 where `options` settle the quality.
+    """
+
+    video: Literal["libx264", "mpeg4"]
+    audio: Literal["aac", "pcm_s16le"]
+    sample_format: str
+    layout: str
+    options: Mapping[str, str]
+    bit_rate: int = 0
+
+
+H264 = Codecs("libx264", "aac", "fltp", "mono", {"preset": "superfast", "crf": "21"})
+DIVX = Codecs("mpeg4", "pcm_s16le", "s16", "stereo", {}, bit_rate=1_500_000)
+
+
 class Movie:
-    """An mp4 file under construction; use it as a context manager.
+    """A movie under construction; use it as a context manager.
 
     One encoder thread only: x264 decides differently with another number of threads.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: int, sample_rate: int):
-        """Opens `path` for frames of `size` (width, height) and mono sound at `sample_rate` Hz."""
+    def __init__(self, path: Path, size: tuple[int, int], fps: int, sample_rate: int, codecs: Codecs = H264):
+        """Opens `path` for frames of `size` (width, height) and sound at `sample_rate` Hz."""
         self._sample_rate = sample_rate
         self._samples = 0
         # "bitexact" keeps times and library versions out of the file.
         self._container = av.open(str(path), "w", options={"fflags": "+bitexact"})
         self._video = self._container.add_stream(
-            "libx264",
-            rate=fps,
-            options={"preset": "superfast", "crf": "21", "threads": "1", "flags": "+bitexact"},
+            codecs.video, rate=fps, options={**codecs.options, "threads": "1", "flags": "+bitexact"}
         )
         self._video.width, self._video.height = size
         self._video.pix_fmt = "yuv420p"
         self._video.codec_context.thread_count = 1
-        self._audio = self._container.add_stream("aac", rate=sample_rate, layout="mono", options={"flags": "+bitexact"})
-        self._resampler = AudioResampler(format="fltp", layout="mono", rate=sample_rate)
+        if codecs.bit_rate:
+            self._video.bit_rate = codecs.bit_rate
+        self._layout = codecs.layout
+        self._audio: AudioStream = self._container.add_stream(
+            codecs.audio, rate=sample_rate, layout=codecs.layout, options={"flags": "+bitexact"}
+        )
+        self._resampler = AudioResampler(format=codecs.sample_format, layout=codecs.layout, rate=sample_rate)
 
     def __enter__(self) -> "Movie":
         return self
@@ -50,14 +80,14 @@ class Movie:
         self._container.close()
 
     def append(self, frames: Iterable[np.ndarray], sound: np.ndarray) -> None:
-        """Adds a scene: uint8 RGB [h, w, 3] frames, and float [samples] in [-1, 1] with it."""
+        """Adds a scene: uint8 RGB [h, w, 3] frames, and float [samples] or [channels, samples] in [-1, 1]."""
         for frame in frames:
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
             self._container.mux(self._video.encode(picture))
-        samples = to_int16(sound)
-        for start in range(0, len(samples), _AAC_BLOCK):
-            block = np.ascontiguousarray(samples[None, start : start + _AAC_BLOCK])
-            audio = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
+        samples = np.atleast_2d(to_int16(sound))
+        for start in range(0, samples.shape[1], _AAC_BLOCK):
+            block = np.ascontiguousarray(samples[:, start : start + _AAC_BLOCK])
+            audio = av.AudioFrame.from_ndarray(block, format="s16p", layout=self._layout)
             audio.sample_rate = self._sample_rate
             audio.pts = self._samples
             self._samples += block.shape[1]
@@ -66,8 +96,8 @@ class Movie:
 
 
 def write_wav(path: Path, sound: np.ndarray, sample_rate: int) -> None:
-    """Writes float [samples] in [-1, 1] as 16-bit mono."""
-    wavfile.write(path, sample_rate, to_int16(sound))
+    """Writes float [samples] or [channels, samples] in [-1, 1] as 16 bit."""
+    wavfile.write(path, sample_rate, to_int16(sound).T)
 
 
 def to_int16(sound: np.ndarray) -> np.ndarray:

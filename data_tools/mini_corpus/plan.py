@@ -147,8 +147,8 @@ def plan_video(seed: int, video: int, clips: int, rates: NoiseRates) -> VideoPla
         rng = np.random.default_rng([seed, video, _CLIP_STREAM, clip])
         case = clip_cases.get(clip)
         number = first_clip(video) + clip
-        labels, luck = _labels(seed, number), _luck(seed, number)
-        plans.append(_plan_clip(rng, clip, labels, case, rates, luck))
+        labels, luck = _labels(seed, number), luck_of(seed, number)
+        plans.append(plan_clip(rng, clip, labels, case, rates, luck))
     return VideoPlan(
         seed=seed,
         index=video,
@@ -170,7 +170,7 @@ def _labels(seed: int, clip: int) -> tuple[str, ...]:
     return deck[rng.permutation(_DECK_SIZE)[position]]
 
 
-def _luck(seed: int, clip: int) -> np.ndarray:
+def luck_of(seed: int, clip: int) -> np.ndarray:
     """Three numbers in [0, 1), one per modality; below the modality's rate it is noise.
 
     Within a deck they are spread evenly, so that even a small corpus keeps to the rates; the
@@ -182,7 +182,7 @@ def _luck(seed: int, clip: int) -> np.ndarray:
     return (ranks[position] + rng.random(3)) / _DECK_SIZE
 
 
-def _plan_clip(
+def plan_clip(
     rng: np.random.Generator,
     index: int,
     labels: tuple[str, ...],
@@ -190,6 +190,16 @@ def _plan_clip(
     rates: NoiseRates,
     luck: np.ndarray,
 ) -> ClipPlan:
+    """The plan of one clip.
+
+    Args:
+      rng: of this clip alone.
+      index: of the clip in its video.
+      labels: what it expresses.
+      case: that makes it awkward.
+      rates: how often a modality is noise.
+      luck: of text, face and voice, from `luck_of`.
+    """
     noisy = luck < (rates.text, rates.face, rates.voice)
     text, face, voice = (_noise(rng, labels, rates.contradiction) if is_noise else labels for is_noise in noisy)
     pieces = write_text(rng, text, ambiguous=bool(rng.random() < rates.ambiguous_text))

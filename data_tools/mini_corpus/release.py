@@ -1,11 +1,9 @@
 """Writes the text files of a CMU-MOSEI release, and knows where everything lies in it.
 
-Beside the release's own files there is `truth.json`: what every modality was told to express,
-and where the awkward cases are. Preparation must not read it; tests and people may.
+Beside the release's own files there is `truth.json` (`truth`).
 """
 
 import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,13 +19,13 @@ from data_tools.mini_corpus.plan import (
     NoiseRates,
     VideoPlan,
 )
-from data_tools.mini_corpus.video import ClipTimes
+from data_tools.mini_corpus.truth import write_truth_file
+from data_tools.mini_corpus.video import ClipTimes, make_video
 
 WAV_DIR = Path("Audio/WAV_16000")
 VIDEO_DIR = Path("Videos/Full/Combined")
 TRANSCRIPT_DIR = Path("Transcript/Combined")
 LABEL_DIR = Path("Labels")
-TRUTH_FILE = "truth.json"
 
 LABEL_COLUMNS = (
     "HITId",
@@ -51,6 +49,26 @@ def make_directories(root: Path) -> None:
     """Creates the tree of a release under `root`."""
     for directory in (WAV_DIR, VIDEO_DIR, TRANSCRIPT_DIR, LABEL_DIR):
         (root / directory).mkdir(parents=True)
+
+
+def make_one(root: Path, plan: VideoPlan) -> tuple[str, list[ClipTimes]]:
+    """Writes all files of one video; returns its name and where its clips lie."""
+    times = make_video(plan, movie_path(root, plan.video_id), wav_path(root, plan.video_id))
+    write_transcript(root, plan, times)
+    return plan.video_id, times
+
+
+def finish(
+    root: Path,
+    plans: Sequence[VideoPlan],
+    times: Mapping[str, Sequence[ClipTimes]],
+    *,
+    seed: int,
+    rates: NoiseRates,
+) -> None:
+    """Writes what is of the release as a whole."""
+    write_labels(root, plans)
+    write_truth(root, plans, times, seed=seed, rates=rates)
 
 
 def movie_path(root: Path, video_id: str) -> Path:
@@ -152,5 +170,4 @@ def write_truth(
         "awkward": awkward,
         "clips": clips,
     }
-    text = json.dumps(truth, indent=1, ensure_ascii=False) + "\n"
-    (root / TRUTH_FILE).write_text(text, encoding="utf-8", newline="\n")
+    write_truth_file(root, truth)

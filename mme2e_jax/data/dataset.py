@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from mme2e_jax.conventions import FORMAT_VERSION
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.errors import UserError
 from mme2e_jax.prerequisites import how_to_prepare, missing_records
 
-FORMAT_VERSION = 1
 # What is read of an utterance, by kind of records.
 FEATURES = {
     "media": ("utterance_id", "token_ids", "faces", "mel", "label"),

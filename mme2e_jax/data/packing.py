@@ -14,7 +14,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from mme2e_jax.batch import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS, Batch, FeatureBatch
+from mme2e_jax.batch import Batch, FeatureBatch
+from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.data import plan as planning
 from mme2e_jax.data.plan import Layout, Lengths, Shape
 

@@ -1,0 +1,121 @@
+"""Shows what is in prepared records: counts, balance, lengths, faces, sounds, leaks between splits.
+
+    python -m data_tools.inspect RECORDS [--out=DIR]
+
+Prints tables and writes `inspection.json`, `lengths.png`, `labels.png`, and, of records with faces, a contact
+sheet of random crops (`faces.png`) and pictures of their sounds (`mel.png`) to DIR, by default RECORDS-inspection.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from data_tools.inspection import PROBLEMS, InspectError, Inspection, Sample, inspect_records
+
+_COLUMNS = 8
+_MELS = 6
+_SHOWN = 5
+
+
+def write_inspection(found: Inspection, out: Path) -> list[Path]:
+    """Writes what was found as JSON and pictures; returns the files."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "inspection.json").write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
+    figures = {"lengths.png": _lengths(found), "labels.png": _labels(found)}
+    if found.samples:
+        figures["faces.png"] = _faces(found.samples)
+    if heard := [sample for sample in found.samples if len(sample.mel)][:_MELS]:
+        figures["mel.png"] = _mels(heard)
+    for name, figure in figures.items():
+        figure.savefig(out / name, dpi=100)
+    return [out / "inspection.json", *(out / name for name in figures)]
+
+
+def print_inspection(found: Inspection, console: Console) -> None:
+    """Prints counts, label balance and problems."""
+    table = Table("split", "utterances", "dialogues", "speakers", *found.label_names)
+    for split, counts in found.splits.items():
+        total = max(counts["utterances"], 1)
+        shares = [f"{positive} ({positive / total:.0%})" for positive in counts["positives"].values()]
+        table.add_row(split, *(str(counts[name]) for name in ("utterances", "dialogues", "speakers")), *shares)
+    console.print(f"{found.dataset}, records of the kind {found.kind}")
+    console.print(table)
+    for problem, names in found.problems.items():
+        some = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+        console.print(f"{len(names)} {PROBLEMS[problem]}: {some}", markup=False)
+    if not found.problems:
+        console.print("No leaks between splits; every utterance has words, sound and a face.")
+
+
+def _lengths(found: Inspection) -> Figure:
+    figure = Figure(figsize=(12, 3.5), layout="constrained")
+    for axes, count in zip(figure.subplots(1, 3), ("frames", "chunks", "tokens"), strict=True):
+        values = [lengths[count] for lengths in found.lengths.values() if lengths[count]]
+        names = [split for split, lengths in found.lengths.items() if lengths[count]]
+        axes.hist(values, bins=30, stacked=True, label=names)
+        axes.set(xlabel=f"{count} of an utterance", ylabel="utterances")
+    figure.axes[0].legend()
+    return figure
+
+
+def _labels(found: Inspection) -> Figure:
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / max(len(found.splits), 1)
+    for i, (split, counts) in enumerate(found.splits.items()):
+        shares = np.array(list(counts["positives"].values())) / max(counts["utterances"], 1)
+        axes.bar(np.arange(len(shares)) + i * width, shares, width, label=split)
+    axes.set_xticks(np.arange(len(found.label_names)) + 0.4 - width / 2, found.label_names)
+    axes.set(ylabel="share of the split's utterances")
+    axes.legend()
+    return figure
+
+
+def _faces(samples: Sequence[Sample]) -> Figure:
+    rows = math.ceil(len(samples) / _COLUMNS)
+    figure = Figure(figsize=(1.5 * _COLUMNS, 1.8 * rows), layout="constrained")
+    grid = np.atleast_2d(figure.subplots(rows, _COLUMNS, squeeze=False))
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, sample in zip(grid.flat, samples, strict=False):
+        axes.imshow(sample.face)
+        axes.set_title(", ".join(sample.labels) or "none", fontsize=8)
+    return figure
+
+
+def _mels(samples: Sequence[Sample]) -> Figure:
+    figure = Figure(figsize=(10, 1.6 * len(samples)), layout="constrained")
+    for axes, sample in zip(figure.subplots(len(samples), squeeze=False)[:, 0], samples, strict=True):
+        # Power spans many orders of magnitude: shown in decibels, the model sees it as it is.
+        axes.imshow(10 * np.log10(np.concatenate(list(sample.mel), axis=1) + 1e-6), origin="lower", aspect="auto")
+        axes.set_title(f"{sample.id}: {', '.join(sample.labels) or 'none'}", fontsize=8)
+        axes.set(ylabel="mel band")
+    return figure
+
+
+def main(argv: Sequence[str]) -> None:
+    if len(argv) != 2:
+        raise app.UsageError(f"expected one directory of records, found {' '.join(argv[1:]) or 'none'}")
+    records = Path(argv[1])
+    place = records.resolve()
+    out = Path(flags.FLAGS.out) if flags.FLAGS.out else place.with_name(f"{place.name}-inspection")
+    try:
+        found = inspect_records(records, seed=flags.FLAGS.seed)
+    except InspectError as error:
+        raise SystemExit(f"inspect: {error}") from None
+    print_inspection(found, Console(width=None if Console().is_terminal else 120))
+    for path in write_inspection(found, out):
+        print(f"Wrote {path}")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("out", None, "Directory to write to.")
+    flags.DEFINE_integer("seed", 0, "Seed of the choice of faces.", lower_bound=0)
+    app.run(main)

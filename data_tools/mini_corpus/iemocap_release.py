@@ -1,0 +1,130 @@
+"""Writes the text files of IEMOCAP_full_release, and knows where everything lies in it.
+
+The evaluators' files have LF, the transcripts CRLF, as those of the real release. Beside the release's
+own files there is `truth.json`, as in `release`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from data_tools.mini_corpus.dialogue_video import make_dialogue
+from data_tools.mini_corpus.dialogues import (
+    DIALOGUE_CASES,
+    LABELS,
+    NO_TRANSCRIPT,
+    OTHER_LABELS,
+    SESSIONS,
+    TURN_CASES,
+    UNEVALUATED,
+    UNNAMED,
+    DialoguePlan,
+)
+from data_tools.mini_corpus.plan import NoiseRates
+from data_tools.mini_corpus.truth import write_truth_file
+from data_tools.mini_corpus.video import ClipTimes
+
+_FOLDERS = ("avi/DivX", "wav", "transcriptions", "EmoEvaluation")
+# Forms of the single evaluators, which preparation must not take for evaluations.
+_FORMS = ("Categorical", "Attribute", "Self-evaluation")
+_RESOURCE_FORK = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
+_RATINGS = {"ang": (2, 4, 4), "exc": (4, 4, 3), "fru": (2, 3, 3), "hap": (4, 3, 3), "neu": (3, 2, 3), "sad": (2, 2, 2)}
+
+
+def make_directories(root: Path) -> None:
+    """Creates the tree of a release under `root`."""
+    for session in range(1, SESSIONS + 1):
+        dialog = _dialog(root, session)
+        for folder in (*_FOLDERS, *(f"EmoEvaluation/{form}" for form in _FORMS)):
+            (dialog / folder).mkdir(parents=True)
+
+
+def make_one(root: Path, plan: DialoguePlan) -> tuple[str, list[ClipTimes]]:
+    """Writes all files of one dialogue; returns its name and where its turns lie."""
+    dialog = _dialog(root, plan.session)
+    times = make_dialogue(plan, dialog / "avi/DivX" / f"{plan.name}.avi", dialog / "wav" / f"{plan.name}.wav")
+    _write(dialog / "EmoEvaluation" / f"{plan.name}.txt", evaluation_text(plan, times))
+    _write(dialog / "transcriptions" / f"{plan.name}.txt", transcript_text(plan, times))
+    for form in _FORMS:
+        path = dialog / "EmoEvaluation" / form / f"{plan.name}_e2.txt"
+        _write(path, "".join(f"{turn.name} :Other; ()\n" for turn in plan.turns))
+    for folder, suffix in zip(_FOLDERS, ("avi", "wav", "txt", "txt"), strict=True):
+        (dialog / folder / f"._{plan.name}.{suffix}").write_bytes(_RESOURCE_FORK)
+    return plan.name, times
+
+
+def evaluation_text(plan: DialoguePlan, times: Sequence[ClipTimes]) -> str:
+    """What all evaluators agreed on, followed by what each said, for every turn."""
+    blocks = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n"]
+    for turn, span in zip(plan.turns, times, strict=True):
+        ratings = _RATINGS.get(turn.label, (3, 3, 3))
+        mean = ", ".join(f"{rating:.4f}" for rating in ratings)
+        lines = [f"[{span.start:.4f} - {span.end:.4f}]\t{turn.name}\t{turn.label}\t[{mean}]"]
+        lines += [f"C-{who}:\tNeutral;\t()" for who in ("E2", "E3", "E4", f"{turn.speaker}1")]
+        lines += ["A-{}:\tval {}; act {}; dom  {};\t()".format(who, *ratings) for who in ("E3", "E4")]
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks) + "\n"
+
+
+def transcript_text(plan: DialoguePlan, times: Sequence[ClipTimes]) -> str:
+    """What is said in each turn, and lines that are of no turn."""
+    lines = []
+    for turn, span in zip(plan.turns, times, strict=True):
+        stretch = f"[{span.start:08.4f}-{span.end:08.4f}]"
+        if NO_TRANSCRIPT not in turn.awkward:
+            lines.append(f"{turn.name} {stretch}: {turn.transcript}")
+        other = "M" if turn.speaker == "F" else "F"
+        if UNEVALUATED in turn.awkward:
+            lines.append(f"{plan.name}_{other}XX0 {stretch}: Mhm.")
+        if UNNAMED in turn.awkward:
+            lines.append(f"{other}: [BREATHING]")
+    return "".join(f"{line}\r\n" for line in lines)
+
+
+def finish(
+    root: Path,
+    plans: Sequence[DialoguePlan],
+    times: Mapping[str, Sequence[ClipTimes]],
+    *,
+    seed: int,
+    rates: NoiseRates,
+) -> None:
+    """Writes `truth.json`; `times` is by dialogue."""
+    clips = [
+        {
+            "dialogue": plan.name,
+            "turn": turn.name,
+            "speaker": turn.speaker,
+            "label": turn.label,
+            "text": turn.clip.text,
+            "face": turn.clip.face,
+            "voice": turn.clip.voice,
+            "awkward": turn.awkward,
+            "transcript": turn.transcript,
+            "start_s": span.start,
+            "end_s": span.end,
+        }
+        for plan in plans
+        for turn, span in zip(plan.turns, times[plan.name], strict=True)
+    ]
+    awkward = {case: [turn.name for p in plans for turn in p.turns if case in turn.awkward] for case in TURN_CASES}
+    awkward |= {case: [plan.name for plan in plans if case in plan.awkward] for case in DIALOGUE_CASES}
+    truth = {
+        "layout": "iemocap",
+        "seed": seed,
+        "utterances": len(clips),
+        "labels": LABELS,
+        "other_labels": OTHER_LABELS,
+        "noise_rates": asdict(rates),
+        "awkward": awkward,
+        "clips": clips,
+    }
+    write_truth_file(root, truth)
+
+
+def _dialog(root: Path, session: int) -> Path:
+    return root / f"Session{session}" / "dialog"
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="")
