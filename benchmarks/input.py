@@ -24,8 +24,8 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from rich.console import Console
 from rich.table import Table
 
-from data_tools.records import LABEL_NAMES, write_dataset
-from mme2e_jax.batch import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
+from data_tools.records import write_dataset
+from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, LABEL_NAMES, MEL_BANDS
 from mme2e_jax.data import plan
 from mme2e_jax.data.dataset import FEATURES, Dataset, Split, open_dataset
 from mme2e_jax.data.pipeline import Input
@@ -42,7 +42,7 @@ PLANNED = {"train": 16_326, "valid": 1871, "test": 4659}  # those of CMU-MOSEI
 BATCH_SIZES, DEVICES = (8, 32, 128), (1, 4, 8)
 METADATA: dict[str, Any] = {
     "dataset": "mosei",
-    "label_names": list(LABEL_NAMES),
+    "label_names": list(LABEL_NAMES["mosei"]),
     "frame_interval_ms": 500,
     "face_size": FACE_SIZE,
     "sample_rate": 16000,
@@ -96,7 +96,7 @@ def _examples(split: str, utterances: int) -> Iterator[dict[str, Any]]:
             "face_found": np.ones(frames, bool),
             "frame_ms": np.arange(frames, dtype=np.float32) * 500,
             "mel": rng.random((chunks, MEL_BANDS, CHUNK_FRAMES), np.float32),
-            "label": (rng.random(len(LABEL_NAMES)) < 0.25).astype(np.float32),
+            "label": (rng.random(len(LABEL_NAMES["mosei"])) < 0.25).astype(np.float32),
         }
 
 
@@ -165,12 +165,12 @@ def _rate(batches: Iterator[Any], start: float) -> tuple[float, float]:
 
 def _padding(batch_size: int, devices: int) -> dict[str, Any]:
     rng = np.random.default_rng(0)
-    splits = {s: Split(s, (), _lengths(rng, n), np.ones(len(LABEL_NAMES))) for s, n in PLANNED.items()}
+    splits = {s: Split(s, (), _lengths(rng, n), np.ones(len(LABEL_NAMES["mosei"]))) for s, n in PLANNED.items()}
     dataset = Dataset(
         directory=Path(),
         name="mosei",
         kind="media",
-        label_names=LABEL_NAMES,
+        label_names=LABEL_NAMES["mosei"],
         tokenizer=METADATA["tokenizer"],
         feature_sizes=(),
         preprocessing={},

@@ -25,8 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mme2e_jax import build, objective, state
-from mme2e_jax.batch import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS, Batch
+from mme2e_jax.batch import Batch
 from mme2e_jax.config import Config, validate
+from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.state import TrainState
 from mme2e_jax.step import make_train_step
 

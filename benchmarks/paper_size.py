@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mme2e_jax.batch import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS, Batch
+from mme2e_jax.batch import Batch
 from mme2e_jax.config import Config, validate
+from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.data.dataset import Dataset, Split
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.errors import UserError

@@ -32,8 +32,11 @@ def get_config() -> ConfigDict:
     model.trans_layers = 2
     model.trans_heads = 4
     model.dropout = 0.1
+    model.dtype = "float32"  # or "bfloat16": what the encoders compute in; parameters stay float32
+    model.remat = False  # True computes the towers again for the gradient: less memory, more time
     model.sparse_threshold = 0.5  # share of the attention that the kept sites hold
     model.sparse_anneal = 0.5  # share of the epochs over which the threshold falls from 1
+    model.sparse_impl = "auto"  # compute at active sites only ("rows"), or everywhere with masks ("masked")
     model.attention_grad = "none"  # "renormalized" lets the scores of kept sites learn
     model.attention_entropy = 0.0  # weight of a penalty on attention that is spread out
     model.text = ConfigDict()
@@ -53,6 +56,7 @@ def get_config() -> ConfigDict:
     optim.epochs = 30
     optim.early_stop = 0  # epochs without a better mean validation F1; 0 for never
     optim.clip = 1.0  # largest norm of the gradient; 0 for no clipping
+    optim.accumulate = 1  # steps whose gradients are averaged for one update
     optim.schedule = "cosine"
     optim.loss = "bce"  # bce, ce, mse or l1
 

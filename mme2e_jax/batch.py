@@ -11,10 +11,6 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from mme2e_jax.conventions import CHUNK_FRAMES as CHUNK_FRAMES
-from mme2e_jax.conventions import FACE_SIZE as FACE_SIZE
-from mme2e_jax.conventions import MEL_BANDS as MEL_BANDS
-
 # A batch holds numpy arrays while it is packed and jax arrays on the devices.
 ArrayLike = Any
 

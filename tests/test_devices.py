@@ -58,7 +58,7 @@ def test_only_sums_of_statistics_and_gradients_cross_devices(records: Path) -> N
     config: Config = shrink(mosei_sparse.get_config(), records)
     config.mesh.devices = 8
     config.model.sparse_impl = "rows"
-    text = compiled_step(config, open_dataset(records)).as_text()
+    text = str(compiled_step(config, open_dataset(records)).as_text())
     # As in "%all-reduce.7 = f32[4]{0} all-reduce(...)", or with a tuple of shapes.
     collectives = re.findall(r"= (.+?) (all-\w+|collective-\w+|reduce-scatter|ragged-\w+)(?:-start)?\(", text)
     assert {kind for _, kind in collectives} == {"all-reduce"}

@@ -4,6 +4,7 @@ Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `d` c
 """
 
 import functools
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -111,7 +112,8 @@ class MaskedBatchNorm(nnx.Module):
         if not train:
             scale = scale * jax.lax.rsqrt(self.var[...] + self.eps)
             return (x * _rows(scale, x) + _rows(bias - self.mean[...] * scale, x)).astype(dtype)
-        y, mean, var, count = _normalize(x, jnp.broadcast_to(mask, x.shape[:-1]), scale, bias, self.eps)
+        places = jnp.broadcast_to(mask, x.shape[:-1])
+        y, mean, var, count = cast(tuple[Array, ...], _normalize(x, places, scale, bias, self.eps))
         # A batch that keeps nothing (a stage emptied, a modality absent) must leave everything as it was.
         weight = jnp.where(count > 0, 1.0 - self.momentum, 0.0)
         unbiased = var * (count / jnp.maximum(count - 1.0, 1.0))

@@ -213,7 +213,12 @@ def _row_wise(some: Callable, sites: Sites, rows: Array, total: Any, loop: bool)
     count, capacity = sites.count[0], len(rows)
     if loop:
         blocks = (count + BLOCK_ROWS - 1) // BLOCK_ROWS
-        return jax.lax.fori_loop(0, blocks, lambda i, done: put(*done, i * BLOCK_ROWS, BLOCK_ROWS), (rows, total))
+
+        def block(i, done):
+            rows, total = done
+            return put(rows, total, i * BLOCK_ROWS, BLOCK_ROWS)
+
+        return jax.lax.fori_loop(0, blocks, block, (rows, total))
     offers = sorted({-(-round(share * capacity) // BLOCK_ROWS) * BLOCK_ROWS for share in SHARES})
     choices = [functools.partial(put, rows, total, 0, size) for size in offers]
     return jax.lax.switch(jnp.searchsorted(jnp.array(offers), count), choices)
