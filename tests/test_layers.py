@@ -54,3 +54,38 @@ def test_the_mask_broadcasts_over_height_and_width():
 def test_max_pool_takes_the_largest_of_four():
     x = jnp.array([[1, 2, 5, 6], [3, 4, 8, 7]], jnp.float32).reshape(1, 2, 4, 1)
     np.testing.assert_array_equal(max_pool(x)[0, :, :, 0], [[4, 8]])
+
+
+def test_pooling_hands_the_gradient_to_the_first_of_the_largest():
+    image = [[1, 5, 2, 2], [5, 0, 2, 2], [0, 0, 1, 2], [3, 4, 7, 6]]
+    x = jnp.array(image, jnp.float32)[None, :, :, None]
+    y, back = jax.vjp(max_pool, x)
+    np.testing.assert_array_equal(y[0, ..., 0], [[5, 2], [4, 7]])
+    (g,) = back(jnp.array([[10.0, 20.0], [30.0, 40.0]])[None, :, :, None])
+    np.testing.assert_array_equal(g[0, ..., 0], [[0, 10, 20, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 30, 40, 0]])
+
+
+def test_normalisation_has_the_gradient_of_its_definition():
+    rng = np.random.default_rng(0)
+    mask = jnp.asarray(rng.random((3, 4, 2)) < 0.6)
+
+    def written_out(x, scale, bias):
+        n, kept = mask.sum(), mask[..., None]
+        mean = jnp.where(kept, x, 0).sum((0, 1, 2)) / n
+        var = jnp.where(kept, (x - mean[None, None, None]) ** 2, 0).sum((0, 1, 2)) / n
+        return (x - mean[None, None, None]) / jnp.sqrt(var + 1e-5)[None, None, None] * scale[None, None, None] + bias[
+            None, None, None
+        ]
+
+    def module(x, scale, bias):
+        norm = MaskedBatchNorm(5, eps=1e-5, momentum=0.9)
+        norm.scale[...], norm.bias[...] = scale, bias
+        return norm(x, mask, train=True)
+
+    with jax.enable_x64(True):
+        x, g = (jnp.asarray(rng.normal(size=(3, 4, 2, 5))) for _ in range(2))
+        scale, bias = (jnp.asarray(rng.normal(size=5)) for _ in range(2))
+        found, wanted = (jax.vjp(f, x, scale, bias)[1](g) for f in (module, written_out))
+    # Places outside the mask count too: they are normalised, though nothing of them is in the statistics.
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)

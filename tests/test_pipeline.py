@@ -1,7 +1,6 @@
 """The input: packed batches hold what the records hold, every utterance once, and can start at any step."""
 
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -114,17 +113,6 @@ def test_starting_at_a_step_gives_what_a_whole_run_gives_from_there(dataset: Dat
     assert len(rest) == 10 - start
     for found, expected in zip(rest, whole[start:], strict=True):
         assert_equal_batches(found, expected)
-
-
-def test_reading_ends_with_what_asked_for_it(dataset: Dataset) -> None:
-    before = threading.active_count()
-    batches = make_input(dataset).training(0)
-    next(batches)
-    assert threading.active_count() > before
-
-    del batches
-
-    assert threading.active_count() == before
 
 
 def test_a_finished_run_has_no_batches_left(dataset: Dataset) -> None:

@@ -35,8 +35,8 @@ def compiled(sparse: bool, remat: bool):
     """The tower, and its gradient with the statistics afterwards as a compiled program of parameters."""
     variables = tower(sparse, remat)
     rng = np.random.default_rng(1)
-    x, text = rng.normal(size=(IMAGES, SIZE, SIZE, 3)), rng.normal(size=(2, D_TEXT))
-    valid, utterance = jnp.arange(IMAGES) < IMAGES - 3, jnp.arange(IMAGES) % 2
+    x, text = rng.normal(size=(IMAGES, SIZE, SIZE, 3)), rng.normal(size=(1, 2, D_TEXT))
+    valid, utterance = jnp.arange(IMAGES) < IMAGES - 3, jnp.arange(IMAGES)[None] % 2
 
     def loss(params):
         model: Any = nnx.merge(variables.graphdef, params, variables.batch_stats, copy=True)
