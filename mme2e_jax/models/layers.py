@@ -62,8 +62,8 @@ def max_pool(x: Float[Array, "n h w d"]) -> Float[Array, "n h/2 w/2 d"]:
 
 
 def _max_pool_backward(x, g):
-    # Written out: the gradient of jnp.max takes three times as long. The four places are compared with each other and not
-    # with the maximum, which the compiler may compute again and round in another way.
+    # Written out: the gradient of jnp.max takes three times as long. The four places are compared with each other and
+    # not with the maximum, which the compiler may compute again and round in another way.
     a, b, c, d = (x[:, i::2, j::2] for i in (0, 1) for j in (0, 1))
     upper, left, lower_left = jnp.maximum(a, b) >= jnp.maximum(c, d), a >= b, c >= d
     places = ((upper & left, upper & ~left), (~upper & lower_left, ~upper & ~lower_left))
