@@ -239,9 +239,9 @@ def validate_devices(config: Config, available: int) -> int:
     return devices
 
 
-# What may change while a run goes on: where things lie, what is shown and how it fits into memory, nothing that the
+# What may change while a run goes on: where things lie, what is shown and by which way it is computed, nothing that the
 # numbers depend on beyond the order of sums.
-_FREE = ("data.dir", "model.text.dir", "model.remat", "checkpoint.", "log.", "mesh.")
+_FREE = ("data.dir", "model.text.dir", "model.remat", "model.sparse_impl", "checkpoint.", "log.", "mesh.")
 
 
 def refuse_changes(config: Config, started_with: Mapping[str, Any], workdir: object) -> None:
