@@ -9,8 +9,6 @@ there all the time (parameters, statistics, optimiser, averaged gradient). XLA's
 bfloat16 in float32, with copies that other backends do not make.
 """
 
-import ast
-import importlib
 import itertools
 import json
 import time
@@ -19,17 +17,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from absl import app, flags, logging
 from rich.console import Console
 from rich.table import Table
 
-from mme2e_jax import build, objective, state
-from mme2e_jax.batch import Batch
-from mme2e_jax.config import Config, validate
-from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
+from benchmarks import paper_size
+from mme2e_jax import build, state
+from mme2e_jax.config import Config
 from mme2e_jax.state import TrainState
-from mme2e_jax.step import make_train_step
 
 _MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Of dense, sparse.")
 _DTYPES = flags.DEFINE_list("dtypes", ["float32", "bfloat16"], "Values of model.dtype.")
@@ -38,9 +33,7 @@ _ACCUMULATE = flags.DEFINE_list("accumulate", ["1", "4"], "Values of optim.accum
 _JSON = flags.DEFINE_string("json", None, "Also write the rows to this file.")
 _OVERRIDES = flags.DEFINE_multi_string("override", [], "Config overrides for every row, as in model.width=0.25.")
 
-UTTERANCES, FRAMES, CHUNKS, TOKENS = 8, 14, 18, 32
-VOCABULARY = 30000  # of ALBERT
-LABELS = 6
+TOKENS = 32
 
 
 def main(argv: list[str]) -> None:
@@ -55,7 +48,7 @@ def main(argv: list[str]) -> None:
     ):
         console.print(f"compiling {model}, {dtype}, remat {remat}, accumulate {accumulate} ...")
         rows.append(_row(model, [f"model.dtype={dtype}", f"model.remat={remat}", f"optim.accumulate={accumulate}"]))
-    table = Table(title=f"An update of {UTTERANCES} utterances, {jax.devices()[0].device_kind}")
+    table = Table(title=f"An update of {paper_size.UTTERANCES} utterances, {jax.devices()[0].device_kind}")
     for heading in ("model", "dtype", "remat", "accumulate", "scratch MB", "state MB", "compile s"):
         table.add_column(heading)
     for row in rows:
@@ -67,11 +60,7 @@ def main(argv: list[str]) -> None:
 
 
 def _row(model: str, overrides: list[str]) -> dict:
-    config: Config = importlib.import_module(f"configs.mosei_{model}").get_config()
-    for override in [*overrides, *_OVERRIDES.value]:
-        key, _, value = override.partition("=")
-        config.update_from_flattened_dict({key: _parsed(value)})
-    validate(config)
+    config = paper_size.experiment(model, [*overrides, *_OVERRIDES.value])
     start = time.perf_counter()
     memory = _memory(config)
     return {
@@ -87,42 +76,17 @@ def _row(model: str, overrides: list[str]) -> dict:
     }
 
 
-def _parsed(value: str) -> Any:
-    try:
-        return ast.literal_eval(value)
-    except ValueError:
-        return value  # a word
-
-
 def _memory(config: Config) -> Any:
     """What XLA says of the memory of a training step."""
     tx = build.make_optimizer(config, total_steps=1000)
-    spec = build.model_spec(config, LABELS, {"vocab_size": VOCABULARY})
+    dataset = paper_size.dataset(TOKENS)
+    spec = build.model_spec(config, len(dataset.label_names), dataset.tokenizer)
     variables = state.abstract_variables(spec)
     start = jax.eval_shape(lambda v: TrainState(jnp.int32(0), v, tx.init(v.params)), variables)
-    step = make_train_step(tx, objective.make_loss("bce", np.ones(LABELS)), seed=0, attention_entropy=0.0)
+    step = build.make_step(config, dataset, tx)
     jitted = jax.jit(step, donate_argnums=0, compiler_options=build.compiler_options(config))
-    batch = _batch(UTTERANCES // config.optim.accumulate)
+    batch = paper_size.batch(TOKENS, paper_size.UTTERANCES // config.optim.accumulate)
     return jitted.lower(start, batch, jax.ShapeDtypeStruct((), jnp.float32)).compile().memory_analysis()
-
-
-def _batch(utterances: int) -> Any:
-    """Shapes of a batch without padding, on one device."""
-
-    def shape(dtype: Any, *axes: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((1, *axes), dtype)
-
-    count = shape(jnp.int32, utterances)
-    return Batch(
-        token_ids=shape(jnp.int32, utterances, TOKENS),
-        token_count=count,
-        faces=shape(jnp.uint8, utterances * FRAMES, FACE_SIZE, FACE_SIZE, 3),
-        frame_count=count,
-        mel=shape(jnp.float32, utterances * CHUNKS, MEL_BANDS, CHUNK_FRAMES),
-        chunk_count=count,
-        labels=shape(jnp.float32, utterances, LABELS),
-        example=count,
-    )
 
 
 if __name__ == "__main__":

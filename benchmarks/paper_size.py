@@ -9,12 +9,12 @@ import numpy as np
 
 from mme2e_jax.batch import Batch
 from mme2e_jax.config import Config, validate
-from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
+from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, LABEL_NAMES, MEL_BANDS
 from mme2e_jax.data.dataset import Dataset, Split
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.errors import UserError
 
-LABELS = ("anger", "disgust", "fear", "happy", "sad", "surprise")
+LABELS = LABEL_NAMES["mosei"]
 # A mean utterance of CMU-MOSEI: 7.3 s.
 FRAMES, CHUNKS = 14, 18
 UTTERANCES = 8
@@ -69,17 +69,17 @@ def dataset(text_length: int) -> Dataset:
     )
 
 
-def batch(text_length: int) -> Batch:
-    """Eight utterances for one device; nothing is padded."""
+def batch(text_length: int, utterances: int = UTTERANCES) -> Batch:
+    """Utterances for one device; nothing is padded."""
     rng = np.random.default_rng(0)
-    grid = (1, UTTERANCES)
+    grid = (1, utterances)
     return Batch(
         token_ids=rng.integers(0, VOCABULARY, (*grid, text_length), dtype=np.int32),
         token_count=np.full(grid, text_length, np.int32),
-        faces=rng.integers(0, 256, (1, UTTERANCES * FRAMES, FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8),
+        faces=rng.integers(0, 256, (1, utterances * FRAMES, FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8),
         frame_count=np.full(grid, FRAMES, np.int32),
-        mel=rng.exponential(size=(1, UTTERANCES * CHUNKS, MEL_BANDS, CHUNK_FRAMES)).astype(np.float32),
+        mel=rng.exponential(size=(1, utterances * CHUNKS, MEL_BANDS, CHUNK_FRAMES)).astype(np.float32),
         chunk_count=np.full(grid, CHUNKS, np.int32),
         labels=(rng.random((*grid, len(LABELS))) < 0.25).astype(np.float32),
-        example=np.arange(UTTERANCES, dtype=np.int32).reshape(grid),
+        example=np.arange(utterances, dtype=np.int32).reshape(grid),
     )
