@@ -69,8 +69,8 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
             "program cannot be read."
         ) from error
     except _DAMAGE as error:
-        reason = str(error) or type(error).__name__
-        raise UserError(f"{path} is damaged or was not written by torch.save: {reason}. Copy it once more.") from error
+        reason, writer = str(error) or type(error).__name__, "numpy.savez" if path.suffix == ".npz" else "torch.save"
+        raise UserError(f"{path} is damaged or was not written by {writer}: {reason}. Copy it once more.") from error
 
 
 def _read_zip(path: Path) -> Any:
