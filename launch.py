@@ -13,6 +13,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+import errno
 import logging
 import sys
 from pathlib import Path
@@ -52,15 +53,29 @@ def _train() -> None:
     _import_frameworks()
     import jax
 
+    from mme2e_jax.console import console
     from mme2e_jax.data.dataset import open_dataset
     from mme2e_jax.run import evaluate_run
+    from mme2e_jax.stop import Interrupted, Stopped, StopRequests
     from mme2e_jax.train import train
 
     validate_devices(config, jax.device_count())
     config.data.dir = str(_records(config))
     dataset = open_dataset(config.data.dir, config.data.dataset, records_kind(config))
-    batches = train(config, dataset, workdir)
-    evaluate_run(workdir, batches=batches)
+    try:
+        batches = train(config, dataset, workdir)
+        with StopRequests() as stop:
+            evaluate_run(workdir, batches=batches, while_wanted=stop.interrupt)
+    except Stopped as stopped:
+        console.print(stopped)
+    except Interrupted:
+        console.print("Stopped as asked, training done and saved. The same command evaluates.")
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise UserError(
+            f"No space is left on the disk of {workdir}. Make some, and give the same command again."
+        ) from error
 
 
 def _evaluate() -> None:
@@ -123,6 +138,8 @@ def _run() -> None:
         app.run(main, flags_parser=parse_flags)
     except UserError as error:
         sys.exit(f"\nError: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted.")
 
 
 if __name__ == "__main__":

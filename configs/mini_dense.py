@@ -11,6 +11,7 @@ def get_config() -> ConfigDict:
     """All values of the experiment."""
     config = ConfigDict()
     config.seed = 0
+    config.profile = ""  # "START:STOP" traces these steps for TensorBoard or XProf
 
     config.mini = ConfigDict()  # how the corpus is generated where there are no records yet
     config.mini.utterances = 160
@@ -56,6 +57,7 @@ def get_config() -> ConfigDict:
     optim.early_stop = 0  # epochs without a better mean validation F1; 0 for never
     optim.clip = 1.0  # largest norm of the gradient; 0 for no clipping
     optim.accumulate = 1  # steps whose gradients are averaged for one update
+    optim.skip_nonfinite = 0  # steps that may be left out because loss or gradient is not finite; 0 stops the run
     optim.schedule = "cosine"
     optim.loss = "bce"  # bce, ce, mse or l1
 
@@ -65,7 +67,8 @@ def get_config() -> ConfigDict:
     config.evaluation.threshold_smoothing = 3
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.keep_last = 1  # beside the best
+    config.checkpoint.keep_last = 2  # beside the best
+    config.checkpoint.every_steps = 500  # beside those at the end of every epoch; 0 for none
 
     config.log = ConfigDict()
     config.log.every_steps = 10

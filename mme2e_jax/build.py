@@ -102,7 +102,13 @@ def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation
     train = dataset.split("train")
     loss = objective.make_loss(config.optim.loss, objective.positive_weights(train.positives, len(train)))
     entropy = config.model.attention_entropy if config.model.name == "mme2e_sparse" else 0.0
-    return make_train_step(tx, loss, seed=config.seed, attention_entropy=entropy)
+    return make_train_step(
+        tx,
+        loss,
+        seed=config.seed,
+        attention_entropy=entropy,
+        skip_nonfinite=config.optim.skip_nonfinite > 0,
+    )
 
 
 def compiler_options(config: Config) -> dict[str, str] | None:

@@ -5,6 +5,8 @@ Configs themselves are plain files under `configs/`; this is the one place that 
 
 import dataclasses
 import numbers
+import operator
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +21,7 @@ Config = Any
 END_TO_END_MODELS = ("mme2e", "mme2e_sparse")
 FEATURE_MODELS = ("lf_rnn", "lf_transformer")
 MODELS = (*END_TO_END_MODELS, *FEATURE_MODELS)
+_RANGE = re.compile(r"\d{1,9}:\d{1,9}")
 TEXT_SIZES = ("tiny", "base", "large", "xlarge")
 
 
@@ -63,8 +66,14 @@ _MODALITIES = Rule(
     lambda v: isinstance(v, str) and 0 < len(v) == len(set(v)) and set(v) <= set("tav"),
 )
 
+_STEPS = Rule(
+    "START:STOP, the steps from START to STOP - 1, or nothing",
+    lambda v: v == "" or (isinstance(v, str) and bool(_RANGE.fullmatch(v)) and operator.lt(*map(int, v.split(":")))),
+)
+
 COMMON_RULES: Mapping[str, Rule] = {
     "seed": _integer(0, 2**31 - 1),
+    "profile": _STEPS,
     "data.dataset": _choice(*DATASETS),
     "data.dir": _TEXT,
     "data.batch_size": _integer(1),
@@ -82,10 +91,12 @@ COMMON_RULES: Mapping[str, Rule] = {
     "optim.early_stop": _integer(0),
     "optim.clip": _NOT_NEGATIVE,
     "optim.accumulate": _integer(1),
+    "optim.skip_nonfinite": _integer(0),
     "optim.schedule": _choice("constant", "cosine"),
     "optim.loss": _choice("bce", "ce", "mse", "l1"),
     "evaluation.threshold_smoothing": _integer(0, 9),
     "checkpoint.keep_last": _integer(1),
+    "checkpoint.every_steps": _integer(0),
     "log.every_steps": _integer(1),
     "log.tensorboard": _BOOL,
     "mesh.devices": _integer(0),
@@ -239,9 +250,21 @@ def validate_devices(config: Config, available: int) -> int:
     return devices
 
 
-# What may change while a run goes on: where things lie, what is shown and by which way it is computed, nothing that the
-# numbers depend on beyond the order of sums.
-_FREE = ("data.dir", "model.text.dir", "model.remat", "model.sparse_impl", "checkpoint.", "log.", "mesh.")
+# What may change while a run goes on: where things lie, what is shown, by which way it is computed, and how long;
+# nothing that the numbers of a step depend on beyond the order of sums.
+_FREE = (
+    "data.dir",
+    "model.text.dir",
+    "model.remat",
+    "model.sparse_impl",
+    "optim.epochs",
+    "optim.early_stop",
+    "optim.skip_nonfinite",
+    "checkpoint.",
+    "log.",
+    "mesh.",
+    "profile",
+)
 
 
 def refuse_changes(config: Config, started_with: Mapping[str, Any], workdir: object) -> None:

@@ -39,7 +39,7 @@ class ProgressBar:
         self._progress.start()
         self._print_row(["epoch", "loss", *(name[:8] for name in label_names), "F1", "AUC", "active"], "bold")
 
-    def after_step(self, step: int, metrics: StepMetrics) -> None:
+    def after_step(self, step: int, metrics: StepMetrics, seconds: Mapping[str, float]) -> None:
         self._active = metrics.active
         speed = self._progress.tasks[0].speed
         rate = f"{speed * self._batch:.1f} utt/s" if speed else ""

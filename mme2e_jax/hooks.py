@@ -1,12 +1,13 @@
 """What happens beside the training loop: progress, TensorBoard, the check for non-finite losses."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
+from mme2e_jax.console import console
 from mme2e_jax.errors import UserError
 from mme2e_jax.metrics import Metrics
 from mme2e_jax.step import StepMetrics
@@ -15,8 +16,8 @@ from mme2e_jax.step import StepMetrics
 class Hook(Protocol):
     """Called by the loop; `metrics` are numpy arrays by then."""
 
-    def after_step(self, step: int, metrics: StepMetrics) -> None:
-        """After step `step` (from 0), in order, maybe one step late."""
+    def after_step(self, step: int, metrics: StepMetrics, seconds: Mapping[str, float]) -> None:
+        """After step `step` (from 0), in order, maybe one step late; `seconds` as `Clock.lap` has them."""
 
     def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
         """After epoch `epoch` (from 0) and its validation; `step` steps are done."""
@@ -32,17 +33,33 @@ class NonFiniteLoss(UserError):
 class FiniteCheck:
     """Stops a run whose loss or gradient is not finite before it spoils a checkpoint."""
 
-    def __init__(self, utterances: Callable[[int], Sequence[str]]):
-        """Args: utterances: the ids of the utterances of a step."""
-        self._utterances = utterances
+    def __init__(self, utterances: Callable[[int], Sequence[str]], allowed: int, skipped: Sequence[int]):
+        """Prepares to check a run.
 
-    def after_step(self, step: int, metrics: StepMetrics) -> None:
-        if not (np.isfinite(metrics.loss) and np.isfinite(metrics.gradient_norm)):
-            raise NonFiniteLoss(
-                f"Step {step}: loss {metrics.loss}, gradient norm {metrics.gradient_norm}. The step's utterances: "
-                f"{', '.join(self._utterances(step))}. The last checkpoint is from before; try a lower "
-                "--config.optim.lr or --config.optim.clip=1."
-            )
+        Args:
+          utterances: the ids of the utterances of a step.
+          allowed: such steps that the run may have; they change nothing then.
+          skipped: those it had before.
+        """
+        self._utterances, self._allowed = utterances, allowed
+        self.skipped = list(skipped)
+
+    def after_step(self, step: int, metrics: StepMetrics, seconds: Mapping[str, float]) -> None:
+        if np.isfinite(metrics.loss) and np.isfinite(metrics.gradient_norm):
+            return
+        found = (
+            f"Step {step}: loss {metrics.loss}, gradient norm {metrics.gradient_norm}. The step's utterances: "
+            f"{', '.join(self._utterances(step))}."
+        )
+        self.skipped.append(step)
+        if len(self.skipped) <= self._allowed:
+            console.print(f"Warning: {found} It was skipped, as {len(self.skipped)} of {self._allowed} that may be.")
+            return
+        before = f" It would be number {len(self.skipped)} of those skipped." if self._allowed else ""
+        raise NonFiniteLoss(
+            f"{found}{before} The last checkpoint is from before; try a lower --config.optim.lr, "
+            "--config.optim.clip=1, or leave such steps out with --config.optim.skip_nonfinite=N."
+        )
 
     def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
         pass
@@ -59,11 +76,12 @@ class TensorBoard:
         self._writer = tf.summary.create_file_writer(str(directory))
         self._every = every_steps
 
-    def after_step(self, step: int, metrics: StepMetrics) -> None:
+    def after_step(self, step: int, metrics: StepMetrics, seconds: Mapping[str, float]) -> None:
         if step % self._every == 0:
             self._write(
                 step,
                 {"train/loss": metrics.loss, "train/gradient_norm": metrics.gradient_norm}
+                | {f"seconds/{what}": value for what, value in seconds.items()}
                 | {f"active/{m}{k}": share for m, stages in metrics.active.items() for k, share in enumerate(stages)},
             )
 

@@ -18,7 +18,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from mme2e_jax import build
-from mme2e_jax.checkpoint import DIRECTORY, Checkpoints, RunRecord
+from mme2e_jax.checkpoint import DIRECTORY, CheckpointWriter, RunRecord
 from mme2e_jax.command_line import loaded_config, parse_flags
 from mme2e_jax.config import END_TO_END_MODELS, Config, records_kind, validate
 from mme2e_jax.console import console
@@ -66,9 +66,9 @@ def import_weights(config: Config, source: Path, workdir: Path) -> None:
         thresholds={},
         history=[],
     )
-    checkpoints = Checkpoints(workdir)
-    checkpoints.save_imported(imported.variables, record)
-    checkpoints.wait()
+    writer = CheckpointWriter(workdir)
+    writer.save_imported(imported.variables, record)
+    writer.wait()
     for note in imported.notes:
         console.print(note)
     if not known.preprocessing:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mme2e_jax import build, checkpoint, cost, metrics, objective
+from mme2e_jax.batch import AnyBatch
 from mme2e_jax.config import Config, fitting_devices, records_kind, site_selection, validate
 from mme2e_jax.console import console, cost_table, scores_table
 from mme2e_jax.data.audio_columns import audio_columns
@@ -17,6 +19,7 @@ from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluate import Model, Parameters, judge, predict
 from mme2e_jax.models.mme2e import ModelSpec
+from mme2e_jax.processes import is_first
 from mme2e_jax.sharding import DataMesh
 from mme2e_jax.state import Spec, abstract_variables
 
@@ -93,13 +96,19 @@ def _audio_columns(config: Config, dataset: Dataset) -> tuple[int, ...]:
     return columns
 
 
-def evaluate_run(workdir: str | Path, data_dir: str | Path | None = None, batches: Input | None = None) -> dict:
+def evaluate_run(
+    workdir: str | Path,
+    data_dir: str | Path | None = None,
+    batches: Input | None = None,
+    while_wanted: Callable[[Iterable[AnyBatch]], Iterable[AnyBatch]] = lambda batches: batches,
+) -> dict:
     """Evaluates the best checkpoint of a run on the validation and test splits, prints tables and writes the report.
 
     Args:
       workdir: of the run.
       data_dir: prepared records; None for where training found them.
       batches: the run's input, where it is at hand.
+      while_wanted: gives an evaluation's batches on, or raises what ends it.
 
     Returns:
       What `report/metrics.json` holds: per split the scores, and the cost of an end-to-end model; the step of both.
@@ -116,7 +125,7 @@ def evaluate_run(workdir: str | Path, data_dir: str | Path | None = None, batche
     model = _with_thresholds(run, batches) if run.step == checkpoint.IMPORTED_STEP else run.model
     report: dict = {"step": run.step}
     for split in SPLITS:
-        predictions = predict(model.parameters, batches.evaluation(split), model.loss, model.mesh)
+        predictions = predict(model.parameters, while_wanted(batches.evaluation(split)), model.loss, model.mesh)
         scores = judge(model, predictions)
         report[split] = scores.to_json()
         console.print(scores_table(f"{split} ({scores.utterances} utterances)", scores))
@@ -125,10 +134,11 @@ def evaluate_run(workdir: str | Path, data_dir: str | Path | None = None, batche
             report[split]["cost"] = cost.account(run.spec, batches.seen_lengths(split), predictions.sites)
     if isinstance(run.spec, ModelSpec):
         console.print(cost_table("millions of multiply-adds per utterance (test)", report["test"]["cost"]))
-    path = Path(workdir) / "report" / "metrics.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2) + "\n")
-    console.print(f"Wrote {path}")
+    if is_first():
+        path = Path(workdir) / "report" / "metrics.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=2) + "\n")
+        console.print(f"Wrote {path}")
     return report
 
 

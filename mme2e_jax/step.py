@@ -27,7 +27,12 @@ TrainStep = Callable[[TrainState, AnyBatch, Float[Array, ""]], tuple[TrainState,
 
 
 def make_train_step(
-    tx: optax.GradientTransformation, loss_of: Loss, *, seed: int, attention_entropy: float
+    tx: optax.GradientTransformation,
+    loss_of: Loss,
+    *,
+    seed: int,
+    attention_entropy: float,
+    skip_nonfinite: bool = False,
 ) -> TrainStep:
     """The step `(state, batch, threshold) -> (state, metrics)`; jit it with the state donated.
 
@@ -37,6 +42,7 @@ def make_train_step(
       seed: of the run; dropout is a function of it and of the step number.
       attention_entropy: weight of a penalty, the mean over the sparse stages of exp(entropy of the attention) /
         candidates: 1 where attention is spread evenly, near 0 where it has gathered.
+      skip_nonfinite: a step whose loss or gradient is not finite changes nothing but the number of steps.
     """
 
     def objective(params, state: TrainState, batch: AnyBatch, threshold):
@@ -59,7 +65,12 @@ def make_train_step(
             m: jnp.stack([s.active / jnp.maximum(s.total, 1) for s in stages]) for m, stages in outputs.stages.items()
         }
         metrics = StepMetrics(loss, optax.tree.norm(gradient), active)
-        return TrainState(state.step + 1, variables, opt_state), metrics
+        new = TrainState(state.step + 1, variables, opt_state)
+        if skip_nonfinite:
+            finite = jnp.isfinite(metrics.loss) & jnp.isfinite(metrics.gradient_norm)
+            kept = state._replace(step=new.step)
+            new = jax.tree.map(lambda changed, before: jnp.where(finite, changed, before), new, kept)
+        return new, metrics
 
     return train_step
 

@@ -1,15 +1,22 @@
-"""Training: from a config to the best checkpoint."""
+"""Training: from a config to the best checkpoint.
+
+The state of a run is its checkpoint and nothing else: the input and dropout are functions of the step number, so that a
+run that was killed goes on from any step as if nothing had happened.
+"""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from mme2e_jax import build, metrics, objective
-from mme2e_jax.checkpoint import IMPORTED_STEP, Checkpoints, RunRecord
+from mme2e_jax.checkpoint import IMPORTED_STEP, Checkpoints, CheckpointWriter, RunRecord
+from mme2e_jax.clock import Clock
 from mme2e_jax.config import Config, refuse_changes, site_selection, validate_devices
 from mme2e_jax.console import ProgressBar, console
 from mme2e_jax.data.dataset import Dataset
@@ -17,14 +24,19 @@ from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluate import Parameters, predict
 from mme2e_jax.hooks import FiniteCheck, Hook, TensorBoard
+from mme2e_jax.lock import locked
+from mme2e_jax.processes import is_first
+from mme2e_jax.profiling import Profile, steps_to_profile
 from mme2e_jax.run import check_fit, input_of
 from mme2e_jax.sharding import DataMesh
-from mme2e_jax.state import TrainState, abstract_variables, parameter_count, structures
-from mme2e_jax.step import sparse_threshold
+from mme2e_jax.state import Spec, TrainState, abstract_variables, parameter_count, structures
+from mme2e_jax.step import StepMetrics, sparse_threshold
+from mme2e_jax.step_log import StepLog
+from mme2e_jax.stop import Interrupted, Stopped, StopRequests
 
 
 def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
-    """Trains, or goes on where an earlier call with the same workdir ended.
+    """Trains, or goes on where an earlier call with the same workdir ended, however that ended.
 
     Args:
       config: validated.
@@ -35,10 +47,35 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
       The run's input, for the evaluation that follows.
 
     Raises:
-      UserError: if devices, weights or data do not fit the config.
+      UserError: if devices, weights, data or what the workdir holds do not fit the config.
       NonFiniteLoss: if the loss or a gradient is not finite.
+      CheckpointError: if a checkpoint cannot be written.
+      Stopped: if SIGTERM or Ctrl-C asked for it; what was done is saved.
     """
     mesh = DataMesh(validate_devices(config, jax.device_count()))
+    batches = input_of(config, dataset, mesh, config.optim.epochs)
+    objective.check_labels(config.optim.loss, dataset)
+    spec = build.model_spec(config, len(dataset.label_names), dataset.tokenizer)
+    tx = build.make_optimizer(config, batches.total_steps)
+    with locked(workdir), StopRequests() as stop:
+        writer = CheckpointWriter(workdir, config.checkpoint.keep_last)
+        state, record = _start_or_go_on(config, dataset, workdir, mesh, spec, tx)
+        console.print(
+            f"{config.model.name} on {mesh.devices} x {jax.devices()[0].device_kind}: "
+            f"{parameter_count(state.variables):,} parameters, {len(dataset.split('train'))} utterances, "
+            f"{batches.steps_per_epoch} steps an epoch"
+        )
+        options = build.compiler_options(config)
+        step = jax.jit(build.make_step(config, dataset, tx), donate_argnums=0, compiler_options=options)
+        loop = _Loop(config, batches, mesh, spec, step, writer, workdir, state, record)
+        loop.run(stop)
+    return batches
+
+
+def _start_or_go_on(
+    config: Config, dataset: Dataset, workdir: Path, mesh: DataMesh, spec: Spec, tx: optax.GradientTransformation
+) -> tuple[TrainState, RunRecord]:
+    """The state at the start of a run, or that of its last checkpoint."""
     record = RunRecord(
         config=config.to_dict(),
         label_names=list(dataset.label_names),
@@ -46,99 +83,184 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
         preprocessing=dict(dataset.preprocessing),
         thresholds={},
         history=[],
+        fingerprint=dataset.fingerprint,
     )
     check_fit(record, dataset)
-    objective.check_labels(config.optim.loss, dataset)
-    batches = input_of(config, dataset, mesh, config.optim.epochs)
-    spec = build.model_spec(config, len(dataset.label_names), dataset.tokenizer)
-    tx = build.make_optimizer(config, batches.total_steps)
-    checkpoints = Checkpoints(workdir, config.checkpoint.keep_last)
-    if checkpoints.latest_step == IMPORTED_STEP:
+    checkpoints = Checkpoints(workdir)
+    last = checkpoints.latest_step
+    if last is None:
+        variables = mesh.put_replicated(build.start_variables(config, spec))
+        return jax.jit(_fresh_state, static_argnums=1, out_shardings=mesh.replicated)(variables, tx), record
+    if last == IMPORTED_STEP:
         raise UserError(
             f"{workdir} holds imported weights, which are no run to go on with. To train from them, name them as the "
             f"start of another run: --config.init.checkpoint={workdir} --workdir=OTHER. Or evaluate them with "
             "--mode=evaluate."
         )
-    start = checkpoints.latest_step or 0
-    if start:
-        started = checkpoints.record(start)
-        refuse_changes(config, started.config, workdir)
-        check_fit(started, dataset)
-        record = dataclasses.replace(record, thresholds=started.thresholds, history=started.history)
-        like = jax.eval_shape(lambda variables: _fresh_state(variables, tx), abstract_variables(spec))
-        state = checkpoints.restore_state(start, mesh.abstract(like))
-        console.print(f"Going on from step {start} of {workdir}")
-    else:
-        variables = mesh.put_replicated(build.start_variables(config, spec))
-        state = jax.jit(_fresh_state, static_argnums=1, out_shardings=mesh.replicated)(variables, tx)
-    structure_at, usual = structures(spec), state.variables.graphdef
-    options = build.compiler_options(config)
-    train_step = jax.jit(build.make_step(config, dataset, tx), donate_argnums=0, compiler_options=options)
-    console.print(
-        f"{config.model.name} on {mesh.devices} x {jax.devices()[0].device_kind}: "
-        f"{parameter_count(state.variables):,} parameters, {len(dataset.split('train'))} utterances, "
-        f"{batches.steps_per_epoch} steps an epoch"
-    )
-
-    hooks = _hooks(config, dataset, batches, workdir, start)
-    per_epoch, losses, pending = batches.steps_per_epoch, [], []
-    try:
-        input_iterator = iter(()) if _finished(record.history, config) else batches.training(start)
-        for step, batch in enumerate(input_iterator, start):
-            threshold = sparse_threshold(step, batches.total_steps, *site_selection(config))
-            structure = structure_at(threshold)
-            with mesh.active():
-                state, step_metrics = train_step(
-                    state.with_structure(structure), mesh.put_batch(batch), jnp.float32(threshold)
-                )
-            state = state.with_structure(usual)
-            # One step late, so that the devices never wait for the host.
-            pending.append((step, step_metrics))
-            epoch_ends = (step + 1) % per_epoch == 0
-            while len(pending) > (0 if epoch_ends else 1):
-                done, values = pending.pop(0)
-                values = jax.device_get(values)
-                losses.append(float(values.loss))
-                for hook in hooks:
-                    hook.after_step(done, values)
-            if epoch_ends:
-                record = _end_epoch(config, state, record, losses, batches, mesh, hooks)
-                checkpoints.save(state, record)
-                losses = []
-                if _finished(record.history, config):
-                    break
-    finally:
-        for hook in hooks:
-            hook.close()
-        checkpoints.wait()
-    return batches
+    started = checkpoints.record(last)
+    refuse_changes(config, started.config, workdir)
+    check_fit(started, dataset)
+    if started.fingerprint != dataset.fingerprint:
+        raise UserError(
+            f"{dataset.directory} holds other training or validation data than the run in {workdir} was started with: "
+            "their lengths or labels differ. Give the same records to go on with it, or start a new run with another "
+            "--workdir."
+        )
+    epochs = started.config["optim"]["epochs"]
+    if epochs != config.optim.epochs:
+        console.print(
+            f"The run now has {config.optim.epochs} epochs, not {epochs}. Schedules and annealing follow that from "
+            "here on, so that it is no longer the run that either number would have given from the start."
+        )
+    like = jax.eval_shape(lambda variables: _fresh_state(variables, tx), abstract_variables(spec))
+    console.print(f"Going on from step {last} of {workdir}")
+    kept = {f.name: getattr(started, f.name) for f in dataclasses.fields(started) if f.name != "config"}
+    return checkpoints.restore_state(last, mesh.abstract(like)), dataclasses.replace(record, **kept)
 
 
 def _fresh_state(variables, tx) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), variables, tx.init(variables.params))
 
 
-def _end_epoch(
-    config: Config,
-    state: TrainState,
-    record: RunRecord,
-    losses: Sequence[float],
-    batches: Input,
-    mesh: DataMesh,
-    hooks: Sequence[Hook],
-) -> RunRecord:
-    """Validates, at the threshold that the finished model will have, and chooses the emotions' thresholds."""
-    names = batches.dataset.label_names
-    parameters = Parameters(state.variables, site_selection(config)[0])
-    score, truth, _ = predict(parameters, batches.evaluation("valid"), config.optim.loss, mesh)
-    task = objective.TASKS[config.optim.loss]
-    thresholds = metrics.best_thresholds(score, truth, names, config.evaluation.threshold_smoothing, task)
-    valid = metrics.compute(score, truth, names, thresholds, task)
-    epoch, loss = len(record.history), float(np.mean(losses))
-    entry = {"epoch": epoch, "train_loss": loss, "valid": valid.to_json()["mean"]}
-    for hook in hooks:
-        hook.after_epoch(epoch, int(state.step), loss, valid)
-    return dataclasses.replace(record, thresholds=thresholds, history=[*record.history, entry])
+class _Running(NamedTuple):
+    """A step that the devices may still be working on."""
+
+    step: int
+    metrics: StepMetrics
+    seconds: dict[str, float]
+
+
+class _Loop:
+    """A run between its checkpoints."""
+
+    def __init__(
+        self,
+        config: Config,
+        batches: Input,
+        mesh: DataMesh,
+        spec: Spec,
+        step: Callable,
+        writer: CheckpointWriter,
+        workdir: Path,
+        state: TrainState,
+        record: RunRecord,
+    ):
+        self._config, self._batches, self._mesh, self._spec = config, batches, mesh, spec
+        self._step, self._writer, self._workdir = step, writer, workdir
+        self._state, self._record = state, record
+        self._clock = Clock()
+        self._pending: list[_Running] = []
+        self._finite = FiniteCheck(batches.utterance_ids, config.optim.skip_nonfinite, record.skipped)
+        self._hooks: list[Hook] = []
+
+    def run(self, stop: StopRequests) -> None:
+        """Trains to the end, or until it is asked to stop."""
+        if _finished(self._record.history, self._config):
+            return
+        start = int(self._state.step)
+        self._hooks = [self._finite, *self._watchers(start)]
+        profile = Profile(steps_to_profile(self._config.profile), self._workdir / "profile")
+        try:
+            # Killed between an epoch's last step and its validation.
+            self._end_epoch_if_due(start, stop)
+            if not _finished(self._record.history, self._config):
+                self._train_from(start, stop, profile)
+        finally:
+            profile.close()
+            for hook in self._hooks:
+                hook.close()
+            with self._clock.spent_on("save"):
+                self._writer.wait()
+        console.print(self._clock.summary())
+
+    def _train_from(self, start: int, stop: StopRequests, profile: Profile) -> None:
+        structure_at, usual = structures(self._spec), self._state.variables.graphdef
+        selection, every = site_selection(self._config), self._config.checkpoint.every_steps
+        for step, batch in enumerate(self._clock.waiting_for(self._batches.training(start)), start):
+            if profile.boundary(step):
+                self._await_steps()
+                profile.before(step)
+            threshold = sparse_threshold(step, self._batches.total_steps, *selection)
+            with self._mesh.active():
+                state = self._state.with_structure(structure_at(threshold))
+                state, step_metrics = self._step(state, self._mesh.put_batch(batch), jnp.float32(threshold))
+            self._state = state.with_structure(usual)
+            self._pending.append(_Running(step, step_metrics, self._clock.lap()))
+            # One step late, so that the devices never wait for the host.
+            self._await_steps(but=1)
+            done, stopping = step + 1, stop.after(step + 1)
+            if self._end_epoch_if_due(done, stop):
+                if _finished(self._record.history, self._config):
+                    return
+            elif stopping or (every and done % every == 0):
+                self._save()
+            if stopping:
+                raise self._stopped(done)
+
+    def _await_steps(self, but: int = 0) -> None:
+        """Waits for all steps but the last `but`, and tells the hooks."""
+        while len(self._pending) > but:
+            step, values, seconds = self._pending.pop(0)
+            values = jax.device_get(values)
+            for hook in self._hooks:
+                hook.after_step(step, values, seconds)
+            self._record = dataclasses.replace(
+                self._record, losses=[*self._record.losses, float(values.loss)], skipped=list(self._finite.skipped)
+            )
+
+    def _save(self) -> None:
+        self._await_steps()
+        with self._clock.spent_on("save"):
+            self._writer.save(self._state, self._record)
+
+    def _end_epoch_if_due(self, done: int, stop: StopRequests) -> bool:
+        """Validates and saves if the steps done complete an epoch that is not validated yet."""
+        epoch = len(self._record.history)
+        if done != (epoch + 1) * self._batches.steps_per_epoch:
+            return False
+        self._await_steps()
+        try:
+            with self._clock.spent_on("validation"):
+                self._record, valid, loss = self._validated(stop)
+        except Interrupted:
+            self._save()
+            raise self._stopped(done) from None
+        for hook in self._hooks:
+            hook.after_epoch(epoch, done, loss, valid)
+        self._save()
+        return True
+
+    def _validated(self, stop: StopRequests) -> tuple[RunRecord, metrics.Metrics, float]:
+        """Validates, at the threshold that the finished model will have, and chooses the emotions' thresholds."""
+        config, record, names = self._config, self._record, self._batches.dataset.label_names
+        parameters = Parameters(self._state.variables, site_selection(config)[0])
+        batches = stop.interrupt(self._batches.evaluation("valid"))
+        score, truth, _ = predict(parameters, batches, config.optim.loss, self._mesh)
+        task = objective.TASKS[config.optim.loss]
+        thresholds = metrics.best_thresholds(score, truth, names, config.evaluation.threshold_smoothing, task)
+        valid = metrics.compute(score, truth, names, thresholds, task)
+        loss = float(np.mean([value for value in record.losses if np.isfinite(value)]))
+        entry = {"epoch": len(record.history), "train_loss": loss, "valid": valid.to_json()["mean"]}
+        history = [*record.history, entry]
+        return dataclasses.replace(record, thresholds=thresholds, history=history, losses=[]), valid, loss
+
+    def _stopped(self, done: int) -> Stopped:
+        total = self._batches.total_steps
+        return Stopped(f"Stopped as asked: {done} of {total} steps are done and saved. The same command goes on.")
+
+    def _watchers(self, start: int) -> list[Hook]:
+        """What only one process shows and writes."""
+        if not is_first():
+            return []
+        config, per_epoch = self._config, self._batches.steps_per_epoch
+        names = self._batches.dataset.label_names
+        watchers: list[Hook] = [
+            StepLog(self._workdir, start),
+            ProgressBar(names, per_epoch, config.optim.epochs, config.data.batch_size, start),
+        ]
+        if config.log.tensorboard:
+            watchers.append(TensorBoard(self._workdir / "tensorboard", config.log.every_steps))
+        return watchers
 
 
 def _finished(history: Sequence[dict], config: Config) -> bool:
@@ -154,13 +276,3 @@ def _finished(history: Sequence[dict], config: Config) -> bool:
     annealed = round(anneal * config.optim.epochs) if threshold < 1 else 0
     stale = epochs - max(best + 1, annealed)
     return 0 < config.optim.early_stop <= stale
-
-
-def _hooks(config: Config, dataset: Dataset, batches: Input, workdir: Path, start: int) -> list[Hook]:
-    hooks: list[Hook] = [
-        FiniteCheck(batches.utterance_ids),
-        ProgressBar(dataset.label_names, batches.steps_per_epoch, config.optim.epochs, config.data.batch_size, start),
-    ]
-    if config.log.tensorboard:
-        hooks.append(TensorBoard(workdir / "tensorboard", config.log.every_steps))
-    return hooks

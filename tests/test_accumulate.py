@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from mme2e_jax import build, tree
-from mme2e_jax.checkpoint import Checkpoints, RunRecord
+from mme2e_jax.checkpoint import Checkpoints, CheckpointWriter, RunRecord
 from mme2e_jax.config import Config
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.errors import UserError
@@ -127,11 +127,11 @@ def test_a_run_that_stops_within_a_window_goes_on_with_the_same_numbers(records:
     run.train(run.batches.training(0))
     whole, run.state = run.state, run.start
     run.train(batch for _, batch in zip(range(3), run.batches.training(0), strict=False))
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(run.state, RunRecord({}, [], {}, {}, {}, [{"epoch": 0, "valid": {"f1": 0.0}}]))
-    checkpoints.wait()
+    writer = CheckpointWriter(tmp_path)
+    writer.save(run.state, RunRecord({}, [], {}, {}, {}, [{"epoch": 0, "valid": {"f1": 0.0}}]))
+    writer.wait()
 
-    run.state = checkpoints.restore_state(3, run.mesh.abstract(run.start))
+    run.state = Checkpoints(tmp_path).restore_state(3, run.mesh.abstract(run.start))
     assert int(optax.tree.get(run.state.optimizer, "mini_step")) == 1
     run.train(run.batches.training(3))
 

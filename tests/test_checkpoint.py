@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mme2e_jax import tree
-from mme2e_jax.checkpoint import Checkpoints, RunRecord, open_run
+from mme2e_jax.checkpoint import Checkpoints, CheckpointWriter, RunRecord, open_run
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.albert import SIZES
 from mme2e_jax.models.mme2e import ModelSpec
@@ -62,11 +62,11 @@ def make_record(f1: list[float]) -> RunRecord:
 
 
 def save_epochs(workdir: Path, state: TrainState, f1: list[float], keep_last: int = 1) -> Checkpoints:
-    checkpoints = Checkpoints(workdir, keep_last)
+    writer = CheckpointWriter(workdir, keep_last)
     for epoch in range(len(f1)):
-        checkpoints.save(at_step(state, 5 * (epoch + 1)), make_record(f1[: epoch + 1]))
-    checkpoints.wait()
-    return checkpoints
+        writer.save(at_step(state, 5 * (epoch + 1)), make_record(f1[: epoch + 1]))
+    writer.wait()
+    return Checkpoints(workdir)
 
 
 def steps_in(workdir: Path) -> list[int]:
@@ -124,14 +124,14 @@ def test_the_record_of_a_run_is_restored_whole(tmp_path: Path, state: TrainState
 
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path, state: TrainState) -> None:
-    checkpoints = Checkpoints(tmp_path)
+    writer = CheckpointWriter(tmp_path)
     record = make_record([0.5])
     record.format_version = 7
-    checkpoints.save(at_step(state, 5), record)
-    checkpoints.wait()
+    writer.save(at_step(state, 5), record)
+    writer.wait()
 
-    with pytest.raises(UserError, match="format version 7, expected 1"):
-        checkpoints.record(5)
+    with pytest.raises(UserError, match="format version 7, expected 2"):
+        Checkpoints(tmp_path).record(5)
 
 
 def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:

@@ -102,9 +102,10 @@ def test_an_unknown_key_is_refused_with_the_valid_ones_of_its_section() -> None:
     config = config_of(mini_sparse)
     config.checkpoint.keep_first = 1
 
-    with pytest.raises(
-        UserError, match=r"config\.checkpoint\.keep_first: no such key\. Valid keys: checkpoint\.keep_last\."
-    ):
+    message = (
+        r"config\.checkpoint\.keep_first: no such key\. Valid keys: checkpoint\.every_steps, checkpoint\.keep_last\."
+    )
+    with pytest.raises(UserError, match=message):
         validate(config)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from configs import mini_sparse, mosei_sparse
 from mme2e_jax import build, prerequisites
-from mme2e_jax.checkpoint import Checkpoints, RunRecord
+from mme2e_jax.checkpoint import CheckpointWriter, RunRecord
 from mme2e_jax.config import Config
 from mme2e_jax.errors import UserError
 from mme2e_jax.optimizer import learning_rate, optimizer
@@ -51,9 +51,9 @@ def refused(config: Config) -> str:
 
 def save_run(directory: Path, variables: Variables) -> Path:
     """A run that holds the variables, as an import leaves it."""
-    checkpoints = Checkpoints(directory)
-    checkpoints.save_imported(variables, RunRecord({}, [], {}, {}, {}, []))
-    checkpoints.wait()
+    writer = CheckpointWriter(directory)
+    writer.save_imported(variables, RunRecord({}, [], {}, {}, {}, []))
+    writer.wait()
     return directory
 
 
@@ -113,13 +113,13 @@ def test_nothing_is_loaded_without_a_checkpoint() -> None:
 
 def test_the_best_checkpoint_of_a_run_counts(tmp_path: Path, other: Variables) -> None:
     tx = optimizer("sgd", learning_rate(1e-3, "constant", 10), text_lr_factor=1.0, weight_decay=0.0, clip=0.0)
-    checkpoints = Checkpoints(tmp_path)
+    writer = CheckpointWriter(tmp_path)
     history: list[dict[str, Any]] = []
     for epoch, (variables, f1) in enumerate([(other, 0.5), (jax.tree.map(np.zeros_like, other), 0.25)]):
         history = [*history, {"epoch": epoch, "valid": {"f1": f1}}]
         state = jax.device_put(TrainState(jnp.int32(epoch + 1), variables, tx.init(variables.params)))
-        checkpoints.save(state, RunRecord({}, [], {}, {}, {}, history))
-    checkpoints.wait()
+        writer.save(state, RunRecord({}, [], {}, {}, {}, history))
+    writer.wait()
 
     np.testing.assert_equal(start(config_of(tmp_path, "tav")), other.arrays())
 

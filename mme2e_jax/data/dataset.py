@@ -1,6 +1,8 @@
 """A dataset directory, as preparation leaves it: its splits, its lengths, what its labels are called."""
 
 import dataclasses
+import functools
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,15 @@ class Dataset:
     feature_sizes: tuple[int, ...]  # widths of text, audio and video as stored; nothing for media
     preprocessing: Mapping[str, Any]  # frame interval, sample rate, mel settings, or what the features are
     splits: Mapping[str, Split]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Of what a run's order of utterances depends on: the same only for the same training and validation data."""
+        digest = hashlib.sha256()
+        for name in ("train", "valid"):
+            for values in (*self.split(name).lengths, self.split(name).positives):
+                digest.update(np.asarray(values, "<i8").tobytes() + b"|")
+        return digest.hexdigest()
 
     def split(self, name: str) -> Split:
         """A split by name.

@@ -1,0 +1,52 @@
+"""Digests of the files of a checkpoint, so that damage is seen before anything is trained on it.
+
+The format of the arrays has checksums of its own for some of its files only.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+NAME = "digests.json"
+# Of times: written again after the seal, and nothing depends on it.
+_UNSEALED = "_CHECKPOINT_METADATA"
+
+
+def seal(directory: Path) -> None:
+    """Writes the digests of all files below a directory into it."""
+    digests = {str(file.relative_to(directory)): _digest(file) for file in _files(directory)}
+    (directory / NAME).write_text(json.dumps(digests, indent=1, sort_keys=True))
+
+
+def damage(directory: Path) -> str | None:
+    """What is wrong with a sealed directory, for a message; None if its files are as they were.
+
+    Files that came later do not count: the library marks what is complete.
+    """
+    try:
+        digests = json.loads((directory / NAME).read_bytes())
+        expected = {str(name): str(digest) for name, digest in digests.items()}
+    except FileNotFoundError:
+        return f"{NAME} is missing"
+    except (OSError, ValueError, AttributeError) as error:
+        return f"{NAME} is unreadable ({error})"
+    for name, digest in sorted(expected.items()):
+        try:
+            if _digest(directory / name) != digest:
+                return f"{name} is not as it was written"
+        except FileNotFoundError:
+            return f"{name} is missing"
+        except OSError as error:
+            return f"{name} is unreadable ({error.strerror})"
+    return None
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    apart = {directory / NAME, directory / _UNSEALED}
+    return (path for path in directory.rglob("*") if path.is_file() and path not in apart)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
