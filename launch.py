@@ -133,7 +133,8 @@ def _keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache / "mme2e_jax" / "xla"))
 
 
-def _run() -> None:
+def run() -> None:
+    """Parses the command line and does what it says; a mistake ends the program with one message."""
     try:
         app.run(main, flags_parser=parse_flags)
     except UserError as error:
@@ -143,4 +144,4 @@ def _run() -> None:
 
 
 if __name__ == "__main__":
-    _run()
+    run()

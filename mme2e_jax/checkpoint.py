@@ -162,14 +162,19 @@ class Checkpoints:
         self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler(handler_registry=handlers))
 
     @property
+    def steps(self) -> list[int]:
+        """All that there are, damaged or not, in ascending order."""
+        return _stored_steps(self.directory)
+
+    @property
     def latest_step(self) -> int | None:
         """The last one that is not damaged."""
-        return self._first_whole(reversed(_stored_steps(self.directory)))
+        return self._first_whole(reversed(self.steps))
 
     @property
     def best_step(self) -> int | None:
         """The best by validation F1 that is not damaged."""
-        merits = {step: _stored_merit(self.directory / str(step)) for step in _stored_steps(self.directory)}
+        merits = {step: _stored_merit(self.directory / str(step)) for step in self.steps}
         ranked = sorted((merit, step) for step, merit in merits.items() if merit is not None)
         return self._first_whole(step for _, step in reversed(ranked))
 

@@ -122,3 +122,24 @@ def shrink(config: Config, records: Path) -> Config:
     config.log.tensorboard = False
     config.mesh.devices = 1
     return config
+
+
+def shrunk_run(experiment: Any, records: Path, workdir: Path) -> list[str]:
+    """Arguments of the launcher that train the shrunk model of a config for two epochs.
+
+    Args:
+      experiment: module of the config.
+      records: of the kind that it reads.
+      workdir: of the run.
+    """
+    usual, shrunk = (_flat(config) for config in (experiment.get_config(), shrink(experiment.get_config(), records)))
+    changed = {key: value for key, value in shrunk.items() if value != usual[key]}
+    config = f"--config={experiment.__name__.replace('.', '/')}.py"
+    return [config, f"--workdir={workdir}", *(f"--config.{key}={value}" for key, value in changed.items())]
+
+
+def _flat(config: Config) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in config.items():
+        found |= {f"{key}.{k}": v for k, v in _flat(value).items()} if hasattr(value, "items") else {key: value}
+    return found

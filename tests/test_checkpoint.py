@@ -1,5 +1,7 @@
 """Checkpoints: the best and the last stay, and what is restored is what was saved, bit for bit."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +149,120 @@ def test_a_run_that_ended_in_its_first_epoch_has_no_model_to_evaluate(tmp_path: 
 
     with pytest.raises(UserError, match="holds no finished checkpoint"):
         open_run(tmp_path)
+
+
+def files_of(checkpoint: Path) -> list[Path]:
+    """All but what only says when, and that, the checkpoint was complete."""
+    marks = {checkpoint / "_CHECKPOINT_METADATA", checkpoint / "commit_success.txt"}
+    return sorted(p for p in checkpoint.rglob("*") if p.is_file() and p not in marks)
+
+
+def test_any_damage_to_any_file_is_noticed_and_the_one_before_counts(tmp_path: Path, state: TrainState) -> None:
+    save_epochs(tmp_path, state, [0.1, 0.2], keep_last=2)
+    damaged = tmp_path / "checkpoints" / "10"
+    for file in files_of(damaged):
+        content = file.read_bytes()
+        kinds = [b"x" + content, None]
+        if content:
+            kinds += [content[:-1], bytes([*content[:-1], content[-1] ^ 1]), bytes([content[0] ^ 128, *content[1:]])]
+        for other in kinds:
+            file.unlink(missing_ok=True)
+            if other is not None:
+                file.write_bytes(other)
+            found = Checkpoints(tmp_path)
+            assert (found.latest_step, found.best_step) == (5, 5), file
+        file.write_bytes(content)
+    assert Checkpoints(tmp_path).latest_step == 10
+
+
+def test_a_run_puts_damaged_checkpoints_aside_and_may_save_their_steps_again(
+    tmp_path: Path, state: TrainState, capsys: pytest.CaptureFixture
+) -> None:
+    save_epochs(tmp_path, state, [0.1, 0.2], keep_last=2)
+    (tmp_path / "checkpoints" / "10" / "record" / "metadata").write_text("{}")
+
+    writer = CheckpointWriter(tmp_path)
+    assert Checkpoints(tmp_path).steps == [5]
+    writer.save(at_step(state, 10), make_record([0.1, 0.3]))
+    writer.wait()
+
+    assert "10 is damaged: record/metadata is not as it was written" in capsys.readouterr().out.replace("\n", "")
+    assert Checkpoints(tmp_path).latest_step == 10
+    assert (tmp_path / "damaged_checkpoints" / "10" / "record" / "metadata").read_text() == "{}"
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_start_anew(tmp_path: Path, state: TrainState) -> None:
+    save_epochs(tmp_path, state, [0.1])
+    next(iter(files_of(tmp_path / "checkpoints" / "5"))).unlink()
+
+    with pytest.raises(UserError, match=r"All checkpoints of .* are damaged"):
+        CheckpointWriter(tmp_path)
+
+
+def test_a_checkpoint_within_an_epoch_is_the_last_but_never_the_best(tmp_path: Path, state: TrainState) -> None:
+    writer = CheckpointWriter(tmp_path, keep_last=1)
+    writer.save(at_step(state, 5), make_record([0.1]))
+    for step in (7, 9):
+        record = make_record([0.1])
+        record.losses = [0.5] * (step - 5)
+        writer.save(at_step(state, step), record)
+    writer.wait()
+
+    found = Checkpoints(tmp_path)
+    assert (found.best_step, found.latest_step, found.steps) == (5, 9, [5, 9])
+    assert found.record(9).losses == [0.5] * 4
+
+
+def test_an_epoch_that_is_validated_later_replaces_its_checkpoint(tmp_path: Path, state: TrainState) -> None:
+    writer = CheckpointWriter(tmp_path)
+    unvalidated = make_record([])
+    unvalidated.losses = [0.5] * 5
+    writer.save(at_step(state, 5), unvalidated)
+    writer.wait()
+    assert Checkpoints(tmp_path).best_step is None
+
+    writer = CheckpointWriter(tmp_path)
+    writer.save(at_step(state, 5), make_record([0.1]))
+    writer.wait()
+
+    assert Checkpoints(tmp_path).best_step == 5
+
+
+FULL_DISK = """
+import sys
+from pathlib import Path
+from tests.test_checkpoint import TX, MESH, SPEC, at_step, fresh_state, make_record
+from mme2e_jax.checkpoint import Checkpoints, CheckpointError, CheckpointWriter
+from mme2e_jax.state import initial_variables
+workdir = Path(sys.argv[1])
+state = MESH.put_replicated(fresh_state(initial_variables(SPEC, 0)))
+writer = CheckpointWriter(workdir, keep_last=9)
+writer.save(at_step(state, 5), make_record([0.1]))
+writer.wait()
+used = sum(p.stat().st_size for p in workdir.rglob("*") if p.is_file())
+(workdir / "ballast").write_bytes(bytes(int(sys.argv[2]) - int(1.6 * used)))
+try:
+    for step in (10, 15):
+        writer.save(at_step(state, step), make_record([0.1] * (step // 5)))
+        writer.wait()
+except CheckpointError as error:
+    print(error)
+(workdir / "ballast").unlink()
+print(CheckpointWriter(workdir) and Checkpoints(workdir).latest_step)
+"""
+
+
+def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    size = 4_000_000
+    mounted = (
+        f"mount -t tmpfs -o size={size} none {tmp_path} && exec {sys.executable} -c '{FULL_DISK}' {tmp_path} {size}"
+    )
+    if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "none", str(tmp_path)], check=False).returncode:
+        pytest.skip("a small file system needs mount namespaces")
+
+    result = subprocess.run(["unshare", "-rm", "sh", "-c", mounted], capture_output=True, text=True, check=False)
+
+    assert "could not be written to" in result.stdout, result.stdout + result.stderr
+    assert "No space left on device" in result.stdout
+    assert "are whole: see that the disk has space" in result.stdout
+    assert int(result.stdout.split()[-1]) in (5, 10)

@@ -20,7 +20,7 @@ from mme2e_jax import build, checkpoint, prerequisites
 from mme2e_jax.errors import UserError
 from mme2e_jax.run import load_run
 from mme2e_jax.state import abstract_variables
-from tests.synthetic import METADATA, SIZES, make_records, shrink
+from tests.synthetic import METADATA, SIZES, make_records, shrunk_run
 
 REPOSITORY = Path(__file__).parent.parent
 SPARSE = "--config=configs/mini_sparse.py"
@@ -117,24 +117,6 @@ def test_a_user_sees_one_message_and_no_traceback() -> None:
     assert "Traceback" not in result.stderr
 
 
-def tiny_run(records: Path, workdir: Path, experiment=mini_sparse) -> list[str]:
-    """A command that trains the shrunk model of a config for two epochs."""
-    changed = {
-        key: value
-        for key, value in flat(shrink(experiment.get_config(), records)).items()
-        if value != flat(experiment.get_config())[key]
-    }
-    config = f"--config={experiment.__name__.replace('.', '/')}.py"
-    return [config, f"--workdir={workdir}", *(f"--config.{key}={value}" for key, value in changed.items())]
-
-
-def flat(config) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for key, value in config.items():
-        found |= {f"{key}.{k}": v for k, v in flat(value).items()} if hasattr(value, "items") else {key: value}
-    return found
-
-
 def metrics_of(workdir: Path) -> bytes:
     return (workdir / "report" / "metrics.json").read_bytes()
 
@@ -153,7 +135,7 @@ def last_arrays(workdir: Path) -> dict[str, np.ndarray]:
 def finished(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run of two epochs, never interrupted."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
-    run(*tiny_run(records, workdir))
+    run(*shrunk_run(mini_sparse, records, workdir))
     return workdir
 
 
@@ -190,7 +172,7 @@ def test_running_a_finished_run_again_trains_nothing_and_reports_the_same(record
     before = metrics_of(finished)
     kept = sorted((finished / "checkpoints").iterdir())
 
-    run(*tiny_run(records, finished))
+    run(*shrunk_run(mini_sparse, records, finished))
 
     assert metrics_of(finished) == before
     assert sorted((finished / "checkpoints").iterdir()) == kept
@@ -225,19 +207,19 @@ def test_records_of_another_dataset_are_refused(records: Path, tmp_path: Path) -
     other = make_records(tmp_path / "other", dataset="mosei")
 
     with pytest.raises(UserError, match=r"dataset: trained with mini, found mosei"):
-        run(*tiny_run(records, tmp_path / "run"), f"--config.data.dir={other}")
+        run(*shrunk_run(mini_sparse, records, tmp_path / "run"), f"--config.data.dir={other}")
 
 
 def test_a_run_is_not_gone_on_with_under_another_config(records: Path, finished: Path) -> None:
     with pytest.raises(UserError, match=r"config\.optim\.lr: started with 0\.001, found 0\.5"):
-        run(*tiny_run(records, finished), "--config.optim.lr=0.5")
+        run(*shrunk_run(mini_sparse, records, finished), "--config.optim.lr=0.5")
 
 
 def test_a_run_killed_after_its_first_epoch_ends_with_the_same_numbers(
     records: Path, finished: Path, tmp_path: Path
 ) -> None:
     workdir = tmp_path / "killed"
-    command = tiny_run(records, workdir)
+    command = shrunk_run(mini_sparse, records, workdir)
     process = subprocess.Popen([sys.executable, "launch.py", *command], cwd=REPOSITORY, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 300
@@ -260,7 +242,7 @@ def test_a_run_killed_after_its_first_epoch_ends_with_the_same_numbers(
 
 def test_a_baseline_is_trained_gone_on_with_and_evaluated_on_features(feature_records: Path, tmp_path: Path) -> None:
     workdir = tmp_path / "baseline"
-    command = [*tiny_run(feature_records, workdir, mini_lf_rnn), "--config.model.feature_sizes=300,34,35"]
+    command = [*shrunk_run(mini_lf_rnn, feature_records, workdir), "--config.model.feature_sizes=300,34,35"]
     command.append("--config.data.audio_feature_type=3")
     run(*command)
 
@@ -284,7 +266,7 @@ def test_a_model_of_one_family_refuses_the_others_records(
     wrong = feature_records if experiment is mini_sparse else records
 
     with pytest.raises(UserError, match=r"of the kind '\w+'; this model reads the kind '\w+'"):
-        run(*tiny_run(wrong, tmp_path / "run", experiment))
+        run(*shrunk_run(experiment, wrong, tmp_path / "run"))
 
 
 @pytest.mark.parametrize("named", [True, False])
