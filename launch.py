@@ -30,6 +30,12 @@ from mme2e_jax.errors import UserError
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file; --config.KEY=VALUE overrides a value.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/<config name>.")
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
+_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "This process is one of several that are one run.")
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "distributed: HOST:PORT of process 0, where JAX finds no cluster."
+)
+_PROCESS_COUNT = flags.DEFINE_integer("process_count", None, "distributed: how many there are.", lower_bound=1)
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "distributed: which of them this is, from 0.", lower_bound=0)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "evaluate: records, where they are not where training found them.")
 
 
@@ -55,17 +61,22 @@ def _train() -> None:
 
     from mme2e_jax.console import console
     from mme2e_jax.data.dataset import open_dataset
+    from mme2e_jax.processes import is_first, losses_told, meet
     from mme2e_jax.run import evaluate_run
     from mme2e_jax.stop import Interrupted, Stopped, StopRequests
     from mme2e_jax.train import train
 
     validate_devices(config, jax.device_count())
-    config.data.dir = str(_records(config))
+    config.data.dir = _records_directory(config)
+    if is_first():
+        _make_records(config)
+    meet("the records are there")
     dataset = open_dataset(config.data.dir, config.data.dataset, records_kind(config))
     try:
-        batches = train(config, dataset, workdir)
-        with StopRequests() as stop:
-            evaluate_run(workdir, batches=batches, while_wanted=stop.interrupt)
+        with losses_told():
+            batches = train(config, dataset, workdir)
+            with StopRequests() as stop:
+                evaluate_run(workdir, batches=batches, while_wanted=stop.interrupt)
     except Stopped as stopped:
         console.print(stopped)
     except Interrupted:
@@ -84,33 +95,39 @@ def _evaluate() -> None:
     if _CONFIG.value is not None:
         raise UserError("--mode=evaluate takes its config from the checkpoint: leave out --config.")
     _import_frameworks()
+    from mme2e_jax.processes import losses_told
     from mme2e_jax.run import evaluate_run
 
-    evaluate_run(_WORKDIR.value, _DATA_DIR.value)
+    with losses_told():
+        evaluate_run(_WORKDIR.value, _DATA_DIR.value)
 
 
-def _records(config: Config) -> Path:
-    """The directory of prepared records; the embedded corpus is made where it is not yet there."""
-    if config.data.dataset not in EMBEDDED:
-        return Path(config.data.dir)
-    kind = records_kind(config)
-    name = config.data.dataset.replace("_", "-") + {"media": "", "features": "-features"}[kind]
-    records = Path(config.data.dir or f"records/{name}-{config.mini.utterances}-{config.mini.seed}")
-    if not (records / "dataset_info.json").exists():
-        from data_tools.embedded import prepare_embedded_corpus
-        from data_tools.unfinished import OutputExistsError
+def _records_directory(config: Config) -> str:
+    """Where prepared records are, or for the embedded corpus are to be."""
+    if config.data.dir or config.data.dataset not in EMBEDDED:
+        return config.data.dir
+    name = config.data.dataset.replace("_", "-") + {"media": "", "features": "-features"}[records_kind(config)]
+    return f"records/{name}-{config.mini.utterances}-{config.mini.seed}"
 
-        try:
-            prepare_embedded_corpus(
-                records,
-                utterances=config.mini.utterances,
-                seed=config.mini.seed,
-                kind=kind,
-                dataset=config.data.dataset,
-            )
-        except OutputExistsError as error:
-            raise UserError(f"--config.data.dir: {error}") from error
-    return records
+
+def _make_records(config: Config) -> None:
+    """Makes the embedded corpus where the config asks for it and it is not yet there."""
+    records = Path(config.data.dir)
+    if config.data.dataset not in EMBEDDED or (records / "dataset_info.json").exists():
+        return
+    from data_tools.embedded import prepare_embedded_corpus
+    from data_tools.unfinished import OutputExistsError
+
+    try:
+        prepare_embedded_corpus(
+            records,
+            utterances=config.mini.utterances,
+            seed=config.mini.seed,
+            kind=records_kind(config),
+            dataset=config.data.dataset,
+        )
+    except OutputExistsError as error:
+        raise UserError(f"--config.data.dir: {error}") from error
 
 
 def _import_frameworks() -> None:
@@ -122,6 +139,19 @@ def _import_frameworks() -> None:
     # Accelerators belong to JAX.
     tf.config.set_visible_devices([], "GPU")
     _keep_compiled_programs()
+    _join_processes()
+
+
+def _join_processes() -> None:
+    named = {"coordinator": _COORDINATOR.value, "process_count": _PROCESS_COUNT.value, "process_id": _PROCESS_ID.value}
+    if not _DISTRIBUTED.value:
+        for flag, value in named.items():
+            if value is not None:
+                raise UserError(f"--{flag} is for --distributed, which was not given.")
+        return
+    from mme2e_jax.processes import join
+
+    join(*named.values())
 
 
 def _keep_compiled_programs() -> None:
@@ -138,6 +168,10 @@ def run() -> None:
     try:
         app.run(main, flags_parser=parse_flags)
     except UserError as error:
+        if _DISTRIBUTED.value:
+            # Without waiting for the others, which wait for this one.
+            print(f"\nError: {error}", file=sys.stderr, flush=True)
+            os._exit(1)
         sys.exit(f"\nError: {error}")
     except KeyboardInterrupt:
         sys.exit("\nInterrupted.")

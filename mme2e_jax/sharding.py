@@ -11,9 +11,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from mme2e_jax.errors import UserError
+
 T = TypeVar("T")
-
-
 _AXIS = "data"
 
 
@@ -40,8 +40,22 @@ class DataMesh:
     """Devices side by side, each with a share of every batch."""
 
     def __init__(self, devices: int):
-        """Args: devices: over all processes, at most as many as JAX finds."""
+        """Takes the first ones.
+
+        Args:
+          devices: over all processes, at most as many as JAX finds.
+
+        Raises:
+          UserError: if a process would have none of them.
+        """
         self._devices = jax.devices()[:devices]
+        idle = set(range(jax.process_count())) - {d.process_index for d in self._devices}
+        if idle:
+            raise UserError(
+                f"{devices} of {jax.device_count()} devices are in use, so that processes {sorted(idle)} of "
+                f"{jax.process_count()} have none. Start fewer processes, or choose a config.data.batch_size that more "
+                "devices divide."
+            )
         self._mesh = Mesh(np.array(self._devices), (_AXIS,))
         self.replicated = NamedSharding(self._mesh, PartitionSpec())
         self.split = NamedSharding(self._mesh, PartitionSpec(_AXIS))

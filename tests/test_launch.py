@@ -89,7 +89,7 @@ def test_a_bad_command_line_is_refused_before_anything_is_loaded(
         pytest.fail("the data were looked for")
 
     monkeypatch.setattr(prerequisites, "check", lambda config: None)
-    monkeypatch.setattr(launch, "_records", loaded)
+    monkeypatch.setattr(launch, "_make_records", loaded)
 
     with pytest.raises(UserError, match=message):
         run(*arguments)
