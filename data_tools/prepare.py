@@ -17,7 +17,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ from data_tools.utterances import ReleaseError, Utterance
 from data_tools.workers import JobResult
 
 MAX_DROPPED = 0.2
+# Kinds of work that workers tell the seconds of (`extract.Extracted`).
+WORK = ("decode", "faces", "features")
 
 
 def prepare(
@@ -108,7 +110,12 @@ def prepare(
             kind = media_kind(settings.frame_interval_ms, encoder, len(release.label_names))
         report.settings["tokenizer"] = kind.encoder and kind.encoder.name
         _write(out, settings, release.label_names, parts, results, kind, report)
-        _print_times(console, results, extracted - started, time.perf_counter() - extracted)
+        report.seconds = {
+            **{work: sum(result.seconds.get(work, 0.0) for result in results) for work in WORK},
+            "extracting": extracted - started,
+            "writing": time.perf_counter() - extracted,
+        }
+        _print_times(console, report.seconds)
     report.print(console)
     return report
 
@@ -173,10 +180,12 @@ def _examples(part: Sequence[Utterance], spools: dict[str, Path], kind: Kind) ->
         }
 
 
-def _print_times(console: Console, results: Sequence[JobResult], extracting: float, writing: float) -> None:
-    work = {kind: sum(result.seconds.get(kind, 0.0) for result in results) for kind in ("decode", "faces", "features")}
-    spent = ", ".join(f"{kind} {seconds:.1f} s" for kind, seconds in work.items())
-    console.print(f"Media read in {extracting:.1f} s ({spent} over all processes), records written in {writing:.1f} s.")
+def _print_times(console: Console, seconds: Mapping[str, float]) -> None:
+    spent = ", ".join(f"{work} {seconds[work]:.1f} s" for work in WORK)
+    console.print(
+        f"Media read in {seconds['extracting']:.1f} s ({spent} over all processes), "
+        f"records written in {seconds['writing']:.1f} s."
+    )
 
 
 def main(argv: Sequence[str]) -> None:
