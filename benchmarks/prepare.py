@@ -34,12 +34,6 @@ from data_tools.prepare import WORK, prepare
 from data_tools.report import Report
 from data_tools.settings import Settings
 
-_VIDEOS = flags.DEFINE_integer("videos", 60, "Videos to make.", lower_bound=3)
-_SECONDS = flags.DEFINE_integer("seconds", 20, "Length of each.", lower_bound=2)
-_ROUNDS = flags.DEFINE_integer("rounds", 3, "How often one and two processes prepare it.", lower_bound=1)
-_RELEASE = flags.DEFINE_string("release", None, "Where to keep the videos, or has them; by default they are temporary.")
-_JSON = flags.DEFINE_string("json", None, "Also write the figures to this file.")
-
 MOSEI_HOURS = 65.9
 MOSEI_CORES = 16
 _SAMPLING_S = 0.2
@@ -48,24 +42,25 @@ _SAMPLING_S = 0.2
 def main(argv: list[str]) -> None:
     """Measures and prints the tables."""
     del argv
+    values = flags.FLAGS
     # Every opening of records is told of.
     logging.set_verbosity(logging.WARNING)
     console = Console(width=100)
-    sizes = Sizes(_VIDEOS.value, _SECONDS.value)
+    sizes = Sizes(values.videos, values.seconds)
     with tempfile.TemporaryDirectory(prefix="mme2e-benchmark-") as scratch:
-        raw = Path(_RELEASE.value or Path(scratch) / "release")
+        raw = Path(values.release or Path(scratch) / "release")
         if not raw.exists():
             console.print(f"making {sizes.videos} videos of {sizes.seconds} s ...")
             make_long_videos(raw, sizes, os.cpu_count() or 1)
         runs: dict[int, list[dict[str, float]]] = {1: [], 2: []}
-        for place in range(_ROUNDS.value):
+        for place in range(values.rounds):
             for processes, rows in runs.items():
                 rows.append(_run(raw, Path(scratch) / f"records-{place}-{processes}", processes))
                 console.print(f"round {place + 1}, {processes} processes: {_clock(rows[-1]):.1f} s")
     result = figures(runs, sizes)
     _print(console, result)
-    if _JSON.value:
-        Path(_JSON.value).write_text(json.dumps(result, indent=2) + "\n")
+    if values.json:
+        Path(values.json).write_text(json.dumps(result, indent=2) + "\n")
 
 
 def _run(raw: Path, out: Path, processes: int) -> dict[str, float]:
@@ -187,4 +182,9 @@ def _print(console: Console, result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    flags.DEFINE_integer("videos", 60, "Videos to make.", lower_bound=3)
+    flags.DEFINE_integer("seconds", 20, "Length of each.", lower_bound=2)
+    flags.DEFINE_integer("rounds", 3, "How often one and two processes prepare it.", lower_bound=1)
+    flags.DEFINE_string("release", None, "Keep the videos here, or use those that are; by default they are temporary.")
+    flags.DEFINE_string("json", None, "Also write the figures to this file.")
     app.run(main)

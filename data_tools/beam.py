@@ -125,14 +125,17 @@ def _fetch(task: _Task, scratch: Path) -> Job:
     """The job with its media in `scratch`, if they are somewhere else than it says."""
     video, wav = task.job.media.video, task.job.media.wav
     if task.video is not None:
-        found = [task.video]
+        folder = scratch / "video"
+        folder.mkdir()
         if isinstance(video, Pictures):
             (matched,) = FileSystems.match([f"{task.video}*.jpg"])
-            found = [metadata.path for metadata in matched.metadata_list]
-        copies = [_copy_here(url, scratch / "video") for url in found]
-        video = replace(video, folder=scratch / "video") if isinstance(video, Pictures) else copies[0]
+            for metadata in matched.metadata_list:
+                _copy_here(metadata.path, folder)
+            video = replace(video, folder=folder)
+        else:
+            video = _copy_here(task.video, folder)
     if task.wav is not None:
-        wav = _copy_here(task.wav, scratch / "wav")
+        wav = _copy_here(task.wav, scratch)
     return replace(task.job, media=Media(video, wav))
 
 
@@ -148,7 +151,6 @@ def _collect(jobs: Sequence[Job], staging: str) -> None:
 
 
 def _copy_here(url: str, directory: Path) -> Path:
-    directory.mkdir(exist_ok=True)
     path = directory / PurePosixPath(url).name
     unfinished = path.with_name(path.name + ".unfinished")
     with FileSystems.open(url, compression_type=CompressionTypes.UNCOMPRESSED) as source, unfinished.open("wb") as file:

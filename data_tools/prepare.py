@@ -5,6 +5,7 @@
     python -m data_tools.prepare --dataset=mosei --raw=RELEASE --out=RECORDS --kind=features
     python -m data_tools.prepare --dataset=iemocap --raw=RELEASE --out=RECORDS --tokenizer=albert-base-v2 --fold=5
     python -m data_tools.prepare --dataset=iemocap --raw=RELEASE --dry_run
+    python -m data_tools.prepare --raw=RELEASE --out=RECORDS ... --beam_pipeline_options=runner=FlinkRunner,...
 
 The directory RECORDS gets the records, `tokenizer/`, and `report.json`, which tells of every
 utterance that was left out or degraded. Records of the kind `features`, which the baselines read,
@@ -190,8 +191,19 @@ def _print_times(console: Console, seconds: Mapping[str, float]) -> None:
     console.print(f"Media read in {seconds['extracting']:.1f} s{told}, records written in {seconds['writing']:.1f} s.")
 
 
-def _on_beam(raw: Path) -> RunJobs:
+def _chosen_run(raw: Path) -> RunJobs | None:
+    """How the flags say to extract the videos; None for processes of this machine."""
     values = flags.FLAGS
+    if values.beam_pipeline_options is None:
+        for name in ("beam_release", "beam_staging"):
+            if values[name].value is not None:
+                raise PrepareError(f"--{name}: expected --beam_pipeline_options=runner=... with it, found none.")
+        return None
+    if values.processes is not None:
+        raise PrepareError(
+            f"Expected --processes or --beam_pipeline_options, found both: --processes={values.processes}. Say to the "
+            "runner how many it should use, as in runner=DirectRunner,direct_num_workers=4."
+        )
     try:
         # Not at the top: Beam is an extra.
         from data_tools.beam import run_on_beam
@@ -224,7 +236,7 @@ def main(argv: Sequence[str]) -> None:
             return
         if values.out is None:
             raise PrepareError("Expected --out=RECORDS, the directory to write, or --dry_run.")
-        run = _on_beam(Path(values.raw)) if values.beam_pipeline_options is not None else None
+        run = _chosen_run(Path(values.raw))
         report = prepare(values.raw, values.out, settings, processes=values.processes, run=run)
         print(f"{len(report.kept)} utterances written to {values.out}")
         require_enough(report, values.max_dropped)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -55,7 +56,7 @@ class Spool:
         if any(finding.reason == "worker_died" for finding in result.findings):
             return
         path = answer_path(result.job)
-        unfinished = path.with_suffix(".unfinished")
+        unfinished = path.with_suffix(f".{uuid.uuid4().hex}")
         content = {"kept": result.kept, "findings": [asdict(finding) for finding in result.findings]}
         unfinished.write_text(json.dumps(content), encoding="utf-8")
         # The arrays lie there already: a result is there as a whole or not at all.

@@ -15,6 +15,7 @@ import queue
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -228,8 +229,8 @@ def _answer(job: dict[str, Any], detector: Any) -> dict[str, Any]:
         for kind, value in asdict(of_utterance).items()
     }
     # Under a name of its own first: a worker that has outlived its caller may be at the same job as one of the
-    # caller's successor.
-    unfinished = Path(f"{job['spool']}.{os.getpid()}")
+    # caller's successor, on this machine or, with Beam, on another.
+    unfinished = Path(f"{job['spool']}.{uuid.uuid4().hex}")
     with unfinished.open("wb") as file:
         np.savez(file, **arrays)
     unfinished.replace(job["spool"])

@@ -14,6 +14,7 @@ from data_tools import workers
 from data_tools.generate import generate
 from data_tools.prepare import PrepareError, Settings, prepare
 from data_tools.spool import open_spool
+from data_tools.tokens import train_mini
 from data_tools.utterances import Media, Utterance
 from data_tools.workers import Job
 
@@ -23,11 +24,18 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from data_tools.beam import run_on_beam
 
-LOCAL = "runner=DirectRunner,direct_num_workers=2,direct_running_mode=multi_threading"
+# What DirectRunner comes to where it cannot download another runner, which it would try.
+LOCAL = "runner=FnApiRunner,direct_num_workers=2,direct_running_mode=multi_threading"
 
 
 def quiet() -> Console:
     return Console(file=io.StringIO(), width=120)
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> str:
+    train_mini(["some words", "more words"]).save(tmp_path / "tokenizer")
+    return str(tmp_path / "tokenizer")
 
 
 def assert_same_files(expected: Path, found: Path) -> None:
@@ -58,7 +66,6 @@ def test_workers_that_see_neither_release_nor_records_use_copies(
     prepare(raw, tmp_path / "local", settings, processes=2, console=quiet())
     copy, staging = tmp_path / "copy", tmp_path / "staging"
     shutil.copytree(raw, copy)
-    staging.mkdir()
     pictures = [path for path in raw.rglob("*") if path.suffix in (".mp4", ".jpg")]
     assert pictures
     for path in pictures:
@@ -77,14 +84,6 @@ def test_workers_that_see_neither_release_nor_records_use_copies(
     assert_same_files(tmp_path / "local", tmp_path / "again")
 
 
-@pytest.fixture
-def tokenizer(tmp_path: Path) -> str:
-    from data_tools.tokens import train_mini
-
-    train_mini(["some words", "more words"]).save(tmp_path / "tokenizer")
-    return str(tmp_path / "tokenizer")
-
-
 def job(directory: Path, video: Path | None = None) -> Job:
     utterances = [Utterance("v_0", "v", 0.0, 1.0, "text", (0,) * 6, "v")]
     return Job(utterances, Media(video, None), {}, directory / "v.npz")
@@ -100,7 +99,7 @@ def test_utterances_whose_worker_dies_are_reported(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(workers, "_Worker", DyingWorker)
 
-    (result,) = run_on_beam(tmp_path, "runner=DirectRunner")([job(tmp_path)])
+    (result,) = run_on_beam(tmp_path, "runner=FnApiRunner")([job(tmp_path)])
 
     assert [(finding.id, finding.reason) for finding in result.findings] == [("v_0", "worker_died")]
     assert result.kept == []
