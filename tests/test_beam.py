@@ -24,8 +24,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from data_tools.beam import run_on_beam
 
-# What DirectRunner comes to where it cannot download another runner, which it would try.
-LOCAL = "runner=FnApiRunner,direct_num_workers=2,direct_running_mode=multi_threading"
+# What DirectRunner comes to where it cannot download another runner, which it would try. In processes, so that what
+# goes to workers is pickled, as for a cluster.
+LOCAL = "runner=FnApiRunner,direct_num_workers=2,direct_running_mode=multi_processing"
 
 
 def quiet() -> Console:
