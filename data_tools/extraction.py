@@ -1,7 +1,7 @@
-"""Extracts all videos of a release in worker processes, and shows how far it is."""
+"""Extracts all videos of a release, and shows how far it is."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,15 +10,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from data_tools.settings import Settings
 from data_tools.spool import Spool
 from data_tools.utterances import Release, Utterance
-from data_tools.workers import Job, JobResult, run_jobs
+from data_tools.workers import Job, JobResult
+
+# From jobs to their results, in any order.
+RunJobs = Callable[[Sequence[Job]], Iterator[JobResult]]
 
 # Minutes of silence make people stop a program that works.
 _SECONDS_BETWEEN_LINES = 20.0
 
 
-def extract_all(
-    release: Release, spool: Spool, settings: Settings, processes: int, console: Console
-) -> list[JobResult]:
+def extract_all(release: Release, spool: Spool, settings: Settings, run: RunJobs, console: Console) -> list[JobResult]:
     """Extracts every video that the spool does not hold yet; the results in the order of the videos."""
     by_files: dict[str, list[Utterance]] = {}
     for utterance in release.utterances:
@@ -38,13 +39,13 @@ def extract_all(
             results[job.spool] = result
     if results:
         console.print(f"Going on with a preparation that was stopped: {len(results)} of {len(jobs)} videos are done.")
-    for result in _with_progress([job for job in jobs if job.spool not in results], len(jobs), processes, console):
+    for result in _with_progress([job for job in jobs if job.spool not in results], len(jobs), run, console):
         spool.store(result)
         results[result.job.spool] = result
     return [results[job.spool] for job in jobs]
 
 
-def _with_progress(jobs: Sequence[Job], total: int, processes: int, console: Console) -> Iterator[JobResult]:
+def _with_progress(jobs: Sequence[Job], total: int, run: RunJobs, console: Console) -> Iterator[JobResult]:
     done = total - len(jobs)
     columns = (
         TextColumn("preparing videos"),
@@ -55,7 +56,7 @@ def _with_progress(jobs: Sequence[Job], total: int, processes: int, console: Con
     last_line = time.monotonic()
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=total, completed=done)
-        for result in run_jobs(jobs, processes):
+        for result in run(jobs):
             yield result
             done += 1
             progress.advance(task)

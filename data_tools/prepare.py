@@ -5,6 +5,7 @@
     python -m data_tools.prepare --dataset=mosei --raw=RELEASE --out=RECORDS --kind=features
     python -m data_tools.prepare --dataset=iemocap --raw=RELEASE --out=RECORDS --tokenizer=albert-base-v2 --fold=5
     python -m data_tools.prepare --dataset=iemocap --raw=RELEASE --dry_run
+    python -m data_tools.prepare --raw=RELEASE --out=RECORDS ... --beam_pipeline_options=runner=FlinkRunner,...
 
 The directory RECORDS gets the records, `tokenizer/`, and `report.json`, which tells of every
 utterance that was left out or degraded. Records of the kind `features`, which the baselines read,
@@ -17,7 +18,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from rich.console import Console
 from data_tools import records, splits, tokens
 from data_tools.division import divide
 from data_tools.dry_run import dry_run
-from data_tools.extraction import extract_all
+from data_tools.extraction import RunJobs, extract_all
 from data_tools.kinds import KINDS, Kind, feature_kind, media_kind
 from data_tools.report import Report
 from data_tools.settings import PrepareError, Settings
@@ -36,9 +37,11 @@ from data_tools.sources import SOURCES
 from data_tools.spool import open_spool
 from data_tools.unfinished import OutputExistsError, require_free
 from data_tools.utterances import ReleaseError, Utterance
-from data_tools.workers import JobResult
+from data_tools.workers import JobResult, run_jobs
 
 MAX_DROPPED = 0.2
+# Kinds of work that workers tell the seconds of (`extract.Extracted`).
+WORK = ("decode", "faces", "features")
 
 
 def prepare(
@@ -47,6 +50,7 @@ def prepare(
     settings: Settings,
     *,
     processes: int | None = None,
+    run: RunJobs | None = None,
     console: Console | None = None,
 ) -> Report:
     """Prepares the release at `raw` and writes the records to `out`.
@@ -59,6 +63,7 @@ def prepare(
       out: directory to make; it appears only once it is complete.
       settings: choices that the outcome depends on.
       processes: worker processes, by default one per core.
+      run: extracts the videos in another way than by these (`beam.run_on_beam`).
       console: where progress and the report go, by default standard error.
 
     Returns:
@@ -74,6 +79,7 @@ def prepare(
     processes = processes or os.cpu_count() or 1
     if processes < 1:
         raise PrepareError(f"processes: expected 1 or more, found {processes}.")
+    run = run or (lambda jobs: run_jobs(jobs, processes))
     settings.require_tokenizer()
     require_free(out)
     encoder = tokens.load_tokenizer(settings.tokenizer) if settings.tokenizer else None
@@ -86,7 +92,7 @@ def prepare(
 
     with open_spool(out) as spool:
         started = time.perf_counter()
-        results = extract_all(release, spool, settings, processes, console)
+        results = extract_all(release, spool, settings, run, console)
         extracted = time.perf_counter()
         for result in results:
             report.findings += result.findings
@@ -108,7 +114,12 @@ def prepare(
             kind = media_kind(settings.frame_interval_ms, encoder, len(release.label_names))
         report.settings["tokenizer"] = kind.encoder and kind.encoder.name
         _write(out, settings, release.label_names, parts, results, kind, report)
-        _print_times(console, results, extracted - started, time.perf_counter() - extracted)
+        report.seconds = {
+            **{work: sum(result.seconds.get(work, 0.0) for result in results) for work in WORK},
+            "extracting": extracted - started,
+            "writing": time.perf_counter() - extracted,
+        }
+        _print_times(console, report.seconds)
     report.print(console)
     return report
 
@@ -173,10 +184,35 @@ def _examples(part: Sequence[Utterance], spools: dict[str, Path], kind: Kind) ->
         }
 
 
-def _print_times(console: Console, results: Sequence[JobResult], extracting: float, writing: float) -> None:
-    work = {kind: sum(result.seconds.get(kind, 0.0) for result in results) for kind in ("decode", "faces", "features")}
-    spent = ", ".join(f"{kind} {seconds:.1f} s" for kind, seconds in work.items())
-    console.print(f"Media read in {extracting:.1f} s ({spent} over all processes), records written in {writing:.1f} s.")
+def _print_times(console: Console, seconds: Mapping[str, float]) -> None:
+    # Workers of a cluster, and what was extracted earlier, tell no seconds.
+    spent = ", ".join(f"{work} {seconds[work]:.1f} s" for work in WORK if seconds[work])
+    told = f" ({spent} over all processes)" if spent else ""
+    console.print(f"Media read in {seconds['extracting']:.1f} s{told}, records written in {seconds['writing']:.1f} s.")
+
+
+def _chosen_run(raw: Path) -> RunJobs | None:
+    """How the flags say to extract the videos; None for processes of this machine."""
+    values = flags.FLAGS
+    if values.beam_pipeline_options is None:
+        for name in ("beam_release", "beam_staging"):
+            if values[name].value is not None:
+                raise PrepareError(f"--{name}: expected --beam_pipeline_options=runner=... with it, found none.")
+        return None
+    if values.processes is not None:
+        raise PrepareError(
+            f"Expected --processes or --beam_pipeline_options, found both: --processes={values.processes}. Say to the "
+            "runner how many it should use, as in runner=DirectRunner,direct_num_workers=4."
+        )
+    try:
+        # Not at the top: Beam is an extra.
+        from data_tools.beam import run_on_beam
+    except ModuleNotFoundError as error:
+        raise PrepareError(
+            f"--beam_pipeline_options: expected Apache Beam to be installed, found no module {error.name}: pip install "
+            "-r requirements-beam.txt, or leave the option out to use this machine's cores."
+        ) from None
+    return run_on_beam(raw, values.beam_pipeline_options, release=values.beam_release, staging=values.beam_staging)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -200,7 +236,8 @@ def main(argv: Sequence[str]) -> None:
             return
         if values.out is None:
             raise PrepareError("Expected --out=RECORDS, the directory to write, or --dry_run.")
-        report = prepare(values.raw, values.out, settings, processes=values.processes)
+        run = _chosen_run(Path(values.raw))
+        report = prepare(values.raw, values.out, settings, processes=values.processes, run=run)
         print(f"{len(report.kept)} utterances written to {values.out}")
         require_enough(report, values.max_dropped)
     except (PrepareError, ReleaseError, tokens.TokenizerError, OutputExistsError) as error:
@@ -213,6 +250,9 @@ if __name__ == "__main__":
     flags.DEFINE_string("raw", None, "The raw release: a directory.")
     flags.DEFINE_string("out", None, "Directory to write; must not exist, or be empty.")
     flags.DEFINE_integer("processes", None, "Worker processes; by default one per core.", lower_bound=1)
+    flags.DEFINE_string("beam_pipeline_options", None, "Extract on Apache Beam: runner=...,OPTION=VALUE, by commas.")
+    flags.DEFINE_string("beam_release", None, "URL of a copy of --raw, where Beam's workers do not see that.")
+    flags.DEFINE_string("beam_staging", None, "URL for what Beam's workers extract, where they do not see --out.")
     flags.DEFINE_integer("seed", 0, "Seed of the split by video.")
     flags.DEFINE_integer("frame_interval_ms", 500, "Milliseconds between frames.")
     flags.DEFINE_string("tokenizer", None, "Hugging Face directory or hub id, for media; `mini` trains its own.")

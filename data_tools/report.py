@@ -1,6 +1,6 @@
 """The preparation report: what became of every utterance, and why.
 
-Nothing in it depends on the machine, the time or the number of processes.
+Nothing that is stored of it depends on the machine, the time or the number of processes.
 """
 
 from collections import Counter, defaultdict
@@ -68,6 +68,8 @@ class Report:
       kept: identifiers of the utterances that were written.
       splits: per split its number of utterances, videos, and positives by label.
       warnings: sentences about the dataset as a whole.
+      seconds: that it took, by kind of work: `decode`, `faces`, `features` over all processes, and on the clock
+        `extracting` (those three, start-up and all else) and `writing`. Not stored.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class Report:
     kept: list[str] = field(default_factory=list)
     splits: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def by_reason(self) -> dict[str, list[Finding]]:
         """Findings by reason, in the order of `REASONS`, each sorted by identifier.

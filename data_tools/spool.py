@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -45,7 +46,7 @@ class Spool:
     def load(self, job: Job) -> JobResult | None:
         """The result of a job that was finished before."""
         try:
-            stored = json.loads(_answer(job).read_text(encoding="utf-8"))
+            stored = json.loads(answer_path(job).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         return JobResult(job, stored["kept"], [Finding(**finding) for finding in stored["findings"]], {})
@@ -54,8 +55,8 @@ class Spool:
         """Notes that a job is finished. One whose worker died is not: it may succeed another time."""
         if any(finding.reason == "worker_died" for finding in result.findings):
             return
-        path = _answer(result.job)
-        unfinished = path.with_suffix(".unfinished")
+        path = answer_path(result.job)
+        unfinished = path.with_suffix(f".{uuid.uuid4().hex}")
         content = {"kept": result.kept, "findings": [asdict(finding) for finding in result.findings]}
         unfinished.write_text(json.dumps(content), encoding="utf-8")
         # The arrays lie there already: a result is there as a whole or not at all.
@@ -99,7 +100,8 @@ def open_spool(out: Path) -> Iterator[Spool]:
                 shutil.rmtree(directory, ignore_errors=True)
 
 
-def _answer(job: Job) -> Path:
+def answer_path(job: Job) -> Path:
+    """The file that a finished job has beside its arrays: what was kept and found."""
     return job.spool.with_suffix(".json")
 
 

@@ -5,7 +5,7 @@ import the caller's main module again (the launcher, and JAX with it), inherit a
 already set up, and take the whole pool down when a decoder crashes. A job and its answer are one
 line of JSON each; arrays travel through a file.
 
-    python -m data_tools.workers      (started by `run_jobs`, never by hand)
+    python -m data_tools.workers      (started by an `Extractor`, never by hand)
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import queue
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,27 +81,16 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> Iterator[JobResult]:
     stop = threading.Event()
 
     def serve() -> None:
-        worker: _Worker | None = None
         try:
-            while not stop.is_set():
-                try:
-                    job = waiting.get_nowait()
-                except queue.Empty:
-                    return
-                answer = None
-                for _ in range(_ATTEMPTS):
-                    worker = worker or _Worker()
-                    answer = worker.ask(job)
-                    if answer is not None:
-                        break
-                    worker.close()
-                    worker = None
-                finished.put(_to_result(job, answer))
+            with Extractor() as extractor:
+                while not stop.is_set():
+                    try:
+                        job = waiting.get_nowait()
+                    except queue.Empty:
+                        return
+                    finished.put(extractor.run(job))
         except BaseException as error:
             finished.put(error)
-        finally:
-            if worker is not None:
-                worker.close()
 
     threads = [threading.Thread(target=serve, daemon=True) for _ in range(min(processes, len(jobs)))]
     for thread in threads:
@@ -115,6 +105,36 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> Iterator[JobResult]:
         stop.set()
         for thread in threads:
             thread.join()
+
+
+class Extractor:
+    """Runs jobs one after the other in a worker process, which the first job starts; close it in the end."""
+
+    def __init__(self) -> None:
+        self._worker: _Worker | None = None
+
+    def __enter__(self) -> "Extractor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(self, job: Job) -> JobResult:
+        """The result of a job; see `run_jobs` for what becomes of one that kills the worker, or raises there."""
+        answer = None
+        for _ in range(_ATTEMPTS):
+            self._worker = self._worker or _Worker()
+            answer = self._worker.ask(job)
+            if answer is not None:
+                break
+            self.close()
+        return _to_result(job, answer)
+
+    def close(self) -> None:
+        """Ends the worker process, if there is one."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
 
 
 class _Worker:
@@ -154,9 +174,14 @@ class _Worker:
                     self._process.stdin.close()
 
 
+def died(job: Job) -> JobResult:
+    """The result of a job whose worker died at every attempt."""
+    return JobResult(job, [], [Finding(u.id, "worker_died") for u in job.utterances], {})
+
+
 def _to_result(job: Job, answer: dict[str, Any] | None) -> JobResult:
     if answer is None:
-        return JobResult(job, [], [Finding(u.id, "worker_died") for u in job.utterances], {})
+        return died(job)
     if "error" in answer:
         names = ", ".join(utterance.id for utterance in job.utterances[:3])
         raise RuntimeError(f"Extracting {names} of {job.media} failed:\n{answer['error']}")
@@ -204,8 +229,8 @@ def _answer(job: dict[str, Any], detector: Any) -> dict[str, Any]:
         for kind, value in asdict(of_utterance).items()
     }
     # Under a name of its own first: a worker that has outlived its caller may be at the same job as one of the
-    # caller's successor.
-    unfinished = Path(f"{job['spool']}.{os.getpid()}")
+    # caller's successor, on this machine or, with Beam, on another.
+    unfinished = Path(f"{job['spool']}.{uuid.uuid4().hex}")
     with unfinished.open("wb") as file:
         np.savez(file, **arrays)
     unfinished.replace(job["spool"])

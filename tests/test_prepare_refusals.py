@@ -1,5 +1,7 @@
 """What preparation refuses before it reads any media, and what it calls too little."""
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,4 +52,39 @@ def test_the_command_names_what_is_wrong_without_a_traceback(tmp_path: Path) -> 
 
     assert run.returncode == 1
     assert "prepare: Expected a CMU-MOSEI raw release" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_beam_without_apache_beam_names_the_requirements(tmp_path: Path) -> None:
+    (tmp_path / "apache_beam.py").write_text("raise ModuleNotFoundError('not installed', name='apache_beam')\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "data_tools.prepare", f"--raw={tmp_path}", f"--out={tmp_path / 'out'}"]
+
+    run = subprocess.run(
+        [*command, "--beam_pipeline_options=runner=DirectRunner"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+    assert run.returncode == 1
+    assert re.search(r"found no module apache_beam: pip install -r requirements-beam\.txt", run.stderr)
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--processes=2", "--beam_pipeline_options=runner=DirectRunner"], "found both: --processes=2"),
+        (["--beam_staging=gs://b/s"], "--beam_staging: expected --beam_pipeline_options"),
+    ],
+)
+def test_options_that_would_not_be_heeded_are_refused(tmp_path: Path, options: list[str], message: str) -> None:
+    command = [sys.executable, "-m", "data_tools.prepare", f"--raw={tmp_path}", f"--out={tmp_path / 'out'}", *options]
+
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert run.returncode == 1
+    assert message in run.stderr
     assert "Traceback" not in run.stderr
