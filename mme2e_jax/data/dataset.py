@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
-from mme2e_jax.data.description import Description, Feature, Files, damaged, read_description
+from mme2e_jax.data.description import Description, Feature, Files, read_description, reading
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.data.reader import check_files
 from mme2e_jax.errors import UserError
@@ -97,13 +97,10 @@ def open_dataset(directory: str | Path, name: str = "mosei", kind: str = "media"
             f"{directory} holds records of the kind {found!r}; this model reads the kind {kind!r}. "
             f"{how_to_prepare(name, kind)}"
         )
-    try:
+    with reading(directory / "metadata.json"):
         dataset = _dataset(directory, kind, description)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise damaged(directory / "metadata.json", f"{type(error).__name__} {error}") from error
     _check_features(dataset, description)
-    for split in dataset.splits.values():
-        check_files(split.name, split.files, split.ids)
+    check_files((split.name, split.files, split.ids) for split in dataset.splits.values())
     return dataset
 
 

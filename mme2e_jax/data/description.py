@@ -4,6 +4,7 @@ tensorflow-datasets could read the same files, but it imports whatever modules `
 somebody else made would run code.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,29 +67,23 @@ def read_description(directory: Path) -> Description:
             f"{directory / 'features.json'} names code that no records of this program need: {', '.join(foreign)}. "
             "Nothing of it was run. Prepare the data again yourself."
         )
-    with _damage(directory / "features.json"):
+    with reading(directory / "features.json"):
         stored = {name: _feature(entry) for name, entry in features["featuresDict"]["features"].items()}
-    with _damage(directory / "dataset_info.json"):
+    with reading(directory / "dataset_info.json"):
         files = dict(_files(directory, info))
     return Description(metadata, stored, files)
 
 
-class _damage:
-    """Turns what plain values of other types than expected raise into a `UserError` that names their file."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if kind is not None and issubclass(kind, KeyError | TypeError | ValueError | AttributeError | IndexError):
-            raise damaged(self._path, f"{kind.__name__} {error}") from error
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns what values of other types than expected raise into a `UserError` that names their file."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise _damaged(path, f"{type(error).__name__} {error}") from error
 
 
-def damaged(path: Path, found: str) -> UserError:
-    """The error for a file whose content makes no sense."""
+def _damaged(path: Path, found: str) -> UserError:
     return UserError(f"{path} is damaged or was edited: {found[:200]}. Prepare the data again.")
 
 
@@ -98,9 +93,9 @@ def _object(path: Path) -> Mapping[str, Any]:
     except FileNotFoundError as error:
         raise UserError(f"{path.parent} holds no {path.name}. Prepare the data again.") from error
     except (ValueError, RecursionError, OSError) as error:
-        raise damaged(path, f"{error or type(error).__name__}") from error
+        raise _damaged(path, f"{error or type(error).__name__}") from error
     if not isinstance(value, dict):
-        raise damaged(path, f"expected an object, found {type(value).__name__}")
+        raise _damaged(path, f"expected an object, found {type(value).__name__}")
     return value
 
 

@@ -1,6 +1,6 @@
 """Reads records by their index and says of each that cannot be read why."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,26 +47,25 @@ class Reader:
         return records, problems
 
 
-def check_files(split: str, files: Files, ids: Sequence[str]) -> None:
-    """Opens every file of a split and counts its records by the file's own index; reads none of them.
+def check_files(splits: Iterable[tuple[str, Files, Sequence[str]]]) -> None:
+    """Opens every file and counts its records by the file's own index; reads none of them.
 
     Args:
-      split: its name.
-      files: of the split.
-      ids: of its utterances, in stored order.
+      splits: of each the name, the files, and the ids of its utterances in stored order.
 
     Raises:
       UserError: naming every file that is missing, cut off, damaged in its index or of another length, and the
         utterances in it.
     """
-    problems, first = [], 0
+    problems = []
     with ThreadPoolExecutor(_OPEN_AT_ONCE) as pool:
-        found = pool.map(_problem_of, *files)
-        for path, count, problem in zip(*files, found, strict=True):
-            if problem:
-                last = first + count - 1
-                problems.append(f"{path} ({count} utterances of {split}, {ids[first]} to {ids[last]}): {problem}.")
-            first += count
+        for split, files, ids in splits:
+            first = 0
+            for path, count, problem in zip(*files, pool.map(_problem_of, *files), strict=True):
+                if problem:
+                    last = first + count - 1
+                    problems.append(f"{path} ({count} utterances of {split}, {ids[first]} to {ids[last]}): {problem}.")
+                first += count
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise UserError(
