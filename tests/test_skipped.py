@@ -21,7 +21,14 @@ BAD = {"test": "mini-test.array_record-00000", "train": "mini-train.array_record
 
 
 def make_input(directory: Path, kind: str = "media", told: list[str] | None = None, **changes: Any) -> Input:
-    settings = {"batch_size": 4, "text_max_len": 20, "seed": 0, "epochs": 2, "max_shapes": 2, "groups": 1}
+    settings: dict[str, Any] = {
+        "batch_size": 4,
+        "text_max_len": 20,
+        "seed": 0,
+        "epochs": 2,
+        "max_shapes": 2,
+        "groups": 1,
+    }
     tell: Callable[[str], object] = print if told is None else told.append
     return Input(open_dataset(directory, kind=kind), tell=tell, **(settings | changes))
 
