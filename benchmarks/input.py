@@ -28,6 +28,7 @@ from data_tools.records import write_dataset
 from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, LABEL_NAMES, MEL_BANDS
 from mme2e_jax.data import plan
 from mme2e_jax.data.dataset import FEATURES, Dataset, Split, open_dataset
+from mme2e_jax.data.description import Files
 from mme2e_jax.data.pipeline import Input
 from mme2e_jax.data.plan import Lengths
 
@@ -111,7 +112,7 @@ def _speed(directory: Path) -> dict[str, Any]:
     )
     dataset = open_dataset(directory / "records")
     flat = directory / "train.tfrecord"
-    source = ArrayRecordDataSource(list(dataset.split("train").files))
+    source = ArrayRecordDataSource([str(path) for path in dataset.split("train").files.paths])
     with tf.io.TFRecordWriter(str(flat)) as writer:
         for index in range(len(source)):
             writer.write(source[index])
@@ -165,7 +166,8 @@ def _rate(batches: Iterator[Any], start: float) -> tuple[float, float]:
 
 def _padding(batch_size: int, devices: int) -> dict[str, Any]:
     rng = np.random.default_rng(0)
-    splits = {s: Split(s, (), _lengths(rng, n), np.ones(len(LABEL_NAMES["mosei"]))) for s, n in PLANNED.items()}
+    none, positives = Files((), ()), np.ones(len(LABEL_NAMES["mosei"]))
+    splits = {s: Split(s, none, (), _lengths(rng, n), positives) for s, n in PLANNED.items()}
     dataset = Dataset(
         directory=Path(),
         name="mosei",

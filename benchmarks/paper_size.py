@@ -11,6 +11,7 @@ from mme2e_jax.batch import Batch
 from mme2e_jax.config import Config, validate
 from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, LABEL_NAMES, MEL_BANDS
 from mme2e_jax.data.dataset import Dataset, Split
+from mme2e_jax.data.description import Files
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.errors import UserError
 
@@ -56,7 +57,7 @@ def lengths(text_length: int) -> Lengths:
 
 def dataset(text_length: int) -> Dataset:
     """What describes the batch's utterances as a training split; there are no records."""
-    split = Split("train", (), lengths(text_length), np.full(len(LABELS), UTTERANCES // 4))
+    split = Split("train", Files((), ()), (), lengths(text_length), np.full(len(LABELS), UTTERANCES // 4))
     return Dataset(
         directory=Path(),
         name="mosei",

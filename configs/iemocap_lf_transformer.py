@@ -24,6 +24,7 @@ def get_config() -> ConfigDict:
     data.batch_size = 32  # utterances per step, over all devices
     data.text_max_len = 100  # rows of text features, one for each word
     data.max_shapes = 7  # compiled shapes, and one more for what no sampled batch needed
+    data.skip_bad = 0  # utterances with unusable records that are left out; one more stops the run
     data.audio_feature_type = 0  # which columns of the stored audio: 0 to 6, see mme2e_jax/data/audio_columns.py
 
     config.model = model = ConfigDict()

@@ -24,6 +24,7 @@ def get_config() -> ConfigDict:
     data.batch_size = 8  # utterances per step, over all devices
     data.text_max_len = 100  # tokens
     data.max_shapes = 7  # compiled shapes, and one more for what no sampled batch needed
+    data.skip_bad = 0  # utterances with unusable records that are left out; one more stops the run
 
     config.model = model = ConfigDict()
     model.name = "mme2e"

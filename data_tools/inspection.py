@@ -13,14 +13,15 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_tools.release_files import listing
-from mme2e_jax.conventions import FORMAT_VERSION
+from mme2e_jax.data.description import read_description
+from mme2e_jax.errors import UserError
 
 # Power of a mel band; silence with the noise of 16 bits has about 1e-6.
 _SILENT = 1e-5
 
 
 class InspectError(ValueError):
-    """A directory that holds no prepared records."""
+    """A directory that holds no prepared records, or such as must not be trusted."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,12 @@ def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspec
         raise InspectError(
             f"Expected prepared records, found {directory}, {found}. Make them with python -m data_tools.prepare."
         )
+    try:
+        # First of all: tensorflow-datasets would import whatever the directory names.
+        metadata = read_description(directory).metadata
+    except UserError as error:
+        raise InspectError(str(error)) from error
     builder: Any = tfds.builder_from_directory(directory)
-    metadata = dict(builder.info.metadata or {})
-    if metadata.get("format_version") != FORMAT_VERSION:
-        raise InspectError(
-            f"Expected records of format version {FORMAT_VERSION} in {directory}, found "
-            f"{metadata.get('format_version')}. Prepare the data again."
-        )
     result = Inspection(metadata["dataset"], metadata.get("kind", "media"), tuple(metadata["label_names"]))
     sides: dict[str, dict[str, set[str]]] = {"dialogue": defaultdict(set), "speaker": defaultdict(set)}
     problems: dict[str, list[str]] = {name: [] for name in PROBLEMS}

@@ -11,6 +11,7 @@ in which the speaker's face is searched; those of MOSEI are whole frames. Nothin
 """
 
 import math
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,9 +67,9 @@ def _read(raw: Path, dataset: str, fps: float | None, parse: Callable[[str, Meta
     meta = read_meta(root / META)
     findings: list[Finding] = []
     entries: list[_Entry] = []
-    for key, known in sorted(meta.items(), key=lambda item: str(item[0])):
+    for key, known in sorted(meta.items(), key=lambda item: _short(item[0])):
         if not (isinstance(key, str) and is_identifier(key) and isinstance(known, dict)):
-            findings.append(Finding(str(key)[:80], "bad_meta", "expected an identifier and what is known of it"))
+            findings.append(Finding(_short(key), "bad_meta", "expected an identifier and what is known of it"))
             continue
         parsed = parse(key, known)
         if isinstance(parsed, Finding):
@@ -114,9 +115,9 @@ def _mosei_entry(key: str, known: Meta) -> _Entry | Finding:
     text, label = known.get("text"), known.get("label")
     video, _, _ = key.rpartition("_")
     if not isinstance(text, str) or not video:
-        return Finding(key, "bad_meta", f"expected ID_clip with a text, found {str(text)[:40]!r}")
+        return Finding(key, "bad_meta", f"expected ID_clip with a text, found {_short(text)}")
     if not (isinstance(label, list | tuple) and len(label) == 6 and all(_is_bit(value) for value in label)):
-        return Finding(key, "bad_meta", f"expected six labels 0 or 1, found {str(label)[:80]}")
+        return Finding(key, "bad_meta", f"expected six labels 0 or 1, found {_short(label)}")
     bits = tuple(int(value) for value in label)
     return _Entry(_utterance(key, video, text, bits, speaker=video, view="centre"), "image_", "audio.wav")
 
@@ -131,7 +132,7 @@ def _iemocap_entry(key: str, known: Meta) -> _Entry | Finding:
     except ValueError as error:
         return Finding(key, "bad_meta", str(error))
     if label not in names:
-        return Finding(key, "bad_meta", f"unknown emotion {str(label)[:20]!r}")
+        return Finding(key, "bad_meta", f"unknown emotion {_short(label)}")
     if not isinstance(text, str):
         return Finding(key, "label_without_transcript")
     bits = tuple(int(label == name) for name in names)
@@ -211,6 +212,11 @@ def _folders(root: Path, meta: Meta) -> dict[str, Path]:
     groups = [path for name, path in below.items() if name not in meta]
     deeper = {path.name: path for group in groups for path in group.iterdir() if path.is_dir()}
     return {name: path for name, path in (deeper | below).items() if name in meta}
+
+
+def _short(value: Any) -> str:
+    """A value in a few words: contents that are shared many times over would be endless when written out."""
+    return value[:80] if isinstance(value, str) else reprlib.repr(value)[:80]
 
 
 def _is_bit(value: Any) -> bool:

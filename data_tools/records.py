@@ -131,7 +131,7 @@ def write_dataset(
         among them `label` float32 `[6]` (or as the schema says) of 0 and 1.
       metadata: stored as the dataset's metadata. `format_version`, what the schema says of itself
         (`kind`, `feature_sizes`) and `splits` are added: per split `utterances`, `positives` (per
-        label), and per example, in stored order, `frames`, `chunks` and `tokens`.
+        label), and per example, in stored order, `utterance_ids`, `frames`, `chunks` and `tokens`.
       schema: `MEDIA`: `token_ids` int32 `[n]`, `faces` uint8 `[t, 48, 48, 3]`, `face_found` bool
         `[t]`, `frame_ms` float32 `[t]` (ms from the utterance's start), `mel` float32
         `[s, 128, 32]`. Or `feature_schema(sizes)`: `text`, `audio` and `video`.
@@ -168,7 +168,8 @@ def write_dataset(
 
 
 def _no_counts(schema: Schema) -> dict[str, Any]:
-    return {"utterances": 0, "positives": [0] * _label_count(schema), **{count: [] for count in schema.counted}}
+    lists = ("utterance_ids", *schema.counted)
+    return {"utterances": 0, "positives": [0] * _label_count(schema), **{name: [] for name in lists}}
 
 
 def _label_count(schema: Schema) -> int:
@@ -179,6 +180,7 @@ def _label_count(schema: Schema) -> int:
 
 def _count(example: Mapping[str, Any], schema: Schema, counts: dict[str, Any]) -> None:
     counts["utterances"] += 1
+    counts["utterance_ids"].append(example["utterance_id"])
     for i, value in enumerate(example["label"]):
         counts["positives"][i] += int(value)
     for count, name in schema.counted.items():

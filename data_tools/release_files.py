@@ -18,7 +18,15 @@ def files_in(directory: Path, pattern: str) -> list[Path]:
 
 def first_file(candidates: Iterable[Path]) -> Path | None:
     """The first candidate that is a file."""
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if _is_file(path)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # A name that is longer than any file's, as tables may hold it.
+        return False
 
 
 def read_text(path: Path) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_tools.release_files import read_text
 from data_tools.utterances import Finding, ReleaseError, Utterance
 
 SPLITS = ("train", "valid", "test")
@@ -124,7 +125,7 @@ def read_split_files(directory: Path) -> dict[str, str]:
         if not path.is_file():
             files = ", ".join(f"{name}_split.txt" for name in SPLITS)
             raise ReleaseError(f"Expected the split files {files} in {directory}; {path.name} is missing.")
-        for line in path.read_text(encoding="utf-8-sig").split("\n"):
+        for line in read_text(path).split("\n"):
             name = line.strip()
             if name and sides.setdefault(name, split) != split:
                 raise ReleaseError(f"{name} is named in two split files: {sides[name]} and {split}.")

@@ -114,13 +114,15 @@ def load_tokenizer(source: str) -> TextEncoder:
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
-    except (OSError, ValueError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
+    except Exception as error:  # tokenizers raises no narrower one
+        found = (
+            "is damaged, or needs code of its own, which is not run"
+            if is_path
+            else "is neither a local directory nor could it be had from the Hugging Face hub"
+        )
         reason = str(error).split("\n", 1)[0]
-        raise TokenizerError(
-            f"The tokenizer {source!r} is neither a local directory nor could it be had from the "
-            f"Hugging Face hub ({reason}). {_HOW_TO_GET}"
-        ) from error
+        raise TokenizerError(f"The tokenizer {source!r} {found} ({reason}). {_HOW_TO_GET}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
 

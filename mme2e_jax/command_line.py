@@ -25,7 +25,7 @@ def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> 
     Raises:
       UserError: if a flag or a config's key is unknown or its value is of the wrong type.
     """
-    overrides = dict(re.findall(r"^--?config\.([^=\s]+)=?(.*)$", "\n".join(argv[1:]), re.MULTILINE))
+    overrides = dict(re.findall(r"^--?config\.([^=\n]*)=?(.*)$", "\n".join(argv[1:]), re.MULTILINE))
     refuse_overrides(overrides)
     if overrides and not any(re.match("--?config(=|$)", argument) for argument in argv):
         raise UserError("--config.KEY=VALUE overrides a value of a config: expected --config=FILE too, found none.")

@@ -79,6 +79,7 @@ COMMON_RULES: Mapping[str, Rule] = {
     "data.batch_size": _integer(1),
     "data.text_max_len": _integer(4, 512),
     "data.max_shapes": _integer(1, 64),
+    "data.skip_bad": _integer(0),
     "model.name": _choice(*MODELS),
     "model.modalities": _MODALITIES,
     "model.dropout": _real("a number in [0, 1)", lambda v: 0 <= v < 1),
@@ -251,9 +252,10 @@ def validate_devices(config: Config, available: int) -> int:
 
 
 # What may change while a run goes on: where things lie, what is shown, by which way it is computed, and how long;
-# nothing that the numbers of a step depend on beyond the order of sums.
+# nothing that the numbers of a step depend on beyond the order of sums. A run that stopped at a bad record may go on without it.
 _FREE = (
     "data.dir",
+    "data.skip_bad",
     "model.text.dir",
     "model.remat",
     "model.sparse_impl",

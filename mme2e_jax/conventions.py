@@ -1,6 +1,6 @@
 """What preparation and training agree on: the records' format, the sizes of what they hold, the names of labels."""
 
-FORMAT_VERSION = 1  # of prepared records
+FORMAT_VERSION = 2  # of prepared records
 FACE_SIZE = 48  # pixels, height and width of a face crop
 MEL_BANDS = 128
 CHUNK_FRAMES = 32  # mel frames (of 12.5 ms at 16 kHz) in one chunk

@@ -1,6 +1,7 @@
 """A run from its checkpoint: the model with everything it needs, its evaluation and its report."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -74,6 +75,8 @@ def input_of(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> I
         groups=mesh.devices,
         local_groups=mesh.local_groups,
         audio_columns=_audio_columns(config, dataset) if dataset.kind == "features" else (),
+        skip_bad=config.data.skip_bad,
+        tell=functools.partial(console.print, markup=False),
     )
 
 
@@ -111,7 +114,8 @@ def evaluate_run(
       while_wanted: gives an evaluation's batches on, or raises what ends it.
 
     Returns:
-      What `report/metrics.json` holds: per split the scores, and the cost of an end-to-end model; the step of both.
+      What `report/metrics.json` holds: per split the scores, and the cost of an end-to-end model; the step of both;
+      and the utterances that were left out, with the reason.
 
     Raises:
       UserError: if the run or the data are missing or do not belong together.
@@ -134,6 +138,7 @@ def evaluate_run(
             report[split]["cost"] = cost.account(run.spec, batches.seen_lengths(split), predictions.sites)
     if isinstance(run.spec, ModelSpec):
         console.print(cost_table("millions of multiply-adds per utterance (test)", report["test"]["cost"]))
+    report["skipped"] = batches.skipped.report()
     if is_first():
         path = Path(workdir) / "report" / "metrics.json"
         path.parent.mkdir(parents=True, exist_ok=True)

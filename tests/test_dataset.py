@@ -29,7 +29,10 @@ def test_a_dataset_knows_its_splits_lengths_and_labels(records: Path) -> None:
     assert [v[:5].tolist() for v in train.lengths] == [[5, 9, 3, 40, 16], [0, 3, 0, 2, 1], [4, 0, 0, 3, 1]]
     # Twenty utterances, the labels in turn.
     assert train.positives.tolist() == [4, 4, 3, 3, 3, 3]
-    assert len(train.files) == 3
+    assert train.files.records == (8, 8, 4)
+    assert train.ids == tuple(f"train_{i}" for i in range(20))
+    assert [train.place(i)[1] for i in (0, 7, 8, 19)] == [0, 7, 0, 3]
+    assert [train.place(i)[0].name[-5:] for i in (0, 7, 8, 19)] == ["00000", "00000", "00001", "00002"]
 
 
 def test_a_dataset_of_features_knows_their_widths_and_counts_their_rows(feature_records: Path) -> None:
@@ -99,14 +102,15 @@ def test_another_format_version_is_refused(tmp_path: Path) -> None:
     directory = make_records(tmp_path / "records", {"train": 1})
     edit_metadata(directory, format_version=7)
 
-    with pytest.raises(UserError, match="format version 7; this program reads version 1"):
+    with pytest.raises(UserError, match="format version 7; this program reads version 2"):
         open_dataset(directory)
 
 
 def test_metadata_that_does_not_match_the_records_is_refused(tmp_path: Path) -> None:
     directory = make_records(tmp_path / "records", {"train": 3})
-    splits = {"train": {"utterances": 2, "positives": [1] * 6, "tokens": [4, 4], "frames": [1, 1], "chunks": [1, 1]}}
-    edit_metadata(directory, splits=splits)
+    counts = {name: [1, 1] for name in ("tokens", "frames", "chunks")}
+    split = {"utterances": 2, "utterance_ids": ["a", "b"], "positives": [1] * 6, **counts}
+    edit_metadata(directory, splits={"train": split})
 
     with pytest.raises(UserError, match="split train holds 3 records, its metadata speaks of 2"):
         open_dataset(directory)

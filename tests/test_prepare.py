@@ -195,7 +195,7 @@ def test_metadata_describes_settings_and_tokenizer(prepared: Path) -> None:
     tokenizer = metadata.pop("tokenizer")
     metadata.pop("splits")
     assert metadata == {
-        "format_version": 1,
+        "format_version": 2,
         "kind": "media",
         "dataset": "mini",
         "label_names": LABELS,

@@ -81,7 +81,7 @@ def test_metadata_says_what_the_reader_must_know(prepared: Path) -> None:
     splits = metadata.pop("splits")
 
     assert metadata == {
-        "format_version": 1,
+        "format_version": 2,
         "kind": "features",
         "feature_sizes": [300, 144, 35],
         "dataset": "mini",
@@ -94,6 +94,7 @@ def test_metadata_says_what_the_reader_must_know(prepared: Path) -> None:
         stored = [example for example in examples.values() if example["split"] == split]
         assert splits[split] == {
             "utterances": len(stored),
+            "utterance_ids": [example["utterance_id"].decode() for example in stored],
             "positives": sum((example["label"] for example in stored), np.zeros(6)).tolist(),
             "frames": [len(example["video"]) for example in stored],
             "chunks": [len(example["audio"]) for example in stored],

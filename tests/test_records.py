@@ -81,12 +81,13 @@ def test_metadata_counts_frames_chunks_tokens_and_positives(tmp_path: Path) -> N
     metadata = tfds.builder_from_directory(tmp_path / "records").info.metadata
 
     assert metadata == {
-        "format_version": 1,
+        "format_version": 2,
         "kind": "media",
         **METADATA,
         "splits": {
             "train": {
                 "utterances": 3,
+                "utterance_ids": ["video_0", "video_6", "video_1"],
                 "positives": [2, 1, 0, 0, 0, 0],
                 "frames": [1, 0, 4],
                 "chunks": [2, 5, 0],
@@ -109,13 +110,14 @@ def test_features_of_any_width_are_written_and_read_back(tmp_path: Path) -> None
     builder: Any = tfds.builder_from_directory(tmp_path / "records")
 
     assert builder.info.metadata == {
-        "format_version": 1,
+        "format_version": 2,
         "kind": "features",
         "feature_sizes": [300, 74, 35],
         "dataset": "made",
         "splits": {
             "train": {
                 "utterances": 3,
+                "utterance_ids": ["video_0", "video_1", "video_7"],
                 "positives": [1, 2, 0, 0, 0, 0],
                 "frames": [3, 0, 1],
                 "chunks": [2, 0, 0],

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from mme2e_jax.conventions import FORMAT_VERSION
+from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
+from mme2e_jax.data.description import Description, Feature, Files, read_description, reading
 from mme2e_jax.data.plan import Lengths
+from mme2e_jax.data.reader import check_files
 from mme2e_jax.errors import UserError
 from mme2e_jax.prerequisites import how_to_prepare, missing_records
 
@@ -32,12 +33,19 @@ class Split:
     """The records of one split."""
 
     name: str
-    files: tuple[str, ...]  # ArrayRecord files, in stored order
+    files: Files  # ArrayRecord files
+    ids: tuple[str, ...]  # of the utterances, in stored order
     lengths: Lengths
     positives: np.ndarray  # int [l], utterances that have each label
 
     def __len__(self) -> int:
         return len(self.lengths.tokens)
+
+    def place(self, example: int) -> tuple[Path, int]:
+        """The file that holds an utterance, and its position in there, from 0."""
+        ends = np.cumsum(self.files.records)
+        index = int(np.searchsorted(ends, example, side="right"))
+        return self.files.paths[index], example - int(ends[index] - self.files.records[index])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +66,10 @@ class Dataset:
         """Of what a run's order of utterances depends on: the same only for the same training and validation data."""
         digest = hashlib.sha256()
         for name in ("train", "valid"):
-            for values in (*self.split(name).lengths, self.split(name).positives):
+            split = self.split(name)
+            for values in (*split.lengths, split.positives):
                 digest.update(np.asarray(values, "<i8").tobytes() + b"|")
+            digest.update("|".join(split.ids).encode())
         return digest.hexdigest()
 
     def split(self, name: str) -> Split:
@@ -92,44 +102,88 @@ def open_dataset(directory: str | Path, name: str = "mosei", kind: str = "media"
     missing = missing_records(directory, name, kind)
     if missing:
         raise UserError(missing)
-    builder = tfds.builder_from_directory(directory)
-    metadata = dict(builder.info.metadata or {})
-    if metadata.get("format_version") != FORMAT_VERSION:
-        raise UserError(
-            f"{directory} has records of format version {metadata.get('format_version')}; this program reads "
-            f"version {FORMAT_VERSION}. Prepare the data again with the data_tools of this version."
-        )
+    description = read_description(directory)
+    metadata = description.metadata
     found = metadata.get("kind", "media")
     if found != kind:
         raise UserError(
             f"{directory} holds records of the kind {found!r}; this model reads the kind {kind!r}. "
             f"{how_to_prepare(name, kind)}"
         )
-    features: Any = builder.info.features
-    absent = [f for f in FEATURES[kind] if f not in features]
-    if absent:
-        raise UserError(f"{directory}: the records lack the features {', '.join(absent)}. Prepare the data again.")
-    splits = {s: _split(builder, directory, s, entry) for s, entry in metadata["splits"].items()}
+    with reading(directory / "metadata.json"):
+        dataset = _dataset(directory, kind, description)
+    _check_features(dataset, description)
+    check_files((split.name, split.files, split.ids) for split in dataset.splits.values())
+    return dataset
+
+
+def _dataset(directory: Path, kind: str, description: Description) -> Dataset:
+    metadata = description.metadata
+    labels = tuple(_texts(metadata["label_names"]))
+    splits = {s: _split(directory, description, s, entry, len(labels)) for s, entry in metadata["splits"].items()}
     return Dataset(
         directory=directory,
-        name=metadata["dataset"],
+        name=str(metadata["dataset"]),
         kind=kind,
-        label_names=tuple(metadata["label_names"]),
-        tokenizer=metadata["tokenizer"] if kind == "media" else {},
-        feature_sizes=tuple(metadata["feature_sizes"]) if kind == "features" else (),
+        label_names=labels,
+        tokenizer=_tokenizer(metadata["tokenizer"]) if kind == "media" else {},
+        feature_sizes=tuple(int(size) for size in metadata["feature_sizes"]) if kind == "features" else (),
         preprocessing={k: metadata[k] for k in _PREPROCESSING[kind]},
         splits=splits,
     )
 
 
-def _split(builder: tfds.core.DatasetBuilder, directory: Path, name: str, entry: Mapping[str, Any]) -> Split:
+def _split(directory: Path, description: Description, name: str, entry: Mapping[str, Any], labels: int) -> Split:
     lengths = Lengths(*(np.asarray(entry[k], np.int64) for k in ("tokens", "frames", "chunks")))
-    info = builder.info.splits.get(name)
-    stored = info.num_examples if info is not None else 0
-    if stored != len(lengths.tokens):
+    ids = tuple(_texts(entry["utterance_ids"]))
+    positives = np.asarray(entry["positives"], np.int64)
+    if any(values.shape != (len(ids),) or values.min(initial=0) < 0 for values in lengths):
+        raise ValueError(f"split {name}: expected {len(ids)} lengths of each kind, none below 0")
+    if positives.shape != (labels,):
+        raise ValueError(f"split {name}: expected the positives of {labels} labels, found {positives.tolist()}")
+    files = description.files.get(name, Files((), ()))
+    stored = sum(files.records)
+    if stored != len(ids):
         raise UserError(
-            f"{directory}: split {name} holds {stored} records, its metadata speaks of {len(lengths.tokens)}. "
+            f"{directory}: split {name} holds {stored} records, its metadata speaks of {len(ids)}. "
             "The directory is damaged or was edited; prepare the data again."
         )
-    files = tuple(str(p) for p in info.filepaths) if info is not None else ()
-    return Split(name, files, lengths, np.asarray(entry["positives"], np.int64))
+    return Split(name, files, ids, lengths, positives)
+
+
+def _tokenizer(tokenizer: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not all(isinstance(tokenizer[key], int) for key in ("vocab_size", "sep_id")):
+        raise TypeError(f"expected vocab_size and sep_id of the tokenizer as whole numbers, found {tokenizer}")
+    return tokenizer
+
+
+def _texts(values: Any) -> list[str]:
+    if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
+        raise ValueError(f"expected a list of texts, found {str(values)[:80]}")
+    return values
+
+
+def _check_features(dataset: Dataset, description: Description) -> None:
+    """Refuses records of which something is missing or stored otherwise than it is read."""
+    labels = Feature("float32", (len(dataset.label_names),))
+    if dataset.kind == "media":
+        arrays = {
+            "token_ids": Feature("int32", (-1,)),
+            "faces": Feature("uint8", (-1, FACE_SIZE, FACE_SIZE, 3)),
+            "mel": Feature("float32", (-1, MEL_BANDS, CHUNK_FRAMES)),
+        }
+    else:
+        names = ("text", "audio", "video")
+        arrays = {name: Feature("float32", (-1, size)) for name, size in zip(names, dataset.feature_sizes, strict=True)}
+    expected = {"utterance_id": None, **arrays, "label": labels}
+    assert tuple(expected) == FEATURES[dataset.kind]
+    wrong = [
+        f"{name} (expected {feature or 'a text'}, found {description.features.get(name, 'nothing')})"
+        for name, feature in expected.items()
+        if name not in description.features or description.features[name] != feature
+    ]
+    if wrong:
+        raise UserError(
+            f"{dataset.directory}: the records lack features that this program reads, or store them otherwise: "
+            f"{'; '.join(wrong)}. Prepare the data again."
+        )

@@ -4,17 +4,18 @@ Axis legend: `g` device groups, `b` utterances per group.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from mme2e_jax.data import plan as planning
 from mme2e_jax.data.dataset import Dataset, Split
-from mme2e_jax.data.packing import FeaturePadder, MediaPacker, Packer, Records
+from mme2e_jax.data.packing import BadRecord, FeaturePadder, MediaPacker, Packer, Records
 from mme2e_jax.data.plan import Lengths, PlannedBatch, Shape
+from mme2e_jax.data.reader import Reader
+from mme2e_jax.data.skipped import Skipped
 
 PREFETCH = 2
 
@@ -38,6 +39,8 @@ class Input:
         groups: int,
         local_groups: slice = slice(None),
         audio_columns: Sequence[int] = (),
+        skip_bad: int = 0,
+        tell: Callable[[str], object] = print,
     ):
         """Plans the run.
 
@@ -52,6 +55,9 @@ class Input:
           groups: devices over all processes.
           local_groups: those of this process.
           audio_columns: of feature records: the columns of the stored audio that batches hold; none for all.
+          skip_bad: utterances that may be left out, in all, because their records are of no use; their rows are
+            padding. Batches raise a `UserError` at the next one.
+          tell: shows a line to the user, one for each utterance that is left out.
 
         Raises:
           UserError: if a split that the run needs is missing or empty.
@@ -60,6 +66,8 @@ class Input:
         self.batch_size, self.rows, self.groups = batch_size, batch_size // groups, groups
         self.text_max_len, self.seed, self.epochs = text_max_len, seed, epochs
         self._local = local_groups
+        self.skipped = Skipped(skip_bad, tell)
+        self._readers: dict[str, Reader] = {}
         self._packer = _packer(dataset, text_max_len, audio_columns)
         self._layout = self._packer.layout
         # The last epoch asked for, grouped: neighbouring steps ask for the same one.
@@ -84,12 +92,9 @@ class Input:
         return self._run(self.dataset.split("train"), self.planned, start, self.total_steps)
 
     def utterance_ids(self, step: int) -> list[str]:
-        """The utterances of a training step, for messages: reads their records."""
-        split, examples = self.dataset.split("train"), self.planned(step).examples
-        source = ArrayRecordDataSource(list(split.files))
-        raw = source.__getitems__([int(i) for i in examples.reshape(-1) if i >= 0])
-        parsed = tf.io.parse_example(raw, {"utterance_id": tf.io.FixedLenFeature([], tf.string)})
-        return [name.decode() for name in parsed["utterance_id"].numpy()]
+        """The utterances of a training step, for messages."""
+        ids = self.dataset.split("train").ids
+        return [ids[i] for i in self.planned(step).examples.reshape(-1) if i >= 0]
 
     def evaluation(self, split: str) -> Iterator[Any]:
         """A split once, every utterance exactly once."""
@@ -98,9 +103,10 @@ class Input:
         return self._run(records, lambda i: self._shaped(batches[i], records), 0, len(batches))
 
     def seen_lengths(self, split: str) -> Lengths:
-        """Lengths of a split's utterances as batches hold them, in stored order."""
-        lengths = self.dataset.split(split).lengths
-        return lengths._replace(tokens=np.minimum(lengths.tokens, self.text_max_len))
+        """Lengths of a split's utterances as batches hold them, in stored order; those that were left out are not."""
+        lengths, bad = self.dataset.split(split).lengths, list(self.skipped.examples(split))
+        kept = Lengths(*(np.delete(values, bad) for values in lengths))
+        return kept._replace(tokens=np.minimum(kept.tokens, self.text_max_len))
 
     def _evaluation(self, split: str) -> list[np.ndarray]:
         records = self.dataset.split(split)
@@ -138,15 +144,13 @@ class Input:
         return [g for e in range(epochs) for g in self._grouped_epoch(e)]
 
     def _run(self, split: Split, planned: Callable[[int], PlannedBatch], start: int, stop: int) -> Iterator[Any]:
-        source = ArrayRecordDataSource(list(split.files))
+        # What is wrong with records, by step and index in the split: nothing is raised where TensorFlow would wrap it.
+        found: dict[int, dict[int, str]] = {}
 
         def load(step):
             step_plan = planned(int(step))
-            examples = step_plan.examples[self._local]
-            real = examples >= 0
-            serialized = source.__getitems__(examples[real].tolist())
-            lengths = Lengths(*(np.where(real, values[examples], 0).astype(np.int32) for values in split.lengths))
-            return tuple(self._packer(Records(serialized, examples, lengths, step_plan.shape)))
+            batch, found[int(step)] = self._packed(split, step_plan.examples[self._local], step_plan.shape)
+            return tuple(batch)
 
         dtypes = self._packer.dtypes
 
@@ -155,12 +159,47 @@ class Input:
 
         steps = tf.data.Dataset.range(start, stop)
         batches: Any = steps.map(batch, num_parallel_calls=2, deterministic=True).prefetch(PREFETCH)
-        return iter(batches.as_numpy_iterator())
+        return self._told(split, found, range(start, stop), batches.as_numpy_iterator())
+
+    def _told(
+        self, split: Split, found: dict[int, dict[int, str]], steps: range, batches: Iterator[Any]
+    ) -> Iterator[Any]:
+        """The batches, once what is bad in them is told. In the order of steps, whichever was loaded first."""
+        for step, batch in zip(steps, batches, strict=True):
+            for example, reason in sorted(found.pop(step).items()):
+                self.skipped.add(split, example, reason)
+            yield batch
+
+    def _packed(self, split: Split, examples: np.ndarray, shape: Shape) -> tuple[Any, dict[int, str]]:
+        """A batch without the utterances that are of no use, and what is wrong with them, by index in the split."""
+        examples = _without(examples, self.skipped.examples(split.name))
+        serialized, problems = self._reader(split).read(examples[examples >= 0].tolist())
+        while True:
+            examples = _without(examples, problems)
+            real = examples >= 0
+            kept = examples[real].tolist()
+            lengths = Lengths(*(np.where(real, values[examples], 0).astype(np.int32) for values in split.lengths))
+            try:
+                records = Records([serialized[i] for i in kept], [split.ids[i] for i in kept], examples, lengths, shape)
+                return self._packer(records), problems
+            except BadRecord as bad:
+                problems[int(examples[bad.place])] = bad.reason
+
+    def _reader(self, split: Split) -> Reader:
+        # Two threads may make two; either will do.
+        if split.name not in self._readers:
+            self._readers[split.name] = Reader(split.files)
+        return self._readers[split.name]
+
+
+def _without(examples: np.ndarray, bad: Collection[int]) -> np.ndarray:
+    return np.where(np.isin(examples, list(bad)), np.int32(-1), examples) if bad else examples
 
 
 def _packer(dataset: Dataset, text_max_len: int, audio_columns: Sequence[int]) -> Packer:
     labels = len(dataset.label_names)
     if dataset.kind == "media":
-        return MediaPacker(labels, text_max_len, sep=int(dataset.tokenizer["sep_id"]))
+        tokenizer = dataset.tokenizer
+        return MediaPacker(labels, text_max_len, sep=int(tokenizer["sep_id"]), vocabulary=int(tokenizer["vocab_size"]))
     columns = audio_columns or range(dataset.feature_sizes[1])
     return FeaturePadder(labels, text_max_len, dataset.feature_sizes, tuple(columns))
