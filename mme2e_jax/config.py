@@ -252,7 +252,8 @@ def validate_devices(config: Config, available: int) -> int:
 
 
 # What may change while a run goes on: where things lie, what is shown, by which way it is computed, and how long;
-# nothing that the numbers of a step depend on beyond the order of sums. A run that stopped at a bad record may go on without it.
+# nothing that the numbers of a step depend on beyond the order of sums. A run that stopped at a bad record may go on
+# without it.
 _FREE = (
     "data.dir",
     "data.skip_bad",

@@ -103,8 +103,8 @@ def _start_or_go_on(
     if started.fingerprint != dataset.fingerprint:
         raise UserError(
             f"{dataset.directory} holds other training or validation data than the run in {workdir} was started with: "
-            "their utterances, lengths or labels differ. Give the same records to go on with it, or start a new run with another "
-            "--workdir."
+            "their utterances, lengths or labels differ. Give the same records to go on with it, or start a new run "
+            "with another --workdir."
         )
     epochs = started.config["optim"]["epochs"]
     if epochs != config.optim.epochs:
