@@ -29,6 +29,7 @@ from data_tools import records, splits, tokens
 from data_tools.division import divide
 from data_tools.dry_run import dry_run
 from data_tools.extraction import extract_all
+from data_tools.face_choice import CHOICES, MOST_PROBABLE
 from data_tools.kinds import KINDS, Kind, feature_kind, media_kind
 from data_tools.report import Report
 from data_tools.settings import PrepareError, Settings
@@ -102,10 +103,11 @@ def prepare(
                 "The table above says what is wrong with each."
             )
         if settings.kind == "features":
-            kind = feature_kind(settings.frame_interval_ms, len(release.label_names))
+            kind = feature_kind(settings.frame_interval_ms, settings.face_choice, len(release.label_names))
         else:
             encoder = encoder or tokens.train_mini(u.transcript for u in parts["train"] or usable)
-            kind = media_kind(settings.frame_interval_ms, encoder, len(release.label_names))
+            labels = len(release.label_names)
+            kind = media_kind(settings.frame_interval_ms, settings.face_choice, encoder, labels)
         report.settings["tokenizer"] = kind.encoder and kind.encoder.name
         _write(out, settings, release.label_names, parts, results, kind, report)
         _print_times(console, results, extracted - started, time.perf_counter() - extracted)
@@ -194,6 +196,7 @@ def main(argv: Sequence[str]) -> None:
             fold=values.fold,
             audio_from_video=values.audio_from_video,
             source_fps=values.source_fps,
+            face_choice=values.face_choice,
         )
         if values.dry_run:
             dry_run(values.raw, settings, console=default_console())
@@ -215,6 +218,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("processes", None, "Worker processes; by default one per core.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of the split by video.")
     flags.DEFINE_integer("frame_interval_ms", 500, "Milliseconds between frames.")
+    flags.DEFINE_enum("face_choice", MOST_PROBABLE, list(CHOICES), "Which face to take where a frame shows several.")
     flags.DEFINE_string("tokenizer", None, "Hugging Face directory or hub id, for media; `mini` trains its own.")
     flags.DEFINE_string("splits", None, "Directory of {train,valid,test}_split.txt; else by session or by video.")
     flags.DEFINE_integer("fold", None, "IEMOCAP: session to test on; the next one validates. Default: 1.")

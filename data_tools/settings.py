@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from data_tools.face_choice import CHOICES, MOST_PROBABLE
 from data_tools.kinds import KINDS
 from data_tools.sources import SOURCES, Source
 from data_tools.utterances import Release
@@ -28,6 +29,7 @@ class Settings:
       fold: the session of IEMOCAP to test on; None for the first, where there are sessions.
       audio_from_video: whether a missing wav file is replaced by the video's own sound.
       source_fps: pictures per second of a processed release; None for what its sounds say.
+      face_choice: which face is taken where a frame shows several, one of `face_choice.CHOICES`.
     """
 
     dataset: str = "mini"
@@ -39,6 +41,7 @@ class Settings:
     fold: int | None = None
     audio_from_video: bool = False
     source_fps: float | None = None
+    face_choice: str = MOST_PROBABLE
 
     def __post_init__(self) -> None:
         if self.dataset not in SOURCES:
@@ -52,6 +55,8 @@ class Settings:
             )
         if self.frame_interval_ms < 1:
             raise PrepareError(f"frame_interval_ms: expected 1 or more, found {self.frame_interval_ms}.")
+        if self.face_choice not in CHOICES:
+            raise PrepareError(f"face_choice {self.face_choice!r}: expected one of {', '.join(CHOICES)}.")
         if self.seed < 0:
             raise PrepareError(f"seed: expected 0 or more, found {self.seed}.")
         if self.source_fps is not None and not self.source.has_pictures:

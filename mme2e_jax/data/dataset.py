@@ -20,9 +20,11 @@ FEATURES = {
 }
 # How data were prepared, as their metadata say: what a model must be given that was trained on such data.
 _PREPROCESSING = {
-    "media": ("frame_interval_ms", "face_size", "sample_rate", "mel"),
+    "media": ("frame_interval_ms", "face_size", "face_choice", "sample_rate", "mel"),
     "features": ("kind", "feature_sizes", "features"),
 }
+# What metadata of this format version did not always say: how it was then.
+_UNSAID = {"face_choice": "most_probable"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +108,7 @@ def open_dataset(directory: str | Path, name: str = "mosei", kind: str = "media"
         label_names=tuple(metadata["label_names"]),
         tokenizer=metadata["tokenizer"] if kind == "media" else {},
         feature_sizes=tuple(metadata["feature_sizes"]) if kind == "features" else (),
-        preprocessing={k: metadata[k] for k in _PREPROCESSING[kind]},
+        preprocessing={k: (_UNSAID | metadata)[k] for k in _PREPROCESSING[kind]},
         splits=splits,
     )
 
