@@ -16,7 +16,7 @@ import librosa
 import numpy as np
 import sklearn
 
-from data_tools import mel, records
+from data_tools import mel, published, records
 from data_tools.features import acoustics, audio, text, video
 from data_tools.tokens import TextEncoder
 from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
@@ -88,4 +88,14 @@ def feature_kind(frame_interval_ms: int, face_choice: str, labels: int) -> Kind:
                 "video": video.DESCRIPTION,
             },
         },
+    )
+
+
+def published_kind(sizes: tuple[int, int, int], labels: int) -> Kind:
+    """Records for the baselines of features that the paper's authors published, as wide as they are."""
+    return Kind(
+        schema=records.feature_schema(sizes).with_labels(labels),
+        words=lambda _: {},
+        media=published.NAMES,
+        metadata={"features": {"origin": "published", "about": published.DESCRIPTION}},
     )
