@@ -107,6 +107,8 @@ def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspec
     sides: dict[str, dict[str, set[str]]] = {"dialogue": defaultdict(set), "speaker": defaultdict(set)}
     problems: dict[str, list[str]] = {name: [] for name in PROBLEMS}
     rng = np.random.default_rng(seed)
+    # Of published features no column says whether there is a face.
+    faces_known = "origin" not in metadata.get("features", {})
     seen = 0
     for split, counts in metadata["splits"].items():
         ids: dict[str, set[str]] = {"dialogue": set(), "speaker": set()}
@@ -115,7 +117,7 @@ def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspec
                 name = example[f"{what}_id" if what == "dialogue" else what].decode()
                 found.add(name)
                 sides[what][name].add(split)
-            for problem in _problems_of(example, result.kind):
+            for problem in _problems_of(example, result.kind, faces_known):
                 problems[problem].append(example["utterance_id"].decode())
             if result.kind == "media" and len(example["faces"]):
                 seen += 1
@@ -139,7 +141,7 @@ def _examples(builder: Any, split: str) -> Iterator[Mapping[str, Any]]:
         yield from builder.as_data_source(split=split)
 
 
-def _problems_of(example: Mapping[str, Any], kind: str) -> Iterator[str]:
+def _problems_of(example: Mapping[str, Any], kind: str, faces_known: bool) -> Iterator[str]:
     if not example["transcript"].decode().strip():
         yield "no_words"
     sound, pictures = (example["mel"], example["faces"]) if kind == "media" else (example["audio"], example["video"])
@@ -149,7 +151,7 @@ def _problems_of(example: Mapping[str, Any], kind: str) -> Iterator[str]:
         yield "silent"
     if not len(pictures):
         yield "no_frames"
-    elif not (example["face_found"] if kind == "media" else pictures[:, -1]).any():
+    elif faces_known and not (example["face_found"] if kind == "media" else pictures[:, -1]).any():
         yield "no_face"
 
 

@@ -155,9 +155,10 @@ def rows_of(value: Any, what: str) -> np.ndarray:
     if value is None:
         return np.zeros((0, 0), np.float32)
     if isinstance(value, list | tuple):
-        # Only so deep: what comes from a pickle may contain itself.
-        widths = {len(row) for row in value if _is_vector(row)}
-        if not all(map(_is_vector, value)) or len(widths) > 1 or len(value) * sum(widths) > _MOST_NUMBERS:
+        # Only so deep, and lengths first: what comes from a pickle may contain itself, or one row very often.
+        widths = {len(row) if _is_sequence(row) else -1 for row in value}
+        fits = len(widths) <= 1 and min(widths, default=0) >= 0 and len(value) * sum(widths) <= _MOST_NUMBERS
+        if not fits or not all(map(_is_vector, value)):
             raise ValueError(f"{what}: expected equally long rows of numbers, found {describe(value)}")
         value = np.array(value, np.float32).reshape(len(value), sum(widths))
     if not isinstance(value, np.ndarray) or value.ndim != 2 or not _is_numeric(value) or value.size > _MOST_NUMBERS:

@@ -32,7 +32,7 @@ def extract_published(
       have that has any.
 
     Raises:
-      ReleaseError: as `published.read_split`, or a kind of features is empty throughout.
+      ReleaseError: as `published.read_split`, or a kind of features is empty throughout a split.
     """
     folder = require_features(raw, dataset)
     known = {utterance.id: utterance for utterance in release.utterances}
@@ -58,6 +58,11 @@ def extract_published(
             findings += notes
             if not any(note.reason == "bad_features" for note in notes):
                 usable.append(key)
+        if usable and (empty := [name for name in NAMES if name not in widths]):
+            raise ReleaseError(
+                f"Expected text, audio and video features in {folder} of utterances that meta.pkl names in {split}; "
+                f"found none of {' and '.join(empty)}."
+            )
         for start in range(0, len(usable), _PER_FILE):
             keys = usable[start : start + _PER_FILE]
             job = spool.job([known[key] for key in keys], Media(None, None), {"features": "published"}, "features")
@@ -65,14 +70,11 @@ def extract_published(
             with job.spool.open("wb") as file:
                 np.savez(file, **arrays)
             results.append(JobResult(job, keys, [], {}))
-    if empty := [name for name in NAMES if name not in widths]:
-        raise ReleaseError(
-            f"Expected text, audio and video features of utterances that meta.pkl names in {folder}; found none at all "
-            f"of {' and '.join(empty)}."
-        )
     findings += [Finding(name, "no_features") for name in sorted(known.keys() - seen)]
     nothing = spool.job([], Media(None, None), {}, "features")
-    return [*results, JobResult(nothing, [], findings, {})], (widths["text"], widths["audio"], widths["video"])
+    # Without any utterance there is no width, and no record that has it.
+    text, audio, video = (widths.get(name, 1) for name in NAMES)
+    return [*results, JobResult(nothing, [], findings, {})], (text, audio, video)
 
 
 def _notes(key: str, arrays: Arrays, widths: Mapping[str, int]) -> Iterator[Finding]:
