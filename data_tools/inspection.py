@@ -25,11 +25,19 @@ class InspectError(ValueError):
 
 @dataclass(frozen=True)
 class Sample:
-    """One utterance to look at: its labels' names, one face crop uint8 `[48, 48, 3]`, mel float32 `[s, 128, 32]`."""
+    """One utterance to look at.
+
+    Attributes:
+      id, labels: its own and its labels' names.
+      face: a crop, uint8 `[48, 48, 3]`.
+      face_found: whether the crop is of a face, or of the middle of the frame.
+      mel: float32 `[s, 128, 32]`.
+    """
 
     id: str
     labels: tuple[str, ...]
     face: np.ndarray
+    face_found: bool
     mel: np.ndarray
 
 
@@ -43,7 +51,7 @@ class Inspection:
       splits: by split, utterances, dialogues, speakers, and positives by label.
       lengths: by split and by count (frames, chunks, tokens), that of each utterance.
       problems: utterances, dialogues or speakers by what is odd about them.
-      samples: utterances with a face, chosen at random.
+      samples: utterances with frames, chosen at random.
     """
 
     dataset: str
@@ -85,7 +93,7 @@ def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspec
 
     Args:
       directory: of the records.
-      samples: of utterances with a face to keep.
+      samples: of utterances with frames to keep.
       seed: of their choice.
 
     Raises:
@@ -161,9 +169,9 @@ def _keep(result: Inspection, example: Mapping[str, Any], samples: int, seen: in
     if place >= samples:
         return
     labels = tuple(name for name, value in zip(result.label_names, example["label"], strict=True) if value)
-    faces = example["faces"]
-    face = np.array(faces[int(rng.integers(len(faces)))])
-    sample = Sample(example["utterance_id"].decode(), labels, face, np.array(example["mel"]))
+    i = int(rng.integers(len(example["faces"])))
+    face, found = np.array(example["faces"][i]), bool(example["face_found"][i])
+    sample = Sample(example["utterance_id"].decode(), labels, face, found, np.array(example["mel"]))
     result.samples[place : place + 1] = [sample]
 
 
