@@ -8,9 +8,10 @@ from rich.console import Console
 
 from data_tools import splits
 from data_tools.division import divide
+from data_tools.published import require_features
 from data_tools.report import Report
 from data_tools.settings import Settings
-from data_tools.utterances import Finding
+from data_tools.utterances import Finding, Release, Utterance
 
 
 def dry_run(raw: str | os.PathLike[str], settings: Settings, *, console: Console) -> Report:
@@ -27,6 +28,24 @@ def dry_run(raw: str | os.PathLike[str], settings: Settings, *, console: Console
     named = splits.read_split_files(settings.splits) if settings.splits else None
     release = settings.read(Path(raw))
     report = Report(settings=settings.to_json(), findings=list(release.findings))
+    if settings.published:
+        # Whose features there are takes minutes to say.
+        require_features(Path(raw), settings.source.records)
+        usable = release.utterances
+    else:
+        usable = _with_media(release, settings, report)
+    parts = divide(usable, release, settings, named, report) if usable else {}
+    report.kept = sorted(u.id for part in parts.values() for u in part)
+    console.print("A dry run: no media are decoded, nothing is written. What would be used:")
+    for split, part in parts.items():
+        known = [u.end - u.start for u in part if math.isfinite(u.end)]
+        console.print(f"  {split}: {len(part)} utterances, {sum(known):.0f} s" + _unknown(len(part) - len(known)))
+    report.print(console)
+    return report
+
+
+def _with_media(release: Release, settings: Settings, report: Report) -> list[Utterance]:
+    """Those that have a video or a sound; what is missing goes into the report."""
     usable = []
     for utterance in release.utterances:
         media = release.media[utterance.files]
@@ -40,14 +59,7 @@ def dry_run(raw: str | os.PathLike[str], settings: Settings, *, console: Console
             report.findings.append(Finding(utterance.id, "no_media"))
         else:
             usable.append(utterance)
-    parts = divide(usable, release, settings, named, report) if usable else {}
-    report.kept = sorted(u.id for part in parts.values() for u in part)
-    console.print("A dry run: no media are decoded, nothing is written. What would be used:")
-    for split, part in parts.items():
-        known = [u.end - u.start for u in part if math.isfinite(u.end)]
-        console.print(f"  {split}: {len(part)} utterances, {sum(known):.0f} s" + _unknown(len(part) - len(known)))
-    report.print(console)
-    return report
+    return usable
 
 
 def _unknown(count: int) -> str:

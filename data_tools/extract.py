@@ -15,8 +15,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from data_tools.arrays import Footage
+from data_tools.face_choice import MOST_PROBABLE, Scene, choose_face
 from data_tools.faces import BATCH_SIZE, FaceDetector
-from data_tools.framing import VIEWS, crop_centre, crop_face
+from data_tools.framing import VIEWS, Box, crop_centre, crop_face
 from data_tools.pictures import pictures_at, pictures_duration
 from data_tools.sound import Sound, SoundError, read_track, read_wav
 from data_tools.utterances import Finding, Media, Pictures, Utterance
@@ -40,11 +41,13 @@ class ExtractSettings:
       frame_interval_ms: milliseconds between the frames of an utterance.
       audio_from_video: whether the video's own sound stands in for a missing wav file.
       sound_in_video: whether it is where the release keeps the sound, so that a missing wav is no news.
+      face_choice: which of several faces is taken, one of `face_choice.CHOICES`.
     """
 
     frame_interval_ms: int = 500
     audio_from_video: bool = False
     sound_in_video: bool = False
+    face_choice: str = MOST_PROBABLE
 
 
 @dataclass
@@ -75,6 +78,13 @@ class _Track:
     faces: list[np.ndarray] = field(default_factory=list)
     face_found: list[bool] = field(default_factory=list)
     frame_ms: list[float] = field(default_factory=list)
+    last_box: Box | None = None  # of the last face found
+
+    def add(self, picture: np.ndarray, box: Box | None, milliseconds: float) -> None:
+        self.faces.append(crop_face(picture, box) if box else crop_centre(picture))
+        self.face_found.append(box is not None)
+        self.frame_ms.append(milliseconds)
+        self.last_box = box or self.last_box
 
     def footage(self, wave: np.ndarray, sample_rate: int) -> Footage:
         return Footage(
@@ -96,7 +106,7 @@ def extract(
     """Reads the frames and the sound of all utterances of one video, decoding it once.
 
     Frames are taken every `frame_interval_ms` from the utterance's start (`video.sample_times`,
-    `video.frames_at`); in each the most probable face is cut out. Whatever cannot be read leaves
+    `video.frames_at`); in each one face is cut out, by `face_choice`. Whatever cannot be read leaves
     that modality empty and is reported; an utterance without frames and sound is dropped.
 
     Args:
@@ -220,12 +230,12 @@ def _extract_faces(
 
     def finish_batch() -> None:
         with result.timed("faces"):
-            boxes = detector.find([picture for _, picture in batch])
-            for (index, picture), box in zip(batch, boxes, strict=True):
+            found = detector.find([picture for _, picture in batch])
+            for (index, picture), faces in zip(batch, found, strict=True):
                 moment, name = wanted[index]
-                tracks[name].faces.append(crop_face(picture, box) if box else crop_centre(picture))
-                tracks[name].face_found.append(box is not None)
-                tracks[name].frame_ms.append(1000 * (moment - spans[name][0]))
+                height, width = picture.shape[:2]
+                box = choose_face(faces, settings.face_choice, Scene(width, height, tracks[name].last_box))
+                tracks[name].add(picture, box, 1000 * (moment - spans[name][0]))
         batch.clear()
 
     failure = "decoding ended early"

@@ -28,6 +28,7 @@ def extract_all(release: Release, spool: Spool, settings: Settings, run: RunJobs
         "frame_interval_ms": settings.frame_interval_ms,
         "audio_from_video": settings.audio_from_video,
         "sound_in_video": settings.source.sound_in_video,
+        "face_choice": settings.face_choice,
     }
     jobs = [
         spool.job(utterances, release.media[files], extract_settings, settings.kind)

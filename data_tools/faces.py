@@ -1,4 +1,4 @@
-"""Finds the face in each picture, with the `mtcnn` package (1.0.0).
+"""Finds the faces in pictures, with the `mtcnn` package (1.0.0).
 
 That package runs on TensorFlow. What its version 1.0.0 needs to be guarded against:
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from data_tools.framing import Box
+from data_tools.face_choice import Face
 
 MIN_FACE_SIZE = 20
 BATCH_SIZE = 8
@@ -49,33 +49,30 @@ class FaceDetector:
             stage._model = tf.function(stage.model, reduce_retracing=True)
         self._mtcnn = MTCNN(stages=stages)
 
-    def find(self, pictures: Sequence[np.ndarray]) -> list[Box | None]:
-        """Finds the most probable face of each picture.
+    def find(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+        """Finds the faces of each picture.
 
         Args:
           pictures: uint8 RGB, all of one size. They go through the networks together; a dozen at a
             time is fast.
 
         Returns:
-          for each picture the face's box in its pixels, or None.
+          for each picture its faces, in the order in which the detector lists them, boxes in its pixels.
         """
         if not pictures:
             return []
-        boxes = self._find(pictures)
-        if len(pictures) > 1 and not any(boxes):
+        faces = self._find(pictures)
+        if len(pictures) > 1 and not any(faces):
             # Perhaps none has a face, perhaps one made the whole batch fail.
-            boxes = [self._find([picture])[0] for picture in pictures]
-        return boxes
+            faces = [self._find([picture])[0] for picture in pictures]
+        return faces
 
-    def _find(self, pictures: Sequence[np.ndarray]) -> list[Box | None]:
-        boxes: list[Box | None] = [None] * len(pictures)
-        best = [-np.inf] * len(pictures)
+    def _find(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+        faces: list[list[Face]] = [[] for _ in pictures]
         # float32: from uint8 the package would compute in float64, at twice the time.
         batch = [picture.astype(np.float32) for picture in pictures]
         found = self._mtcnn.detect_faces(batch, min_face_size=MIN_FACE_SIZE, output_type="numpy", box_format="xyxy")
         for index, left, top, right, bottom, probability in np.asarray(found)[:, :6].tolist():
-            i = int(index)
-            inside = right > left and bottom > top
-            if inside and probability > best[i]:
-                boxes[i], best[i] = (left, top, right, bottom), probability
-        return boxes
+            if right > left and bottom > top:
+                faces[int(index)].append(Face((left, top, right, bottom), probability))
+        return faces

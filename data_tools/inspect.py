@@ -8,6 +8,7 @@ sheet of random crops (`faces.png`) and pictures of their sounds (`mel.png`) to 
 
 import json
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,10 +19,14 @@ from rich.console import Console
 from rich.table import Table
 
 from data_tools.inspection import PROBLEMS, InspectError, Inspection, Sample, inspect_records
+from mme2e_jax.conventions import CHUNK_FRAMES
 
 _COLUMNS = 8
 _MELS = 6
 _SHOWN = 5
+_BINS = 30
+_LETTERS = 70  # of all label names, that fit beside each other
+_TITLE = 24  # letters that fit over a face
 
 
 def write_inspection(found: Inspection, out: Path) -> list[Path]:
@@ -59,10 +64,17 @@ def _lengths(found: Inspection) -> Figure:
     for axes, count in zip(figure.subplots(1, 3), ("frames", "chunks", "tokens"), strict=True):
         values = [lengths[count] for lengths in found.lengths.values() if lengths[count]]
         names = [split for split, lengths in found.lengths.items() if lengths[count]]
-        axes.hist(values, bins=30, stacked=True, label=names)
+        axes.hist(values, bins=_whole_bins(values), stacked=True, label=names)
         axes.set(xlabel=f"{count} of an utterance", ylabel="utterances")
     figure.axes[0].legend()
     return figure
+
+
+def _whole_bins(values: Sequence[Sequence[int]]) -> np.ndarray:
+    """At most 30 bins of equal width around whole numbers: lengths are no others."""
+    low, high = min(map(min, values), default=0), max(map(max, values), default=0)
+    width = math.ceil((high - low + 1) / _BINS)
+    return np.arange(low - 0.5, high + width, width)
 
 
 def _labels(found: Inspection) -> Figure:
@@ -72,7 +84,14 @@ def _labels(found: Inspection) -> Figure:
     for i, (split, counts) in enumerate(found.splits.items()):
         shares = np.array(list(counts["positives"].values())) / max(counts["utterances"], 1)
         axes.bar(np.arange(len(shares)) + i * width, shares, width, label=split)
-    axes.set_xticks(np.arange(len(found.label_names)) + 0.4 - width / 2, found.label_names)
+    names = [textwrap.shorten(name, _TITLE, placeholder="..") for name in found.label_names]
+    crowded = sum(map(len, names)) > _LETTERS
+    axes.set_xticks(
+        np.arange(len(names)) + 0.4 - width / 2,
+        names,
+        rotation=30 if crowded else 0,
+        ha="right" if crowded else "center",
+    )
     axes.set(ylabel="share of the split's utterances")
     axes.legend()
     return figure
@@ -80,23 +99,30 @@ def _labels(found: Inspection) -> Figure:
 
 def _faces(samples: Sequence[Sample]) -> Figure:
     rows = math.ceil(len(samples) / _COLUMNS)
-    figure = Figure(figsize=(1.5 * _COLUMNS, 1.8 * rows), layout="constrained")
+    figure = Figure(figsize=(1.5 * _COLUMNS, 2.0 * rows), layout="constrained")
     grid = np.atleast_2d(figure.subplots(rows, _COLUMNS, squeeze=False))
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, sample in zip(grid.flat, samples, strict=False):
         axes.imshow(sample.face)
-        axes.set_title(", ".join(sample.labels) or "none", fontsize=8)
+        title = textwrap.fill(", ".join(sample.labels) or "none", _TITLE, max_lines=2, placeholder="..")
+        if not sample.face_found:
+            title += "\n(no face found)"
+        axes.set_title(title, fontsize=8, color="black" if sample.face_found else "tab:red")
     return figure
 
 
 def _mels(samples: Sequence[Sample]) -> Figure:
     figure = Figure(figsize=(10, 1.6 * len(samples)), layout="constrained")
-    for axes, sample in zip(figure.subplots(len(samples), squeeze=False)[:, 0], samples, strict=True):
+    longest = max(len(sample.mel) for sample in samples) * CHUNK_FRAMES
+    column = figure.subplots(len(samples), squeeze=False, sharex=True)[:, 0]
+    for axes, sample in zip(column, samples, strict=True):
         # Power spans many orders of magnitude: shown in decibels, the model sees it as it is.
         axes.imshow(10 * np.log10(np.concatenate(list(sample.mel), axis=1) + 1e-6), origin="lower", aspect="auto")
-        axes.set_title(f"{sample.id}: {', '.join(sample.labels) or 'none'}", fontsize=8)
-        axes.set(ylabel="mel band")
+        axes.set_title(f"{sample.id}: {', '.join(sample.labels) or 'none'}", fontsize=9)
+        # One scale for all, ruled by chunks; what lies beyond an utterance's last chunk stays white.
+        axes.set(ylabel="mel band", xlim=(-0.5, longest - 0.5), xticks=range(0, longest, CHUNK_FRAMES))
+    column[-1].set_xlabel(f"time step; a chunk is {CHUNK_FRAMES} of them")
     return figure
 
 

@@ -26,11 +26,19 @@ class InspectError(ValueError):
 
 @dataclass(frozen=True)
 class Sample:
-    """One utterance to look at: its labels' names, one face crop uint8 `[48, 48, 3]`, mel float32 `[s, 128, 32]`."""
+    """One utterance to look at.
+
+    Attributes:
+      id, labels: its own and its labels' names.
+      face: a crop, uint8 `[48, 48, 3]`.
+      face_found: whether the crop is of a face, or of the middle of the frame.
+      mel: float32 `[s, 128, 32]`.
+    """
 
     id: str
     labels: tuple[str, ...]
     face: np.ndarray
+    face_found: bool
     mel: np.ndarray
 
 
@@ -44,7 +52,7 @@ class Inspection:
       splits: by split, utterances, dialogues, speakers, and positives by label.
       lengths: by split and by count (frames, chunks, tokens), that of each utterance.
       problems: utterances, dialogues or speakers by what is odd about them.
-      samples: utterances with a face, chosen at random.
+      samples: utterances with frames, chosen at random.
     """
 
     dataset: str
@@ -86,7 +94,7 @@ def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspec
 
     Args:
       directory: of the records.
-      samples: of utterances with a face to keep.
+      samples: of utterances with frames to keep.
       seed: of their choice.
 
     Raises:
@@ -107,6 +115,8 @@ def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspec
     sides: dict[str, dict[str, set[str]]] = {"dialogue": defaultdict(set), "speaker": defaultdict(set)}
     problems: dict[str, list[str]] = {name: [] for name in PROBLEMS}
     rng = np.random.default_rng(seed)
+    # Of published features no column says whether there is a face.
+    faces_known = "origin" not in metadata.get("features", {})
     seen = 0
     for split, counts in metadata["splits"].items():
         ids: dict[str, set[str]] = {"dialogue": set(), "speaker": set()}
@@ -115,7 +125,7 @@ def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspec
                 name = example[f"{what}_id" if what == "dialogue" else what].decode()
                 found.add(name)
                 sides[what][name].add(split)
-            for problem in _problems_of(example, result.kind):
+            for problem in _problems_of(example, result.kind, faces_known):
                 problems[problem].append(example["utterance_id"].decode())
             if result.kind == "media" and len(example["faces"]):
                 seen += 1
@@ -139,7 +149,7 @@ def _examples(builder: Any, split: str) -> Iterator[Mapping[str, Any]]:
         yield from builder.as_data_source(split=split)
 
 
-def _problems_of(example: Mapping[str, Any], kind: str) -> Iterator[str]:
+def _problems_of(example: Mapping[str, Any], kind: str, faces_known: bool) -> Iterator[str]:
     if not example["transcript"].decode().strip():
         yield "no_words"
     sound, pictures = (example["mel"], example["faces"]) if kind == "media" else (example["audio"], example["video"])
@@ -149,7 +159,7 @@ def _problems_of(example: Mapping[str, Any], kind: str) -> Iterator[str]:
         yield "silent"
     if not len(pictures):
         yield "no_frames"
-    elif not (example["face_found"] if kind == "media" else pictures[:, -1]).any():
+    elif faces_known and not (example["face_found"] if kind == "media" else pictures[:, -1]).any():
         yield "no_face"
 
 
@@ -159,9 +169,9 @@ def _keep(result: Inspection, example: Mapping[str, Any], samples: int, seen: in
     if place >= samples:
         return
     labels = tuple(name for name, value in zip(result.label_names, example["label"], strict=True) if value)
-    faces = example["faces"]
-    face = np.array(faces[int(rng.integers(len(faces)))])
-    sample = Sample(example["utterance_id"].decode(), labels, face, np.array(example["mel"]))
+    i = int(rng.integers(len(example["faces"])))
+    face, found = np.array(example["faces"][i]), bool(example["face_found"][i])
+    sample = Sample(example["utterance_id"].decode(), labels, face, found, np.array(example["mel"]))
     result.samples[place : place + 1] = [sample]
 
 

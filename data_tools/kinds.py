@@ -16,7 +16,7 @@ import librosa
 import numpy as np
 import sklearn
 
-from data_tools import mel, records
+from data_tools import mel, published, records
 from data_tools.features import acoustics, audio, text, video
 from data_tools.tokens import TextEncoder
 from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
@@ -44,7 +44,7 @@ class Kind:
     encoder: TextEncoder | None = None
 
 
-def media_kind(frame_interval_ms: int, encoder: TextEncoder, labels: int) -> Kind:
+def media_kind(frame_interval_ms: int, face_choice: str, encoder: TextEncoder, labels: int) -> Kind:
     """Records for the end-to-end models: `token_ids` int32 `[n]`, faces and mel chunks; so many `labels`."""
     with tempfile.TemporaryDirectory() as scratch:
         about_tokenizer = encoder.save(Path(scratch))
@@ -54,6 +54,7 @@ def media_kind(frame_interval_ms: int, encoder: TextEncoder, labels: int) -> Kin
         media=("faces", "face_found", "frame_ms", "mel"),
         metadata={
             "frame_interval_ms": frame_interval_ms,
+            "face_choice": face_choice,
             "face_size": FACE_SIZE,
             "sample_rate": mel.REFERENCE_RATE,
             "mel": {
@@ -70,7 +71,7 @@ def media_kind(frame_interval_ms: int, encoder: TextEncoder, labels: int) -> Kin
     )
 
 
-def feature_kind(frame_interval_ms: int, labels: int) -> Kind:
+def feature_kind(frame_interval_ms: int, face_choice: str, labels: int) -> Kind:
     """Records for the baselines: `text` float32 `[l, 300]`, features of sounds and faces; so many `labels`."""
     return Kind(
         schema=records.feature_schema(FEATURE_SIZES).with_labels(labels),
@@ -79,6 +80,7 @@ def feature_kind(frame_interval_ms: int, labels: int) -> Kind:
         metadata={
             "features": {
                 "frame_interval_ms": frame_interval_ms,
+                "face_choice": face_choice,
                 "sample_rate": acoustics.RATE,
                 "libraries": {library.__name__: library.__version__ for library in (librosa, cv2, sklearn)},
                 "text": text.DESCRIPTION,
@@ -86,4 +88,14 @@ def feature_kind(frame_interval_ms: int, labels: int) -> Kind:
                 "video": video.DESCRIPTION,
             },
         },
+    )
+
+
+def published_kind(sizes: tuple[int, int, int], labels: int) -> Kind:
+    """Records for the baselines of features that the paper's authors published, as wide as they are."""
+    return Kind(
+        schema=records.feature_schema(sizes).with_labels(labels),
+        words=lambda _: {},
+        media=published.NAMES,
+        metadata={"features": {"origin": "published", "about": published.DESCRIPTION}},
     )

@@ -4,6 +4,7 @@
     python -m data_tools.prepare --dataset=mosei --raw=RELEASE --out=RECORDS --tokenizer=albert-base-v2
     python -m data_tools.prepare --dataset=mosei --raw=RELEASE --out=RECORDS --kind=features
     python -m data_tools.prepare --dataset=iemocap --raw=RELEASE --out=RECORDS --tokenizer=albert-base-v2 --fold=5
+    python -m data_tools.prepare --dataset=processed_mosei --raw=DIR --out=RECORDS --kind=features --features=published
     python -m data_tools.prepare --dataset=iemocap --raw=RELEASE --dry_run
     python -m data_tools.prepare --raw=RELEASE --out=RECORDS ... --beam_pipeline_options=runner=FlinkRunner,...
 
@@ -30,9 +31,12 @@ from data_tools import records, splits, tokens
 from data_tools.division import divide
 from data_tools.dry_run import dry_run
 from data_tools.extraction import RunJobs, extract_all
-from data_tools.kinds import KINDS, Kind, feature_kind, media_kind
+from data_tools.face_choice import CHOICES, MOST_PROBABLE
+from data_tools.kinds import KINDS, Kind, feature_kind, media_kind, published_kind
+from data_tools.published import require_features
+from data_tools.published_extraction import extract_published
 from data_tools.report import Report
-from data_tools.settings import PrepareError, Settings
+from data_tools.settings import COMPUTED, FEATURES, PUBLISHED, PrepareError, Settings
 from data_tools.sources import SOURCES
 from data_tools.spool import open_spool
 from data_tools.unfinished import OutputExistsError, require_free
@@ -85,6 +89,8 @@ def prepare(
     encoder = tokens.load_tokenizer(settings.tokenizer) if settings.tokenizer else None
     named = splits.read_split_files(settings.splits) if settings.splits else None
     release = settings.read(raw)
+    if settings.published:
+        require_features(raw, settings.source.records)
     # What cannot be split is refused before hours of work.
     if release.utterances:
         divide(release.utterances, release, settings, named, Report())
@@ -92,7 +98,10 @@ def prepare(
 
     with open_spool(out) as spool:
         started = time.perf_counter()
-        results = extract_all(release, spool, settings, run, console)
+        if settings.published:
+            results, sizes = extract_published(raw, settings.source.records, release, spool)
+        else:
+            results, sizes = extract_all(release, spool, settings, run, console), None
         extracted = time.perf_counter()
         for result in results:
             report.findings += result.findings
@@ -107,11 +116,14 @@ def prepare(
                 f"No utterance of {raw} is usable, so nothing was written to {out}. "
                 "The table above says what is wrong with each."
             )
-        if settings.kind == "features":
-            kind = feature_kind(settings.frame_interval_ms, len(release.label_names))
+        if sizes is not None:
+            kind = published_kind(sizes, len(release.label_names))
+        elif settings.kind == "features":
+            kind = feature_kind(settings.frame_interval_ms, settings.face_choice, len(release.label_names))
         else:
             encoder = encoder or tokens.train_mini(u.transcript for u in parts["train"] or usable)
-            kind = media_kind(settings.frame_interval_ms, encoder, len(release.label_names))
+            labels = len(release.label_names)
+            kind = media_kind(settings.frame_interval_ms, settings.face_choice, encoder, labels)
         report.settings["tokenizer"] = kind.encoder and kind.encoder.name
         _write(out, settings, release.label_names, parts, results, kind, report)
         report.seconds = {
@@ -199,6 +211,8 @@ def _chosen_run(raw: Path) -> RunJobs | None:
             if values[name].value is not None:
                 raise PrepareError(f"--{name}: expected --beam_pipeline_options=runner=... with it, found none.")
         return None
+    if values.features == PUBLISHED:
+        raise PrepareError(f"--features={PUBLISHED} reads no media: leave out --beam_pipeline_options.")
     if values.processes is not None:
         raise PrepareError(
             f"Expected --processes or --beam_pipeline_options, found both: --processes={values.processes}. Say to the "
@@ -230,6 +244,8 @@ def main(argv: Sequence[str]) -> None:
             fold=values.fold,
             audio_from_video=values.audio_from_video,
             source_fps=values.source_fps,
+            face_choice=values.face_choice,
+            features=values.features,
         )
         if values.dry_run:
             dry_run(values.raw, settings, console=default_console())
@@ -255,11 +271,15 @@ if __name__ == "__main__":
     flags.DEFINE_string("beam_staging", None, "URL for what Beam's workers extract, where they do not see --out.")
     flags.DEFINE_integer("seed", 0, "Seed of the split by video.")
     flags.DEFINE_integer("frame_interval_ms", 500, "Milliseconds between frames.")
+    flags.DEFINE_enum("face_choice", MOST_PROBABLE, list(CHOICES), "Which face to take where a frame shows several.")
     flags.DEFINE_string("tokenizer", None, "Hugging Face directory or hub id, for media; `mini` trains its own.")
     flags.DEFINE_string("splits", None, "Directory of {train,valid,test}_split.txt; else by session or by video.")
     flags.DEFINE_integer("fold", None, "IEMOCAP: session to test on; the next one validates. Default: 1.")
     flags.DEFINE_bool("audio_from_video", False, "Use the video's sound where the wav is missing.")
     flags.DEFINE_float("source_fps", None, "Processed releases: pictures per second; else worked out from the sounds.")
+    flags.DEFINE_enum(
+        "features", COMPUTED, FEATURES, "Computed from media, or the published ones of the paper's authors."
+    )
     flags.DEFINE_bool("dry_run", False, "Only say what would be used; decodes no media, writes nothing.")
     flags.DEFINE_float("max_dropped", MAX_DROPPED, "Fail if a larger share of the utterances is dropped.", 0.0, 1.0)
     flags.mark_flag_as_required("raw")

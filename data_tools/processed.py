@@ -25,7 +25,7 @@ from data_tools.release_files import first_file, listing, require_directory
 from data_tools.splits import read_split_files
 from data_tools.utterances import Finding, Media, Pictures, Release, ReleaseError, Utterance, is_identifier
 from mme2e_jax.conventions import LABEL_NAMES
-from mme2e_jax.weights import plain_pickle
+from mme2e_jax.weights import numpy_pickle, plain_pickle
 
 META = "meta.pkl"
 _MOST_META_BYTES = 1 << 28
@@ -35,22 +35,23 @@ _NEAR = 0.04  # relative; a rate this near a whole number is meant to be it
 Meta = Mapping[str, Any]
 
 
-def read_mosei(raw: Path, fps: float | None = None) -> Release:
+def read_mosei(raw: Path, fps: float | None = None, *, with_media: bool = True) -> Release:
     """Reads `MOSEI_RAW_PROCESSED` in, or at, `raw`.
 
     Args:
       raw: the directory.
       fps: pictures per second; None to work it out from the sounds' lengths.
+      with_media: whether to look for pictures and sounds; else no utterance has any.
 
     Raises:
       ReleaseError: there is no such folder, its `meta.pkl` cannot be read, or the rate cannot be worked out.
     """
-    return _read(raw, "mosei", fps, _mosei_entry)
+    return _read(raw, "mosei", fps, _mosei_entry, with_media)
 
 
-def read_iemocap(raw: Path, fps: float | None = None) -> Release:
+def read_iemocap(raw: Path, fps: float | None = None, *, with_media: bool = True) -> Release:
     """Reads `IEMOCAP_RAW_PROCESSED` in, or at, `raw`; else as `read_mosei`."""
-    return _read(raw, "iemocap", fps, _iemocap_entry)
+    return _read(raw, "iemocap", fps, _iemocap_entry, with_media)
 
 
 class _Entry(NamedTuple):
@@ -61,9 +62,26 @@ class _Entry(NamedTuple):
     wav: str
 
 
-def _read(raw: Path, dataset: str, fps: float | None, parse: Callable[[str, Meta], _Entry | Finding]) -> Release:
+def find_root(raw: Path, dataset: str) -> Path:
+    """The folder with `meta.pkl`: `raw`, or the dataset's own in it.
+
+    Raises:
+      ReleaseError: there is none.
+    """
+    name = f"{dataset.upper()}_RAW_PROCESSED"
+    expected = f"{name}/{META} and a folder for each utterance"
+    require_directory(raw, expected)
+    root = next((path for path in (raw / name, raw) if (path / META).is_file()), None)
+    if root is None:
+        raise ReleaseError(f"Expected {expected} in {raw}; found there: {listing(raw)}.")
+    return root
+
+
+def _read(
+    raw: Path, dataset: str, fps: float | None, parse: Callable[[str, Meta], _Entry | Finding], with_media: bool
+) -> Release:
     name = dataset.upper()
-    root = _find(raw, f"{name}_RAW_PROCESSED")
+    root = find_root(raw, dataset)
     meta = read_meta(root / META)
     findings: list[Finding] = []
     entries: list[_Entry] = []
@@ -78,7 +96,8 @@ def _read(raw: Path, dataset: str, fps: float | None, parse: Callable[[str, Meta
         entries.append(parsed)
         if not parsed.utterance.transcript:
             findings.append(Finding(key, "empty_transcript"))
-    media = _media(entries, _folders(root, meta), {key: fps or _rate_of(known) for key, known in meta.items()})
+    folders = _folders(root, meta) if with_media else {}
+    media = _media(entries, folders, {key: fps or _rate_of(known) for key, known in meta.items()})
     sides = read_split_files(splits) if (splits := root.parent / f"{name}_SPLIT").is_dir() else None
     if sides is not None:
         findings += [Finding(key, "not_in_meta") for key in sorted(sides.keys() - meta.keys())]
@@ -86,19 +105,15 @@ def _read(raw: Path, dataset: str, fps: float | None, parse: Callable[[str, Meta
 
 
 def read_meta(path: Path) -> dict[Any, Any]:
-    """Reads `meta.pkl`: plain containers, texts and numbers, those of numpy too. Nothing in it is run.
+    """Reads `meta.pkl`: plain containers, texts, numbers and arrays of numpy. Nothing in it is run.
 
     Raises:
       ReleaseError: it is damaged, asks for anything else, or is no dictionary.
     """
     if path.stat().st_size > _MOST_META_BYTES:
         raise ReleaseError(f"Expected {path} to be at most {_MOST_META_BYTES >> 20} MB, found more: it is no meta.pkl.")
-
-    def no_reference(_: Any) -> Any:
-        raise plain_pickle.Refused("a value outside the pickle")
-
     try:
-        meta = plain_pickle.load(path.read_bytes(), _NAMES, no_reference)
+        meta = plain_pickle.load(path.read_bytes(), numpy_pickle.NAMES)
     except plain_pickle.Refused as error:
         raise ReleaseError(
             f"{path} asks for {error}, which no meta.pkl needs. Nothing of it was run. Expected dictionaries, texts "
@@ -113,6 +128,7 @@ def read_meta(path: Path) -> dict[Any, Any]:
 
 def _mosei_entry(key: str, known: Meta) -> _Entry | Finding:
     text, label = known.get("text"), known.get("label")
+    label = label.tolist() if isinstance(label, np.ndarray) else label
     video, _, _ = key.rpartition("_")
     if not isinstance(text, str) or not video:
         return Finding(key, "bad_meta", f"expected ID_clip with a text, found {_short(text)}")
@@ -195,16 +211,6 @@ def _rate_of(known: Any) -> float | None:
     return float(rate) if isinstance(rate, int | float) and 0 < rate <= 1000 else None
 
 
-def _find(raw: Path, name: str) -> Path:
-    """The folder with `meta.pkl`: `raw`, or `name` in it."""
-    expected = f"{name}/{META} and a folder for each utterance"
-    require_directory(raw, expected)
-    root = next((path for path in (raw / name, raw) if (path / META).is_file()), None)
-    if root is None:
-        raise ReleaseError(f"Expected {expected} in {raw}; found there: {listing(raw)}.")
-    return root
-
-
 def _folders(root: Path, meta: Meta) -> dict[str, Path]:
     """The folders of utterances, beside `meta.pkl` or one level below, by name."""
     below = {path.name: path for path in root.iterdir() if path.is_dir()}
@@ -221,33 +227,3 @@ def _short(value: Any) -> str:
 
 def _is_bit(value: Any) -> bool:
     return isinstance(value, int | float) and value in (0, 1)
-
-
-class _NumberType(type(plain_pickle.OPAQUE)):
-    """A type of numpy's numbers, by its code such as `i8`."""
-
-    def __init__(self, code: Any, *_: Any):
-        self.code = code
-
-
-def _number(kind: Any, data: Any) -> float:
-    codes = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "b1")
-    if not (isinstance(kind, _NumberType) and kind.code in codes and isinstance(data, bytes)):
-        raise TypeError("a number of numpy that is none")
-    return np.frombuffer(data, np.dtype(f"<{kind.code}"), count=1)[0].item()
-
-
-def _bytes(text: Any, encoding: Any) -> bytes:
-    """How protocols below 3 write bytes."""
-    if not isinstance(text, str) or encoding != "latin1":
-        raise TypeError("bytes that are none")
-    return text.encode("latin1")
-
-
-# What a meta.pkl may name.
-_NAMES: dict[str, Callable[..., Any] | None] = {
-    "numpy.dtype": _NumberType,
-    "_codecs.encode": _bytes,
-    "numpy.core.multiarray.scalar": _number,
-    "numpy._core.multiarray.scalar": _number,
-}

@@ -52,6 +52,12 @@ REASONS: dict[str, tuple[str, str]] = {
     "length_mismatch": (DEGRADED, "Wav and video differ in length by more than half a second."),
     "no_face": (DEGRADED, "No face in any frame; the middle of each frame stands in (features: zeros)."),
     "some_faces_missing": (DEGRADED, "No face in some frames; the middle of the frame stands in (features: zeros)."),
+    # ... what features that others made hold ...
+    "no_features": (DROPPED, "The published features have nothing for this utterance."),
+    "bad_features": (DROPPED, "The published features of this utterance cannot be read."),
+    "features_incomplete": (DEGRADED, "The published features lack words, sound or video; kept without them."),
+    "features_not_finite": (DEGRADED, "Published features that are NaN or infinite became 0."),
+    "features_without_meta": (EXCLUDED, "Published features of what meta.pkl does not name as an utterance."),
     # ... and what the user asked for.
     "not_in_splits": (EXCLUDED, "The given split files name neither this utterance nor its video."),
 }  # fmt: skip

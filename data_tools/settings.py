@@ -4,9 +4,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from data_tools.face_choice import CHOICES, MOST_PROBABLE
 from data_tools.kinds import KINDS
 from data_tools.sources import SOURCES, Source
 from data_tools.utterances import Release
+
+COMPUTED, PUBLISHED = FEATURES = ("computed", "published")
 
 
 class PrepareError(ValueError):
@@ -28,6 +31,9 @@ class Settings:
       fold: the session of IEMOCAP to test on; None for the first, where there are sessions.
       audio_from_video: whether a missing wav file is replaced by the video's own sound.
       source_fps: pictures per second of a processed release; None for what its sounds say.
+      face_choice: which face is taken where a frame shows several, one of `face_choice.CHOICES`.
+      features: of records of that kind: `computed` from the media, or `published` by the paper's authors beside a
+        processed release.
     """
 
     dataset: str = "mini"
@@ -39,6 +45,8 @@ class Settings:
     fold: int | None = None
     audio_from_video: bool = False
     source_fps: float | None = None
+    face_choice: str = MOST_PROBABLE
+    features: str = COMPUTED
 
     def __post_init__(self) -> None:
         if self.dataset not in SOURCES:
@@ -52,6 +60,15 @@ class Settings:
             )
         if self.frame_interval_ms < 1:
             raise PrepareError(f"frame_interval_ms: expected 1 or more, found {self.frame_interval_ms}.")
+        if self.face_choice not in CHOICES:
+            raise PrepareError(f"face_choice {self.face_choice!r}: expected one of {', '.join(CHOICES)}.")
+        if self.features not in FEATURES:
+            raise PrepareError(f"features {self.features!r}: expected one of {', '.join(FEATURES)}.")
+        if self.published and not (self.kind == "features" and self.source.has_pictures):
+            raise PrepareError(
+                "features 'published' are those that the paper's authors made for their processed folders; expected "
+                f"--kind=features and a processed dataset, found --kind={self.kind} --dataset={self.dataset}."
+            )
         if self.seed < 0:
             raise PrepareError(f"seed: expected 0 or more, found {self.seed}.")
         if self.source_fps is not None and not self.source.has_pictures:
@@ -74,9 +91,14 @@ class Settings:
         """The kind of release."""
         return SOURCES[self.dataset]
 
+    @property
+    def published(self) -> bool:
+        """Whether features are read rather than computed."""
+        return self.features == PUBLISHED
+
     def read(self, raw: Path) -> Release:
         """Reads the texts of the release at `raw`; raises `ReleaseError` if it is none."""
-        options = {"fps": self.source_fps} if self.source.has_pictures else {}
+        options = {"fps": self.source_fps, "with_media": not self.published} if self.source.has_pictures else {}
         return self.source.read(raw, **options)
 
     def require_tokenizer(self) -> None:

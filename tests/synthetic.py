@@ -24,6 +24,7 @@ METADATA: dict[str, Any] = {
     "label_names": list(LABEL_NAMES["mini"]),
     "frame_interval_ms": 500,
     "face_size": 48,
+    "face_choice": "most_probable",
     "sample_rate": 16000,
     "mel": {"n_fft": 400},
     "tokenizer": {"name": "made", "sha256": "0", "vocab_size": VOCABULARY, "pad_id": 0, "cls_id": 2, "sep_id": SEP},

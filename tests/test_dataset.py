@@ -24,6 +24,8 @@ def test_a_dataset_knows_its_splits_lengths_and_labels(records: Path) -> None:
     assert dataset.label_names == ("anger", "disgust", "fear", "happy", "sad", "surprise")
     assert dataset.tokenizer == METADATA["tokenizer"]
     assert dataset.preprocessing["frame_interval_ms"] == 500
+    # Records made before there was a choice do not speak of one.
+    assert dataset.preprocessing["face_choice"] == "most_probable"
     assert {name: len(split) for name, split in dataset.splits.items()} == SIZES
     train = dataset.split("train")
     assert [v[:5].tolist() for v in train.lengths] == [[5, 9, 3, 40, 16], [0, 3, 0, 2, 1], [4, 0, 0, 3, 1]]

@@ -9,6 +9,7 @@ import pytest
 
 from data_tools.arrays import UtteranceMedia, media_arrays
 from data_tools.extract import Extracted, ExtractSettings, extract
+from data_tools.face_choice import Face
 from data_tools.faces import FaceDetector
 from data_tools.mel import mel_chunks
 from data_tools.sound import read_wav
@@ -25,9 +26,11 @@ class BrightFaces:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def find(self, pictures: Sequence[np.ndarray]) -> list[tuple[float, ...] | None]:
+    def find(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
         self.batches.append(len(pictures))
-        return [(0.0, 0.0, *map(float, picture.shape[1::-1])) if picture.mean() > 45 else None for picture in pictures]
+        height, width = pictures[0].shape[:2]
+        whole = Face((0.0, 0.0, float(width), float(height)), 1.0)
+        return [[whole] if picture.mean() > 45 else [] for picture in pictures]
 
 
 def run(
@@ -91,6 +94,46 @@ def test_pictures_go_to_the_detector_in_batches(media: dict[str, Path]) -> None:
     run([(0.0, 2.0)], media["v.mp4"], media["v.wav"], detector, frame_interval_ms=100)
 
     assert detector.batches == [8, 8, 4]
+
+
+class TwoStripes:
+    """Finds a surer, smaller face in the dark third of a picture, and a larger one in the bright rest, which move."""
+
+    def find(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+        found = []
+        for picture in pictures:
+            dark = picture.mean((0, 2)) < 125
+            left, right = float(dark.argmax()), float(len(dark) - dark[::-1].argmax())
+            rest = (0.0, left) if left > len(dark) - right else (right, float(len(dark)))
+            found.append([Face((left, 10.0, right, 30.0), 0.99), Face((rest[0], 0.0, rest[1], 48.0), 0.9)])
+        return found
+
+
+@pytest.mark.parametrize(
+    ("choice", "levels"),
+    [
+        ("most_probable", [50, 50, 50, 50]),
+        ("largest", [200, 200, 200, 200]),
+        # The picture's middle is at 48; those of the dark and the bright face are at 16 and 64, at 80 and 32 twice, and
+        # at 48 and 80.
+        ("central", [200, 200, 200, 50]),
+        ("previous", [200, 50, 50, 200]),
+    ],
+)
+def test_of_several_faces_the_chosen_one_is_cut_out(choice: str, levels: list[int], tmp_path: Path) -> None:
+    frames = np.full((20, 48, 96, 3), 200, np.uint8)
+    for i, left in enumerate((0, 64, 64, 32)):
+        frames[5 * i : 5 * i + 5, :, left : left + 32] = 50
+    write_frames(tmp_path / "v.mp4", frames)
+    utterances = [Utterance("v_0", "v", 0.0, 2.0, "text", (0,) * 6, "v", view="whole")]
+    detector = cast(FaceDetector, TwoStripes())
+
+    result = extract(
+        utterances, Media(tmp_path / "v.mp4", None), ExtractSettings(face_choice=choice), detector, media_arrays
+    )
+
+    middles = result.arrays["v_0"].faces[:, 12:36, 12:36].mean((1, 2, 3))
+    np.testing.assert_allclose(middles, levels, atol=6)
 
 
 def test_a_clip_past_the_end_is_cut_or_dropped(media: dict[str, Path]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from skimage import data
 
+from data_tools.face_choice import MOST_PROBABLE, Face, Scene, choose_face
 from data_tools.faces import FaceDetector
 from data_tools.framing import Box, crop_face
 
@@ -33,10 +34,17 @@ def overlap(a: Box, b: Box) -> float:
     return common / (sum(areas) - common)
 
 
-def test_the_face_is_where_it_is(detector: FaceDetector, portrait: np.ndarray) -> None:
-    (box,) = detector.find([portrait])
-
+def first(faces: list[Face]) -> Box:
+    """The box of the face that is taken if nothing else is asked for."""
+    box = choose_face(faces, MOST_PROBABLE, Scene(256, 256))
     assert box is not None
+    return box
+
+
+def test_the_face_is_where_it_is(detector: FaceDetector, portrait: np.ndarray) -> None:
+    (faces,) = detector.find([portrait])
+
+    box = first(faces)
     left, top, right, bottom = FACE
     assert overlap(box, (left / 2, top / 2, right / 2, bottom / 2)) > 0.6
 
@@ -44,18 +52,16 @@ def test_the_face_is_where_it_is(detector: FaceDetector, portrait: np.ndarray) -
 def test_pictures_without_a_face_do_not_disturb_the_others(detector: FaceDetector, portrait: np.ndarray) -> None:
     mirrored = np.ascontiguousarray(portrait[:, ::-1])
 
-    boxes = detector.find([BLANK, portrait, BLANK, mirrored, BLANK])
+    found = detector.find([BLANK, portrait, BLANK, mirrored, BLANK])
 
-    assert [box is not None for box in boxes] == [False, True, False, True, False]
-    assert boxes[1] is not None
-    assert boxes[3] is not None
+    assert [bool(faces) for faces in found] == [False, True, False, True, False]
+    left, top, right, bottom = first(found[3])
     # The mirrored face lies at the mirrored place.
-    flipped = (256 - boxes[3][2], boxes[3][1], 256 - boxes[3][0], boxes[3][3])
-    assert overlap(boxes[1], flipped) > 0.85
+    assert overlap(first(found[1]), (256 - right, top, 256 - left, bottom)) > 0.85
 
 
-def test_no_face_in_any_picture_is_none_for_each(detector: FaceDetector) -> None:
-    assert detector.find([BLANK, BLANK]) == [None, None]
+def test_no_face_in_any_picture_is_an_empty_list_for_each(detector: FaceDetector) -> None:
+    assert detector.find([BLANK, BLANK]) == [[], []]
     assert detector.find([]) == []
 
 
@@ -72,13 +78,13 @@ def test_a_batch_that_fails_in_silence_is_repeated_one_by_one(
 
     monkeypatch.setattr(detector._mtcnn, "detect_faces", fails_for_batches)
 
-    boxes = detector.find([portrait, BLANK])
+    found = detector.find([portrait, BLANK])
 
-    assert [box is not None for box in boxes] == [True, False]
+    assert [bool(faces) for faces in found] == [True, False]
     assert sizes == [2, 1, 1]
 
 
-def test_the_most_probable_of_several_faces_is_taken(detector: FaceDetector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_face_that_has_an_area_is_found(detector: FaceDetector, monkeypatch: pytest.MonkeyPatch) -> None:
     def several(pictures: list[np.ndarray], **options: Any) -> np.ndarray:
         rows = np.zeros((4, 16))
         # picture, left, top, right, bottom, probability
@@ -92,7 +98,38 @@ def test_the_most_probable_of_several_faces_is_taken(detector: FaceDetector, mon
 
     monkeypatch.setattr(detector._mtcnn, "detect_faces", several)
 
-    assert detector.find([BLANK, BLANK]) == [(10, 10, 40, 40), (5, 5, 9, 9)]
+    assert detector.find([BLANK, BLANK]) == [
+        [Face((0, 0, 90, 90), 0.91), Face((10, 10, 40, 40), 0.99)],
+        [Face((5, 5, 9, 9), 0.85)],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choice", "previous", "taken"),
+    [
+        ("largest", None, "large"),
+        ("central", None, "small"),
+        ("previous", None, "large"),
+        ("previous", (240.0, 100.0, 300.0, 170.0), "small"),
+    ],
+)
+def test_of_two_faces_in_a_photograph_the_chosen_one_is_taken(
+    detector: FaceDetector, portrait: np.ndarray, choice: str, previous: Box | None, taken: str
+) -> None:
+    # A face of 48 x 60 pixels at the left, and one of half that size in the middle.
+    picture = np.full((256, 512, 3), 128, np.uint8)
+    picture[:, :256] = portrait
+    picture[64:192, 200:328] = cv2.resize(portrait, (128, 128), interpolation=cv2.INTER_AREA)
+    left, top, right, bottom = (side / 2 for side in FACE)
+    small = (200 + left / 2, 64 + top / 2, 200 + right / 2, 64 + bottom / 2)
+    boxes = {"large": (left, top, right, bottom), "small": small}
+
+    (faces,) = detector.find([picture])
+    box = choose_face(faces, choice, Scene(512, 256, previous))
+
+    assert len(faces) == 2
+    assert box is not None
+    assert overlap(box, boxes[taken]) > 0.5
 
 
 def test_graphs_of_the_networks_find_the_same_boxes_as_the_package(
@@ -102,17 +139,15 @@ def test_graphs_of_the_networks_find_the_same_boxes_as_the_package(
 
     found: Any = MTCNN().detect_faces([portrait], box_format="xyxy")
 
-    (box,) = detector.find([portrait])
+    (faces,) = detector.find([portrait])
 
-    assert box is not None
-    np.testing.assert_allclose(box, found[0][0]["box"], atol=0.5 + 1e-3)  # the package rounds
+    np.testing.assert_allclose(first(faces), found[0][0]["box"], atol=0.5 + 1e-3)  # the package rounds
 
 
 def test_the_crop_of_a_found_face_is_mostly_skin(detector: FaceDetector, portrait: np.ndarray) -> None:
-    (box,) = detector.find([portrait])
-    assert box is not None
+    (faces,) = detector.find([portrait])
 
-    red, green, blue = crop_face(portrait, box)[16:40, 12:36].reshape(-1, 3).mean(0)
+    red, green, blue = crop_face(portrait, first(faces))[16:40, 12:36].reshape(-1, 3).mean(0)
 
     assert red > green > blue
     assert red > 150

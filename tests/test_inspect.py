@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from data_tools.inspect import print_inspection, write_inspection
+from data_tools.inspect import _whole_bins, print_inspection, write_inspection
 from data_tools.inspection import InspectError, inspect_records
 from data_tools.records import write_dataset
 from tests.synthetic import METADATA, make_example, make_feature_records
@@ -131,3 +131,18 @@ def test_another_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "Labels").mkdir()
     with pytest.raises(InspectError, match="which holds Labels"):
         inspect_records(tmp_path)
+
+
+def test_histograms_have_bins_around_whole_numbers() -> None:
+    assert _whole_bins([[0, 2], [3]]).tolist() == [-0.5, 0.5, 1.5, 2.5, 3.5]
+    assert _whole_bins([[7]]).tolist() == [6.5, 7.5]
+    # 91 lengths in bins of 4.
+    bins = _whole_bins([[10, 100]])
+    assert (bins[0], bins[1] - bins[0], len(bins) - 1) == (9.5, 4.0, 23)
+    assert bins[-1] > 100
+
+
+def test_a_sample_says_whether_its_crop_is_a_face(tmp_path: Path) -> None:
+    records = write(tmp_path / "r", train=[example("train", 0), example("train", 1, face_found=np.zeros(1, bool))])
+    found = inspect_records(records).samples
+    assert {sample.id: sample.face_found for sample in found} == {"train_0": True, "train_1": False}

@@ -12,8 +12,8 @@ from data_tools.tokens import train_mini
 
 def make_kind(name: str) -> Kind:
     if name == "features":
-        return feature_kind(250, labels=3)
-    return media_kind(250, train_mini(["a few words", "a few more"]), labels=3)
+        return feature_kind(250, "largest", labels=3)
+    return media_kind(250, "largest", train_mini(["a few words", "a few more"]), labels=3)
 
 
 @pytest.mark.parametrize(("name", "stored"), [("media", UtteranceMedia), ("features", UtteranceFeatures)])
@@ -39,6 +39,7 @@ def test_only_media_have_a_tokenizer() -> None:
     assert "tokenizer" not in features.metadata
 
 
-def test_the_frame_interval_is_in_the_metadata() -> None:
-    assert make_kind("media").metadata["frame_interval_ms"] == 250
-    assert make_kind("features").metadata["features"]["frame_interval_ms"] == 250
+def test_what_faces_depend_on_is_in_the_metadata() -> None:
+    media, features = make_kind("media").metadata, make_kind("features").metadata["features"]
+    for found in (media, features):
+        assert (found["frame_interval_ms"], found["face_choice"]) == (250, "largest")

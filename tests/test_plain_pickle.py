@@ -2,6 +2,7 @@
 
 import builtins
 import collections
+import io
 import os
 import pickle
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mme2e_jax.weights.plain_pickle import OPAQUE, Name, Refused, load
+from mme2e_jax.weights.plain_pickle import OPAQUE, Name, Refused, Stateful, load, no_reference
 
 every_protocol = pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 
@@ -88,6 +89,32 @@ def test_attributes_of_what_is_of_no_use_are_left_out() -> None:
     assert read(data, {"builtins.len": lambda x: OPAQUE}) is OPAQUE
     with pytest.raises(TypeError, match="attributes"):
         read(data, {"builtins.len": lambda x: []})
+
+
+@every_protocol
+def test_an_object_that_has_a_state_is_given_it(protocol: int) -> None:
+    class Filled(Stateful):
+        state: Any = None
+
+        def set_state(self, state: Any) -> None:
+            self.state = state
+
+    data = pickle.dumps([Call(len, "abc", state=(1, [2])), Call(len, "")], protocol)
+
+    found = read(data, dict.fromkeys(("builtins.len", "__builtin__.len"), lambda x: Filled()))
+
+    assert [x.state for x in found] == [(1, [2]), None]
+
+
+def test_a_file_is_read_to_the_end_of_one_pickle() -> None:
+    file = io.BytesIO(pickle.dumps([1]) + pickle.dumps("two", 0) + b"rest")
+
+    assert [load(file, {}), load(file, {}), file.read()] == [[1], "two", b"rest"]
+
+
+def test_a_pickle_that_stands_alone_has_no_persistent_ids() -> None:
+    with pytest.raises(Refused, match="a value outside the pickle"):
+        load(b"\x80\x02K\x01Q.", {}, no_reference)
 
 
 @every_protocol

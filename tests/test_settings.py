@@ -20,6 +20,19 @@ from data_tools.settings import PrepareError, Settings
         ({"kind": "faces"}, "kind 'faces': expected one of media, features"),
         ({"kind": "features", "tokenizer": "albert"}, "takes no tokenizer, found 'albert': leave --tokenizer out"),
         ({"dataset": "mosei", "kind": "features", "tokenizer": "albert"}, "takes no tokenizer, found 'albert'"),
+        (
+            {"face_choice": "nearest"},
+            "face_choice 'nearest': expected one of most_probable, largest, central, previous",
+        ),
+        ({"features": "ours"}, "features 'ours': expected one of computed, published"),
+        (
+            {"dataset": "mosei", "kind": "features", "features": "published"},
+            "expected --kind=features and a processed dataset, found --kind=features --dataset=mosei",
+        ),
+        (
+            {"dataset": "processed_mosei", "tokenizer": "albert", "features": "published"},
+            "expected --kind=features and a processed dataset, found --kind=media --dataset=processed_mosei",
+        ),
         ({"frame_interval_ms": 0}, "frame_interval_ms: expected 1 or more, found 0"),
         ({"seed": -1}, "seed: expected 0 or more, found -1"),
     ],
@@ -41,4 +54,6 @@ def test_a_report_says_the_same_wherever_the_release_lies() -> None:
         "fold": None,
         "audio_from_video": False,
         "source_fps": None,
+        "face_choice": "most_probable",
+        "features": "computed",
     }

@@ -13,7 +13,7 @@ from data_tools.utterances import Finding, Media, Utterance
 from data_tools.workers import JobResult
 
 UTTERANCE = Utterance("v_0", "v", 0.0, 1.0, "text", (0, 1), "v")
-SETTINGS: dict[str, Any] = {"frame_interval_ms": 500}
+SETTINGS: dict[str, Any] = {"frame_interval_ms": 500, "face_choice": "largest"}
 
 
 @pytest.fixture
@@ -53,7 +53,8 @@ def test_a_finished_video_is_found_again(out: Path, media: Media) -> None:
     [
         (replace(UTTERANCE, end=2.0), SETTINGS, "media"),
         (replace(UTTERANCE, view="left"), SETTINGS, "media"),
-        (UTTERANCE, {"frame_interval_ms": 250}, "media"),
+        (UTTERANCE, SETTINGS | {"frame_interval_ms": 250}, "media"),
+        (UTTERANCE, SETTINGS | {"face_choice": "central"}, "media"),
         (UTTERANCE, SETTINGS, "features"),
     ],
 )

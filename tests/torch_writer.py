@@ -183,3 +183,51 @@ def as_torch(arrays: Mapping[str, np.ndarray], rules: Rules) -> dict[str, np.nda
 def half(array: np.ndarray) -> np.ndarray:
     """In bfloat16."""
     return np.asarray(array).astype(jnp.bfloat16)
+
+
+@dataclass(frozen=True, eq=False)
+class _Storage:
+    array: np.ndarray
+
+
+class _LegacyPickler(_Pickler):
+    """Describes a storage as in files of before PyTorch 1.6, which may have views of it."""
+
+    def persistent_id(self, obj: Any) -> Any:
+        described = super().persistent_id(obj)
+        return described and (*described, None)
+
+
+class _BarePickler(_Pickler):
+    """Pickles a tensor as `pickle.dump` does, its storage inside."""
+
+    def persistent_id(self, obj: Any) -> Any:
+        return None
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, _Storage):
+            return _name("torch.storage", "_load_from_bytes"), (storage_bytes(obj.array),)
+        reduced = super().reducer_override(obj)
+        if not isinstance(obj, Tensor):
+            return reduced
+        function, (storage, *rest) = reduced
+        return function, (_Storage(storage), *rest)
+
+
+def storage_bytes(storage: np.ndarray, *, little_endian: bool = True, count: int | None = None) -> bytes:
+    """A storage alone, as `torch.save` wrote it before PyTorch 1.6; `count` is how many elements it claims to have."""
+    file = io.BytesIO()
+    sizes = {"short": 2, "int": 4, "long": 4}
+    system = {"protocol_version": 1001, "little_endian": little_endian, "type_sizes": sizes}
+    for value in (0x1950A86A20F9469CFC6C, 1001, system):
+        pickle.dump(value, file, 2)
+    _LegacyPickler(file, 2, []).dump(storage)
+    pickle.dump(["0"], file, 2)
+    return file.getvalue() + (len(storage) if count is None else count).to_bytes(8, "little") + storage.tobytes()
+
+
+def bare_pickle(value: Any, protocol: int = 4) -> bytes:
+    """What `pickle.dumps` gives for a value with tensors in it."""
+    file = io.BytesIO()
+    _BarePickler(file, protocol, []).dump(value)
+    return file.getvalue()

@@ -15,15 +15,15 @@ import numpy as np
 from scipy.io import wavfile
 
 from data_tools.framing import VIEWS
-from data_tools.mini_corpus import iemocap_release, release
+from data_tools.mini_corpus import iemocap_release, published_features, release
 from data_tools.mini_corpus.dialogues import OTHER_LABELS, DialoguePlan
 from data_tools.mini_corpus.emotions import EMOTIONS
 from data_tools.mini_corpus.plan import NO_LABEL, NO_TRANSCRIPT, NoiseRates, VideoPlan
 from data_tools.mini_corpus.video import FPS, ClipTimes
+from data_tools.splits import SPLITS
 from data_tools.video import VideoError, frames_at
 
 _MOSEI_FPS = 2
-_PARTS = ("train", "valid", "test")
 # Of ten utterances or videos, in turn.
 _SIDES = (0, 0, 1, 0, 0, 2, 0, 0, 1, 2)
 _PROTOCOL = 4
@@ -96,7 +96,7 @@ def make_iemocap_dialogue(root: Path, plan: DialoguePlan) -> tuple[str, list[Cli
 def finish_mosei(
     root: Path, plans: Sequence[VideoPlan], _: Mapping[str, Sequence[ClipTimes]], *, seed: int, rates: NoiseRates
 ) -> None:
-    """Writes `meta.pkl` and the splits, by video."""
+    """Writes `meta.pkl`, the splits, by video, and hand-crafted features."""
     folder = root / "MOSEI_RAW_PROCESSED"
     meta, sides = {}, {}
     for plan in plans:
@@ -107,12 +107,13 @@ def finish_mosei(
                 meta[name] = {"text": clip.transcript, "label": label}
                 sides[name] = _SIDES[plan.index % len(_SIDES)]
     _write_texts(root, "MOSEI", meta, sides)
+    published_features.write_mosei(root, meta, sides)
 
 
 def finish_iemocap(
     root: Path, plans: Sequence[DialoguePlan], times: Mapping[str, Sequence[ClipTimes]], *, seed: int, rates: NoiseRates
 ) -> None:
-    """Writes `meta.pkl`, with the labels that are none of the six too, and the splits, over utterances."""
+    """Writes `meta.pkl`, with the labels that are none of the six too, the splits, over utterances, and features."""
     meta, sides = {}, {}
     for plan in plans:
         for turn, span in zip(plan.turns, times[plan.name], strict=True):
@@ -123,11 +124,12 @@ def finish_iemocap(
             if turn.label not in OTHER_LABELS:
                 sides[turn.name] = _SIDES[len(sides) % len(_SIDES)]
     _write_texts(root, "IEMOCAP", meta, sides)
+    published_features.write_iemocap(root, meta, sides)
 
 
 def _write_texts(root: Path, name: str, meta: Mapping[str, Any], sides: Mapping[str, int]) -> None:
     (root / f"{name}_RAW_PROCESSED" / "meta.pkl").write_bytes(pickle.dumps(dict(meta), _PROTOCOL))
-    for i, part in enumerate(_PARTS):
+    for i, part in enumerate(SPLITS):
         lines = "".join(f"{key}\n" for key, side in sides.items() if side == i)
         (root / f"{name}_SPLIT" / f"{part}_split.txt").write_text(lines, encoding="utf-8")
 

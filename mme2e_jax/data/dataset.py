@@ -23,7 +23,7 @@ FEATURES = {
 }
 # How data were prepared, as their metadata say: what a model must be given that was trained on such data.
 _PREPROCESSING = {
-    "media": ("frame_interval_ms", "face_size", "sample_rate", "mel"),
+    "media": ("frame_interval_ms", "face_size", "face_choice", "sample_rate", "mel"),
     "features": ("kind", "feature_sizes", "features"),
 }
 

@@ -10,7 +10,7 @@ Source: the opcodes as `pickletools` of the standard library documents them.
 import pickletools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 # Opcodes whose argument is the value.
 _NUMBERS = frozenset(["INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"])
@@ -34,6 +34,14 @@ class Name:
     name: str
 
 
+class Stateful:
+    """What a caller's function may return for objects that pickles first make and then fill, such as arrays."""
+
+    def set_state(self, state: Any) -> None:
+        """Takes the state that the pickle has for the object; raises ValueError or TypeError if it makes no sense."""
+        raise NotImplementedError
+
+
 class _Opaque:
     """A value that may be in a pickle but is of no use."""
 
@@ -41,18 +49,27 @@ class _Opaque:
 OPAQUE = _Opaque()
 
 
-def load(data: bytes, names: Mapping[str, Callable[..., Any] | None], persistent_load: Callable[[Any], Any]) -> Any:
+def no_reference(_: Any) -> Any:
+    """The `persistent_load` of pickles that hold all that they describe."""
+    raise Refused("a value outside the pickle")
+
+
+def load(
+    data: bytes | BinaryIO,
+    names: Mapping[str, Callable[..., Any] | None],
+    persistent_load: Callable[[Any], Any] = no_reference,
+) -> Any:
     """The value that a pickle describes.
 
     Args:
-      data: the pickle, of any protocol.
+      data: the pickle, of any protocol; or a file, which is read from where it is to the pickle's end.
       names: what stands for each global that it may name: a function to call where the pickle calls it, or None if it
         may only be named.
       persistent_load: from a persistent id to the value it stands for.
 
     Returns:
-      Nested dicts, lists, tuples, numbers, strings, and what the given functions return. Sets come as lists. The
-      attributes of ordered dictionaries are left out.
+      Nested dicts, lists, tuples, numbers, strings, and what the given functions return, with its state set if it is
+      `Stateful`. Sets come as lists. The attributes of ordered dictionaries are left out.
 
     Raises:
       Refused: if the pickle names another global, or uses an opcode that plain values do not need.
@@ -134,9 +151,11 @@ class _Machine:
                 arguments, called = stack.pop(), stack.pop()
                 stack.append(self._call(called, arguments))
             case "BUILD":
-                # Attributes: of no use, and of nothing but these.
-                stack.pop()
-                if not isinstance(stack[-1], dict | _Opaque):
+                state = stack.pop()
+                if isinstance(stack[-1], Stateful):
+                    stack[-1].set_state(state)
+                # Attributes, which are of no use.
+                elif not isinstance(stack[-1], dict | _Opaque):
                     raise TypeError("attributes for something that has none")
             case "BINPERSID":
                 stack.append(self._persistent_load(stack.pop()))

@@ -23,7 +23,7 @@ from mme2e_jax.weights import plain_pickle
 _MOST_PICKLE_BYTES = 4 << 20
 _MOST_NPZ_BYTES = 2 << 30
 
-_STORAGES = {
+STORAGES = {
     "torch.FloatStorage": np.dtype(np.float32),
     "torch.DoubleStorage": np.dtype(np.float64),
     "torch.HalfStorage": np.dtype(np.float16),
@@ -39,7 +39,7 @@ _STORAGES = {
 _NUMPY = [f"{core}.multiarray.{name}" for core in ("numpy.core", "numpy._core") for name in ("scalar", "_reconstruct")]
 _IGNORED_CALLS = [*_NUMPY, "numpy.dtype", "_codecs.encode", "__builtin__.set", "builtins.set"]
 _IGNORED_CALLS += ["torch.Size", "torch.device"]
-_IGNORED_NAMES = ["numpy.ndarray", *(f"torch.{dtype.name}" for dtype in _STORAGES.values())]
+_IGNORED_NAMES = ["numpy.ndarray", *(f"torch.{dtype.name}" for dtype in STORAGES.values())]
 # What zipfile, pickletools, numpy and the code below raise for bytes that make no sense.
 _DAMAGE = (ValueError, LookupError, TypeError, OverflowError, EOFError, OSError, RuntimeError, MemoryError)
 _DAMAGE += (zipfile.BadZipFile, zlib.error)
@@ -132,7 +132,7 @@ class _Reader:
         if not re.fullmatch("[0-9]{1,20}", key):
             raise ValueError(f"a storage named {key[:40]!r}, expected a number")
         if (key, storage.name) not in self._storages:
-            self._storages[key, storage.name] = self._read_storage(key, _STORAGES[storage.name], count)
+            self._storages[key, storage.name] = self._read_storage(key, STORAGES[storage.name], count)
         return self._storages[key, storage.name]
 
     def _read_storage(self, key: str, dtype: np.dtype, count: int) -> np.ndarray:
@@ -145,9 +145,14 @@ class _Reader:
         return values.astype(dtype) if self._big_endian else values
 
 
-def _tensor(
+def rebuild_tensor(
     storage: Any, offset: int, size: Sequence[int], stride: Sequence[int], _grad=False, _hooks=None, metadata=None
 ) -> np.ndarray:
+    """A tensor, a view of a storage that does not leave it, of arguments as PyTorch pickles them.
+
+    Raises:
+      ValueError, TypeError: they make no sense.
+    """
     if not isinstance(storage, np.ndarray) or any(type(n) is not int or n < 0 for n in (offset, *size, *stride)):
         raise TypeError("a tensor without a storage, or of an impossible size")
     if metadata:
@@ -164,18 +169,19 @@ def _tensor(
     return np.lib.stride_tricks.as_strided(storage[offset:], size, strides, writeable=False)
 
 
-def _ordered_dict(pairs: Sequence[Sequence[Any]] = ()) -> dict[str, Any]:
+def ordered_dict(pairs: Sequence[Sequence[Any]] = ()) -> dict[str, Any]:
+    """An ordered dictionary, without keys that are no texts."""
     return {key: value for key, value in pairs if isinstance(key, str)}
 
 
 _NAMES: Mapping[str, Callable[..., Any] | None] = {
-    "collections.OrderedDict": _ordered_dict,
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
+    "collections.OrderedDict": ordered_dict,
+    "torch._utils._rebuild_tensor": rebuild_tensor,
+    "torch._utils._rebuild_tensor_v2": rebuild_tensor,
     "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
     "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
     **dict.fromkeys(_IGNORED_CALLS, lambda *_: plain_pickle.OPAQUE),
-    **dict.fromkeys((*_STORAGES, *_IGNORED_NAMES)),
+    **dict.fromkeys((*STORAGES, *_IGNORED_NAMES)),
 }
 
 
