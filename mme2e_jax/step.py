@@ -58,6 +58,9 @@ def make_train_step(
         params: Any = state.variables.params
         gradients = jax.grad(objective, has_aux=True)
         gradient, (loss, outputs, stats) = gradients(params, state, batch, threshold)
+        # A batch whose utterances were all left out teaches nothing, not 0 / 0.
+        learned = jnp.any(batch.example >= 0)
+        gradient = jax.tree.map(lambda g: jnp.where(learned, g, 0), gradient)
         updates, opt_state = tx.update(gradient, state.optimizer, params)
         params = optax.apply_updates(params, updates)
         variables = states.Variables(state.variables.graphdef, params, stats)

@@ -125,7 +125,7 @@ def test_code_that_records_name_is_not_run(copy: Path, monkeypatch: pytest.Monke
 
 def test_programs_started_beside_harmful_records_do_not_run_them(copy: Path) -> None:
     proof = name_code(copy)
-    script = f"import sys; sys.path[:0] = [{str(REPOSITORY)!r}]; import launch; launch._run()"
+    script = f"import sys; sys.path[:0] = [{str(REPOSITORY)!r}]; import launch; launch.run()"
     arguments = [f"--config={REPOSITORY}/configs/mini_sparse.py", "--config.data.dir=records"]
 
     done = subprocess.run(

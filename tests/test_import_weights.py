@@ -21,12 +21,16 @@ from mme2e_jax.run import input_of, load_run
 from mme2e_jax.state import abstract_variables, initial_variables
 from mme2e_jax.weights.torch_weights import convert, paper_rules
 from tests import oracle, test_oracle_models, test_pretrained, weights
-from tests.synthetic import METADATA, make_records, shrink
-from tests.test_launch import metrics_of, run, tiny_run
+from tests.synthetic import METADATA, make_records, shrink, shrunk_run
+from tests.test_launch import metrics_of, run
 from tests.torch_writer import half, save, state_dict
 
 pytestmark = pytest.mark.xdist_group("sparse")
 TEXTS = ["what a happy day", "that letter was unfair"]
+
+
+def sparse_run(records: Path, workdir: Path) -> list[str]:
+    return shrunk_run(mini_sparse, records, workdir)
 
 
 def import_(source: Path, *arguments: str) -> None:
@@ -64,7 +68,7 @@ def imported(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("imported")
     spec = weights.small_spec(records)
     file = weights.save_paper(directory / "model.pt", weights.random_variables(spec, 1), spec)
-    import_(file, *tiny_run(Path("nowhere"), directory / "run"))
+    import_(file, *sparse_run(Path("nowhere"), directory / "run"))
     return directory / "run"
 
 
@@ -114,7 +118,7 @@ def test_records_that_do_not_fit_what_is_known_are_refused(imported: Path, tmp_p
 
 def test_training_does_not_go_on_with_imported_weights(records: Path, imported: Path) -> None:
     with pytest.raises(UserError, match=r"--config\.init\.checkpoint=\S*run --workdir=OTHER"):
-        run(*tiny_run(records, imported))
+        run(*sparse_run(records, imported))
     assert [p.name for p in (imported / "checkpoints").iterdir()] == ["0"]
 
 
@@ -123,7 +127,7 @@ def test_a_directory_with_checkpoints_is_left_alone(records: Path, imported: Pat
     file = weights.save_paper(tmp_path / "other.pt", weights.random_variables(spec, 2), spec)
 
     with pytest.raises(UserError, match="holds checkpoints already"):
-        import_(file, *tiny_run(records, imported))
+        import_(file, *sparse_run(records, imported))
     assert_same(arrays_of(imported), weights.random_variables(spec, 1).arrays())
 
 
@@ -131,7 +135,7 @@ def test_what_the_records_say_of_the_data_is_kept(records: Path, tmp_path: Path)
     spec = weights.small_spec(records)
     file = weights.save_paper(tmp_path / "model.pt", weights.random_variables(spec, 1), spec)
 
-    import_(file, *tiny_run(records, tmp_path / "run"))
+    import_(file, *sparse_run(records, tmp_path / "run"))
 
     record = record_of(tmp_path / "run")
     assert record.tokenizer == METADATA["tokenizer"]
@@ -145,7 +149,9 @@ def test_records_with_another_vocabulary_are_refused(records: Path, tmp_path: Pa
     spec = weights.small_spec(records)
     file = weights.save_paper(tmp_path / "model.pt", weights.random_variables(spec, 1), spec)
 
-    assert "vocab_size: weights 100, records 99" in refused(file, tmp_path / "run", *tiny_run(other, tmp_path / "run"))
+    assert "vocab_size: weights 100, records 99" in refused(
+        file, tmp_path / "run", *sparse_run(other, tmp_path / "run")
+    )
 
 
 @pytest.mark.parametrize(("name", "config"), [("dense", "iemocap_dense"), ("sparse", "mosei_sparse")])
@@ -184,7 +190,7 @@ def test_parts_of_other_modalities_are_left_out(records: Path, tmp_path: Path, c
     spec, used = weights.small_spec(records), weights.small_spec(records, "ta")
     variables = weights.random_variables(spec, 1)
     tensors = weights.paper_tensors(variables, spec)
-    arguments = [*tiny_run(records, tmp_path / "run"), "--config.model.modalities=ta"]
+    arguments = [*sparse_run(records, tmp_path / "run"), "--config.model.modalities=ta"]
 
     # The paper's code fuses as many as it has, and builds the others all the same.
     message = refused(save(tmp_path / "model.pt", state_dict(tensors)), tmp_path / "run", *arguments)
@@ -207,7 +213,7 @@ def test_one_modality_needs_no_fusion(records: Path, tmp_path: Path) -> None:
 
     import_(
         save(tmp_path / "model.pt", state_dict(tensors)),
-        *tiny_run(records, tmp_path / "run"),
+        *sparse_run(records, tmp_path / "run"),
         "--config.model.modalities=t",
     )
 
@@ -220,7 +226,7 @@ def test_a_model_without_text_needs_no_vocabulary(records: Path, tmp_path: Path)
     file = save(tmp_path / "model.pt", state_dict(weights.as_torch(variables.arrays(), paper_rules(spec))))
 
     command = [
-        *tiny_run(Path("nowhere"), tmp_path / "run"),
+        *sparse_run(Path("nowhere"), tmp_path / "run"),
         "--config.model.name=mme2e",
         "--config.model.modalities=av",
     ]
@@ -240,7 +246,7 @@ def test_all_names_and_shapes_that_do_not_fit_are_in_one_message(records: Path, 
     tensors["v_out.bias"] = np.zeros(6, np.int64)
     file = save(tmp_path / "model.pt", state_dict(tensors))
 
-    message = refused(file, tmp_path / "run", *tiny_run(records, tmp_path / "run"))
+    message = refused(file, tmp_path / "run", *sparse_run(records, tmp_path / "run"))
 
     assert "missing: V.attn_layers.2.y_affine.weight, a_out.bias" in message
     assert "unknown: V.low_level.9.bias, extra.weight" in message
@@ -255,7 +261,7 @@ def test_weights_of_another_size_are_told_by_their_size(
     spec = weights.small_spec(records)
     file = weights.save_paper(tmp_path / "model.pt", weights.random_variables(spec, 1), spec)
     monkeypatch.setitem(albert.SIZES, "large", AlbertSize(embedding=32, hidden=128, layers=2, heads=4, feed_forward=64))
-    command = [x for x in tiny_run(records, tmp_path / "run") if "text.size" not in x]
+    command = [x for x in sparse_run(records, tmp_path / "run") if "text.size" not in x]
 
     message = refused(file, tmp_path / "run", *command, "--config.model.text.size=large")
 
@@ -269,7 +275,7 @@ def test_albert_alone_is_told_from_the_papers_models(records: Path, tmp_path: Pa
     tensors = {k.replace("param/", ""): x for k, x in tensors.items()}
     file = save(tmp_path / "pytorch_model.bin", state_dict(tensors))
 
-    message = refused(file, tmp_path / "run", *tiny_run(records, tmp_path / "run"))
+    message = refused(file, tmp_path / "run", *sparse_run(records, tmp_path / "run"))
 
     assert "holds ALBERT alone" in message
     assert f"--from={tmp_path}" in message
@@ -279,7 +285,7 @@ def test_weights_of_another_model_are_told_by_its_name(records: Path, tmp_path: 
     spec = weights.small_spec(records, name="mme2e")
     file = weights.save_paper(tmp_path / "model.pt", weights.random_variables(spec, 1), spec)
 
-    message = refused(file, tmp_path / "run", *tiny_run(records, tmp_path / "run"))
+    message = refused(file, tmp_path / "run", *sparse_run(records, tmp_path / "run"))
 
     assert "holds weights of mme2e, expected those of mme2e_sparse (config.model.name)" in message
 
@@ -291,7 +297,7 @@ def test_half_precision_is_refused(records: Path, tmp_path: Path, kind: str) -> 
     halved = {k: half(x) if kind == "bfloat16" else x.astype(kind) for k, x in tensors.items()}
 
     message = refused(
-        save(tmp_path / "model.pt", state_dict(halved)), tmp_path / "run", *tiny_run(records, tmp_path / "run")
+        save(tmp_path / "model.pt", state_dict(halved)), tmp_path / "run", *sparse_run(records, tmp_path / "run")
     )
 
     count = len(paper_rules(spec))
@@ -305,12 +311,12 @@ def test_float64_is_rounded_and_what_is_not_finite_refused(records: Path, tmp_pa
     spec = weights.small_spec(records)
     tensors = weights.paper_tensors(weights.random_variables(spec, 1), spec)
     tensors["a_out.bias"] = np.full(6, 1 / 3)
-    import_(save(tmp_path / "model.pt", state_dict(tensors)), *tiny_run(records, tmp_path / "run"))
+    import_(save(tmp_path / "model.pt", state_dict(tensors)), *sparse_run(records, tmp_path / "run"))
     np.testing.assert_array_equal(arrays_of(tmp_path / "run")["heads/a/bias"], np.full(6, np.float32(1 / 3)))
 
     tensors["a_out.bias"], tensors["v_out.bias"] = np.full(6, 1e39), np.full(6, np.nan, np.float32)
     file = save(tmp_path / "model.pt", state_dict(tensors))
-    message = refused(file, tmp_path / "other", *tiny_run(records, tmp_path / "other"))
+    message = refused(file, tmp_path / "other", *sparse_run(records, tmp_path / "other"))
     assert "not finite in float32, in a_out.bias, v_out.bias" in message
 
 
@@ -327,7 +333,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def base_run(records: Path, workdir: Path) -> list[str]:
-    return [x for x in tiny_run(records, workdir) if "text.size" not in x] + ["--config.model.text.size=base"]
+    return [x for x in sparse_run(records, workdir) if "text.size" not in x] + ["--config.model.text.size=base"]
 
 
 def test_albert_of_the_hub_fills_the_text_encoder(

@@ -18,8 +18,8 @@ from mme2e_jax.optimizer import learning_rate, optimizer
 from mme2e_jax.state import Spec, TrainState, Variables, initial_variables
 from mme2e_jax.weights.torch_weights import paper_rules
 from tests import weights
-from tests.synthetic import VOCABULARY, shrink
-from tests.test_launch import last_arrays, metrics_of, run, tiny_run
+from tests.synthetic import VOCABULARY, shrink, shrunk_run
+from tests.test_launch import last_arrays, metrics_of, run
 from tests.torch_writer import as_torch, save, state_dict
 
 pytestmark = pytest.mark.xdist_group("sparse")
@@ -207,7 +207,7 @@ def test_a_run_goes_on_without_its_start(records: Path, tmp_path: Path, other: V
     """Its own checkpoints count: the start is not loaded over them."""
     file = weights.save_paper(tmp_path / "model.pt", other, weights.small_spec(records))
     command = [
-        *tiny_run(records, tmp_path / "run"),
+        *shrunk_run(mini_sparse, records, tmp_path / "run"),
         f"--config.init.checkpoint={file}",
         "--config.init.modalities=t",
         "--config.model.modalities=t",  # quick to compile
