@@ -17,10 +17,10 @@ from absl import app, flags, logging
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.runs import finished_run
 from mme2e_jax import metrics, objective, state
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.evaluate import Parameters
+from mme2e_jax.launched import finished_run
 from mme2e_jax.run import Run, input_of, load_run
 
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of training; the corpus is the same for all.")
@@ -69,7 +69,7 @@ def _row(variant: str, threshold: str) -> dict:
     for seed in _SEEDS.value:
         workdir = Path(_OUT.value) / f"{variant.replace(', ', '-').replace(' ', '-')}-{threshold}-{seed}"
         overrides = [f"seed={seed}", f"model.sparse_threshold={threshold}", *VARIANTS[variant], *_OVERRIDES.value]
-        finished_run(workdir, "mini_sparse", overrides)
+        finished_run(workdir, "configs/mini_sparse.py", overrides)
         found.append(_heads(load_run(workdir)))
     return {
         "threshold": float(threshold),

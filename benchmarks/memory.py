@@ -16,15 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from absl import app, flags, logging
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import paper_size
-from mme2e_jax import build, state
 from mme2e_jax.config import Config
-from mme2e_jax.state import TrainState
 
 _MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Of dense, sparse.")
 _DTYPES = flags.DEFINE_list("dtypes", ["float32", "bfloat16"], "Values of model.dtype.")
@@ -78,15 +75,7 @@ def _row(model: str, overrides: list[str]) -> dict:
 
 def _memory(config: Config) -> Any:
     """What XLA says of the memory of a training step."""
-    tx = build.make_optimizer(config, total_steps=1000)
-    dataset = paper_size.dataset(TOKENS)
-    spec = build.model_spec(config, len(dataset.label_names), dataset.tokenizer)
-    variables = state.abstract_variables(spec)
-    start = jax.eval_shape(lambda v: TrainState(jnp.int32(0), v, tx.init(v.params)), variables)
-    step = build.make_step(config, dataset, tx)
-    jitted = jax.jit(step, donate_argnums=0, compiler_options=build.compiler_options(config))
-    batch = paper_size.batch(TOKENS, paper_size.UTTERANCES // config.optim.accumulate)
-    return jitted.lower(start, batch, jax.ShapeDtypeStruct((), jnp.float32)).compile().memory_analysis()
+    return paper_size.compiled_step(config, TOKENS, paper_size.UTTERANCES // config.optim.accumulate).memory_analysis()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from absl import app, flags
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.runs import finished_run
+from mme2e_jax.launched import finished_run
 
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of training; the corpus is the same for all.")
 _OUT = flags.DEFINE_string("out", "runs/benchmark-mini", "Where the runs go.")
@@ -56,7 +56,7 @@ def _row(name: str, config: str, modalities: str) -> dict:
     reports = [
         finished_run(
             Path(_OUT.value) / f"{config}-{modalities}-{seed}",
-            config,
+            f"configs/{config}.py",
             [f"seed={seed}", f"model.modalities={modalities}", *_OVERRIDES.value],
         )
         for seed in _SEEDS.value

@@ -5,8 +5,11 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from mme2e_jax import build, state
 from mme2e_jax.batch import Batch
 from mme2e_jax.config import Config, validate
 from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, LABEL_NAMES, MEL_BANDS
@@ -14,6 +17,8 @@ from mme2e_jax.data.dataset import Dataset, Split
 from mme2e_jax.data.description import Files
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.errors import UserError
+from mme2e_jax.sharding import DataMesh
+from mme2e_jax.state import TrainState
 
 LABELS = LABEL_NAMES["mosei"]
 # A mean utterance of CMU-MOSEI: 7.3 s.
@@ -84,3 +89,28 @@ def batch(text_length: int, utterances: int = UTTERANCES) -> Batch:
         labels=(rng.random((*grid, len(LABELS))) < 0.25).astype(np.float32),
         example=np.arange(utterances, dtype=np.int32).reshape(grid),
     )
+
+
+def compiled_step(config: Config, text_length: int, utterances: int = UTTERANCES) -> jax.stages.Compiled:
+    """A training step, compiled without being run: parameters and batch are shapes only.
+
+    Args:
+      config: see `experiment`.
+      text_length: tokens of each utterance.
+      utterances: of each device.
+    """
+    mesh = DataMesh(config.mesh.devices)
+    tx = build.make_optimizer(config, total_steps=1000)
+    described = dataset(text_length)
+    spec = build.model_spec(config, len(LABELS), described.tokenizer)
+    variables = state.abstract_variables(spec)
+    start = jax.eval_shape(lambda v: TrainState(jnp.int32(0), v, tx.init(v.params)), variables)
+    one = batch(text_length, utterances)
+    batches = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((mesh.devices, *x.shape[1:]), x.dtype, sharding=mesh.split), one
+    )
+    step = build.make_step(config, described, tx)
+    jitted = jax.jit(step, donate_argnums=0, compiler_options=build.compiler_options(config))
+    threshold = jax.ShapeDtypeStruct((), jnp.float32)
+    with mesh.active():
+        return jitted.lower(mesh.abstract(start), batches, mesh.abstract(threshold)).compile()

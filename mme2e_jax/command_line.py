@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
 
-from mme2e_jax.config import Config, refuse_overrides, refuse_value
+from mme2e_jax.config import Config, refuse_overrides, refuse_value, validate
 from mme2e_jax.errors import UserError
 
 
@@ -66,3 +66,22 @@ def loaded_config(values: flags.FlagValues = flags.FLAGS) -> Config:
     if not isinstance(flag.value, ConfigDict):
         raise UserError(f"--config: expected a Python file whose get_config() returns a ConfigDict: {path}.")
     return flag.value
+
+
+def config_with(config: str, overrides: Sequence[str]) -> Config:
+    """A config with overrides, as the launcher would read it, validated.
+
+    Args:
+      config: as the launcher's flag takes it.
+      overrides: as in `optim.epochs=3`.
+
+    Raises:
+      UserError: if there is no such config, or it makes no sense with the overrides.
+    """
+    argv = ["", f"--config={config}", *(f"--config.{override}" for override in overrides)]
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, "The config.", values, sys_argv=argv)
+    parse_flags(argv, values)
+    found = loaded_config(values)
+    validate(found)
+    return found

@@ -35,12 +35,14 @@ class ProgressBar:
             transient=True,
             disable=not console.is_terminal,
         )
+        # Until the first step: a run may go on with the validation that ends an epoch.
+        self._active: Mapping[str, Sequence[float]] = {}
         self._task = self._progress.add_task("training", total=steps_per_epoch * epochs, completed=start, rate="")
         self._progress.start()
         self._print_row(["epoch", "loss", *(name[:8] for name in label_names), "F1", "AUC", "active"], "bold")
 
     def after_step(self, step: int, metrics: StepMetrics, seconds: Mapping[str, float]) -> None:
-        self._active = metrics.active
+        self._active = {m: [float(share) for share in stages] for m, stages in metrics.active.items()}
         speed = self._progress.tasks[0].speed
         rate = f"{speed * self._batch:.1f} utt/s" if speed else ""
         epoch = step // self._per_epoch + 1

@@ -27,7 +27,7 @@ class Hook(Protocol):
 
 
 class NonFiniteLoss(UserError):
-    """The loss or a gradient is not finite: the message names the step and its utterances."""
+    """The loss or a gradient is not finite: the message names the step and its utterances; or scores are not."""
 
 
 class FiniteCheck:
@@ -53,7 +53,9 @@ class FiniteCheck:
         )
         self.skipped.append(step)
         if len(self.skipped) <= self._allowed:
-            console.print(f"Warning: {found} It was skipped, as {len(self.skipped)} of {self._allowed} that may be.")
+            number = f"{len(self.skipped)} of {self._allowed} that may be"
+            # Utterances' names may have brackets.
+            console.print(f"Warning: {found} It was skipped, as {number}.", markup=False)
             return
         before = f" It would be number {len(self.skipped)} of those skipped." if self._allowed else ""
         raise NonFiniteLoss(
@@ -66,6 +68,21 @@ class FiniteCheck:
 
     def close(self) -> None:
         pass
+
+
+def refuse_nonfinite_scores(epoch: int, score: np.ndarray) -> None:
+    """Ends a run whose losses were finite, or skipped, and whose parameters are of no use all the same.
+
+    Raises:
+      NonFiniteLoss: if a score of the validation after epoch `epoch` (from 0) is not finite.
+    """
+    wrong = int(np.sum(~np.isfinite(score)))
+    if wrong:
+        raise NonFiniteLoss(
+            f"Validation after epoch {epoch + 1}: {wrong} of {score.size} scores are not finite, so that the "
+            "parameters are of no use, maybe since an update that was too large. Start another run, in another "
+            "--workdir, with a lower --config.optim.lr or --config.optim.clip=1."
+        )
 
 
 class TensorBoard:

@@ -23,7 +23,7 @@ from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluate import Parameters, predict
-from mme2e_jax.hooks import FiniteCheck, Hook, TensorBoard
+from mme2e_jax.hooks import FiniteCheck, Hook, TensorBoard, refuse_nonfinite_scores
 from mme2e_jax.lock import locked
 from mme2e_jax.processes import is_first
 from mme2e_jax.profiling import Profile, steps_to_profile
@@ -48,7 +48,7 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
 
     Raises:
       UserError: if devices, weights, data or what the workdir holds do not fit the config.
-      NonFiniteLoss: if the loss or a gradient is not finite.
+      NonFiniteLoss: if the loss, a gradient or a score of the validation is not finite.
       CheckpointError: if a checkpoint cannot be written.
       Stopped: if SIGTERM or Ctrl-C asked for it; what was done is saved.
     """
@@ -236,6 +236,7 @@ class _Loop:
         parameters = Parameters(self._state.variables, site_selection(config)[0])
         batches = stop.interrupt(self._batches.evaluation("valid"))
         score, truth, _ = predict(parameters, batches, config.optim.loss, self._mesh)
+        refuse_nonfinite_scores(len(record.history), score)
         task = objective.TASKS[config.optim.loss]
         thresholds = metrics.best_thresholds(score, truth, names, config.evaluation.threshold_smoothing, task)
         valid = metrics.compute(score, truth, names, thresholds, task)

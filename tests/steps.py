@@ -26,7 +26,7 @@ class Trained(NamedTuple):
     score: np.ndarray  # of the validation split, [n, l]
 
 
-class _Start(NamedTuple):
+class Beginning(NamedTuple):
     """What the first step needs."""
 
     mesh: DataMesh
@@ -36,7 +36,8 @@ class _Start(NamedTuple):
     step: Callable
 
 
-def _start(config: Config, dataset: Dataset) -> _Start:
+def begin(config: Config, dataset: Dataset) -> Beginning:
+    """All that a config's training starts from, on the devices."""
     validate(config)
     mesh = DataMesh(validate_devices(config, jax.device_count()))
     batches = input_of(config, dataset, mesh, config.optim.epochs)
@@ -51,12 +52,12 @@ def _start(config: Config, dataset: Dataset) -> _Start:
     state = jax.jit(fresh_state, out_shardings=mesh.replicated)(mesh.put_replicated(variables))
     options = build.compiler_options(config)
     step = jax.jit(build.make_step(config, dataset, tx), donate_argnums=0, compiler_options=options)
-    return _Start(mesh, batches, variables, state, step)
+    return Beginning(mesh, batches, variables, state, step)
 
 
 def compiled_step(config: Config, dataset: Dataset) -> jax.stages.Compiled:
     """A config's training step as the compiler made it for the first batch."""
-    start = _start(config, dataset)
+    start = begin(config, dataset)
     batch = start.mesh.put_batch(next(start.batches.training(0)))
     with start.mesh.active():
         return start.step.lower(start.state, batch, jnp.float32(0.7)).compile()
@@ -64,7 +65,7 @@ def compiled_step(config: Config, dataset: Dataset) -> jax.stages.Compiled:
 
 def run_steps(config: Config, dataset: Dataset, steps: int) -> Trained:
     """Trains for `steps` steps, at the final threshold, and evaluates the validation split."""
-    mesh, batches, variables, state, step = _start(config, dataset)
+    mesh, batches, variables, state, step = begin(config, dataset)
     threshold, _ = site_selection(config)
     losses = []
     for _, batch in zip(range(steps), batches.training(0), strict=False):

@@ -44,6 +44,13 @@ def set_value(key: str, value: object) -> Callable[[Config], None]:
 
 BAD_VALUES = [
     ("seed", -1, "a whole number of at least 0 and at most 2147483647", "-1"),
+    ("profile", "3", "START:STOP, the steps from START to STOP - 1, or nothing", "'3'"),
+    ("profile", "3:3", "START:STOP", "'3:3'"),
+    ("profile", "4:3", "START:STOP", "'4:3'"),
+    ("profile", "-1:3", "START:STOP", "'-1:3'"),
+    ("profile", "a:b", "START:STOP", "'a:b'"),
+    ("optim.skip_nonfinite", -1, "a whole number of at least 0", "-1"),
+    ("checkpoint.every_steps", -1, "a whole number of at least 0", "-1"),
     ("data.batch_size", 0, "a whole number of at least 1", "0"),
     ("data.batch_size", 2.0, "a whole number of at least 1", "2.0"),
     ("data.dataset", "moseii", "one of mini, mosei, mini_iemocap, iemocap, clips", "'moseii'"),

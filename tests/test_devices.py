@@ -1,13 +1,13 @@
 """Any number of devices computes the same: dropout, batch statistics and loss are those of the whole batch."""
 
 import math
-import re
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from benchmarks.hlo import collectives
 from configs import mosei_lf_rnn, mosei_lf_transformer, mosei_sparse
 from mme2e_jax import build
 from mme2e_jax.config import Config
@@ -15,8 +15,6 @@ from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.state import abstract_variables
 from tests.steps import compiled_step, run_steps
 from tests.synthetic import VOCABULARY, shrink
-
-SHAPE = re.compile(r"\[([\d,]*)\]")
 
 
 @pytest.mark.xdist_group("sparse")
@@ -58,13 +56,9 @@ def test_only_sums_of_statistics_and_gradients_cross_devices(records: Path) -> N
     config: Config = shrink(mosei_sparse.get_config(), records)
     config.mesh.devices = 8
     config.model.sparse_impl = "rows"
-    text = str(compiled_step(config, open_dataset(records)).as_text())
-    # As in "%all-reduce.7 = f32[4]{0} all-reduce(...)", or with a tuple of shapes.
-    collectives = re.findall(r"= (.+?) (all-\w+|collective-\w+|reduce-scatter|ragged-\w+)(?:-start)?\(", text)
-    assert {kind for _, kind in collectives} == {"all-reduce"}
-    summed = {
-        tuple(map(int, filter(None, dims.split(",")))) for shape, _ in collectives for dims in SHAPE.findall(shape)
-    }
+    found = collectives(str(compiled_step(config, open_dataset(records)).as_text()))
+    assert {collective.kind for collective in found} == {"all-reduce"}
+    summed = {shape for collective in found for _, shape in collective.arrays}
     spec = build.model_spec(config, 6, {"vocab_size": VOCABULARY})
     parameters = {leaf.shape for leaf in jax.tree.leaves(abstract_variables(spec))}
     # Compilers may move an axis or drop one of length 1, but sum no more numbers than a parameter has.

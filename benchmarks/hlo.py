@@ -1,0 +1,91 @@
+"""What a compiled program sends between devices, read from its HLO."""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+# As in "%all-reduce.7 = f32[4]{0} all-reduce(...)", or with a tuple of shapes.
+_COLLECTIVE = re.compile(r"= (.+?) (all-\w+|collective-\w+|reduce-scatter|ragged-\w+)(?:-start)?\(")
+_ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
+# As in "%region_3.10_spmd (param: f32[4]) -> f32[4] {" or "ENTRY %main.7 ...".
+_HEADER = re.compile(r"(ENTRY )?%([\w.\-]+) \(.*\{$")
+_CALLED = re.compile(
+    r"(body|condition|calls|to_apply|branch_computations|true_computation|false_computation)=(\{[^}]*\}|%[\w.\-]+)"
+)
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+
+
+class Collective(NamedTuple):
+    """One operation that all devices take part in."""
+
+    kind: str  # as in "all-reduce"
+    arrays: tuple[tuple[str, tuple[int, ...]], ...]  # dtype and shape of what it gives to every device
+    times: int  # how often one run of the program does it
+
+    @property
+    def bytes(self) -> int:
+        """Of the arrays, once."""
+        return sum(_bits(dtype) * math.prod(shape) // 8 for dtype, shape in self.arrays)
+
+
+def _bits(dtype: str) -> int:
+    """Of a number, as in bf16, s32 or f8e4m3fn; pred is a byte."""
+    named = re.match(r"[a-z]+(\d+)", dtype)
+    return int(named[1]) if named else 8
+
+
+def collectives(text: str) -> list[Collective]:
+    """All collective operations of a compiled program; one within a loop counts as often as the loop repeats it.
+
+    Of a conditional's branches all count, though one alone runs.
+
+    Args:
+      text: HLO, as `jax.stages.Compiled.as_text` gives it.
+
+    Raises:
+      ValueError: if one is in a loop of unknown length, or the text has no entry.
+    """
+    bodies, entry = _computations(text)
+    found: dict[str, list[Collective]] = {}
+
+    def within(name: str) -> list[Collective]:
+        if name not in found:
+            found[name] = [c for line in bodies.get(name, ()) for c in _of_line(line)]
+        return found[name]
+
+    def _of_line(line: str) -> Iterator[Collective]:
+        own = _COLLECTIVE.search(line)
+        if own:
+            arrays = ((dtype, tuple(int(n) for n in dims.split(",") if n)) for dtype, dims in _ARRAY.findall(own[1]))
+            yield Collective(own[2], tuple(arrays), 1)
+            return
+        for role, names in _CALLED.findall(line):
+            for called in re.findall(r"%([\w.\-]+)", names):
+                for collective in within(called):
+                    yield collective._replace(times=collective.times * (_trips(line) if role == "body" else 1))
+
+    return within(entry)
+
+
+def _trips(line: str) -> int:
+    known = _TRIPS.search(line)
+    if known is None:
+        raise ValueError(f"a loop of unknown length has a collective operation: {line.strip()[:200]}")
+    return int(known[1])
+
+
+def _computations(text: str) -> tuple[dict[str, list[str]], str]:
+    """The lines of each computation by name, and the name of the one that the program starts with."""
+    bodies: dict[str, list[str]] = {}
+    entry, lines = None, []
+    for line in text.splitlines():
+        header = _HEADER.match(line)
+        if header:
+            lines = bodies[header[2]] = []
+            entry = header[2] if header[1] else entry
+        else:
+            lines.append(line)
+    if entry is None:
+        raise ValueError("expected the HLO of a compiled program, found no ENTRY")
+    return bodies, entry
