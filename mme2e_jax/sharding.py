@@ -26,7 +26,7 @@ def per_device(f: Callable, split: Sequence[Any], replicated: Sequence[Any]) -> 
     Args:
       f: of arrays; what it returns has the leading axis of `split`.
       split: arrays whose leading axis is divided among the devices.
-      replicated: arrays that every device holds whole.
+      replicated: arrays, or trees of them, that every device holds whole; their gradient is summed over devices once.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:

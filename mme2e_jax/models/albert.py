@@ -13,6 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from mme2e_jax.models.layers import Exact, linear, wide
+from mme2e_jax.sharding import per_device
 
 POSITIONS = 512
 TOKEN_TYPES = 2
@@ -91,19 +92,25 @@ class Albert(nnx.Module):
           token_count: how many tokens of each row are real; the others are not attended to.
           token_type: 0 or 1 for the first and second of a pair of sentences; None for single ones, all of type 0.
         """
-        x, layer = self._begin(token_ids, token_count, token_type)
-        # One shared layer: scanning over it compiles once, not once per layer.
-        x, _ = jax.lax.scan(lambda x, _: (layer(x), None), x, None, length=self.layers)
-        return x
+        x, bias = self._begin(token_ids, token_count, token_type)
+        structure, parameters = nnx.split(self.layer)
+
+        def layers(x, bias, parameters):
+            layer = nnx.merge(structure, parameters)
+            # One shared layer: scanning over it compiles once, not once per layer.
+            return jax.lax.scan(lambda x, _: (layer(x, bias), None), x, None, length=self.layers)[0]
+
+        # So that the layer's gradient is summed over devices once, not once per turn of the loop.
+        return per_device(layers, (x, bias), (parameters,))
 
     def hidden_states(
         self, token_ids: Int[Array, "u t"], token_count: Int[Array, "u"], token_type: Int[Array, "u t"] | None = None
     ) -> Float[Array, "k u t d"]:
         """What enters the first layer, and what comes out of each; arguments as for a call."""
-        x, layer = self._begin(token_ids, token_count, token_type)
+        x, bias = self._begin(token_ids, token_count, token_type)
 
         def step(x, _):
-            x = layer(x)
+            x = self.layer(x, bias)
             return x, x
 
         _, after = jax.lax.scan(step, x, None, length=self.layers)
@@ -116,4 +123,4 @@ class Albert(nnx.Module):
         real = jnp.arange(t)[None] < token_count[:, None]
         bias = jnp.where(real, 0.0, jnp.finfo(x.dtype).min)[:, None, None]
         x = self.embedding_norm(x).astype(self.embedding_out.kernel.dtype)
-        return self.embedding_out(x), lambda x: self.layer(x, bias)
+        return self.embedding_out(x), bias
