@@ -168,7 +168,7 @@ def run() -> None:
     try:
         app.run(main, flags_parser=parse_flags)
     except UserError as error:
-        if _DISTRIBUTED.value:
+        if flags.FLAGS.is_parsed() and _DISTRIBUTED.value:
             # Without waiting for the others, which wait for this one.
             print(f"\nError: {error}", file=sys.stderr, flush=True)
             os._exit(1)

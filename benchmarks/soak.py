@@ -158,7 +158,9 @@ def differences(one: Path, other: Path) -> list[str]:
         return [*found, f"last and best steps: {steps[0]} and {steps[1]}"]
     for step in {step for step in steps[0] if step is not None}:
         arrays = [run.restore_arrays(step) for run in runs]
-        found += [f"{name} at step {step}" for name in arrays[0] if not np.array_equal(*(a[name] for a in arrays))]
+        found += [
+            f"{name} at step {step}" for name in arrays[0] if not np.array_equal(arrays[0][name], arrays[1][name])
+        ]
     return found
 
 
