@@ -18,7 +18,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from mme2e_jax import build
-from mme2e_jax.checkpoint import DIRECTORY, CheckpointWriter, RunRecord
+from mme2e_jax.checkpoint import DIRECTORY, RunRecord
+from mme2e_jax.checkpoint_writer import CheckpointWriter
 from mme2e_jax.command_line import loaded_config, parse_flags
 from mme2e_jax.config import END_TO_END_MODELS, Config, records_kind, validate
 from mme2e_jax.console import console

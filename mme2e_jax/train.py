@@ -15,7 +15,8 @@ import numpy as np
 import optax
 
 from mme2e_jax import build, metrics, objective
-from mme2e_jax.checkpoint import IMPORTED_STEP, Checkpoints, CheckpointWriter, RunRecord
+from mme2e_jax.checkpoint import IMPORTED_STEP, Checkpoints, RunRecord
+from mme2e_jax.checkpoint_writer import CheckpointWriter
 from mme2e_jax.clock import Clock
 from mme2e_jax.config import Config, refuse_changes, site_selection, validate_devices
 from mme2e_jax.console import ProgressBar, console

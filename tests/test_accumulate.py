@@ -11,7 +11,8 @@ import optax
 import pytest
 
 from mme2e_jax import build, tree
-from mme2e_jax.checkpoint import Checkpoints, CheckpointWriter, RunRecord
+from mme2e_jax.checkpoint import Checkpoints, RunRecord
+from mme2e_jax.checkpoint_writer import CheckpointWriter
 from mme2e_jax.config import Config
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.errors import UserError

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from mme2e_jax import tree
-from mme2e_jax.checkpoint import Checkpoints, CheckpointWriter, RunRecord, open_run
+from mme2e_jax.checkpoint import Checkpoints, RunRecord, open_run
+from mme2e_jax.checkpoint_writer import CheckpointWriter
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.albert import SIZES
 from mme2e_jax.models.mme2e import ModelSpec
@@ -232,7 +233,8 @@ FULL_DISK = """
 import sys
 from pathlib import Path
 from tests.test_checkpoint import TX, MESH, SPEC, at_step, fresh_state, make_record
-from mme2e_jax.checkpoint import Checkpoints, CheckpointError, CheckpointWriter
+from mme2e_jax.checkpoint import Checkpoints
+from mme2e_jax.checkpoint_writer import CheckpointError, CheckpointWriter
 from mme2e_jax.state import initial_variables
 workdir = Path(sys.argv[1])
 state = MESH.put_replicated(fresh_state(initial_variables(SPEC, 0)))

@@ -11,7 +11,8 @@ import pytest
 
 from configs import mini_sparse, mosei_sparse
 from mme2e_jax import build, prerequisites
-from mme2e_jax.checkpoint import CheckpointWriter, RunRecord
+from mme2e_jax.checkpoint import RunRecord
+from mme2e_jax.checkpoint_writer import CheckpointWriter
 from mme2e_jax.config import Config
 from mme2e_jax.errors import UserError
 from mme2e_jax.optimizer import learning_rate, optimizer
