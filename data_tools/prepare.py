@@ -15,24 +15,22 @@ same release and settings give the same bytes, whatever the number of processes,
 it was stopped: started again, it goes on.
 """
 
-import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from absl import app, flags
 from rich.console import Console
 
-from data_tools import records, splits, tokens
+from data_tools import splits, tokens
 from data_tools.division import divide
 from data_tools.dry_run import dry_run
 from data_tools.extraction import RunJobs, extract_all
 from data_tools.face_choice import CHOICES, MOST_PROBABLE
-from data_tools.kinds import KINDS, Kind, feature_kind, media_kind, published_kind
+from data_tools.kinds import KINDS, feature_kind, media_kind, published_kind
+from data_tools.output import write_records
 from data_tools.published import require_features
 from data_tools.published_extraction import extract_published
 from data_tools.report import Report
@@ -40,8 +38,8 @@ from data_tools.settings import COMPUTED, FEATURES, PUBLISHED, PrepareError, Set
 from data_tools.sources import SOURCES
 from data_tools.spool import open_spool
 from data_tools.unfinished import OutputExistsError, require_free
-from data_tools.utterances import ReleaseError, Utterance
-from data_tools.workers import JobResult, run_jobs
+from data_tools.utterances import ReleaseError
+from data_tools.workers import run_jobs
 
 MAX_DROPPED = 0.2
 # Kinds of work that workers tell the seconds of (`extract.Extracted`).
@@ -125,7 +123,7 @@ def prepare(
             labels = len(release.label_names)
             kind = media_kind(settings.frame_interval_ms, settings.face_choice, encoder, labels)
         report.settings["tokenizer"] = kind.encoder and kind.encoder.name
-        _write(out, settings, release.label_names, parts, results, kind, report)
+        write_records(out, settings, release.label_names, parts, results, kind, report)
         report.seconds = {
             **{work: sum(result.seconds.get(work, 0.0) for result in results) for work in WORK},
             "extracting": extracted - started,
@@ -152,48 +150,6 @@ def default_console() -> Console:
     console = Console(stderr=True)
     # Log files have no width; tables are unreadable at rich's guess of 80.
     return console if console.is_terminal else Console(stderr=True, width=120)
-
-
-def _write(
-    out: Path,
-    settings: Settings,
-    label_names: Sequence[str],
-    parts: dict[str, list[Utterance]],
-    results: Sequence[JobResult],
-    kind: Kind,
-    report: Report,
-) -> None:
-    spools = {name: result.job.spool for result in results for name in result.kept}
-
-    def add_files(directory: Path) -> None:
-        if kind.encoder is not None:
-            kind.encoder.save(directory / "tokenizer")
-        text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
-        (directory / "report.json").write_text(text + "\n", encoding="utf-8")
-
-    records.write_dataset(
-        out,
-        name=settings.source.records,
-        splits={split: _examples(part, spools, kind) for split, part in parts.items()},
-        metadata={"dataset": settings.source.records, "label_names": list(label_names), **kind.metadata},
-        schema=kind.schema,
-        add_files=add_files,
-    )
-
-
-def _examples(part: Sequence[Utterance], spools: dict[str, Path], kind: Kind) -> Iterator[dict[str, Any]]:
-    for utterance in part:
-        with np.load(spools[utterance.id]) as spool:
-            arrays = {name: spool[f"{utterance.id}/{name}"] for name in kind.media}
-        yield {
-            "utterance_id": utterance.id,
-            "dialogue_id": utterance.video,
-            "speaker": utterance.speaker,
-            "transcript": utterance.transcript,
-            "label": np.array(utterance.label, np.float32),
-            **kind.words(utterance.transcript),
-            **arrays,
-        }
 
 
 def _print_times(console: Console, seconds: Mapping[str, float]) -> None:
