@@ -36,8 +36,12 @@ class Run(NamedTuple):
     spec: Spec
 
 
-def load_run(workdir: str | Path) -> Run:
+def load_run(workdir: str | Path, devices: int | None = None) -> Run:
     """Restores the best checkpoint of a run; nothing else is read.
+
+    Args:
+      workdir: of the run.
+      devices: to put the model on; None for as many as in training, as far as there are.
 
     Raises:
       UserError: if there is none, or its config is not valid.
@@ -48,7 +52,7 @@ def load_run(workdir: str | Path) -> Run:
     validate(config)
     # As in training where there are as many devices; where not, the model is evaluated all the same.
     available = min(config.mesh.devices or jax.device_count(), jax.device_count())
-    mesh = DataMesh(fitting_devices(config.data.batch_size, available))
+    mesh = DataMesh(devices or fitting_devices(config.data.batch_size, available))
     spec = build.model_spec(config, len(record.label_names), record.tokenizer)
     like = mesh.abstract(abstract_variables(spec))
     variables = checkpoints.restore_variables(step, like)
