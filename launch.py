@@ -127,7 +127,7 @@ def _predict() -> None:
         transcript_file=_TRANSCRIPT_FILE.value,
         tokenizer=_TOKENIZER.value,
         output_dir=_OUTPUT_DIR.value,
-        import_frameworks=_import_frameworks,
+        prepare_jax=_prepare_jax,
     )
 
 
@@ -160,15 +160,19 @@ def _make_records(config: Config) -> None:
 
 
 def _import_frameworks() -> None:
-    # Both tell at length which accelerators this machine does not have.
-    for name in ("absl", "jax"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    _prepare_jax()
     import tensorflow as tf
 
     # Accelerators belong to JAX.
     tf.config.set_visible_devices([], "GPU")
-    _keep_compiled_programs()
     _join_processes()
+
+
+def _prepare_jax() -> None:
+    # Both tell at length which accelerators this machine does not have.
+    for name in ("absl", "jax"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    _keep_compiled_programs()
 
 
 def _join_processes() -> None:

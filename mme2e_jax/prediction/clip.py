@@ -77,8 +77,8 @@ def open_clip(path: str | Path) -> Clip:
     except (FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise UserError(
-            f"--input: expected a video or sound file that FFmpeg reads, found {path}: {reason}. If it plays elsewhere, "
-            "convert it: ffmpeg -i FILE clip.mp4."
+            f"--input: expected a video or sound file that FFmpeg reads, found {path}: {reason}. If it plays "
+            "elsewhere, convert it: ffmpeg -i FILE clip.mp4."
         ) from error
     if not lengths:
         raise UserError(f"--input: expected pictures or sound in {path}, found neither.")

@@ -18,7 +18,7 @@ def predict_clip(
     transcript_file: str | None,
     tokenizer: str | None,
     output_dir: str | None,
-    import_frameworks: Callable[[], None],
+    prepare_jax: Callable[[], None],
 ) -> None:
     """Predicts the emotions of a clip, prints a table and writes the files.
 
@@ -26,7 +26,7 @@ def predict_clip(
       workdir: of the run.
       path, transcript, transcript_file, tokenizer: as of `Predictor`.
       output_dir: for the files; None for `predictions/CLIP` in the run.
-      import_frameworks: called before JAX is needed; takes seconds.
+      prepare_jax: called before JAX is used.
 
     Raises:
       UserError: if anything that was given cannot be used.
@@ -37,9 +37,9 @@ def predict_clip(
         raise UserError(f"Expected --workdir=RUN, the directory of a training run; {workdir} does not exist.")
     if transcript_file is not None:
         read_cues(Path(transcript_file), clip.path.stem)
-    # Its process imports TensorFlow while this one does so.
+    # Its process imports TensorFlow while this one imports JAX.
     with ClipReader() as reader:
-        import_frameworks()
+        prepare_jax()
         from mme2e_jax.console import console
         from mme2e_jax.prediction.predictor import Predictor
         from mme2e_jax.prediction.table import predictions_table

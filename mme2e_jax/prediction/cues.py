@@ -64,13 +64,14 @@ def read_cues(path: Path, clip: str) -> list[Cue]:
         raise UserError(f"--transcript_file: expected a file, found {str(path)!r}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UserError(
-            f"--transcript_file: expected text in UTF-8, found byte {error.start} of {path} to be none. Save it as UTF-8."
+            f"--transcript_file: expected text in UTF-8, found byte {error.start} of {path} to be none. Save it "
+            "as UTF-8."
         ) from error
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(
-            f"--transcript_file: expected a file {', '.join(SUFFIXES)} (.txt with lines ID___clip___start___end___text), "
-            f"found {path.name!r}. Words without times are given with --transcript."
+            f"--transcript_file: expected a file {', '.join(SUFFIXES)} (.txt with lines "
+            f"ID___clip___start___end___text), found {path.name!r}. Words without times are given with --transcript."
         )
     cues = _mosei_cues(text, path, clip) if suffix == ".txt" else _subtitle_cues(text, path)
     if not cues:
@@ -92,7 +93,7 @@ def _divided(cue: Cue, end: float, longest: float) -> list[Cue]:
 
 
 def _subtitle_cues(text: str, path: Path) -> list[Cue]:
-    """SubRip and WebVTT: blocks between blank lines; the line with the arrow has the times, those after it the words."""
+    """SubRip and WebVTT: blocks between blank lines; the line with the arrow has times, those after it the words."""
     vtt = path.suffix.lower() == ".vtt"
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if vtt and not re.match(r"WEBVTT(\s|$)", lines[0]):
@@ -156,8 +157,8 @@ def _mosei_cues(text: str, path: Path, clip: str) -> list[Cue]:
     if findings:
         first = findings[0]
         raise UserError(
-            f"{path}, line {first.id.rpartition(':')[2]}: expected ID___clip___start___end___text with times in seconds; "
-            f"{first.detail}."
+            f"{path}, line {first.id.rpartition(':')[2]}: expected ID___clip___start___end___text with times in "
+            f"seconds; {first.detail}."
         )
     videos = {line.video for line in lines}
     if len(videos) > 1:

@@ -15,7 +15,6 @@ from jaxtyping import Array, Bool, Float
 from mme2e_jax import state
 from mme2e_jax.batch import AnyBatch, Batch
 from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
-from mme2e_jax.data.plan import text_rungs
 from mme2e_jax.evaluate import Parameters
 from mme2e_jax.prediction.cues import WINDOW_SECONDS
 
@@ -36,8 +35,9 @@ class Capacity(NamedTuple):
 
     def fitting(self, frames: int, chunks: int) -> "Capacity":
         """The smallest doubling that holds so much."""
-        times = max(frames / self.frames, chunks / self.chunks, 1.0)
-        factor = 2 ** math.ceil(math.log2(times))
+        factor = 1
+        while frames > factor * self.frames or chunks > factor * self.chunks:
+            factor *= 2
         return Capacity(self.frames * factor, self.chunks * factor)
 
 
@@ -55,11 +55,6 @@ def cut_words(ids: np.ndarray, longest: int, sep: int) -> Words:
     return Words(np.append(ids[: longest - 1], sep).astype(np.int32), len(ids) - longest)
 
 
-def text_capacity(longest: int, text_max_len: int) -> int:
-    """The text length that a batch is padded to."""
-    return next(rung for rung in text_rungs(text_max_len) if rung >= longest)
-
-
 def make_batch(
     ids: np.ndarray, faces: np.ndarray, mel: np.ndarray, tokens: int, window: Capacity, labels: int
 ) -> Batch:
@@ -69,7 +64,7 @@ def make_batch(
       ids: int32 `[t]`.
       faces: uint8 `[f, 48, 48, 3]`.
       mel: float32 `[c, 128, 32]`.
-      tokens: what the text is padded to.
+      tokens: what the text is padded to: one length for all, so that few programs are compiled.
       window: what the rest is padded to, or doublings of it.
       labels: of the model.
     """

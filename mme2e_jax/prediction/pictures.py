@@ -4,22 +4,21 @@ Axes: `s` mel chunks, `h`, `w` height and width.
 """
 
 import base64
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-# What is not kept fades to so much white.
-_FADED = 205
+# What lies over sites that are not kept, RGBA: a colour that neither faces nor sounds have.
+_VEIL = (196, 212, 232, 230)
 _DECIBELS = 80.0
 
 
 def data_uri(picture: np.ndarray) -> str:
     """A PNG: uint8 `[h, w]` grey, `[h, w, 3]` RGB or `[h, w, 4]` RGBA."""
-    channels = {2: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[
-        picture.ndim if picture.ndim == 2 else picture.shape[2]
-    ]
-    ok, png = cv2.imencode(".png", picture if channels is None else cv2.cvtColor(picture, channels))
+    if picture.ndim == 3:
+        # OpenCV has blue first.
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR)
+    ok, png = cv2.imencode(".png", picture)
     assert ok
     return "data:image/png;base64," + base64.b64encode(png.tobytes()).decode()
 
@@ -37,10 +36,8 @@ def mel_picture(mel: np.ndarray) -> np.ndarray:
 
 
 def veil(kept: np.ndarray) -> np.ndarray:
-    """What lies over a picture to show a stage's kept sites: RGBA `[h, w, 4]`, clear there and nearly white elsewhere."""
-    picture = np.full((*kept.shape, 4), 255, np.uint8)
-    picture[..., 3] = np.where(kept, 0, _FADED)
-    return picture
+    """What lies over a picture to show kept sites `[h, w]`: RGBA `[h, w, 4]`, clear there, nearly opaque elsewhere."""
+    return np.where(kept[..., None], 0, np.array(_VEIL)).astype(np.uint8)
 
 
 def mel_sites(kept: np.ndarray) -> np.ndarray:
@@ -50,5 +47,4 @@ def mel_sites(kept: np.ndarray) -> np.ndarray:
 
 def _in_a_row(chunks: np.ndarray) -> np.ndarray:
     # The lowest band comes first in the arrays, and last in a picture.
-    row: Sequence[np.ndarray] = list(chunks)
-    return np.concatenate(row, axis=1)[::-1]
+    return np.concatenate(list(chunks), axis=1)[::-1]

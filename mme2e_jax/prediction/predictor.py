@@ -9,15 +9,19 @@ with Predictor.from_workdir("runs/mini_sparse") as predictor:
     prediction.write("predictions/clip")
 """
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from mme2e_jax import metrics, objective
 from mme2e_jax.config import records_kind
+from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.errors import UserError
 from mme2e_jax.metrics import Task
 from mme2e_jax.models.fusion import in_order
@@ -32,11 +36,13 @@ from mme2e_jax.prediction.one import (
     make_batch,
     say,
     shares,
-    text_capacity,
 )
 from mme2e_jax.prediction.prediction import Evidence, Prediction, Utterance
-from mme2e_jax.prediction.run_tokenizer import load_run_tokenizer
+from mme2e_jax.prediction.run_tokenizer import find_tokenizer
 from mme2e_jax.run import Run, load_run
+
+if TYPE_CHECKING:
+    from data_tools.tokens import TextEncoder
 
 # Utterances whose faces, sound and kept sites are kept, and shown on the page.
 SHOWN = 12
@@ -69,7 +75,7 @@ class Predictor:
                 "--dataset=clips --kind=features and evaluate on them."
             )
         self._run, self._spec, self._workdir = run, run.spec, workdir
-        self._encoder = load_run_tokenizer(run, workdir, tokenizer)
+        self._tokenizer = find_tokenizer(run, workdir, tokenizer)
         self._reader = reader or ClipReader()
         preprocessing = run.record.preprocessing
         self._settings = {name: preprocessing[name] for name in _READER_SETTINGS if name in preprocessing}
@@ -139,17 +145,18 @@ class Predictor:
                 notes.append(f"Long cues were cut: {len(read)} cues became {len(cues)} utterances with repeated words.")
         if not self._run.record.thresholds and self._task is not Task.SINGLE_LABEL:
             notes.append(f"The run has no thresholds (its weights were imported): {_UNDECIDED} decides.")
-        words = self._words(cues)
-        tokens = text_capacity(max(len(w.ids) for w in words), self._run.config.data.text_max_len)
         shown = set(np.linspace(0, len(cues) - 1, min(len(cues), SHOWN)).round().astype(int).tolist())
         utterances, left_out = [], []
-        stretches = (s for part in self._reader.read(clip, cues, self._settings) for s in part)
-        for i, stretch in enumerate(stretches):
-            if not stretch.arrays:
-                left_out.append((stretch.cue, " ".join(stretch.notes)))
-                continue
-            utterances.append(self._utterance(stretch, words[i], tokens, with_evidence=i in shown))
-            progress(min(stretch.cue.end, clip.seconds), clip.seconds)
+        with _one_ahead(self._reader.read(clip, cues, self._settings)) as parts:
+            # While the first part is read.
+            words = self._words(cues)
+            self._warm_up()
+            for i, stretch in enumerate(stretch for part in parts for stretch in part):
+                if not stretch.arrays:
+                    left_out.append((stretch.cue, " ".join(stretch.notes)))
+                    continue
+                utterances.append(self._utterance(stretch, words[i], with_evidence=i in shown))
+                progress(min(stretch.cue.end, clip.seconds), clip.seconds)
         if not utterances:
             why = sorted({reason for _, reason in left_out})
             raise UserError(f"There is nothing to predict from in {clip.path} ({clip.tracks} stated): {' '.join(why)}")
@@ -178,6 +185,27 @@ class Predictor:
         stored = self._run.record.thresholds
         return {name: float(stored.get(name, _UNDECIDED)) for name in self._run.record.label_names}
 
+    @functools.cached_property
+    def _encoder(self) -> "TextEncoder | None":
+        if self._tokenizer is None:
+            return None
+        # Here, not at the top: importing transformers takes a second.
+        from mme2e_jax.prediction.words import load_encoder
+
+        return load_encoder(self._tokenizer, int(self._run.record.tokenizer["vocab_size"]))
+
+    def _warm_up(self) -> None:
+        """Compiles the program for a window, or loads it."""
+        empty = np.zeros((0, FACE_SIZE, FACE_SIZE, 3), np.uint8), np.zeros((0, MEL_BANDS, CHUNK_FRAMES), np.float32)
+        self._say(np.zeros(1, np.int32), *empty)
+
+    def _say(self, ids: np.ndarray, faces: np.ndarray, mel: np.ndarray) -> Any:
+        """What the model says: `Said` of numpy arrays."""
+        model, tokens = self._run.model, self._run.config.data.text_max_len
+        batch = make_batch(ids, faces, mel, tokens, self._window, len(model.label_names))
+        with model.mesh.active():
+            return jax.device_get(say(model.parameters, model.mesh.put_batch(batch)))
+
     def _words(self, cues: Sequence[Cue]) -> list[Words]:
         longest = self._run.config.data.text_max_len
         if self._encoder is None:
@@ -189,11 +217,9 @@ class Predictor:
                 known[cue.text] = cut_words(encode(cue.text), longest, sep)
         return [known[cue.text] for cue in cues]
 
-    def _utterance(self, stretch: Stretch, words: Words, tokens: int, *, with_evidence: bool) -> Utterance:
+    def _utterance(self, stretch: Stretch, words: Words, *, with_evidence: bool) -> Utterance:
         arrays, model, names = stretch.arrays, self._run.model, self._run.record.label_names
-        batch = make_batch(words.ids, arrays["faces"], arrays["mel"], tokens, self._window, len(names))
-        with model.mesh.active():
-            said = jax.device_get(say(model.parameters, model.mesh.put_batch(batch)))
+        said = self._say(words.ids, arrays["faces"], arrays["mel"])
         score = objective.scores(said.logits[None], model.loss)
         decided = metrics.decide(score, names, self._thresholds, self._task)[0]
         added = contributions(said.by_modality, in_order(self._spec.modalities, MODALITIES), self._weights)
@@ -216,6 +242,22 @@ class Predictor:
             notes=tuple(notes),
             evidence=_evidence(arrays, said.kept) if with_evidence else None,
         )
+
+
+@contextmanager
+def _one_ahead(parts: Iterator[list[Stretch]]) -> Iterator[Iterator[list[Stretch]]]:
+    """The same parts, each made while the one before it is in use."""
+    with ThreadPoolExecutor(1) as thread:
+        # At once, not when the first one is asked for.
+        first = thread.submit(next, parts, None)
+
+        def taken() -> Iterator[list[Stretch]]:
+            upcoming = first
+            while (part := upcoming.result()) is not None:
+                upcoming = thread.submit(next, parts, None)
+                yield part
+
+        yield taken()
 
 
 def _evidence(arrays: Any, kept: dict[str, list[np.ndarray]]) -> Evidence:

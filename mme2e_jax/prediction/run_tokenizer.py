@@ -3,13 +3,9 @@
 import hashlib
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mme2e_jax.errors import UserError
 from mme2e_jax.run import Run
-
-if TYPE_CHECKING:
-    from data_tools.tokens import TextEncoder
 
 DIRECTORY = "tokenizer"
 _FILE = "tokenizer.json"
@@ -21,13 +17,13 @@ def keep_tokenizer(records: Path, workdir: Path) -> None:
         shutil.copytree(records / DIRECTORY, workdir / DIRECTORY, dirs_exist_ok=True)
 
 
-def load_run_tokenizer(run: Run, workdir: Path, given: str | Path | None) -> "TextEncoder | None":
-    """The tokenizer of a run's data; None for a model that reads no words.
+def find_tokenizer(run: Run, workdir: Path, given: str | Path | None) -> Path | None:
+    """The directory of the tokenizer of a run's data; None for a model that reads no words.
 
     Args:
       run: the model.
       workdir: of the run.
-      given: directory to load it from; None to look in the run, in its records and with its ALBERT.
+      given: directory that holds it; None to look in the run, in its records and with its ALBERT.
 
     Raises:
       UserError: if it is not there, or not the one of the run's data.
@@ -38,26 +34,23 @@ def load_run_tokenizer(run: Run, workdir: Path, given: str | Path | None) -> "Te
     places = [workdir / DIRECTORY, Path(run.config.data.dir) / DIRECTORY]
     if run.config.model.text.dir:
         places.append(Path(run.config.model.text.dir))
-    found = [Path(given)] if given is not None else [p for p in places if (p / _FILE).is_file() and _fits(p, known)]
-    if not found:
-        raise UserError(
-            f"Expected the tokenizer that the data of {workdir} were prepared with "
-            f"({run.record.tokenizer.get('name', 'of unknown name')}) in one of {', '.join(map(str, places))}; found none. "
-            "Give its directory with --tokenizer=DIR: prepared records hold it as RECORDS/tokenizer."
-        )
-    # Here, not at the top: importing transformers takes a second.
-    from data_tools.tokens import TokenizerError, load_tokenizer
-
-    try:
-        encoder = load_tokenizer(str(found[0].absolute()))
-    except TokenizerError as error:
-        raise UserError(f"--tokenizer: {error}") from error
-    if not _fits(found[0], known) or len(encoder.tokenizer) != run.record.tokenizer["vocab_size"]:
-        raise UserError(
-            f"--tokenizer: {found[0]} is another tokenizer than the run's data were prepared with: expected "
-            f"{run.record.tokenizer}, found {len(encoder.tokenizer)} tokens, SHA-256 {_digest(found[0])}."
-        )
-    return encoder
+    if given is not None:
+        if not (Path(given) / _FILE).is_file():
+            raise UserError(f"--tokenizer: expected a directory with {_FILE}, found none in {given}.")
+        if not _fits(Path(given), known):
+            raise UserError(
+                f"--tokenizer: {given} is not the tokenizer that the run's data were prepared with: expected "
+                f"{run.record.tokenizer}, found SHA-256 {_digest(Path(given))}."
+            )
+        return Path(given)
+    for place in places:
+        if (place / _FILE).is_file() and _fits(place, known):
+            return place
+    raise UserError(
+        f"Expected the tokenizer that the data of {workdir} were prepared with "
+        f"({run.record.tokenizer.get('name', 'of unknown name')}) in one of {', '.join(map(str, places))}; found none. "
+        "Give its directory with --tokenizer=DIR: prepared records hold it as RECORDS/tokenizer."
+    )
 
 
 def _fits(directory: Path, known: str | None) -> bool:
