@@ -149,7 +149,7 @@ class ClipReader:
                     name, _, what = key.partition("/")
                     arrays[name][what] = spool[key]
         return [
-            Stretch(Cue(cue.start, min(cue.end, max(seconds, cue.start)), cue.text), arrays[u.id], tuple(notes[u.id]))
+            Stretch(_within(cue, seconds), arrays[u.id], tuple(notes[u.id]))
             for cue, u in zip(part, job.utterances, strict=True)
         ]
 
@@ -165,6 +165,10 @@ def _parts(cues: Sequence[Cue], seconds: float) -> Iterator[list[Cue]]:
         yield part
 
 
+def _within(cue: Cue, seconds: float) -> Cue:
+    return cue if cue.start >= seconds else Cue(cue.start, min(cue.end, seconds), cue.text)
+
+
 def _utterance(index: int, cue: Cue) -> Utterance:
     return Utterance(f"{_CLIP}_{index}", _CLIP, cue.start, cue.end, cue.text, (), _CLIP)
 
@@ -173,5 +177,5 @@ def _note(reason: str, detail: str) -> str:
     if reason == "no_wav":
         why = detail.removeprefix("video's track: ")
         return f"No sound: {why}." if why else "No sound."
-    meaning = REASONS[reason][1].removesuffix(".")
+    meaning = REASONS[reason][1].removesuffix(".").removesuffix(" (features: zeros)")
     return f"{meaning}: {detail}." if detail else f"{meaning}."

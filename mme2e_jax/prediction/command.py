@@ -42,7 +42,7 @@ def predict_clip(
         prepare_jax()
         from mme2e_jax.console import console
         from mme2e_jax.prediction.predictor import Predictor
-        from mme2e_jax.prediction.table import predictions_table
+        from mme2e_jax.prediction.table import notes, predictions_table
 
         def progress(done: float, whole: float) -> None:
             if console.is_terminal:
@@ -51,7 +51,7 @@ def predict_clip(
         predictor = Predictor.from_workdir(workdir, tokenizer, reader)
         prediction = predictor(path, transcript, transcript_file=transcript_file, progress=progress)
     console.print(predictions_table(prediction))
-    for note in prediction.notes:
+    for note in notes(prediction):
         console.print(f"Note: {note}", markup=False)
     out = Path(output_dir or Path(workdir) / DIRECTORY / clip.path.stem)
     for written in prediction.write(out):

@@ -122,7 +122,7 @@ def _may_be_a_name(lines: Sequence[str], number: int, vtt: bool) -> bool:
     line, following = lines[number - 1], lines[number] if number < len(lines) else ""
     if "-->" in line:
         return False
-    return "-->" in following or (vtt and number == 2)
+    return "-->" in following or line.strip().isdigit() or (vtt and number == 2)
 
 
 def _times(line: str, path: Path, number: int) -> tuple[float, float]:

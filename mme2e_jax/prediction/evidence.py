@@ -43,7 +43,7 @@ def faces(e: Evidence, name: str) -> Iterator[str]:
         return
     stages = e.kept.get("v", [])
     yield f"<h3>Faces{_below(len(stages))}</h3>"
-    yield '<div class="faces">'
+    yield '<p class="small">One face a frame is used, also where there are several.</p><div class="faces">'
     height = FACE_SIZE + (FACE_SIZE + _GAP) * len(stages)
     size = f'width="{FACE_SIZE}" height="{FACE_SIZE}"'
     for i, face in enumerate(e.faces):

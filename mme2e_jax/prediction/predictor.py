@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 SHOWN = 12
 _UNDECIDED = 0.5
 # Of how data were prepared, what readers of media can be told; the rest is the same in all versions.
-_READER_SETTINGS = ("frame_interval_ms",)
+_READER_SETTINGS = ("frame_interval_ms", "face_choice")
 _USUAL_INTERVAL_MS = 500
 
 
@@ -74,7 +74,7 @@ class Predictor:
                 "for the end-to-end models, mme2e and mme2e_sparse. Prepare the clips with data_tools.prepare "
                 "--dataset=clips --kind=features and evaluate on them."
             )
-        self._run, self._spec, self._workdir = run, run.spec, workdir
+        self._run, self._spec, self.workdir = run, run.spec, workdir
         self._tokenizer = find_tokenizer(run, workdir, tokenizer)
         self._reader = reader or ClipReader()
         preprocessing = run.record.preprocessing
@@ -164,7 +164,7 @@ class Predictor:
         return Prediction(
             clip=clip.path.name,
             seconds=clip.seconds,
-            run=str(self._workdir),
+            run=str(self.workdir),
             step=self._run.step,
             model=self._run.config.model.name,
             label_names=tuple(self._run.record.label_names),

@@ -1,6 +1,7 @@
 """What the terminal shows of a prediction."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 from rich.markup import escape
 from rich.table import Table
@@ -27,7 +28,7 @@ def predictions_table(prediction: Prediction) -> Table:
     for name in prediction.label_names:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column(" / ".join(MODALITY_NAMES[m] for m in prediction.modalities), no_wrap=True)
-    table.add_column("words and notes", overflow="fold")
+    table.add_column("words", no_wrap=True, overflow="ellipsis")
     if prediction.thresholds:
         table.add_row("threshold", *(f"{prediction.thresholds[name]:.2f} " for name in prediction.label_names), "", "")
         table.add_section()
@@ -40,11 +41,22 @@ def predictions_table(prediction: Prediction) -> Table:
     return table
 
 
+def notes(prediction: Prediction) -> Iterator[str]:
+    """What is to be known of the clip, and of its utterances: the same of several of them once."""
+    yield from prediction.notes
+    of: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in prediction.utterances:
+        for note in utterance.notes:
+            of[note].append(utterance)
+    for note, utterances in of.items():
+        more = f" and {len(utterances) - 1} more" if len(utterances) > 1 else ""
+        yield f"{clock(utterances[0].start)}-{clock(utterances[0].end)}{more}: {note}"
+
+
 def _cells(prediction: Prediction, u: Utterance) -> Iterable[str]:
     yield f"{clock(u.start)}-{clock(u.end)}"
     for name in prediction.label_names:
         cell = f"{u.scores[name]:.2f}"
         yield f"[bold]{cell}*[/bold]" if name in u.decided else f"{cell} "
     yield " / ".join(f"{u.shares[m]:.0%}" for m in prediction.modalities)
-    words = u.transcript if len(u.transcript) <= 80 else u.transcript[:77] + "..."
-    yield escape(" ".join(filter(None, [words, *(f"({note})" for note in u.notes)])))
+    yield escape(u.transcript)
