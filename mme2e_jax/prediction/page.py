@@ -22,11 +22,11 @@ image { image-rendering: pixelated; }
 .row { display: grid; grid-template-columns: 6.5rem 1fr; gap: 0 8px; margin: 3px 0; align-items: center; }
 .row > svg { width: 100%; height: 40px; background: #f2f2f2; }
 .axis { display: flex; justify-content: space-between; }
-.scroll { overflow-x: auto; }
+.scroll { overflow: auto; max-height: 32rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 3px 8px; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th:first-child, td:first-child, .words { text-align: left; }
-td.words { white-space: normal; min-width: 14rem; overflow-wrap: anywhere; }
+td.words { white-space: normal; min-width: 18rem; overflow-wrap: anywhere; }
 td.yes { font-weight: 700; background: #dbe9f6; }
 section { border-top: 1px solid #ccc; margin-top: 28px; padding-top: 4px; }
 blockquote { margin: 4px 0 12px; padding-left: 12px; border-left: 4px solid #bbb; overflow: auto; max-height: 12rem; }
@@ -132,7 +132,7 @@ def _numbers(p: Prediction) -> Iterator[str]:
             f"<td{' class=yes' if name in u.decided else ''}>{u.scores[name]:.2f}</td>" for name in p.label_names
         )
         parts = "".join(f"<td>{u.shares[m]:.0%}</td>" for m in p.modalities)
-        words = html.escape(u.transcript if len(u.transcript) <= 200 else u.transcript[:197] + "...")
+        words = html.escape(u.transcript if len(u.transcript) <= 80 else u.transcript[:77] + "...")
         time = f"{clock(u.start)} – {clock(u.end)}"
         yield f'<tr><td>{time}</td>{scores}{parts}<td class="words">{words}</td></tr>'
     yield "</tbody></table></div>"

@@ -118,6 +118,7 @@ class Prediction:
 
     def write(self, directory: str | Path) -> list[Path]:
         """Writes `predictions.json`, `predictions.csv` and the page `predictions.html`; returns their paths."""
+        # Here, not at the top: pages are made of predictions.
         from mme2e_jax.prediction.page import page
 
         directory = Path(directory)
