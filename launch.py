@@ -1,8 +1,9 @@
-"""Trains and evaluates.
+"""Trains, evaluates and predicts.
 
     python launch.py --config=configs/mini_sparse.py                       # embedded corpus, nothing to download
     python launch.py --config=configs/mosei_sparse.py --config.data.dir=RECORDS --workdir=RUN
     python launch.py --mode=evaluate --workdir=RUN                         # from the best checkpoint
+    python launch.py --mode=predict --workdir=RUN --input=clip.mp4 --transcript="What is said."
 
 Every value of a config can be overridden: --config.optim.lr=1e-4
 """
@@ -29,7 +30,7 @@ from mme2e_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file; --config.KEY=VALUE overrides a value.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/<config name>.")
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict"], "What to do.")
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "This process is one of several that are one run.")
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "distributed: HOST:PORT of process 0, where JAX finds no cluster."
@@ -37,16 +38,24 @@ _COORDINATOR = flags.DEFINE_string(
 _PROCESS_COUNT = flags.DEFINE_integer("process_count", None, "distributed: how many there are.", lower_bound=1)
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "distributed: which of them this is, from 0.", lower_bound=0)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "evaluate: records, where they are not where training found them.")
+_INPUT = flags.DEFINE_string("input", None, "predict: a video or sound file.")
+_TRANSCRIPT = flags.DEFINE_string("transcript", "", "predict: what is said in it.")
+_TRANSCRIPT_FILE = flags.DEFINE_string(
+    "transcript_file",
+    None,
+    "predict: the same with times: .srt, .vtt, or .txt with lines ID___clip___start___end___text.",
+)
+_TOKENIZER = flags.DEFINE_string(
+    "tokenizer", None, "predict: the data's tokenizer, where neither run nor data have it."
+)
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "predict: for the results. Default: WORKDIR/predictions/CLIP.")
 
 
 def main(argv: list[str]) -> None:
     """Dispatches to a mode."""
     if len(argv) > 1:
         raise UserError(f"Expected flags only, found {' '.join(argv[1:])!r}. A flag is written --name=value.")
-    if _MODE.value == "train":
-        _train()
-    else:
-        _evaluate()
+    {"train": _train, "evaluate": _evaluate, "predict": _predict}[_MODE.value]()
 
 
 def _train() -> None:
@@ -102,6 +111,26 @@ def _evaluate() -> None:
         evaluate_run(_WORKDIR.value, _DATA_DIR.value)
 
 
+def _predict() -> None:
+    if _WORKDIR.value is None or _INPUT.value is None:
+        raise UserError(
+            "Expected --workdir=RUN, the directory of a training run, and --input=FILE with --mode=predict."
+        )
+    if _CONFIG.value is not None:
+        raise UserError("--mode=predict takes its config from the checkpoint: leave out --config.")
+    from mme2e_jax.prediction.command import predict_clip
+
+    predict_clip(
+        _WORKDIR.value,
+        _INPUT.value,
+        transcript=_TRANSCRIPT.value,
+        transcript_file=_TRANSCRIPT_FILE.value,
+        tokenizer=_TOKENIZER.value,
+        output_dir=_OUTPUT_DIR.value,
+        prepare_jax=_prepare_jax,
+    )
+
+
 def _records_directory(config: Config) -> str:
     """Where prepared records are, or for the embedded corpus are to be."""
     if config.data.dir or config.data.dataset not in EMBEDDED:
@@ -131,15 +160,19 @@ def _make_records(config: Config) -> None:
 
 
 def _import_frameworks() -> None:
-    # Both tell at length which accelerators this machine does not have.
-    for name in ("absl", "jax"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    _prepare_jax()
     import tensorflow as tf
 
     # Accelerators belong to JAX.
     tf.config.set_visible_devices([], "GPU")
-    _keep_compiled_programs()
     _join_processes()
+
+
+def _prepare_jax() -> None:
+    # Both tell at length which accelerators this machine does not have.
+    for name in ("absl", "jax"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    _keep_compiled_programs()
 
 
 def _join_processes() -> None:

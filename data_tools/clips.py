@@ -27,7 +27,7 @@ TABLE = "clips.csv"
 _REQUIRED = ("path", "transcript")
 _OPTIONAL = ("start", "end", "split", "id", "speaker")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]")
-_SOUNDS = (".wav", ".flac", ".mp3", ".ogg")
+SOUNDS = (".wav", ".flac", ".mp3", ".ogg")
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _label_columns(columns: list[str], table: Path) -> tuple[str, ...]:
 
 
 def _media(path: Path) -> Media:
-    if path.suffix.lower() in _SOUNDS:
+    if path.suffix.lower() in SOUNDS:
         return Media(video=None, wav=first_file([path]))
     return Media(video=first_file([path]), wav=first_file([path.with_suffix(".wav")]))
 

@@ -18,6 +18,7 @@ from data_tools.arrays import Footage
 from data_tools.face_choice import MOST_PROBABLE, Scene, choose_face
 from data_tools.faces import BATCH_SIZE, FaceDetector
 from data_tools.framing import VIEWS, Box, crop_centre, crop_face
+from data_tools.open_sound import OpenSound, OpenSounds
 from data_tools.pictures import pictures_at, pictures_duration
 from data_tools.sound import Sound, SoundError, read_track, read_wav
 from data_tools.utterances import Finding, Media, Pictures, Utterance
@@ -102,6 +103,7 @@ def extract(
     settings: ExtractSettings,
     detector: FaceDetector,
     to_arrays: Callable[[Footage], A],
+    open_sounds: OpenSounds | None = None,
 ) -> Extracted[A]:
     """Reads the frames and the sound of all utterances of one video, decoding it once.
 
@@ -115,6 +117,8 @@ def extract(
       settings: how they are read.
       detector: finds the faces.
       to_arrays: makes of an utterance's footage what is stored of it (`arrays.TO_ARRAYS`).
+      open_sounds: of calls for one part of a video after the other, with utterances in the order of their starts:
+        the sound is kept open in between instead of being read as a whole.
     """
     result: Extracted[A] = Extracted()
     ids = [utterance.id for utterance in utterances]
@@ -123,7 +127,7 @@ def extract(
         result.findings += [Finding(name, reason, detail) for name in only]
 
     with result.timed("decode"):
-        sounds = {c: _read_sound(media, settings, c) for c in sorted({u.channel for u in utterances})}
+        sounds = {c: _read_sound(media, settings, c, open_sounds) for c in sorted({u.channel for u in utterances})}
         length, video_note = _video_length(media)
     for channel, (_, notes) in sounds.items():
         for reason, detail in notes:
@@ -153,9 +157,9 @@ def extract(
 
     views = {name: by_id[name].view for name in spans}
     tracks = _extract_faces(spans, views, media, length, settings, detector, result)
-    for name, (start, end) in spans.items():
+    for name, (start, _) in spans.items():
         sound, _ = sounds[by_id[name].channel]
-        wave = (sound or _NO_SOUND).cut(start, end)
+        wave = (sound or _NO_SOUND).cut(start, by_id[name].end)
         if sound and not len(wave):
             report("no_sound", only=[name])
         elif sound and len(wave) < _SHORT_SOUND_S * sound.sample_rate:
@@ -169,19 +173,22 @@ def extract(
     return result
 
 
-def _read_sound(media: Media, settings: ExtractSettings, channel: int) -> tuple[Sound | None, list[tuple[str, str]]]:
+def _read_sound(
+    media: Media, settings: ExtractSettings, channel: int, open_sounds: OpenSounds | None
+) -> tuple[Sound | OpenSound | None, list[tuple[str, str]]]:
     """The sound and, where it is not simply the wav's channel, reasons and details to report."""
+    wav, track = (open_sounds.wav, open_sounds.track) if open_sounds else (read_wav, read_track)
     notes = [("no_wav", "")]
     if media.wav is not None:
         try:
-            sound = read_wav(media.wav, channel)
+            sound = wav(media.wav, channel)
             return sound, _channel_notes(sound, channel)
         except SoundError as error:
             notes = [("broken_wav", str(error))]
     if (settings.audio_from_video or settings.sound_in_video) and isinstance(media.video, Path):
         (reason, detail) = notes[0]
         try:
-            sound = read_track(media.video, channel)
+            sound = track(media.video, channel)
             replaced = [] if settings.sound_in_video and reason == "no_wav" else [("audio_from_video", reason)]
             return sound, [*replaced, *_channel_notes(sound, channel)]
         except SoundError as error:
@@ -189,7 +196,7 @@ def _read_sound(media: Media, settings: ExtractSettings, channel: int) -> tuple[
     return None, notes
 
 
-def _channel_notes(sound: Sound, channel: int) -> list[tuple[str, str]]:
+def _channel_notes(sound: Sound | OpenSound, channel: int) -> list[tuple[str, str]]:
     if channel < sound.channels:
         return []
     return [("no_channel", f"channel {channel} of {sound.channels}, counted from 0")]

@@ -3,6 +3,8 @@
 Axes: `x` samples.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,9 +41,14 @@ class Sound:
         return len(self.wave) / self.sample_rate
 
     def cut(self, start: float, end: float) -> np.ndarray:
-        """The samples from `start` to `end` (seconds): float32 `[x]`, as far as there are any."""
-        first, last = (round(time * self.sample_rate) for time in (start, end))
-        return self.wave[max(first, 0) : max(last, 0)]
+        """The samples from `start` to `end` (seconds, maybe infinite): float32 `[x]`, as far as there are any."""
+        first, last = stretch(start, end, self.sample_rate)
+        return self.wave[first:last]
+
+
+def stretch(start: float, end: float, sample_rate: int) -> tuple[int, int | None]:
+    """The first sample of what lies between two times in seconds, and the one behind its last; None for no end."""
+    return max(round(start * sample_rate), 0), None if math.isinf(end) else max(round(end * sample_rate), 0)
 
 
 def read_wav(path: Path, channel: int = 0) -> Sound:
@@ -66,9 +73,20 @@ def read_track(path: Path, channel: int = 0) -> Sound:
     Raises:
       SoundError: the file cannot be read, has no sound, or holds samples that are no sound.
     """
-    pieces: list[np.ndarray] = []
-    rate = channels = 0
-    first_time = 0.0
+    pieces = list(track_pieces(path, channel))
+    if not pieces:
+        raise SoundError("no samples")
+    first = pieces[0]
+    return _checked(np.concatenate([piece.wave for piece in pieces]), first.sample_rate, first.channels)
+
+
+def track_pieces(path: Path, channel: int = 0) -> Iterator[Sound]:
+    """What `read_track` reads, piece by piece as it is decoded.
+
+    Raises:
+      SoundError: the file cannot be read (any further), or has no sound.
+    """
+    rate = channels = skipped = 0
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:
@@ -76,22 +94,30 @@ def read_track(path: Path, channel: int = 0) -> Sound:
             zero = max((container.start_time or 0) / av.time_base, 0.0)
             planes = av.AudioResampler(format="fltp")
             for frame in container.decode(container.streams.audio[0]):
-                if not pieces:
-                    first_time, rate = (frame.time or 0.0) - zero, frame.sample_rate
-                    channels = frame.layout.nb_channels
-                pieces += [plane.to_ndarray()[min(channel, channels - 1)] for plane in planes.resample(frame)]
+                if not rate:
+                    rate, channels = frame.sample_rate, frame.layout.nb_channels
+                    lead = round(((frame.time or 0.0) - zero) * rate)
+                    skipped = max(-lead, 0)
+                    if lead > 0:
+                        yield Sound(np.zeros(lead, np.float32), rate, channels)
+                for plane in planes.resample(frame):
+                    wave = plane.to_ndarray()[min(channel, channels - 1)].astype(np.float32, copy=False)
+                    kept = wave[skipped:]
+                    skipped -= len(wave) - len(kept)
+                    if len(kept):
+                        yield Sound(kept, rate, channels)
     except (FFmpegError, OSError) as error:
         raise SoundError(type(error).__name__) from error
-    if not pieces:
-        raise SoundError("no samples")
-    wave = np.concatenate(pieces).astype(np.float32, copy=False)
-    lead = round(first_time * rate)
-    return _checked(np.pad(wave, (lead, 0)) if lead > 0 else wave[-lead:], rate, channels)
 
 
 def _checked(wave: np.ndarray, rate: int, channels: int) -> Sound:
     if not len(wave):
         raise SoundError("no samples")
+    check_samples(wave)
+    return Sound(wave, rate, channels)
+
+
+def check_samples(wave: np.ndarray) -> None:
+    """Raises `SoundError` if there are samples that are no sound."""
     if not (np.abs(wave) < _LOUDEST).all():
         raise SoundError(f"samples that are NaN, infinite, or above {_LOUDEST:g}")
-    return Sound(wave, rate, channels)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.error import FFmpegError
 
 # Times in transcripts are rounded, to as little as a millisecond; a frame that starts within this
@@ -39,7 +40,7 @@ def sample_times(start: float, end: float, interval_ms: float) -> list[float]:
 
 
 def video_duration(path: Path) -> float:
-    """The length of the picture track in seconds, as the file states it.
+    """The length of the picture track in seconds (`stated_seconds`).
 
     Raises:
       VideoError: the file cannot be opened, or has no picture track with a known length.
@@ -48,14 +49,30 @@ def video_duration(path: Path) -> float:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise VideoError("no picture track")
-            stream = container.streams.video[0]
-            if stream.duration is not None and stream.time_base is not None:
-                return float(stream.duration * stream.time_base)
-            if container.duration is not None:
-                return container.duration / av.time_base
-            raise VideoError("unknown length")
+            seconds = stated_seconds(container, container.streams.video[0])
+            if seconds is None:
+                raise VideoError("unknown length")
+            return seconds
     except (FFmpegError, OSError) as error:
         raise VideoError(_describe(error)) from error
+
+
+def stated_seconds(container: InputContainer, stream: av.VideoStream | av.AudioStream) -> float | None:
+    """The length of a track as it is stated, or else that of its file, or else up to the end of its last packet.
+
+    Recorders of live video (browsers', for instance) state none. None where packets have no times either.
+    """
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    if container.duration is not None:
+        return container.duration / av.time_base
+    zero = max((container.start_time or 0) / av.time_base, 0.0)
+    ends = [
+        float((packet.pts + (packet.duration or 0)) * packet.time_base) - zero
+        for packet in container.demux(stream)
+        if packet.pts is not None
+    ]
+    return max(ends, default=None)
 
 
 def frames_at(path: Path, times: Sequence[float]) -> Iterator[tuple[int, np.ndarray]]:

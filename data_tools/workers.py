@@ -39,6 +39,8 @@ class Job:
       settings: the fields of `extract.ExtractSettings`.
       spool: the file to write the arrays to, `IDENTIFIER/NAME` in an npz.
       kind: of records, one of `arrays.TO_ARRAYS`.
+      in_parts: one of several jobs for a video, one after the other in the order of time; its sound stays open between
+        them.
     """
 
     utterances: list[Utterance]
@@ -46,6 +48,7 @@ class Job:
     settings: dict[str, Any]
     spool: Path
     kind: str = "media"
+    in_parts: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,10 @@ class Extractor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def start(self) -> None:
+        """Starts the worker process before there is a job: it takes seconds until it is ready."""
+        self._worker = self._worker or _Worker()
 
     def run(self, job: Job) -> JobResult:
         """The result of a job; see `run_jobs` for what becomes of one that kills the worker, or raises there."""
@@ -201,10 +208,12 @@ def _work() -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    detector = FaceDetector()
+    from data_tools.open_sound import OpenSounds
+
+    detector, open_sounds = FaceDetector(), OpenSounds()
     for line in sys.stdin:
         try:
-            answer = _answer(json.loads(line), detector)
+            answer = _answer(json.loads(line), detector, open_sounds)
         except Exception:
             import traceback
 
@@ -213,7 +222,7 @@ def _work() -> None:
         answers.flush()
 
 
-def _answer(job: dict[str, Any], detector: Any) -> dict[str, Any]:
+def _answer(job: dict[str, Any], detector: Any, open_sounds: Any) -> dict[str, Any]:
     from data_tools.arrays import TO_ARRAYS
     from data_tools.extract import ExtractSettings, extract
 
@@ -222,7 +231,14 @@ def _answer(job: dict[str, Any], detector: Any) -> dict[str, Any]:
     if isinstance(video, dict):
         video = Pictures(Path(video["folder"]), video["prefix"], video["fps"])
     media = Media(Path(video) if isinstance(video, str) else video, wav and Path(wav))
-    extracted = extract(utterances, media, ExtractSettings(**job["settings"]), detector, TO_ARRAYS[job["kind"]])
+    extracted = extract(
+        utterances,
+        media,
+        ExtractSettings(**job["settings"]),
+        detector,
+        TO_ARRAYS[job["kind"]],
+        open_sounds if job["in_parts"] else None,
+    )
     arrays: dict[str, Any] = {
         f"{name}/{kind}": value
         for name, of_utterance in extracted.arrays.items()

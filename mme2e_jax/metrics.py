@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from sklearn import metrics as scores
 
 # What tables show, of what is computed; the last two of values only.
@@ -86,11 +86,8 @@ def compute(
     if not np.all(np.isfinite(score)):
         raise ValueError(f"{np.sum(~np.isfinite(score))} of {score.size} scores are not finite.")
     positive = truth > 0.5
-    if task is Task.SINGLE_LABEL:
-        predicted, chosen = score.argmax(1)[:, None] == np.arange(score.shape[1]), {}
-    else:
-        chosen = {name: float(thresholds[name]) for name in label_names}
-        predicted = score > np.array(list(chosen.values()))
+    predicted = decide(score, label_names, thresholds, task)
+    chosen = {} if task is Task.SINGLE_LABEL else {name: float(thresholds[name]) for name in label_names}
     per_label = {}
     for i, name in enumerate(label_names):
         per_label[name] = _scores(score[:, i], positive[:, i], predicted[:, i])
@@ -101,6 +98,15 @@ def compute(
         names = per_label[label_names[0]]
         mean = {s: float(np.nanmean([per_label[name][s] for name in label_names])) for s in names}
     return Metrics(per_label, mean, _whole(positive, predicted), chosen, len(truth), _always_f1(truth))
+
+
+def decide(
+    score: Float[np.ndarray, "n l"], label_names: Sequence[str], thresholds: Mapping[str, float], task: Task
+) -> Bool[np.ndarray, "n l"]:
+    """Which labels are said to be there; arguments as of `compute`."""
+    if task is Task.SINGLE_LABEL:
+        return score.argmax(1)[:, None] == np.arange(score.shape[1])
+    return score > np.array([float(thresholds[name]) for name in label_names])
 
 
 def regression(

@@ -5,7 +5,7 @@ import functools
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -16,13 +16,15 @@ from mme2e_jax.config import Config, fitting_devices, records_kind, site_selecti
 from mme2e_jax.console import console, cost_table, scores_table
 from mme2e_jax.data.audio_columns import audio_columns
 from mme2e_jax.data.dataset import Dataset, open_dataset
-from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluate import Model, Parameters, judge, predict
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.processes import is_first
 from mme2e_jax.sharding import DataMesh
 from mme2e_jax.state import Spec, abstract_variables
+
+if TYPE_CHECKING:
+    from mme2e_jax.data.pipeline import Input
 
 SPLITS = ("valid", "test")
 
@@ -37,8 +39,12 @@ class Run(NamedTuple):
     spec: Spec
 
 
-def load_run(workdir: str | Path) -> Run:
+def load_run(workdir: str | Path, devices: int | None = None) -> Run:
     """Restores the best checkpoint of a run; nothing else is read.
+
+    Args:
+      workdir: of the run.
+      devices: to put the model on; None for as many as in training, as far as there are.
 
     Raises:
       UserError: if there is none, or its config is not valid.
@@ -49,7 +55,7 @@ def load_run(workdir: str | Path) -> Run:
     validate(config)
     # As in training where there are as many devices; where not, the model is evaluated all the same.
     available = min(config.mesh.devices or jax.device_count(), jax.device_count())
-    mesh = DataMesh(fitting_devices(config.data.batch_size, available))
+    mesh = DataMesh(devices or fitting_devices(config.data.batch_size, available))
     spec = build.model_spec(config, len(record.label_names), record.tokenizer)
     like = mesh.abstract(abstract_variables(spec))
     variables = checkpoints.restore_variables(step, like)
@@ -59,12 +65,15 @@ def load_run(workdir: str | Path) -> Run:
     return Run(model, config, record, step, spec)
 
 
-def input_of(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> Input:
+def input_of(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> "Input":
     """The batches of a run; `epochs` 0 for evaluation alone.
 
     Raises:
       UserError: if the dataset lacks a split, or features that the model reads.
     """
+    # Here, not at the top: it imports TensorFlow, which takes seconds, and predictions on clips do without.
+    from mme2e_jax.data.pipeline import Input
+
     return Input(
         dataset,
         batch_size=config.data.batch_size,
@@ -102,7 +111,7 @@ def _audio_columns(config: Config, dataset: Dataset) -> tuple[int, ...]:
 def evaluate_run(
     workdir: str | Path,
     data_dir: str | Path | None = None,
-    batches: Input | None = None,
+    batches: "Input | None" = None,
     while_wanted: Callable[[Iterable[AnyBatch]], Iterable[AnyBatch]] = lambda batches: batches,
 ) -> dict:
     """Evaluates the best checkpoint of a run on the validation and test splits, prints tables and writes the report.
@@ -147,7 +156,7 @@ def evaluate_run(
     return report
 
 
-def _with_thresholds(run: Run, batches: Input) -> Model:
+def _with_thresholds(run: Run, batches: "Input") -> Model:
     """The model of imported weights, with thresholds as training chooses them."""
     console.print("Imported weights have no thresholds: they are chosen on the validation split.")
     model, smoothing = run.model, run.config.evaluation.threshold_smoothing

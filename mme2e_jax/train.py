@@ -26,6 +26,7 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.evaluate import Parameters, predict
 from mme2e_jax.hooks import FiniteCheck, Hook, TensorBoard, refuse_nonfinite_scores
 from mme2e_jax.lock import locked
+from mme2e_jax.prediction.run_tokenizer import keep_tokenizer
 from mme2e_jax.processes import is_first
 from mme2e_jax.profiling import Profile, steps_to_profile
 from mme2e_jax.run import check_fit, input_of
@@ -61,6 +62,8 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
     with locked(workdir), StopRequests() as stop:
         writer = CheckpointWriter(workdir, config.checkpoint.keep_last)
         state, record = _start_or_go_on(config, dataset, workdir, mesh, spec, tx)
+        if is_first():
+            keep_tokenizer(dataset.directory, workdir)
         console.print(
             f"{config.model.name} on {mesh.devices} x {jax.devices()[0].device_kind}: "
             f"{parameter_count(state.variables):,} parameters, {len(dataset.split('train'))} utterances, "

@@ -75,7 +75,7 @@ def launched(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         ([SPARSE, "--data_dir=records"], r"--data_dir is for --mode=evaluate"),
         ([SPARSE, "extra"], r"Expected flags only, found 'extra'"),
         ([SPARSE, "--nope"], r"Unknown command line flag 'nope'"),
-        (["--mode=dance"], r"should be one of <train\|evaluate>"),
+        (["--mode=dance"], r"should be one of <train\|evaluate\|predict>"),
         (["--mode=evaluate"], r"Expected --workdir=RUN"),
         (["--mode=evaluate", "--workdir=absent"], r"absent does not exist"),
         (["--mode=evaluate", "--workdir=tests"], r"with checkpoints/ in it; tests holds"),

@@ -1,0 +1,125 @@
+"""One utterance through the model: its batch, and what the model says and looked at.
+
+Axis legend: `l` labels, `m` modalities, `f` frames, `c` mel chunks, `n` images, `h`, `w` height and width.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from mme2e_jax import state
+from mme2e_jax.batch import AnyBatch, Batch
+from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
+from mme2e_jax.evaluate import Parameters
+from mme2e_jax.prediction.cues import WINDOW_SECONDS
+
+_CHUNK_SECONDS = 0.4
+
+
+class Capacity(NamedTuple):
+    """Frames and chunks that a batch is padded to: those of a window, so that few programs are compiled."""
+
+    frames: int
+    chunks: int
+
+    @classmethod
+    def of_window(cls, frame_interval_ms: float) -> "Capacity":
+        """What a window of `WINDOW_SECONDS` takes."""
+        # One more chunk: the last one is filled up, and sound tracks are a little longer than they say.
+        return cls(math.ceil(1000 * WINDOW_SECONDS / frame_interval_ms), math.ceil(WINDOW_SECONDS / _CHUNK_SECONDS) + 1)
+
+    def fitting(self, frames: int, chunks: int) -> "Capacity":
+        """The smallest doubling that holds so much."""
+        factor = 1
+        while frames > factor * self.frames or chunks > factor * self.chunks:
+            factor *= 2
+        return Capacity(self.frames * factor, self.chunks * factor)
+
+
+class Words(NamedTuple):
+    """Tokens as a model is given them."""
+
+    ids: np.ndarray  # int32 [t]
+    left_out: int  # tokens that were too many
+
+
+def cut_words(ids: np.ndarray, longest: int, sep: int) -> Words:
+    """The first tokens of a text; one that is cut still ends with [SEP], as in training."""
+    if len(ids) <= longest:
+        return Words(ids, 0)
+    return Words(np.append(ids[: longest - 1], sep).astype(np.int32), len(ids) - longest)
+
+
+def make_batch(
+    ids: np.ndarray, faces: np.ndarray, mel: np.ndarray, tokens: int, window: Capacity, labels: int
+) -> Batch:
+    """A batch of one utterance.
+
+    Args:
+      ids: int32 `[t]`.
+      faces: uint8 `[f, 48, 48, 3]`.
+      mel: float32 `[c, 128, 32]`.
+      tokens: what the text is padded to: one length for all, so that few programs are compiled.
+      window: what the rest is padded to, or doublings of it.
+      labels: of the model.
+    """
+    capacity = window.fitting(len(faces), len(mel))
+
+    def padded(values: np.ndarray, length: int) -> np.ndarray:
+        return np.concatenate([values, np.zeros((length - len(values), *values.shape[1:]), values.dtype)])[None]
+
+    def count(values: np.ndarray) -> np.ndarray:
+        return np.array([[len(values)]], np.int32)
+
+    return Batch(
+        token_ids=padded(ids, tokens)[None],
+        token_count=count(ids),
+        faces=padded(faces.reshape(-1, FACE_SIZE, FACE_SIZE, 3), capacity.frames),
+        frame_count=count(faces),
+        mel=padded(mel.reshape(-1, MEL_BANDS, CHUNK_FRAMES), capacity.chunks),
+        chunk_count=count(mel),
+        labels=np.zeros((1, 1, labels), np.float32),
+        example=np.zeros((1, 1), np.int32),
+    )
+
+
+class Said(NamedTuple):
+    """Of a batch of one utterance."""
+
+    logits: Float[Array, "l"]
+    by_modality: dict[str, Float[Array, "l"]]  # what each adds to the logits
+    kept: dict[str, list[Bool[Array, "n h w"]]]  # per sparse tower and stage
+
+
+@jax.jit
+def say(params: Parameters, batch: AnyBatch) -> Said:
+    """What the model says about a batch of one utterance, and which sites its sparse towers kept for that."""
+    outputs, _ = state.apply(params.variables, batch, train=False, threshold=params.threshold, seed=None)
+    kept = {m: [stage.kept for stage in stages] for m, stages in outputs.stages.items()}
+    return Said(outputs.logits[0, 0], {m: logits[0, 0] for m, logits in outputs.by_modality.items()}, kept)
+
+
+def contributions(
+    by_modality: Mapping[str, np.ndarray], order: str, weights: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """What each modality adds to the fused logits: its own logits times its weight; their sum is the logits.
+
+    Args:
+      by_modality: float `[l]` each.
+      order: of the modalities in the weights.
+      weights: float `[m]` of the fusion; None for the one modality of a model without.
+    """
+    if weights is None:
+        return dict(by_modality)
+    return {m: by_modality[m] * weights[i] for i, m in enumerate(order)}
+
+
+def shares(added: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Of each label, the share of each modality in what moved its logit away from 0, up or down: `[l]` in [0, 1]."""
+    whole = sum(np.abs(values) for values in added.values())
+    return {m: np.abs(values) / np.maximum(whole, jnp.finfo(jnp.float32).tiny) for m, values in added.items()}

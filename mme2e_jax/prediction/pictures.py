@@ -1,0 +1,50 @@
+"""Faces, sound and kept sites as pictures within a page.
+
+Axes: `s` mel chunks, `h`, `w` height and width.
+"""
+
+import base64
+
+import cv2
+import numpy as np
+
+# What lies over sites that are not kept, RGBA: a colour that neither faces nor sounds have.
+_VEIL = (196, 212, 232, 230)
+_DECIBELS = 80.0
+
+
+def data_uri(picture: np.ndarray) -> str:
+    """A PNG: uint8 `[h, w]` grey, `[h, w, 3]` RGB or `[h, w, 4]` RGBA."""
+    if picture.ndim == 3:
+        # OpenCV has blue first.
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR)
+    ok, png = cv2.imencode(".png", picture)
+    assert ok
+    return "data:image/png;base64," + base64.b64encode(png.tobytes()).decode()
+
+
+def mel_picture(mel: np.ndarray) -> np.ndarray:
+    """Sound as grey uint8 `[128, 32 s]`: time to the right, pitch upwards, dark is loud, over a range of 80 dB.
+
+    Args:
+      mel: power `[s, 128, 32]`, at least one chunk.
+    """
+    power = _in_a_row(mel)
+    level = 10 * np.log10(np.maximum(power, 1e-10))
+    share = np.clip((level - level.max()) / _DECIBELS + 1, 0, 1)
+    return (255 * (1 - share)).astype(np.uint8)
+
+
+def veil(kept: np.ndarray) -> np.ndarray:
+    """What lies over a picture to show kept sites `[h, w]`: RGBA `[h, w, 4]`, clear there, nearly opaque elsewhere."""
+    return np.where(kept[..., None], 0, np.array(_VEIL)).astype(np.uint8)
+
+
+def mel_sites(kept: np.ndarray) -> np.ndarray:
+    """The kept sites `[s, h, w]` of all chunks as they lie over `mel_picture`: bool `[h, s w]`."""
+    return _in_a_row(kept)
+
+
+def _in_a_row(chunks: np.ndarray) -> np.ndarray:
+    # The lowest band comes first in the arrays, and last in a picture.
+    return np.concatenate(list(chunks), axis=1)[::-1]
