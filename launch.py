@@ -3,6 +3,8 @@
     python launch.py --config=configs/mini_sparse.py                       # embedded corpus, nothing to download
     python launch.py --config=configs/mosei_sparse.py --config.data.dir=RECORDS --workdir=RUN
     python launch.py --mode=evaluate --workdir=RUN                         # from the best checkpoint
+    python launch.py --mode=sparsity_curve --workdir=RUN                   # the same at other sparse thresholds
+    python launch.py --mode=ablation --workdir=RUN                         # the same without some modalities
 
 Every value of a config can be overridden: --config.optim.lr=1e-4
 """
@@ -29,14 +31,14 @@ from mme2e_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file; --config.KEY=VALUE overrides a value.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/<config name>.")
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "sparsity_curve", "ablation"], "What to do.")
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "This process is one of several that are one run.")
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "distributed: HOST:PORT of process 0, where JAX finds no cluster."
 )
 _PROCESS_COUNT = flags.DEFINE_integer("process_count", None, "distributed: how many there are.", lower_bound=1)
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "distributed: which of them this is, from 0.", lower_bound=0)
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "evaluate: records, where they are not where training found them.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "evaluation: records, where they are not where training found them.")
 
 
 def main(argv: list[str]) -> None:
@@ -51,7 +53,7 @@ def main(argv: list[str]) -> None:
 
 def _train() -> None:
     if _DATA_DIR.value is not None:
-        raise UserError("--data_dir is for --mode=evaluate; training takes --config.data.dir=RECORDS.")
+        raise UserError("--data_dir is for evaluation; training takes --config.data.dir=RECORDS.")
     config = loaded_config()
     validate(config)
     prerequisites.check(config)
@@ -91,15 +93,18 @@ def _train() -> None:
 
 def _evaluate() -> None:
     if _WORKDIR.value is None:
-        raise UserError("Expected --workdir=RUN, the directory of a training run, with --mode=evaluate.")
+        raise UserError(f"Expected --workdir=RUN, the directory of a training run, with --mode={_MODE.value}.")
     if _CONFIG.value is not None:
-        raise UserError("--mode=evaluate takes its config from the checkpoint: leave out --config.")
+        raise UserError(f"--mode={_MODE.value} takes its config from the checkpoint: leave out --config.")
     _import_frameworks()
+    from mme2e_jax.ablation import ablate_run
     from mme2e_jax.processes import losses_told
     from mme2e_jax.run import evaluate_run
+    from mme2e_jax.sparsity_curve import curve_of_run
 
+    evaluations = {"evaluate": evaluate_run, "sparsity_curve": curve_of_run, "ablation": ablate_run}
     with losses_told():
-        evaluate_run(_WORKDIR.value, _DATA_DIR.value)
+        evaluations[_MODE.value](_WORKDIR.value, _DATA_DIR.value)
 
 
 def _records_directory(config: Config) -> str:
