@@ -76,6 +76,12 @@ def curve_of_run(workdir: str | Path, data_dir: str | Path | None = None) -> dic
     return report
 
 
+def at_threshold(parameters: Parameters, spec: ModelSpec, threshold: float) -> Parameters:
+    """A model's parameters with another threshold, and the structure that works there."""
+    structure = structures(spec)(threshold)
+    return Parameters(dataclasses.replace(parameters.variables, graphdef=structure), threshold)
+
+
 def point(model: Model, spec: ModelSpec, batches: Input, threshold: float) -> dict[str, Any]:
     """A trained model evaluated at a threshold of its attention; plain values.
 
@@ -89,9 +95,7 @@ def point(model: Model, spec: ModelSpec, batches: Input, threshold: float) -> di
       `threshold`; `way`, "rows" or "masks"; `scores`; per tower and stage the share of sites that it worked on
       (`active_fraction`); `extraction_gflops` per utterance and those of the dense model; `seconds_per_utterance`.
     """
-    variables = model.parameters.variables
-    structure = structures(spec)(threshold)
-    parameters = Parameters(dataclasses.replace(variables, graphdef=structure), threshold)
+    parameters = at_threshold(model.parameters, spec, threshold)
 
     def one_pass():
         return predict(parameters, batches.evaluation(SPLIT), model.loss, model.mesh)

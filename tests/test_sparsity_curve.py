@@ -1,6 +1,7 @@
 """The curve over thresholds of a tiny sparse run."""
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 
@@ -9,14 +10,18 @@ import pytest
 from matplotlib.image import imread
 
 from configs import mini_dense, mini_sparse
+from mme2e_jax import build
+from mme2e_jax.checkpoint import CheckpointWriter, RunRecord
+from mme2e_jax.config import Config
 from mme2e_jax.console import console
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluate import Parameters, predict
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.run import load_run, open_input
-from mme2e_jax.sparsity_curve import curve_table, point, thresholds
+from mme2e_jax.sparsity_curve import at_threshold, curve_table, thresholds
 from mme2e_jax.sparsity_figure import draw
-from tests.synthetic import make_records, shrunk_run
+from mme2e_jax.state import initial_variables
+from tests.synthetic import METADATA, make_records, shrink, shrunk_run
 from tests.test_launch import run
 
 pytestmark = pytest.mark.xdist_group("sparse")
@@ -65,7 +70,7 @@ def test_more_sites_are_active_the_higher_the_threshold_and_all_at_one(curve: di
     for tower in "va":
         # Of later stages the candidates depend on what came before, so that only the first must grow.
         first = [entry["active_fraction"][tower][0] for entry in curve["points"]]
-        assert all(low < high for low, high in zip(first[:-1], first[1:], strict=True))
+        assert all(low < high for low, high in itertools.pairwise(first))
         assert at(curve, 1.0)["active_fraction"][tower] == [1.0, 1.0, 1.0]
     gflops = [entry["extraction_gflops"] for entry in curve["points"]]
     assert gflops == sorted(gflops)
@@ -79,21 +84,20 @@ def test_rows_serve_up_to_the_threshold_they_were_made_for_and_masks_above(curve
     assert all(np.isfinite(entry["scores"]["mean"]["f1"]) for entry in curve["points"])
 
 
-def test_scores_at_a_lower_threshold_are_those_of_the_model_with_masks(workdir: Path) -> None:
+def test_the_same_variables_are_judged_at_every_threshold_by_rows_as_with_masks(workdir: Path) -> None:
     loaded = load_run(workdir)
     assert isinstance(loaded.spec, ModelSpec)
-    batches, model = open_input(loaded), loaded.model
-    by_rows = Parameters(model.parameters.variables, 0.2)
-    masks = dataclasses.replace(loaded.spec, rows_for=0.0)
+    batches, model, masks = open_input(loaded), loaded.model, dataclasses.replace(loaded.spec, rows_for=0.0)
 
-    found = predict(by_rows, batches.evaluation("test"), model.loss, model.mesh)
-    expected = point(model, masks, batches, 0.2)
+    def score(parameters: Parameters) -> np.ndarray:
+        return predict(parameters, batches.evaluation("test"), model.loss, model.mesh).score
 
-    assert expected["way"] == "masks"
-    own = point(model, loaded.spec, batches, 0.2)
-    assert own["scores"]["mean"] == pytest.approx(expected["scores"]["mean"])
-    share = found.sites["v"][:, 0] / found.sites["v"][:, 1]
-    assert own["active_fraction"]["v"] == share.tolist() == expected["active_fraction"]["v"]
+    own = score(model.parameters)
+    np.testing.assert_array_equal(score(at_threshold(model.parameters, loaded.spec, 0.5)), own)
+    for threshold in (0.2, 0.9):
+        found = score(at_threshold(model.parameters, loaded.spec, threshold))
+        np.testing.assert_allclose(found, score(at_threshold(model.parameters, masks, threshold)), atol=1e-6)
+        assert np.abs(found - own).max() > 1e-4
 
 
 def test_the_table_has_a_row_for_each_threshold(curve: dict) -> None:
@@ -133,9 +137,25 @@ def test_a_score_that_does_not_exist_leaves_a_gap(curve: dict) -> None:
     assert "None" not in shown.get()
 
 
-def test_a_dense_run_is_refused_before_its_data_are_looked_for(records: Path, tmp_path: Path) -> None:
-    run(*shrunk_run(mini_dense, records, tmp_path), "--config.optim.epochs=1")
+def untrained(config: Config, workdir: Path) -> None:
+    """Leaves a checkpoint of the model that a config describes."""
+    variables = initial_variables(build.model_spec(config, 6, METADATA["tokenizer"]), config.seed)
+    writer = CheckpointWriter(workdir)
+    record = RunRecord(config.to_dict(), METADATA["label_names"], METADATA["tokenizer"], {}, {}, [])
+    writer.save_imported(variables, record)
+    writer.wait()
+
+
+def test_a_model_that_leaves_out_no_sites_is_refused_before_its_data_are_looked_for(
+    records: Path, tmp_path: Path
+) -> None:
+    dense, text = shrink(mini_dense.get_config(), records), shrink(mini_sparse.get_config(), records)
+    text.model.modalities = "t"
+    untrained(dense, tmp_path / "dense")
+    untrained(text, tmp_path / "text")
 
     with pytest.raises(UserError, match=r"expects a run of mme2e_sparse .* is of mme2e with the modalities 'tav'"):
-        run("--mode=sparsity_curve", f"--workdir={tmp_path}", "--data_dir=absent")
-    assert not (tmp_path / "report" / "sparsity_curve.json").exists()
+        run("--mode=sparsity_curve", f"--workdir={tmp_path / 'dense'}", "--data_dir=absent")
+    with pytest.raises(UserError, match=r"is of mme2e_sparse with the modalities 't'"):
+        run("--mode=sparsity_curve", f"--workdir={tmp_path / 'text'}", "--data_dir=absent")
+    assert not list(tmp_path.glob("*/report"))
