@@ -9,6 +9,7 @@ import pytest
 from configs import mini_lf_rnn, mini_sparse
 from mme2e_jax import build, metrics
 from mme2e_jax.ablation import ablation_table, fusion_weights, mixed, subsets, without_others
+from mme2e_jax.config import Config
 from mme2e_jax.console import console
 from mme2e_jax.evaluate import Predictions, predict
 from mme2e_jax.run import load_run, open_input
@@ -138,7 +139,7 @@ def test_a_baseline_is_ablated_in_the_order_of_its_own_fusion(feature_records: P
 
 
 def test_the_logits_of_a_single_modality_are_the_models() -> None:
-    config = mini_sparse.get_config()
+    config: Config = mini_sparse.get_config()
     config.model.modalities = "t"
     spec = build.model_spec(config, 6, METADATA["tokenizer"])
 
