@@ -4,6 +4,8 @@
     python launch.py --config=configs/mosei_sparse.py --config.data.dir=RECORDS --workdir=RUN
     python launch.py --mode=evaluate --workdir=RUN                         # from the best checkpoint
     python launch.py --mode=predict --workdir=RUN --input=clip.mp4 --transcript="What is said."
+    python launch.py --mode=sparsity_curve --workdir=RUN                   # the same at other sparse thresholds
+    python launch.py --mode=ablation --workdir=RUN                         # the same without some modalities
 
 Every value of a config can be overridden: --config.optim.lr=1e-4
 """
@@ -30,14 +32,16 @@ from mme2e_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file; --config.KEY=VALUE overrides a value.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/<config name>.")
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict"], "What to do.")
+_MODE = flags.DEFINE_enum(
+    "mode", "train", ["train", "evaluate", "sparsity_curve", "ablation", "predict"], "What to do."
+)
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "This process is one of several that are one run.")
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "distributed: HOST:PORT of process 0, where JAX finds no cluster."
 )
 _PROCESS_COUNT = flags.DEFINE_integer("process_count", None, "distributed: how many there are.", lower_bound=1)
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "distributed: which of them this is, from 0.", lower_bound=0)
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "evaluate: records, where they are not where training found them.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "evaluation: records, where they are not where training found them.")
 _INPUT = flags.DEFINE_string("input", None, "predict: a video or sound file.")
 _TRANSCRIPT = flags.DEFINE_string("transcript", "", "predict: what is said in it.")
 _TRANSCRIPT_FILE = flags.DEFINE_string(
@@ -55,12 +59,12 @@ def main(argv: list[str]) -> None:
     """Dispatches to a mode."""
     if len(argv) > 1:
         raise UserError(f"Expected flags only, found {' '.join(argv[1:])!r}. A flag is written --name=value.")
-    {"train": _train, "evaluate": _evaluate, "predict": _predict}[_MODE.value]()
+    {"train": _train, "predict": _predict}.get(_MODE.value, _evaluate)()
 
 
 def _train() -> None:
     if _DATA_DIR.value is not None:
-        raise UserError("--data_dir is for --mode=evaluate; training takes --config.data.dir=RECORDS.")
+        raise UserError("--data_dir is for evaluation; training takes --config.data.dir=RECORDS.")
     config = loaded_config()
     validate(config)
     prerequisites.check(config)
@@ -100,15 +104,18 @@ def _train() -> None:
 
 def _evaluate() -> None:
     if _WORKDIR.value is None:
-        raise UserError("Expected --workdir=RUN, the directory of a training run, with --mode=evaluate.")
+        raise UserError(f"Expected --workdir=RUN, the directory of a training run, with --mode={_MODE.value}.")
     if _CONFIG.value is not None:
-        raise UserError("--mode=evaluate takes its config from the checkpoint: leave out --config.")
+        raise UserError(f"--mode={_MODE.value} takes its config from the checkpoint: leave out --config.")
     _import_frameworks()
+    from mme2e_jax.ablation import ablate_run
     from mme2e_jax.processes import losses_told
     from mme2e_jax.run import evaluate_run
+    from mme2e_jax.sparsity_curve import curve_of_run
 
+    evaluations = {"evaluate": evaluate_run, "sparsity_curve": curve_of_run, "ablation": ablate_run}
     with losses_told():
-        evaluate_run(_WORKDIR.value, _DATA_DIR.value)
+        evaluations[_MODE.value](_WORKDIR.value, _DATA_DIR.value)
 
 
 def _predict() -> None:

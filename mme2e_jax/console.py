@@ -15,6 +15,8 @@ from mme2e_jax.step import StepMetrics
 console = Console(width=None if sys.stdout.isatty() else 110, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 _HEADINGS = {"weighted_accuracy": "w. acc.", "accuracy": "acc.", "f1": "F1", "auc": "AUC"}
+# Of what a table of several evaluations shows of each.
+SUMMARY = {name: _HEADINGS[name] for name in ("f1", "accuracy", "weighted_accuracy", "auc")}
 
 
 class ProgressBar:
@@ -103,6 +105,16 @@ def cost_table(title: str, cost: Mapping[str, Any]) -> Table:
     share = f"{own / dense:.2f} of dense" if dense else ""
     table.add_row("GFLOPs of feature extraction", f"{own:.3f}", f"{dense:.3f}", share, style="bold")
     return table
+
+
+def summary_cells(mean: Mapping[str, float | None]) -> list[str]:
+    """Below the headings of SUMMARY; empty where a score does not exist.
+
+    Args:
+      mean: over the labels, as `Metrics.to_json` has it.
+    """
+    values = [mean[name] for name in SUMMARY]
+    return ["" if value is None else f"{value:.3f}" for value in values]
 
 
 def _cells(values: Mapping[str, float], names: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ Axis legend: `g` device groups, `b` utterances per group, `n` utterances of a sp
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +46,7 @@ class Predictions(NamedTuple):
     score: np.ndarray  # float64 [n, l], see `objective.scores`
     truth: np.ndarray  # float32 [n, l]
     sites: dict[str, np.ndarray]  # float64 [k, 2] per sparse tower: per stage, sites it worked on, and all
+    by_modality: dict[str, np.ndarray]  # float32 [n, l] per modality: its logits, before they are mixed
 
 
 class BatchOutputs(NamedTuple):
@@ -53,6 +54,16 @@ class BatchOutputs(NamedTuple):
 
     logits: Float[Array, "g b l"]  # those of padding rows have no meaning
     sites: dict[str, Float[Array, "k 2"]]  # as in Predictions, over the batch
+    by_modality: dict[str, Float[Array, "g b l"]]  # before fusion
+
+
+class _Part(NamedTuple):
+    """What is kept of a batch, row by row."""
+
+    logits: Any
+    labels: Any
+    example: Any
+    by_modality: dict[str, Any]
 
 
 @jax.jit
@@ -60,7 +71,7 @@ def run_batch(params: Parameters, batch: AnyBatch) -> BatchOutputs:
     """What the model says about a batch, and how many sites its sparse towers looked at for that."""
     outputs, _ = state.apply(params.variables, batch, train=False, threshold=params.threshold, seed=None)
     sites = {m: jnp.array([(s.active, s.total) for s in stages]) for m, stages in outputs.stages.items()}
-    return BatchOutputs(outputs.logits, sites)
+    return BatchOutputs(outputs.logits, sites, outputs.by_modality)
 
 
 def predict_logits(params: Parameters, batch: AnyBatch) -> Float[Array, "g b l"]:
@@ -77,19 +88,21 @@ def predict(params: Parameters, batches: Iterable[AnyBatch], loss: str, mesh: Da
       loss: name of the one the model was trained on.
       mesh: where to compute.
     """
-    logits, labels, examples, sites = [], [], [], {}
+    parts: list[_Part] = []
+    sites: dict[str, np.ndarray] = {}
     for batch in batches:
         placed = mesh.put_batch(batch)
         with mesh.active():
             outputs = run_batch(params, placed)
         # Every process gets all predictions: scores such as F1 are not sums over parts.
-        *rows, counts = mesh.gather((outputs.logits, placed.labels, placed.example, outputs.sites))
-        for part, row in zip((logits, labels, examples), rows, strict=True):
-            part.append(row.reshape(-1, *row.shape[2:]))
+        part = _Part(outputs.logits, placed.labels, placed.example, outputs.by_modality)
+        rows, counts = mesh.gather((part, outputs.sites))
+        parts.append(jax.tree.map(lambda row: row.reshape(-1, *row.shape[2:]), rows))
         sites = {m: sites.get(m, 0.0) + count.astype(np.float64) for m, count in counts.items()}
-    example = np.concatenate(examples)
-    order = np.argsort(example)[np.sum(example < 0) :]
-    return Predictions(objective.scores(np.concatenate(logits)[order], loss), np.concatenate(labels)[order], sites)
+    whole = jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
+    order = np.argsort(whole.example)[np.sum(whole.example < 0) :]
+    logits, labels, _, by_modality = jax.tree.map(lambda rows: rows[order], whole)
+    return Predictions(objective.scores(logits, loss), labels, sites, by_modality)
 
 
 def evaluate(model: Model, batches: Iterable[AnyBatch]) -> Metrics:

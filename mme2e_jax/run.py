@@ -3,9 +3,9 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -131,11 +131,8 @@ def evaluate_run(
     """
     run = load_run(workdir)
     if batches is None:
-        directory = data_dir or run.config.data.dir
-        dataset = open_dataset(directory, run.config.data.dataset, records_kind(run.config))
-        check_fit(run.record, dataset)
-        batches = input_of(run.config, dataset, run.model.mesh, run.config.optim.epochs)
-    model = _with_thresholds(run, batches) if run.step == checkpoint.IMPORTED_STEP else run.model
+        batches = open_input(run, data_dir)
+    model = model_to_judge(run, batches)
     report: dict = {"step": run.step}
     for split in SPLITS:
         predictions = predict(model.parameters, while_wanted(batches.evaluation(split)), model.loss, model.mesh)
@@ -148,19 +145,45 @@ def evaluate_run(
     if isinstance(run.spec, ModelSpec):
         console.print(cost_table("millions of multiply-adds per utterance (test)", report["test"]["cost"]))
     report["skipped"] = batches.skipped.report()
-    if is_first():
-        path = Path(workdir) / "report" / "metrics.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report, indent=2) + "\n")
-        console.print(f"Wrote {path}")
+    write_report(workdir, "metrics.json", report)
     return report
+
+
+def open_input(run: Run, data_dir: str | Path | None = None) -> "Input":
+    """The batches to evaluate a run on.
+
+    Args:
+      run: with its best checkpoint.
+      data_dir: prepared records; None for where training found them.
+
+    Raises:
+      UserError: if the data are missing or do not belong to the run.
+    """
+    dataset = open_dataset(data_dir or run.config.data.dir, run.config.data.dataset, records_kind(run.config))
+    check_fit(run.record, dataset)
+    return input_of(run.config, dataset, run.model.mesh, run.config.optim.epochs)
+
+
+def model_to_judge(run: Run, batches: "Input") -> Model:
+    """The run's model with thresholds for its decisions: stored ones, or, of imported weights, chosen here."""
+    return _with_thresholds(run, batches) if run.step == checkpoint.IMPORTED_STEP else run.model
+
+
+def write_report(workdir: str | Path, name: str, content: Mapping[str, Any]) -> None:
+    """Writes `report/NAME` of a run as JSON and says so; only one process does."""
+    if not is_first():
+        return
+    path = Path(workdir) / "report" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n")
+    console.print(f"Wrote {path}")
 
 
 def _with_thresholds(run: Run, batches: "Input") -> Model:
     """The model of imported weights, with thresholds as training chooses them."""
     console.print("Imported weights have no thresholds: they are chosen on the validation split.")
     model, smoothing = run.model, run.config.evaluation.threshold_smoothing
-    score, truth, _ = predict(model.parameters, batches.evaluation("valid"), model.loss, model.mesh)
+    score, truth, *_ = predict(model.parameters, batches.evaluation("valid"), model.loss, model.mesh)
     task = objective.TASKS[model.loss]
     return dataclasses.replace(
         model, thresholds=metrics.best_thresholds(score, truth, model.label_names, smoothing, task)

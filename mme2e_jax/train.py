@@ -239,7 +239,7 @@ class _Loop:
         config, record, names = self._config, self._record, self._batches.dataset.label_names
         parameters = Parameters(self._state.variables, site_selection(config)[0])
         batches = stop.interrupt(self._batches.evaluation("valid"))
-        score, truth, _ = predict(parameters, batches, config.optim.loss, self._mesh)
+        score, truth, *_ = predict(parameters, batches, config.optim.loss, self._mesh)
         refuse_nonfinite_scores(len(record.history), score)
         task = objective.TASKS[config.optim.loss]
         thresholds = metrics.best_thresholds(score, truth, names, config.evaluation.threshold_smoothing, task)
