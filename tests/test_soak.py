@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.soak import differences, soak
+from benchmarks.killing import differences, soak
 from configs import mini_lf_rnn, mini_sparse
 from mme2e_jax.checkpoint import Checkpoints
 from tests.synthetic import shrunk_run
