@@ -20,6 +20,7 @@ import numpy as np
 import soundfile
 
 from data_tools.iemocap import OTHER_EMOTIONS, speaker_of
+from data_tools.pickles import reading
 from data_tools.pictures import numbers
 from data_tools.release_files import first_file, listing, require_directory
 from data_tools.splits import read_split_files
@@ -112,15 +113,8 @@ def read_meta(path: Path) -> dict[Any, Any]:
     """
     if path.stat().st_size > _MOST_META_BYTES:
         raise ReleaseError(f"Expected {path} to be at most {_MOST_META_BYTES >> 20} MB, found more: it is no meta.pkl.")
-    try:
+    with reading(path, "meta.pkl", "dictionaries, texts and numbers"):
         meta = plain_pickle.load(path.read_bytes(), numpy_pickle.NAMES)
-    except plain_pickle.Refused as error:
-        raise ReleaseError(
-            f"{path} asks for {error}, which no meta.pkl needs. Nothing of it was run. Expected dictionaries, texts "
-            "and numbers; get the file from its authors again."
-        ) from error
-    except (ValueError, LookupError, TypeError, OverflowError, EOFError) as error:
-        raise ReleaseError(f"{path} is damaged: {error or type(error).__name__}. Copy it once more.") from error
     if not isinstance(meta, dict) or not meta:
         raise ReleaseError(f"Expected {path} to hold a dictionary by utterance, found {type(meta).__name__}.")
     return meta

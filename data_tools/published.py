@@ -24,11 +24,12 @@ from typing import Any
 import numpy as np
 
 from data_tools.iemocap import speaker_of
+from data_tools.pickles import reading
 from data_tools.processed import find_root
 from data_tools.release_files import listing
 from data_tools.splits import SPLITS
 from data_tools.utterances import Finding, ReleaseError
-from mme2e_jax.weights import plain_pickle, tensor_pickle
+from mme2e_jax.weights import tensor_pickle
 
 NAMES = ("text", "audio", "video")
 DESCRIPTION = "hand-crafted features of the paper's authors, as in their *_HCF_FEATURES"
@@ -179,18 +180,8 @@ def describe(value: Any) -> str:
 
 
 def _load(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            return tensor_pickle.load(file)
-    except plain_pickle.Refused as error:
-        raise ReleaseError(
-            f"{path} asks for {error}, which no features need. Nothing of it was run. Expected dictionaries, lists, "
-            "numbers, arrays and tensors; get the file from its authors again."
-        ) from error
-    except (ValueError, LookupError, TypeError, OverflowError, EOFError) as error:
-        raise ReleaseError(
-            f"{path} is damaged or no pickle: {error or type(error).__name__}. Copy it once more."
-        ) from error
+    with reading(path, "file of features", "dictionaries, lists, numbers, arrays and tensors"), path.open("rb") as file:
+        return tensor_pickle.load(file)
 
 
 def _unexpected(path: Path, expected: str, held: Any) -> ReleaseError:

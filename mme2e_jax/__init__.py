@@ -9,7 +9,7 @@ __all__ = ["Predictor"]
 
 
 def __getattr__(name: str) -> Any:
-    # Not at the top: it brings JAX and TensorFlow, which take seconds to import.
+    # Not at the top: it brings JAX, which takes seconds to import.
     if name == "Predictor":
         from mme2e_jax.prediction.predictor import Predictor
 

@@ -23,30 +23,21 @@ from rich.table import Table
 
 from mme2e_jax import objective
 from mme2e_jax.console import SUMMARY, console, summary_cells
+from mme2e_jax.conventions import MODALITY_NAMES
 from mme2e_jax.evaluate import Predictions, judge, predict
-from mme2e_jax.models import late_fusion, mme2e
 from mme2e_jax.models.fusion import in_order
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.run import load_run, model_to_judge, open_input, write_report
-from mme2e_jax.state import Spec, Variables
+from mme2e_jax.state import fusion_weights
 
 FILE = "ablation.json"
 SPLIT = "test"
-_NAMES = {"t": "text", "a": "audio", "v": "video"}
 
 
 def subsets(modalities: str) -> Iterator[str]:
     """All non-empty ones, the whole first, then by size: of "tav" seven."""
     for size in range(len(modalities), 0, -1):
         yield from ("".join(chosen) for chosen in itertools.combinations(modalities, size))
-
-
-def fusion_weights(spec: Spec, variables: Variables) -> dict[str, float]:
-    """By what each modality's logits are multiplied; 1 where there is but one."""
-    order = in_order(spec.modalities, (mme2e if isinstance(spec, ModelSpec) else late_fusion).MODALITIES)
-    if len(order) == 1:
-        return {order: 1.0}
-    return dict(zip(order, np.asarray(variables.arrays()["fusion"]).tolist(), strict=True))
 
 
 def mixed(
@@ -124,8 +115,8 @@ def ablation_table(report: Mapping[str, Any]) -> Table:
     for heading in SUMMARY.values():
         table.add_column(heading, justify="right")
     for number, subset in enumerate(subsets):
-        names = " + ".join(_NAMES[m] for m in subset["modalities"])
+        names = " + ".join(MODALITY_NAMES[m] for m in subset["modalities"])
         table.add_row(names, *summary_cells(subset["scores"]["mean"]), style="bold" if number == 0 else "")
-    weights = ", ".join(f"{_NAMES[m]} {weight:.2f}" for m, weight in report["fusion_weights"].items())
+    weights = ", ".join(f"{MODALITY_NAMES[m]} {weight:.2f}" for m, weight in report["fusion_weights"].items())
     table.caption = f"weights in the decision: {weights}"
     return table

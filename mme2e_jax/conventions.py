@@ -13,3 +13,6 @@ LABEL_NAMES = {"mini": _MOSEI, "mosei": _MOSEI, "mini_iemocap": _IEMOCAP, "iemoc
 DATASETS = (*LABEL_NAMES, "clips")
 # Made by the program itself where they are missing: by dataset, the release in whose layout.
 EMBEDDED = {"mini": "mosei", "mini_iemocap": "iemocap"}
+
+# What people call the modalities.
+MODALITY_NAMES = {"t": "text", "v": "faces", "a": "sound"}

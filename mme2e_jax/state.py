@@ -6,15 +6,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from mme2e_jax import tree
 from mme2e_jax.batch import AnyBatch
-from mme2e_jax.models import start
+from mme2e_jax.models import late_fusion, mme2e, start
 from mme2e_jax.models.dropout import DropoutSeed
-from mme2e_jax.models.fusion import Outputs
+from mme2e_jax.models.fusion import Outputs, in_order
 from mme2e_jax.models.late_fusion import LateFusion, LateFusionSpec
 from mme2e_jax.models.mme2e import MME2E, ModelSpec
 
@@ -116,6 +117,14 @@ def _ready_to_run(variables: Variables) -> Any:
     if isinstance(model, MME2E):
         model.round_encoders()
     return model
+
+
+def fusion_weights(spec: Spec, variables: Variables) -> dict[str, float]:
+    """By what each modality's logits are multiplied before they are summed; 1 where there is but one modality."""
+    order = in_order(spec.modalities, (mme2e if isinstance(spec, ModelSpec) else late_fusion).MODALITIES)
+    if len(order) == 1:
+        return {order: 1.0}
+    return dict(zip(order, np.asarray(variables.arrays()["fusion"]).tolist(), strict=True))
 
 
 def parameter_count(variables: Variables) -> int:

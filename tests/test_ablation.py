@@ -8,12 +8,12 @@ import pytest
 
 from configs import mini_lf_rnn, mini_sparse
 from mme2e_jax import build, metrics
-from mme2e_jax.ablation import ablation_table, fusion_weights, mixed, subsets, without_others
+from mme2e_jax.ablation import ablation_table, mixed, subsets, without_others
 from mme2e_jax.config import Config
 from mme2e_jax.console import console
 from mme2e_jax.evaluate import Predictions, predict
 from mme2e_jax.run import load_run, open_input
-from mme2e_jax.state import abstract_variables
+from mme2e_jax.state import abstract_variables, fusion_weights
 from tests.synthetic import METADATA, SIZES, shrunk_run
 from tests.test_launch import run
 
@@ -110,13 +110,13 @@ def test_the_table_names_the_modalities(workdir: Path) -> None:
 
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.get().splitlines() if "│" in line]
     assert [row[0] for row in rows] == [
-        "text + audio + video",
-        "text + audio",
-        "text + video",
-        "audio + video",
+        "text + sound + faces",
+        "text + sound",
+        "text + faces",
+        "sound + faces",
         "text",
-        "audio",
-        "video",
+        "sound",
+        "faces",
     ]
     assert rows[0][1] == f"{report['subsets'][0]['scores']['mean']['f1']:.3f}"
     assert rows[6][4] == ""

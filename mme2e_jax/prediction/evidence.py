@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mme2e_jax.conventions import FACE_SIZE
+from mme2e_jax.conventions import FACE_SIZE, MODALITY_NAMES
 from mme2e_jax.prediction.pictures import data_uri, mel_picture, mel_sites, veil
-from mme2e_jax.prediction.prediction import MODALITY_NAMES, Evidence, Utterance
+from mme2e_jax.prediction.prediction import Evidence, Utterance
 
 _COLOURS = {"t": "#4477aa", "v": "#228833", "a": "#aa5500"}
 _STAGES = ("first stage", "second stage", "third stage")

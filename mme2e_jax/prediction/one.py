@@ -104,19 +104,14 @@ def say(params: Parameters, batch: AnyBatch) -> Said:
     return Said(outputs.logits[0, 0], {m: logits[0, 0] for m, logits in outputs.by_modality.items()}, kept)
 
 
-def contributions(
-    by_modality: Mapping[str, np.ndarray], order: str, weights: np.ndarray | None
-) -> dict[str, np.ndarray]:
+def contributions(by_modality: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> dict[str, np.ndarray]:
     """What each modality adds to the fused logits: its own logits times its weight; their sum is the logits.
 
     Args:
       by_modality: float `[l]` each.
-      order: of the modalities in the weights.
-      weights: float `[m]` of the fusion; None for the one modality of a model without.
+      weights: of fusion, see `state.fusion_weights`.
     """
-    if weights is None:
-        return dict(by_modality)
-    return {m: by_modality[m] * weights[i] for i, m in enumerate(order)}
+    return {m: by_modality[m] * weight for m, weight in weights.items()}
 
 
 def shares(added: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

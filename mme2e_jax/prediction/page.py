@@ -3,9 +3,10 @@
 import html
 from collections.abc import Iterator
 
+from mme2e_jax.conventions import MODALITY_NAMES
 from mme2e_jax.metrics import Task
 from mme2e_jax.prediction.evidence import bar, faces, shares, sound
-from mme2e_jax.prediction.prediction import MODALITY_NAMES, Prediction, Utterance
+from mme2e_jax.prediction.prediction import Prediction, Utterance
 from mme2e_jax.prediction.table import clock
 
 _STYLE = """

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from mme2e_jax.conventions import MODALITY_NAMES
 from mme2e_jax.metrics import Task
-
-MODALITY_NAMES = {"t": "text", "v": "faces", "a": "sound"}
 
 
 @dataclass(frozen=True)

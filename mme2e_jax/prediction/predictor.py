@@ -40,6 +40,7 @@ from mme2e_jax.prediction.one import (
 from mme2e_jax.prediction.prediction import Evidence, Prediction, Utterance
 from mme2e_jax.prediction.run_tokenizer import find_tokenizer
 from mme2e_jax.run import Run, load_run
+from mme2e_jax.state import fusion_weights
 
 if TYPE_CHECKING:
     from data_tools.tokens import TextEncoder
@@ -80,8 +81,7 @@ class Predictor:
         preprocessing = run.record.preprocessing
         self._settings = {name: preprocessing[name] for name in _READER_SETTINGS if name in preprocessing}
         self._window = Capacity.of_window(preprocessing.get("frame_interval_ms", _USUAL_INTERVAL_MS))
-        arrays = run.model.parameters.variables.arrays()
-        self._weights = np.asarray(arrays["fusion"]) if "fusion" in arrays else None
+        self._weights = fusion_weights(run.spec, run.model.parameters.variables)
 
     @classmethod
     def from_workdir(
@@ -222,7 +222,7 @@ class Predictor:
         said = self._say(words.ids, arrays["faces"], arrays["mel"])
         score = objective.scores(said.logits[None], model.loss)
         decided = metrics.decide(score, names, self._thresholds, self._task)[0]
-        added = contributions(said.by_modality, in_order(self._spec.modalities, MODALITIES), self._weights)
+        added = contributions(said.by_modality, self._weights)
         notes = list(stretch.notes)
         if words.left_out:
             notes.append(f"The words are {words.left_out} tokens longer than the model reads; their end was cut off.")

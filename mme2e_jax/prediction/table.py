@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from rich.markup import escape
 from rich.table import Table
 
+from mme2e_jax.conventions import MODALITY_NAMES
 from mme2e_jax.metrics import Task
-from mme2e_jax.prediction.prediction import MODALITY_NAMES, Prediction, Utterance
+from mme2e_jax.prediction.prediction import Prediction, Utterance
 
 _ROWS = 40
 

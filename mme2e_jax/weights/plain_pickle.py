@@ -8,6 +8,7 @@ Source: the opcodes as `pickletools` of the standard library documents them.
 """
 
 import pickletools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -34,12 +35,12 @@ class Name:
     name: str
 
 
-class Stateful:
+class Stateful(ABC):
     """What a caller's function may return for objects that pickles first make and then fill, such as arrays."""
 
+    @abstractmethod
     def set_state(self, state: Any) -> None:
         """Takes the state that the pickle has for the object; raises ValueError or TypeError if it makes no sense."""
-        raise NotImplementedError
 
 
 class _Opaque:
