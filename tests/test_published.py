@@ -175,7 +175,8 @@ def test_features_that_would_run_something_are_refused_and_do_not(dataset: str, 
     for name in ("train_audio_features.pt", "mosei_senti_hcf_train.pkl"):
         (folder / name).write_bytes(evil)
 
-    with pytest.raises(ReleaseError, match=r"asks for posix\.mkdir, which no file of features needs\. Nothing of it was run\."):
+    message = r"asks for posix\.mkdir, which no file of features needs\. Nothing of it was run\."
+    with pytest.raises(ReleaseError, match=message):
         read_split(folder, dataset, "train")
 
     assert not proof.exists()
