@@ -2,8 +2,9 @@
 
     python -m benchmarks.step --rounds=5 --json=FILE
     python -m benchmarks.step --text_lengths=24 --thresholds=0.5 --modes=train
+    python -m benchmarks.step --utterances=64 --override=model.dtype=bfloat16
 
-One batch of 8 utterances with 14 frames, 18 mel chunks and 24 or 100 tokens each. Every round runs every variant once,
+One batch of 8 utterances (`--utterances`) with 14 frames, 18 mel chunks and 24 or 100 tokens each. Every round runs every variant once,
 and a product of two 2048 x 2048 matrices, so that a machine that is busy for a while is so for all; figures are medians
 over rounds, ratios medians of the rounds' ratios. Scores of a fresh model are nearly uniform, so that stages work on
 about the threshold's share of their candidates; the shares are printed. `gflops` are two operations per multiply-add
@@ -40,6 +41,7 @@ _MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Of dense, sparse.")
 _THRESHOLDS = flags.DEFINE_list("thresholds", ["0.8", "0.5", "0.3"], "Of the sparse model.")
 _MODES = flags.DEFINE_list("modes", ["train", "eval"], "Of train, eval.")
 _TEXT_LENGTHS = flags.DEFINE_list("text_lengths", ["100", "24"], "Tokens per utterance.")
+_UTTERANCES = flags.DEFINE_integer("utterances", 8, "In the batch.", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "How often every variant runs.", lower_bound=1)
 _PEAK = flags.DEFINE_bool("peak", False, "Also run every variant in a process of its own for its peak memory.")
 _JSON = flags.DEFINE_string("json", None, "Also write the rows to this file.")
@@ -90,7 +92,7 @@ class Trainee:
 
     def program(self, mode: str, text_length: int) -> Program:
         """Compiles a step, of training or of evaluation."""
-        batch = self.mesh.put_batch(paper_size.batch(text_length))
+        batch = self.mesh.put_batch(paper_size.batch(text_length, _UTTERANCES.value))
 
         def parameters() -> Parameters:
             return Parameters(self.state.variables, self.threshold)
@@ -126,7 +128,7 @@ class Trainee:
             macs = cost.training_macs(self.spec, lengths, sites)
         else:
             macs = sum(sum(parts.values()) for parts in cost.macs(self.spec, lengths, sites).values())
-        return 2e-9 * macs * paper_size.UTTERANCES
+        return 2e-9 * macs * _UTTERANCES.value
 
 
 def main(argv: list[str]) -> None:
@@ -139,7 +141,7 @@ def main(argv: list[str]) -> None:
     if _PEAK.value:
         for row in rows:
             row["process_peak_mb"] = _alone(row)
-    table = Table(title=f"8 utterances, {jax.devices()[0].device_kind}; median of {_ROUNDS.value}")
+    table = Table(title=f"{_UTTERANCES.value} utterances, {jax.devices()[0].device_kind}; median of {_ROUNDS.value}")
     headings = ("model", "p", "mode", "text", "seconds", "/ dense", "GFLOPs", "of matmul", "peak MB", "compile s")
     for heading in (*headings, "active v, a"):
         table.add_column(heading)
@@ -209,6 +211,7 @@ def _rows(variants: Sequence[Variant]) -> list[dict]:
         rows.append(
             variant._asdict()
             | {
+                "utterances": _UTTERANCES.value,
                 "seconds": float(np.median(taken)),
                 "ratio_to_dense": float(np.median(taken / dense)) if dense else None,
                 "peak_mb": programs[variant].peak_bytes / 2**20,
@@ -251,6 +254,7 @@ def _alone(row: dict) -> float:
         subprocess.run(
             [sys.executable, "-m", "benchmarks.step", "--rounds=1", f"--json={out}", f"--models={row['model']}"]
             + [f"--thresholds={row['threshold']}", f"--modes={row['mode']}", f"--text_lengths={row['text_length']}"]
+            + [f"--utterances={row['utterances']}"]
             + [f"--override={override}" for override in _OVERRIDES.value],
             check=True,
             stdout=subprocess.DEVNULL,

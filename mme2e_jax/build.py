@@ -20,9 +20,9 @@ from mme2e_jax.state import Spec, Variables, initial_variables
 from mme2e_jax.step import TrainStep, make_train_step
 from mme2e_jax.weights import pretrained, warm_start
 
-# Threshold above which dense convolutions with masks are faster than rows of active sites, in training on CPU; see
-# benchmarks/README.md.
-BREAK_EVEN = 0.85
+# Threshold above which dense convolutions with masks are faster than rows of active sites, in training; see
+# benchmarks/README.md. An H100 convolves at a speed that gathering rows in its memory cannot keep up with.
+BREAK_EVEN = {"cpu": 0.85, "gpu": 0.4}
 
 
 def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> Spec:
@@ -53,7 +53,8 @@ def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> Spe
 def _end_to_end_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> ModelSpec:
     m = config.model
     assert config.data.text_max_len <= POSITIONS
-    by_rows = m.sparse_impl == "rows" or (m.sparse_impl == "auto" and m.sparse_threshold <= BREAK_EVEN)
+    break_even = BREAK_EVEN.get(jax.default_backend(), BREAK_EVEN["gpu"])
+    by_rows = m.sparse_impl == "rows" or (m.sparse_impl == "auto" and m.sparse_threshold <= break_even)
     return ModelSpec(
         modalities=m.modalities,
         sparse=m.name == "mme2e_sparse",
