@@ -4,13 +4,13 @@
     python -m benchmarks.step --text_lengths=24 --thresholds=0.5 --modes=train
     python -m benchmarks.step --utterances=64 --override=model.dtype=bfloat16
 
-One batch of 8 utterances (`--utterances`) with 14 frames, 18 mel chunks and 24 or 100 tokens each. Every round runs every variant once,
-and a product of two 2048 x 2048 matrices, so that a machine that is busy for a while is so for all; figures are medians
-over rounds, ratios medians of the rounds' ratios. Scores of a fresh model are nearly uniform, so that stages work on
-about the threshold's share of their candidates; the shares are printed. `gflops` are two operations per multiply-add
-of the model's account of cost, for the whole batch; `peak MB` is what XLA says of the program: arguments, outputs and
-scratch. `process_peak_mb` in the file is the most that this process held, all variants and compilation together;
-`--peak` starts a process for each variant instead and shows its peak too (Linux).
+One batch of 8 utterances (`--utterances`) with 14 frames, 18 mel chunks and 24 or 100 tokens each. Every round runs
+every variant once, and a product of two 2048 x 2048 matrices, so that a machine that is busy for a while is so for all;
+figures are medians over rounds, ratios medians of the rounds' ratios. Scores of a fresh model are nearly uniform, so
+that stages work on about the threshold's share of their candidates; the shares are printed. `gflops` are two operations
+per multiply-add of the model's account of cost, for the whole batch; `peak MB` is what XLA says of the program:
+arguments, outputs and scratch. `process_peak_mb` in the file is the most that this process held, all variants and
+compilation together; `--peak` starts a process for each variant instead and shows its peak too (Linux).
 """
 
 import json
