@@ -50,6 +50,14 @@ class Predictions(NamedTuple):
     example: np.ndarray  # int32 [n], index in the split: some may have been left out
 
 
+class Decisions(NamedTuple):
+    """Of a split, in stored order."""
+
+    score: np.ndarray  # float64 [n, l]
+    truth: np.ndarray  # bool [n, l]
+    predicted: np.ndarray  # bool [n, l], what is decided by the scores
+
+
 class BatchOutputs(NamedTuple):
     """Of one batch, on the devices."""
 
@@ -117,3 +125,11 @@ def judge(model: Model, predictions: Predictions) -> Metrics:
     """Scores of predictions, by the model's thresholds."""
     score, truth = predictions.score, predictions.truth
     return metrics.compute(score, truth, model.label_names, model.thresholds, objective.TASKS[model.loss])
+
+
+def decisions(model: Model, predictions: Predictions) -> Decisions:
+    """Predictions with what the model decides by them."""
+    task = objective.TASKS[model.loss]
+    predicted = metrics.decide(predictions.score, model.label_names, model.thresholds, task)
+    # As `metrics.compute` counts positives.
+    return Decisions(predictions.score, predictions.truth > 0.5, predicted)

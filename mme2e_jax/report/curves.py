@@ -19,9 +19,7 @@ class Curve(NamedTuple):
     decisions: tuple[float, float]
 
 
-def roc(
-    score: Float[np.ndarray, "n"], truth: Bool[np.ndarray, "n"], predicted: Bool[np.ndarray, "n"]
-) -> Curve | None:
+def roc(score: Float[np.ndarray, "n"], truth: Bool[np.ndarray, "n"], predicted: Bool[np.ndarray, "n"]) -> Curve | None:
     """Share of the negatives that is taken for positives, and of the positives that is found; None without either."""
     if truth.all() or not truth.any():
         return None
@@ -43,9 +41,7 @@ def precision_recall(
     return Curve(recall, precision, area, (_share(predicted, truth), _share(truth, predicted)))
 
 
-def cooccurrence(
-    truth: Bool[np.ndarray, "n l"], predicted: Bool[np.ndarray, "n l"]
-) -> Int[np.ndarray, "l+1 l+1"]:
+def cooccurrence(truth: Bool[np.ndarray, "n l"], predicted: Bool[np.ndarray, "n l"]) -> Int[np.ndarray, "l+1 l+1"]:
     """Utterances that have the row's label and are said to have the column's; the last row and column: no label.
 
     An utterance counts once in each cell that it fits.

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from mme2e_jax.conventions import MODALITY_COLOURS, MODALITY_NAMES
 from mme2e_jax.report.curves import Curve
+from mme2e_jax.report.training import Training
 
 DPI = 160
 _SIZE = (5.6, 4.0)
@@ -26,15 +27,6 @@ class Bar(NamedTuple):
     value: float | None
     low: float | None
     high: float | None
-
-
-class Training(NamedTuple):
-    """The course of a run."""
-
-    steps: Sequence[tuple[float, float]]  # epochs done, and loss
-    loss: Sequence[float]  # mean of each epoch
-    scores: Mapping[str, Sequence[float | None]]  # of the validation after each epoch, by name
-    best: int  # epochs before the checkpoint that is reported
 
 
 def loss(training: Training) -> Figure:

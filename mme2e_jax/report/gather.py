@@ -1,0 +1,115 @@
+"""Gathers what a report shows, from a run, its data and its predictions."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mme2e_jax import checkpoint, metrics, objective
+from mme2e_jax.config import site_selection
+from mme2e_jax.data.dataset import Split
+from mme2e_jax.evaluate import Decisions, Model, Predictions, decisions
+from mme2e_jax.models.fusion import in_order
+from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
+from mme2e_jax.prediction.one import contributions, shares
+from mme2e_jax.report.content import REPORTED, Content, Examples
+from mme2e_jax.report.preparation import read_preparation
+from mme2e_jax.report.provenance import provenance
+from mme2e_jax.report.sites import Kept, kept_sites
+from mme2e_jax.report.training import course, last_record
+from mme2e_jax.report.utterances import Shown, choose, names_of, stored, visible
+from mme2e_jax.state import fusion_weights, parameter_count
+
+if TYPE_CHECKING:
+    from mme2e_jax.data.pipeline import Input
+    from mme2e_jax.run import Run
+
+
+def gather(
+    run: "Run",
+    model: Model,
+    batches: "Input",
+    predictions: Mapping[str, Predictions],
+    found: Mapping[str, Any],
+    workdir: str | Path,
+) -> Content:
+    """What the report of a run shows. All processes take part.
+
+    Args:
+      run: with the checkpoint that is reported.
+      model: with the thresholds of its decisions.
+      batches: of the data.
+      predictions: by split, the validation first.
+      found: what `metrics.json` holds.
+      workdir: of the run.
+    """
+    task = objective.TASKS[model.loss]
+    judged = {split: decisions(model, predicted) for split, predicted in predictions.items()}
+    modalities = in_order(run.spec.modalities, MODALITIES)
+    imported = run.step == checkpoint.IMPORTED_STEP
+    last = last_record(workdir) or run.record
+    threshold, _ = site_selection(run.config)
+    sparse = isinstance(run.spec, ModelSpec) and run.spec.sparse
+    return Content(
+        run=str(workdir),
+        metrics=found,
+        config=run.config.to_dict(),
+        task=task,
+        label_names=model.label_names,
+        modalities=modalities,
+        thresholds=model.thresholds if task is not metrics.Task.SINGLE_LABEL else {},
+        sparse_threshold=threshold if sparse and set(modalities) & set("av") else None,
+        imported=imported,
+        parameters=parameter_count(model.parameters.variables),
+        judged=judged,
+        training=None if imported else course(workdir, last.history, run.step, batches.steps_per_epoch),
+        examples=_examples(run, model, batches, predictions[REPORTED], judged[REPORTED]),
+        preparation=read_preparation(batches.dataset.directory),
+        unlearned_steps=last.skipped,
+        provenance=provenance(model.mesh.devices),
+    )
+
+
+def _examples(run: "Run", model: Model, batches: "Input", predictions: Predictions, judged: Decisions) -> Examples:
+    split, end_to_end = batches.dataset.split(REPORTED), isinstance(run.spec, ModelSpec)
+    right = (judged.truth == judged.predicted).all(1)
+    seen = visible(split, predictions.example) if end_to_end else np.ones(len(right), bool)
+    places = choose(right, seen, run.config.seed)
+    chosen = predictions.example[places].tolist()
+    kept: Mapping[int, Kept] = {}
+    if isinstance(run.spec, ModelSpec) and run.spec.sparse:
+        kept = kept_sites(model.parameters, batches.evaluation(REPORTED, chosen), model.mesh, chosen)
+    weights = fusion_weights(run.spec, model.parameters.variables)
+    shown = [
+        _shown(place, split, predictions, judged, model, weights, kept, run.spec.modalities if end_to_end else "")
+        for place in places
+    ]
+    return Examples(shown, int(right.sum()), int((~right).sum()))
+
+
+def _shown(
+    place: int,
+    split: Split,
+    predictions: Predictions,
+    judged: Decisions,
+    model: Model,
+    weights: Mapping[str, float],
+    kept: Mapping[int, Kept],
+    modalities: str,
+) -> Shown:
+    example = int(predictions.example[place])
+    record = stored(split, example, kept.get(example, {}), modalities)
+    added = contributions({m: logits[place] for m, logits in predictions.by_modality.items()}, weights)
+    truth, said = (names_of(what[place], model.label_names) for what in (judged.truth, judged.predicted))
+    return Shown(
+        identity=split.ids[example],
+        right=truth == said,
+        truth=truth,
+        decided=said,
+        scores=dict(zip(model.label_names, judged.score[place].tolist(), strict=True)),
+        shares={m: float(np.mean(values)) for m, values in shares(added).items()},
+        transcript=record.transcript,
+        evidence=record.evidence,
+        notes=record.notes,
+    )
