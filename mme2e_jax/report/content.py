@@ -17,8 +17,7 @@ class Examples(NamedTuple):
     """A few utterances, of how many."""
 
     shown: Sequence[Shown]
-    right: int  # utterances of the split with exactly the right labels
-    wrong: int
+    counts: Mapping[str, int]  # utterances of the split by kind: RIGHT, PARTLY, WRONG
 
 
 @dataclass(frozen=True)

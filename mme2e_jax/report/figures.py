@@ -27,6 +27,7 @@ class Bar(NamedTuple):
     value: float | None
     low: float | None
     high: float | None
+    reference: float  # to compare with
 
 
 def loss(training: Training) -> Figure:
@@ -49,13 +50,13 @@ def scores(training: Training) -> Figure:
     return figure
 
 
-def bars(values: Sequence[Bar], name: str, reference: tuple[float, str]) -> Figure:
+def bars(values: Sequence[Bar], name: str, reference: str) -> Figure:
     """A score of each emotion, the mean last, with its interval.
 
     Args:
       values: from top to bottom.
       name: of the score.
-      reference: a value to compare with, and what it is.
+      reference: what the values are compared with.
     """
     figure, axes = _axes(name, "", height=max(2.6, 0.42 * len(values) + 1.3))
     rows = np.arange(len(values))
@@ -66,8 +67,8 @@ def bars(values: Sequence[Bar], name: str, reference: tuple[float, str]) -> Figu
             axes.plot([bar.low, bar.high], [row, row], color="black", linewidth=1.4, marker="|", markersize=7)
         if bar.value is None:
             axes.text(0.01, row, "undefined", va="center", fontsize=9, color="#555555")
-    at, what = reference
-    axes.axvline(at, color=_ORANGE, linestyle="--", linewidth=1.3, label=what)
+    references = [bar.reference for bar in values]
+    axes.vlines(references, rows - 0.42, rows + 0.42, color=_ORANGE, linewidth=2, label=reference)
     axes.set_yticks(rows, [_short(bar.name) for bar in values])
     axes.set_xlim(0, 1.02)
     axes.invert_yaxis()
@@ -119,7 +120,7 @@ def active(fractions: Mapping[str, Sequence[float]], threshold: float) -> Figure
     for number, (m, shares) in enumerate(fractions.items()):
         places = np.arange(len(shares)) + (number - (len(fractions) - 1) / 2) * width
         drawn = axes.bar(places, shares, width=width * 0.92, color=MODALITY_COLOURS[m], label=MODALITY_NAMES[m])
-        axes.bar_label(drawn, fmt="%.2f", fontsize=9)
+        axes.bar_label(drawn, fmt="%.2f", fontsize=9, label_type="center", color="white")
     axes.axhline(threshold, color=_ORANGE, linestyle="--", linewidth=1.3, label=f"threshold {threshold:g}")
     axes.set_xticks(range(3), ["first", "second", "third"])
     axes.set_ylim(0, 1.08)

@@ -18,7 +18,7 @@ from mme2e_jax.report.preparation import read_preparation
 from mme2e_jax.report.provenance import provenance
 from mme2e_jax.report.sites import Kept, kept_sites
 from mme2e_jax.report.training import course, last_record
-from mme2e_jax.report.utterances import Shown, choose, names_of, stored, visible
+from mme2e_jax.report.utterances import PARTLY, RIGHT, WRONG, Shown, choose, kinds, names_of, stored, visible
 from mme2e_jax.state import fusion_weights, parameter_count
 
 if TYPE_CHECKING:
@@ -73,23 +73,34 @@ def gather(
 
 def _examples(run: "Run", model: Model, batches: "Input", predictions: Predictions, judged: Decisions) -> Examples:
     split, end_to_end = batches.dataset.split(REPORTED), isinstance(run.spec, ModelSpec)
-    right = (judged.truth == judged.predicted).all(1)
-    seen = visible(split, predictions.example) if end_to_end else np.ones(len(right), bool)
-    places = choose(right, seen, run.config.seed)
+    kind = kinds(judged.truth, judged.predicted)
+    seen = visible(split, predictions.example) if end_to_end else np.ones(len(kind), bool)
+    places = choose(kind, seen, run.config.seed)
     chosen = predictions.example[places].tolist()
     kept: Mapping[int, Kept] = {}
     if isinstance(run.spec, ModelSpec) and run.spec.sparse:
         kept = kept_sites(model.parameters, batches.evaluation(REPORTED, chosen), model.mesh, chosen)
     weights = fusion_weights(run.spec, model.parameters.variables)
     shown = [
-        _shown(place, split, predictions, judged, model, weights, kept, run.spec.modalities if end_to_end else "")
+        _shown(
+            place,
+            kind[place],
+            split,
+            predictions,
+            judged,
+            model,
+            weights,
+            kept,
+            run.spec.modalities if end_to_end else "",
+        )
         for place in places
     ]
-    return Examples(shown, int(right.sum()), int((~right).sum()))
+    return Examples(shown, {name: int(np.sum(kind == name)) for name in (RIGHT, PARTLY, WRONG)})
 
 
 def _shown(
     place: int,
+    kind: str,
     split: Split,
     predictions: Predictions,
     judged: Decisions,
@@ -104,7 +115,7 @@ def _shown(
     truth, said = (names_of(what[place], model.label_names) for what in (judged.truth, judged.predicted))
     return Shown(
         identity=split.ids[example],
-        right=truth == said,
+        kind=str(kind),
         truth=truth,
         decided=said,
         scores=dict(zip(model.label_names, judged.score[place].tolist(), strict=True)),

@@ -18,12 +18,13 @@ _STYLE = """
 nav { margin: 12px 0; line-height: 1.9; }
 nav a { margin-right: 14px; color: #1f5a99; white-space: nowrap; }
 h2 { scroll-margin-top: 8px; padding-top: 4px; border-top: 1px solid #ccc; }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 210px), 1fr)); gap: 10px;
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 160px), 1fr)); gap: 10px;
   margin: 16px 0; }
 .card { border: 1px solid #ccc; border-left: 4px solid #1f5a99; padding: 6px 12px; }
 .card b { display: block; font-size: 1.5rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 8px 24px;
   align-items: start; margin: 8px 0; }
+.figures > * { min-width: 0; }
 img { display: block; max-width: 100%; height: auto; }
 table.mean tr:last-child { font-weight: 700; }
 details { margin: 8px 0; }
@@ -72,8 +73,16 @@ def _parts(c: Content, pictures: Mapping[str, Picture], name: str) -> Iterator[s
     yield "<nav>" + " ".join(f'<a href="#{anchor}">{title}</a>' for anchor, title, _, _ in chapters) + "</nav>"
     for anchor, title, shown, text in chapters:
         yield f'<h2 id="{anchor}">{title}</h2>'
-        yield from _figures([pictures[key] for key in shown if key in pictures])
-        yield from text
+        images = [_image(pictures[key]) for key in shown if key in pictures]
+        # Beside a single figure there is room.
+        if len(images) == 1:
+            yield f'<div class="figures">{images[0]}<div>'
+            yield from text
+            yield "</div></div>"
+        else:
+            if images:
+                yield f'<div class="figures">{"".join(images)}</div>'
+            yield from text
 
 
 def _subtitle(c: Content) -> str:
@@ -143,7 +152,5 @@ def _card(value: str, title: str, more: str) -> str:
     return f'<div class="card"><b>{value}</b>{title}<br><span class="small">{more}</span></div>'
 
 
-def _figures(pictures: Iterable[Picture]) -> Iterator[str]:
-    drawn = [f'<img src="{p.file}" width="{p.width}" height="{p.height}" alt="{html.escape(p.alt)}">' for p in pictures]
-    if drawn:
-        yield f'<div class="figures">{"".join(drawn)}</div>'
+def _image(p: Picture) -> str:
+    return f'<img src="{p.file}" width="{p.width}" height="{p.height}" alt="{html.escape(p.alt)}">'

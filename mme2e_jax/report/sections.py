@@ -9,7 +9,7 @@ from mme2e_jax.report import tables
 from mme2e_jax.report.content import REPORTED, Content
 from mme2e_jax.report.paper import SOURCE, TABLES
 from mme2e_jax.report.tables import Table, number
-from mme2e_jax.report.utterances import EACH, Shown
+from mme2e_jax.report.utterances import EACH, PARTLY, RIGHT, WRONG, Shown
 from mme2e_jax.webpage import note, table
 
 
@@ -22,9 +22,9 @@ def scores(c: Content) -> Iterator[str]:
     yield from _table(tables.scores(c, REPORTED), mean=True)
     for split in c.judged:
         if split != REPORTED:
-            yield f"<details><summary>The same on the {split} split</summary>"
-            chosen = "Thresholds were chosen on it, and" if c.thresholds else "The checkpoint was chosen on it:"
-            yield _p(f"{chosen} its scores flatter the model." if c.thresholds else f"{chosen} its scores flatter.")
+            yield f"<details><summary>The same on the {tables.SPLITS[split]} split</summary>"
+            chosen = "Checkpoint and thresholds were" if c.thresholds else "The checkpoint was"
+            yield _p(f"{chosen} chosen on it: these scores flatter the model.")
             yield from _table(tables.scores(c, split), mean=True)
             yield "</details>"
 
@@ -60,7 +60,8 @@ def confusion(c: Content) -> Iterator[str]:
         + (
             ""
             if c.task is Task.SINGLE_LABEL
-            else " An utterance with several emotions, true or predicted, counts in several cells."
+            else " An utterance with several emotions, true or predicted, counts in several cells; "
+            f"{tables.NONE} is no emotion at all."
         )
     )
     yield from _table(tables.confusion(c))
@@ -96,11 +97,12 @@ def cost(c: Content) -> Iterator[str]:
         yield _p("Active sites do not apply: this model works on all sites of its pictures.")
     else:
         yield _p(
-            "Active sites: in each stage, the share of a picture's sites that the model worked on. The later stages "
-            "are in pictures of half the height and width, of what the stage before kept."
+            "Active sites: in each stage, the share of a picture's sites that the model worked on. Each stage "
+            "selects among what the one before kept, at half the height and width."
         )
-    yield _p("Millions of multiply-adds per utterance:")
+    yield "<details><summary>Millions of multiply-adds per utterance, by part</summary>"
     yield from _table(tables.cost(c))
+    yield "</details>"
 
 
 def paper(c: Content) -> Iterator[str]:
@@ -121,10 +123,12 @@ def paper(c: Content) -> Iterator[str]:
 
 def utterances(c: Content) -> Iterator[str]:
     """What the model was given of a few utterances, and which sites it kept."""
-    e = c.examples
+    n, counts = len(c.judged[REPORTED].truth), c.examples.counts
     yield _p(
-        f"Of the {e.right + e.wrong:,} utterances of the {REPORTED} split {e.right:,} have exactly the predicted set "
-        f"of emotions. Up to {EACH} of these and {EACH} of the others, drawn at random with the run's seed."
+        f"Of the {n:,} utterances of the {REPORTED} split {counts[RIGHT]:,} are right (the predicted set of emotions "
+        f"is the true one), {counts[PARTLY]:,} partly right (the sets share an emotion) and {counts[WRONG]:,} wrong. "
+        f"Shown are {EACH} right and {EACH} wrong ones, or partly right ones where there are too few; drawn at random "
+        "with the run's seed."
     )
     if c.sparse_threshold is not None:
         yield _p(
@@ -135,22 +139,21 @@ def utterances(c: Content) -> Iterator[str]:
             "<p><strong>Kept sites show what the model looked at; they are not an explanation of its decision."
             "</strong></p>"
         )
-    elif any(shown.evidence for shown in e.shown):
+    elif any(shown.evidence for shown in c.examples.shown):
         yield _p("Kept sites do not apply: this model works on all sites of its pictures.")
     else:
         yield _p("Pictures do not apply: this model reads features.")
-    for number_, shown in enumerate(e.shown):
-        yield from _utterance(c, shown, f"u{number_}")
+    for place, shown in enumerate(c.examples.shown):
+        yield from _utterance(c, shown, f"u{place}")
 
 
 def _utterance(c: Content, u: Shown, name: str) -> Iterator[str]:
-    kind = "Right" if u.right else "Wrong"
     truth, decided = (", ".join(labels) or "no emotion" for labels in (u.truth, u.decided))
-    yield f"<section><h3>{kind}: {html.escape(decided)}</h3>"
+    yield f"<section><h3>{u.kind.capitalize()}: {html.escape(decided)}</h3>"
     yield _p(f"Utterance {u.identity}. True: {truth}. Predicted: {decided}.")
     yield f"<blockquote>{html.escape(u.transcript) or '<em>no words</em>'}</blockquote>"
     yield from map(note, u.notes)
-    yield from _table(Table(c.label_names, [[number(u.scores[label], 2) for label in c.label_names]]))
+    yield from _table(tables.utterance(c, u))
     if len(c.modalities) > 1:
         yield from shares(u.shares, c.modalities)
     if u.evidence is not None:

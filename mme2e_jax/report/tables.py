@@ -12,9 +12,13 @@ from mme2e_jax.report.curves import cooccurrence
 from mme2e_jax.report.paper import TABLES
 from mme2e_jax.report.preparation import Preparation
 from mme2e_jax.report.provenance import flat
+from mme2e_jax.report.utterances import Shown
 
 NONE = "(none)"
 _MISSING = "–"
+# What splits and parts of models are called.
+SPLITS = {"valid": "validation", "test": "test"}
+_PARTS = {"albert": "ALBERT", "stage_0": "first stage", "stage_1": "second stage", "stage_2": "third stage"}
 # Utterances of a reason that are named.
 _NAMED = 5
 _TITLES = {
@@ -77,7 +81,7 @@ def thresholds(c: Content) -> Table:
     """The threshold of each emotion, and what it does on both splits."""
     headings = ["emotion", "threshold"]
     for split in c.judged:
-        headings += [f"{split}: positives", "predicted", "precision", "recall", "F1"]
+        headings += [f"{SPLITS[split]}: positives", "predicted", "precision", "recall", "F1"]
     rows = []
     for i, label in enumerate(c.label_names):
         cells = [label, number(c.thresholds[label], 2)]
@@ -113,7 +117,7 @@ def cost(c: Content) -> Table:
         active = {f"stage_{k}": number(share, 2) for k, share in enumerate(found["active_fraction"].get(m, ()))}
         for name, value in parts.items():
             dense = found["dense_macs"][m].get(name)
-            words = f"{MODALITY_NAMES[m]}: {name.replace('_', ' ')}"
+            words = f"{MODALITY_NAMES[m]}: {_PARTS.get(name, name.replace('_', ' '))}"
             rows.append([words, f"{value / 1e6:,.1f}", f"{(dense or 0) / 1e6:,.1f}", active.get(name, "")])
     return Table(["part", "this model", "dense model", "active sites"], rows)
 
@@ -138,6 +142,16 @@ def percent(value: float, interval: Mapping[str, float | None]) -> str:
     low, high = interval["low"], interval["high"]
     around = "" if low is None or high is None else f" ({100 * low:.1f} to {100 * high:.1f})"
     return f"{100 * value:.1f}{around}"
+
+
+def utterance(c: Content, u: Shown) -> Table:
+    """Scores of an utterance, beside thresholds and truth."""
+    rows = [["score", *(number(u.scores[label], 2) for label in c.label_names)]]
+    if c.thresholds:
+        rows.append(["threshold", *(number(c.thresholds[label], 2) for label in c.label_names)])
+    for what, labels in (("predicted", u.decided), ("true", u.truth)):
+        rows.append([what, *("yes" if label in labels else "" for label in c.label_names)])
+    return Table(["", *c.label_names], rows)
 
 
 def reasons(preparation: Preparation) -> Table:

@@ -16,6 +16,7 @@ from mme2e_jax.data.reader import Reader
 from mme2e_jax.prediction.prediction import Evidence
 from mme2e_jax.report.sites import Kept
 
+RIGHT, PARTLY, WRONG = "right", "partly right", "wrong"
 EACH = 3
 # Frames and mel chunks of an utterance that are shown at most.
 _FRAMES, _CHUNKS = 12, 50
@@ -25,7 +26,7 @@ class Shown(NamedTuple):
     """One utterance."""
 
     identity: str
-    right: bool
+    kind: str  # RIGHT, PARTLY or WRONG
     truth: tuple[str, ...]  # the labels that it has
     decided: tuple[str, ...]  # those that it is said to have
     scores: Mapping[str, float]
@@ -43,17 +44,27 @@ class Stored(NamedTuple):
     notes: tuple[str, ...]
 
 
-def choose(right: Bool[np.ndarray, "n"], visible: Bool[np.ndarray, "n"], seed: int) -> list[int]:
-    """Places of up to EACH utterances that are right, and of as many that are wrong, drawn at random.
+def kinds(truth: Bool[np.ndarray, "n l"], predicted: Bool[np.ndarray, "n l"]) -> np.ndarray:
+    """Of each utterance RIGHT where both sets of labels are the same, PARTLY where they share one, else WRONG."""
+    same, shared = (truth == predicted).all(1), (truth & predicted).any(1)
+    return np.select([same, shared], [RIGHT, PARTLY], WRONG)
+
+
+def choose(kind: np.ndarray, visible: Bool[np.ndarray, "n"], seed: int) -> list[int]:
+    """Places of EACH right and of EACH wrong utterances, drawn at random; partly right ones where there are too few.
 
     Args:
-      right: whether all labels of an utterance are decided rightly.
+      kind: of each utterance, see `kinds`.
       visible: whether there is anything to see of it; others are not drawn.
       seed: of the draw.
     """
     rng = np.random.default_rng(seed)
-    drawn = [rng.permutation(np.flatnonzero(kind & visible))[:EACH] for kind in (right, ~right)]
-    return [int(place) for places in drawn for place in sorted(places)]
+    drawn = {
+        name: rng.permutation(np.flatnonzero((kind == name) & visible)).tolist() for name in (RIGHT, PARTLY, WRONG)
+    }
+    better = [*drawn[RIGHT], *drawn[PARTLY]][:EACH]
+    others = [place for place in drawn[PARTLY] if place not in better]
+    return [*better, *[*drawn[WRONG], *others][:EACH]]
 
 
 def visible(split: Split, examples: np.ndarray) -> Bool[np.ndarray, "n"]:
