@@ -26,6 +26,7 @@ h2 { scroll-margin-top: 8px; padding-top: 4px; border-top: 1px solid #ccc; }
   align-items: start; margin: 8px 0; }
 .figures > * { min-width: 0; }
 img { display: block; max-width: 100%; height: auto; }
+th { white-space: normal; vertical-align: bottom; }
 table.mean tr:last-child { font-weight: 700; }
 details { margin: 8px 0; }
 summary { cursor: pointer; color: #1f5a99; }
@@ -116,7 +117,7 @@ def notes(c: Content) -> Iterator[str]:
         )
     left_out = c.metrics["skipped"]
     if left_out:
-        yield f"{len(left_out)} utterances are left out of all numbers: their records are of no use (see below)."
+        yield f"Utterances left out of all numbers, because their records are of no use (see below): {len(left_out)}."
 
 
 def _cards(c: Content) -> Iterator[str]:

@@ -58,14 +58,12 @@ def scores(c: Content, split: str) -> Table:
     found, around, positives = c.metrics[split], c.metrics["intervals"][split], c.positives(split)
     plain = [name for name in ("precision", "recall", "mae", "corr") if name in found["mean"]]
     names = [*_WITH_INTERVAL, *plain]
+    of = [(label, found["per_label"][label], around["per_label"][label], str(positives[label])) for label in positives]
     rows = []
-    labelled = [(label, found["per_label"][label], around["per_label"][label]) for label in c.label_names]
-    for label, values, intervals in (*labelled, ("mean", found["mean"], around["mean"])):
+    for label, values, intervals, count in (*of, ("mean", found["mean"], around["mean"], "")):
         cells = [with_interval(values[name], intervals[name]) for name in _WITH_INTERVAL]
-        rows.append([label, str(positives.get(label, "")), *cells, *(number(values[name]) for name in plain)])
-    # A label may be called so.
-    rows[-1][1] = ""
-    return Table(["emotion", "positives", *(_TITLES[name] for name in names)], rows)
+        rows.append([label, *cells, *(number(values[name]) for name in plain), count])
+    return Table(["emotion", *(_TITLES[name] for name in names), "positives"], rows)
 
 
 def undefined(c: Content) -> dict[str, int]:
