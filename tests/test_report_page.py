@@ -202,7 +202,8 @@ def test_what_was_left_out_is_told() -> None:
     text = page(c, {})
 
     assert "80 kept, 1 dropped" in text
-    assert tables.reasons(c.preparation or pytest.fail()).rows == [
+    assert c.preparation is not None
+    assert tables.reasons(c.preparation).rows == [
         ["no wav", "degraded", "7", "The wav <file> is missing.", "u<0>, u<1>, u<2>, u<3>, u<4> and 2 more"]
     ]
     assert "Utterances left out of all numbers, because their records are of no use (see below): 1." in text
