@@ -86,7 +86,7 @@ def sound(e: Evidence, name: str) -> Iterator[str]:
     picture = mel_picture(e.mel)
     height, width = picture.shape
     size = f'width="{width}" height="{height}"'
-    caption = "time to the right, pitch upwards; dark is loud; white at the end is filling"
+    caption = "time to the right, pitch upwards; dark is loud; a white end is filling"
     rows = {caption: f'<image id="{name}" {size} href="{data_uri(picture)}"/>'}
     for stage, kept in zip(_STAGES, stages, strict=False):
         rows[stage] = f'<use href="#{name}"/>' + _over(mel_sites(kept), size)

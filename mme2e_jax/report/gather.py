@@ -63,7 +63,7 @@ def gather(
         imported=imported,
         parameters=parameter_count(model.parameters.variables),
         judged=judged,
-        training=None if imported else course(workdir, last.history, run.step, batches.steps_per_epoch),
+        training=course(workdir, last.history, len(run.record.history), run.step),
         examples=_examples(run, model, batches, predictions[REPORTED], judged[REPORTED]),
         preparation=read_preparation(batches.dataset.directory),
         unlearned_steps=last.skipped,

@@ -28,22 +28,22 @@ def last_record(workdir: str | Path) -> RunRecord | None:
     return None if last is None else checkpoints.record(last)
 
 
-def course(workdir: str | Path, history: Sequence[Mapping], best: int, steps_per_epoch: int) -> Training | None:
+def course(workdir: str | Path, history: Sequence[Mapping], epochs: int, steps: int) -> Training | None:
     """The course of a run; None where nothing was trained.
 
     Args:
       workdir: of the run.
       history: of the last checkpoint's record.
-      best: steps before the checkpoint that is reported.
-      steps_per_epoch: of the run.
+      epochs, steps: before the checkpoint that is reported, which ends an epoch.
     """
-    if not history:
+    if not epochs:
         return None
+    steps_per_epoch = steps / epochs
     return Training(
         steps=[((step + 1) / steps_per_epoch, loss) for step, loss in step_losses(Path(workdir) / FILE)],
         loss=[entry["train_loss"] for entry in history],
         scores={name: [entry["valid"][key] for entry in history] for name, key in (("F1", "f1"), ("AUC", "auc"))},
-        best=round(best / steps_per_epoch),
+        best=epochs,
     )
 
 
