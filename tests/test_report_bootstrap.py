@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as scores
 
+from mme2e_jax import metrics
 from mme2e_jax.report import bootstrap
 from mme2e_jax.report.bootstrap import RESAMPLES, SCORES, intervals, resampled
 
@@ -32,7 +33,7 @@ def test_a_resample_has_the_scores_of_its_utterances() -> None:
             "accuracy": scores.accuracy_score(t, p),
             "weighted_accuracy": scores.balanced_accuracy_score(t, p),
         }
-        assert {name: found[name][r, i] for name in SCORES} == pytest.approx(expected)
+        assert {name: found[name].value[r, i] for name in SCORES} == pytest.approx(expected)
 
 
 def test_what_a_resample_does_not_have_is_nan() -> None:
@@ -42,10 +43,43 @@ def test_what_a_resample_does_not_have_is_nan() -> None:
 
     found = resampled(score, truth, predicted, np.array([[1.0, 1], [0, 2], [2, 0]]))
 
-    np.testing.assert_array_equal(found["f1"], [[1, 0], [np.nan, 0], [1, 0]])
-    np.testing.assert_array_equal(found["auc"], [[1, np.nan], [np.nan, np.nan], [np.nan, np.nan]])
-    np.testing.assert_array_equal(found["weighted_accuracy"][0], [1, np.nan])
-    np.testing.assert_array_equal(found["accuracy"], [[1, 0], [1, 0], [1, 0]])
+    assert found["f1"].exists.tolist() == [[True, True], [False, True], [True, True]]
+    assert found["f1"].value.tolist() == [[1, 0], [0, 0], [1, 0]]
+    assert found["auc"].exists.tolist() == [[True, False], [False, False], [False, False]]
+    np.testing.assert_array_equal(found["auc"].value, [[1, np.nan], [np.nan, np.nan], [np.nan, np.nan]])
+    assert (found["weighted_accuracy"].exists == found["auc"].exists).all()
+    assert found["weighted_accuracy"].value[:, 0].tolist() == [1, 0.5, 0.5]
+    assert found["accuracy"].value.tolist() == [[1, 0], [1, 0], [1, 0]]
+
+
+def test_the_sample_itself_has_the_reported_scores() -> None:
+    score, truth, predicted = drawn(20)
+    # Never there and never said; and never there but said.
+    score, truth = (
+        np.column_stack([score, score[:, 0], score[:, 1]]),
+        np.column_stack([truth, *np.zeros((2, 20), bool)]),
+    )
+    predicted = np.column_stack([predicted, np.zeros(20, bool), predicted[:, 1]])
+    names = ("a", "b", "c", "d")
+    thresholds = {"a": 0.6, "b": 0.6, "c": 2.0, "d": 0.6}
+    expected = metrics.compute(score, truth.astype(np.float32), names, thresholds)
+
+    found = resampled(score, truth, predicted, np.ones((1, 20)))
+
+    for name in SCORES:
+        assert found[name].value[0].tolist() == pytest.approx(
+            [expected.per_label[label][name] for label in names], nan_ok=True
+        )
+
+
+def test_an_emotion_that_a_split_never_has_counts_in_the_mean_as_in_the_reported_one() -> None:
+    truth = np.array([[1, 0], [0, 0], [1, 0], [0, 0], [1, 0], [0, 0]], bool)
+
+    found = intervals(truth.astype(float), truth, truth, NAMES, seed=0)
+
+    # All right: 1 and 0 for F1; for the other two 1 and (0 + 1) / 2, and 1 alone.
+    middle = {name: (entry["low"], entry["high"]) for name, entry in found["mean"].items()}
+    assert middle == {"f1": (0.5, 0.5), "auc": (1, 1), "accuracy": (1, 1), "weighted_accuracy": (0.75, 0.75)}
 
 
 def test_an_interval_is_as_wide_as_statistics_has_it() -> None:
@@ -78,17 +112,20 @@ def test_a_score_that_no_resample_has_has_no_interval() -> None:
 
     found = intervals(np.zeros((5, 1)), never, never, ("a",), seed=0)
 
+    none = {"low": None, "high": None, "undefined": RESAMPLES}
+    assert found["per_label"]["a"]["f1"] == found["per_label"]["a"]["auc"] == found["mean"]["auc"] == none
     for where in (found["mean"], found["per_label"]["a"]):
-        assert where["f1"] == where["auc"] == {"low": None, "high": None, "undefined": RESAMPLES}
         assert where["accuracy"] == {"low": 1.0, "high": 1.0, "undefined": 0}
 
 
-def test_the_mean_is_of_the_labels_that_have_the_score() -> None:
-    truth = np.array([[1, 0], [0, 0], [1, 0], [0, 0]], bool)
-    predicted = truth.copy()
+def test_an_emotion_that_a_resample_misses_is_not_in_its_mean() -> None:
+    truth = np.zeros((8, 2), bool)
+    truth[0, 0] = truth[1:5, 1] = True
 
-    found = intervals(truth.astype(float), truth, predicted, NAMES, seed=0)
+    found = intervals(truth.astype(float), truth, truth, NAMES, seed=0)
 
+    # The first one is missing in a third of the resamples.
+    assert found["per_label"]["a"]["f1"]["undefined"] > 200
     assert (found["mean"]["f1"]["low"], found["mean"]["f1"]["high"]) == (1.0, 1.0)
 
 
@@ -105,4 +142,4 @@ def test_resamples_are_as_many_in_blocks(monkeypatch: pytest.MonkeyPatch) -> Non
 
     found = intervals(np.zeros((40, 1)), never, never, ("a",), seed=0)
 
-    assert found["mean"]["f1"]["undefined"] == RESAMPLES
+    assert found["per_label"]["a"]["f1"]["undefined"] == RESAMPLES

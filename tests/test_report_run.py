@@ -11,7 +11,7 @@ from mme2e_jax.console import console
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.evaluate import predict
 from mme2e_jax.report.sites import kept_sites, of_utterance
-from mme2e_jax.report.training import last_record, step_losses
+from mme2e_jax.report.training import last_record, step_losses, thinned
 from mme2e_jax.report.utterances import EACH, PARTLY, RIGHT, WRONG, choose, kinds, stored
 from mme2e_jax.run import evaluate_run, load_run, open_input
 from tests.synthetic import SIZES, make_example, shrink, shrunk_run
@@ -156,6 +156,18 @@ def test_lines_that_are_no_steps_are_left_out(tmp_path: Path) -> None:
 
     assert step_losses(log) == [(0, 1.5), (2, 1.25)]
     assert step_losses(tmp_path / "none") == []
+
+
+def test_long_runs_are_drawn_as_means_of_neighbours() -> None:
+    few = [(0, 1.0), (1, 2.0)]
+
+    assert thinned(few) == few
+    assert thinned([]) == []
+    # 2,500 steps in threes: 0, 1, 2 first, 2,499 alone at the end.
+    found = thinned([(step, 2.0 * step) for step in range(2500)])
+    assert len(found) == 834
+    assert found[0] == (1, 2)
+    assert found[-1] == (2499, 4998)
 
 
 def test_a_baseline_that_chooses_one_emotion_has_a_report(feature_records: Path, tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ independent: where several are of one video or speaker, the true interval is wid
 
 Where a resample has no such score it is left out, and counted: AUC and weighted accuracy need the emotion to be there
 in some utterances and not in others; F1 needs it to be there, or to be predicted, in one at least. The mean over the
-emotions is over those that have the score in that resample.
+emotions is over those that have the score in that resample. But an emotion that the whole split never has, or always,
+counts in it as it does in the reported mean (`metrics.compute`: with 0 for what is undefined, and not at all in AUC).
 
 Axis legend: `r` resamples, `n` utterances, `l` labels, `v` different values of a score.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -47,14 +48,21 @@ def intervals(
       have not) for each of SCORES.
     """
     parts = list(_blocks(score, truth, predicted, np.random.default_rng(seed)))
-    found = {name: np.concatenate([part[name] for part in parts]) for name in SCORES}
-    return {
-        "mean": {name: _interval(_mean(values)) for name, values in found.items()},
-        "per_label": {
-            label: {name: _interval(values[:, i]) for name, values in found.items()}
-            for i, label in enumerate(label_names)
-        },
-    }
+    constant = truth.all(0) | ~truth.any(0)
+    mean, per_label = {}, {label: {} for label in label_names}
+    for name in SCORES:
+        values, exists = (np.concatenate([part[name][i] for part in parts]) for i in (0, 1))
+        mean[name] = _interval(_mean(values, exists | constant))
+        for i, label in enumerate(label_names):
+            per_label[label][name] = _interval(np.where(exists[:, i], values[:, i], np.nan))
+    return {"mean": mean, "per_label": per_label}
+
+
+class Resampled(NamedTuple):
+    """A score of resamples."""
+
+    value: Float[np.ndarray, "r l"]  # with 0 for what is undefined, as in `metrics.compute`; AUC is NaN then
+    exists: Bool[np.ndarray, "r l"]
 
 
 def resampled(
@@ -62,22 +70,23 @@ def resampled(
     truth: Bool[np.ndarray, "n l"],
     predicted: Bool[np.ndarray, "n l"],
     times: Float[np.ndarray, "r n"],
-) -> dict[str, Float[np.ndarray, "r l"]]:
-    """SCORES of resamples that hold each utterance so many times; NaN where there is none."""
+) -> dict[str, Resampled]:
+    """SCORES of resamples that hold each utterance so many times."""
     n = times.shape[1]
     there, said, both = (times @ what.astype(float) for what in (truth, predicted, truth & predicted))
     absent = n - there
     neither = absent - (said - both)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            "f1": 2 * both / (there + said),
-            "auc": np.stack([_auc(s, t, times) for s, t in zip(score.T, truth.T, strict=True)], axis=1),
-            "accuracy": (both + neither) / n,
-            "weighted_accuracy": (both / there + neither / absent) / 2,
-        }
+    varied = (there > 0) & (absent > 0)
+    auc = np.stack([_auc(s, t, times) for s, t in zip(score.T, truth.T, strict=True)], axis=1)
+    return {
+        "f1": Resampled(_share(2 * both, there + said), there + said > 0),
+        "auc": Resampled(auc, varied),
+        "accuracy": Resampled((both + neither) / n, np.ones_like(varied)),
+        "weighted_accuracy": Resampled((_share(both, there) + _share(neither, absent)) / 2, varied),
+    }
 
 
-def _blocks(score, truth, predicted, rng: np.random.Generator) -> Iterator[Mapping[str, np.ndarray]]:
+def _blocks(score, truth, predicted, rng: np.random.Generator) -> Iterator[Mapping[str, Resampled]]:
     n, left = len(score), RESAMPLES
     while left:
         block = min(left, max(1, _BLOCK // n))
@@ -96,13 +105,18 @@ def _auc(score: np.ndarray, truth: np.ndarray, times: np.ndarray) -> np.ndarray:
     )  # [r, v]
     below = np.cumsum(negatives, axis=1) - negatives
     pairs = positives.sum(1) * negatives.sum(1)
-    return np.sum(positives * (below + negatives / 2), axis=1) / pairs
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
-        return np.where(known, values, 0).sum(1) / known.sum(1)
+        return np.sum(positives * (below + negatives / 2), axis=1) / pairs
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return part / np.maximum(whole, 1)
+
+
+def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    counted = counted & np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(counted, values, 0).sum(1) / counted.sum(1)
 
 
 def _interval(values: np.ndarray) -> dict[str, float | int | None]:

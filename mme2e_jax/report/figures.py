@@ -34,7 +34,7 @@ def loss(training: Training) -> Figure:
     """Training loss, by step and by epoch."""
     figure, axes = _axes("epoch", "training loss")
     if training.steps:
-        axes.plot(*zip(*training.steps, strict=True), color="#a9bfd6", linewidth=1, label="each step")
+        axes.plot(*zip(*training.steps, strict=True), color="#a9bfd6", linewidth=1, label="steps")
     _by_epoch(axes, training.loss, "mean of the epoch", _BLUE)
     _finish_training(axes, training)
     return figure
