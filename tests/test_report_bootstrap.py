@@ -73,7 +73,8 @@ def test_the_sample_itself_has_the_reported_scores() -> None:
 
 
 def test_an_emotion_that_a_split_never_has_counts_in_the_mean_as_in_the_reported_one() -> None:
-    truth = np.array([[1, 0], [0, 0], [1, 0], [0, 0], [1, 0], [0, 0]], bool)
+    truth = np.zeros((20, 2), bool)
+    truth[::2, 0] = True
 
     found = intervals(truth.astype(float), truth, truth, NAMES, seed=0)
 
