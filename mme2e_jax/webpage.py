@@ -3,6 +3,7 @@
 import html
 from collections.abc import Iterable, Iterator, Sequence
 
+# The shades at the sides of what scrolls lie below it and move along with it, so that they show where there is more.
 _STYLE = """
 body { margin: 0 auto; max-width: 1200px; padding: 0 16px 48px; font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a;
   background: #fff; }
@@ -12,7 +13,11 @@ h3 { font-size: 1rem; margin: 16px 0 4px; }
 p { margin: 4px 0 8px; }
 .small { font-size: .875rem; color: #444; }
 .note { border-left: 4px solid #b58900; padding: 4px 10px; background: #fdf6e3; overflow-wrap: anywhere; }
-.scroll { overflow: auto; max-height: 32rem; }
+.scroll { overflow: auto; max-height: 32rem;
+  background: linear-gradient(90deg, #fff 30%, #fff0) left / 40px 100% no-repeat local,
+    linear-gradient(270deg, #fff 30%, #fff0) right / 40px 100% no-repeat local,
+    linear-gradient(90deg, #0003, #0000) left / 10px 100% no-repeat,
+    linear-gradient(270deg, #0003, #0000) right / 10px 100% no-repeat; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 3px 8px; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th:first-child, td:first-child, .words { text-align: left; }

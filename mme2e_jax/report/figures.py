@@ -164,5 +164,7 @@ def _legend_below(axes: Axes) -> None:
 
 
 def _short(name: str) -> str:
-    """A name as plain text of at most so many letters; a dollar would begin a formula."""
-    return (name if len(name) <= 16 else f"{name[:15]}…").replace("$", r"\$")
+    """A name as plain text of at most so many letters."""
+    # A dollar would begin a formula, and a legend leaves out what begins with an underscore.
+    short = (name if len(name) <= 16 else f"{name[:15]}…").replace("$", r"\$")
+    return f" {short}" if short.startswith("_") else short

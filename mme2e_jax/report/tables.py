@@ -144,12 +144,12 @@ def percent(value: float, interval: Mapping[str, float | None]) -> str:
 
 def utterance(c: Content, u: Shown) -> Table:
     """Scores of an utterance, beside thresholds and truth."""
-    rows = [["score", *(number(u.scores[label], 2) for label in c.label_names)]]
-    if c.thresholds:
-        rows.append(["threshold", *(number(c.thresholds[label], 2) for label in c.label_names)])
-    for what, labels in (("predicted", u.decided), ("true", u.truth)):
-        rows.append([what, *("yes" if label in labels else "" for label in c.label_names)])
-    return Table(["", *c.label_names], rows)
+    rows = []
+    for label in c.label_names:
+        threshold = [number(c.thresholds[label], 2)] if c.thresholds else []
+        said, there = ("yes" if label in labels else "" for labels in (u.decided, u.truth))
+        rows.append([label, number(u.scores[label], 2), *threshold, said, there])
+    return Table(["emotion", "score", *(["threshold"] if c.thresholds else []), "predicted", "true"], rows)
 
 
 def reasons(preparation: Preparation) -> Table:
