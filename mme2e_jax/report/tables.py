@@ -149,7 +149,7 @@ def utterance(c: Content, u: Shown) -> Table:
         threshold = [number(c.thresholds[label], 2)] if c.thresholds else []
         said, there = ("yes" if label in labels else "" for labels in (u.decided, u.truth))
         rows.append([label, number(u.scores[label], 2), *threshold, said, there])
-    return Table(["emotion", "score", *(["threshold"] if c.thresholds else []), "predicted", "true"], rows)
+    return Table(["emotion", "score", *(["threshold"] if c.thresholds else []), "said", "true"], rows)
 
 
 def reasons(preparation: Preparation) -> Table:
