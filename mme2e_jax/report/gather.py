@@ -8,7 +8,6 @@ import numpy as np
 
 from mme2e_jax import checkpoint, metrics, objective
 from mme2e_jax.config import site_selection
-from mme2e_jax.data.dataset import Split
 from mme2e_jax.evaluate import Decisions, Model, Predictions, decisions
 from mme2e_jax.models.fusion import in_order
 from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
@@ -47,7 +46,6 @@ def gather(
     task = objective.TASKS[model.loss]
     judged = {split: decisions(model, predicted) for split, predicted in predictions.items()}
     modalities = in_order(run.spec.modalities, MODALITIES)
-    imported = run.step == checkpoint.IMPORTED_STEP
     last = last_record(workdir) or run.record
     threshold, _ = site_selection(run.config)
     sparse = isinstance(run.spec, ModelSpec) and run.spec.sparse
@@ -60,7 +58,7 @@ def gather(
         modalities=modalities,
         thresholds=model.thresholds if task is not metrics.Task.SINGLE_LABEL else {},
         sparse_threshold=threshold if sparse and set(modalities) & set("av") else None,
-        imported=imported,
+        imported=run.step == checkpoint.IMPORTED_STEP,
         parameters=parameter_count(model.parameters.variables),
         judged=judged,
         training=course(workdir, last.history, len(run.record.history), run.step),
@@ -72,55 +70,31 @@ def gather(
 
 
 def _examples(run: "Run", model: Model, batches: "Input", predictions: Predictions, judged: Decisions) -> Examples:
-    split, end_to_end = batches.dataset.split(REPORTED), isinstance(run.spec, ModelSpec)
+    split, spec, names = batches.dataset.split(REPORTED), run.spec, model.label_names
+    end_to_end = isinstance(spec, ModelSpec)
     kind = kinds(judged.truth, judged.predicted)
     seen = visible(split, predictions.example) if end_to_end else np.ones(len(kind), bool)
     places = choose(kind, seen, run.config.seed)
     chosen = predictions.example[places].tolist()
     kept: Mapping[int, Kept] = {}
-    if isinstance(run.spec, ModelSpec) and run.spec.sparse:
+    if isinstance(spec, ModelSpec) and spec.sparse:
         kept = kept_sites(model.parameters, batches.evaluation(REPORTED, chosen), model.mesh, chosen)
-    weights = fusion_weights(run.spec, model.parameters.variables)
-    shown = [
-        _shown(
-            place,
-            kind[place],
-            split,
-            predictions,
-            judged,
-            model,
-            weights,
-            kept,
-            run.spec.modalities if end_to_end else "",
+    weights = fusion_weights(spec, model.parameters.variables)
+
+    def shown(place: int, example: int) -> Shown:
+        record = stored(split, example, kept.get(example, {}), spec.modalities if end_to_end else "")
+        added = contributions({m: logits[place] for m, logits in predictions.by_modality.items()}, weights)
+        return Shown(
+            identity=split.ids[example],
+            kind=str(kind[place]),
+            truth=names_of(judged.truth[place], names),
+            decided=names_of(judged.predicted[place], names),
+            scores=dict(zip(names, judged.score[place].tolist(), strict=True)),
+            shares={m: float(np.mean(values)) for m, values in shares(added).items()},
+            transcript=record.transcript,
+            evidence=record.evidence,
+            notes=record.notes,
         )
-        for place in places
-    ]
-    return Examples(shown, {name: int(np.sum(kind == name)) for name in (RIGHT, PARTLY, WRONG)})
 
-
-def _shown(
-    place: int,
-    kind: str,
-    split: Split,
-    predictions: Predictions,
-    judged: Decisions,
-    model: Model,
-    weights: Mapping[str, float],
-    kept: Mapping[int, Kept],
-    modalities: str,
-) -> Shown:
-    example = int(predictions.example[place])
-    record = stored(split, example, kept.get(example, {}), modalities)
-    added = contributions({m: logits[place] for m, logits in predictions.by_modality.items()}, weights)
-    truth, said = (names_of(what[place], model.label_names) for what in (judged.truth, judged.predicted))
-    return Shown(
-        identity=split.ids[example],
-        kind=str(kind),
-        truth=truth,
-        decided=said,
-        scores=dict(zip(model.label_names, judged.score[place].tolist(), strict=True)),
-        shares={m: float(np.mean(values)) for m, values in shares(added).items()},
-        transcript=record.transcript,
-        evidence=record.evidence,
-        notes=record.notes,
-    )
+    counts = {name: int(np.sum(kind == name)) for name in (RIGHT, PARTLY, WRONG)}
+    return Examples([shown(*both) for both in zip(places, chosen, strict=True)], counts)
