@@ -45,7 +45,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", "" if value == "" else str(value)
+            yield f"{prefix}{key}", str(value)
 
 
 def _version(name: str) -> str | None:
