@@ -16,3 +16,5 @@ EMBEDDED = {"mini": "mosei", "mini_iemocap": "iemocap"}
 
 # What people call the modalities.
 MODALITY_NAMES = {"t": "text", "v": "faces", "a": "sound"}
+# And the colours in which pictures show them.
+MODALITY_COLOURS = {"t": "#4477aa", "v": "#228833", "a": "#aa5500"}

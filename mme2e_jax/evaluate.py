@@ -1,7 +1,7 @@
 """Evaluation as pure functions of variables and batches.
 
 Axis legend: `g` device groups, `b` utterances per group, `n` utterances of a split, `l` labels,
-`k` sparse stages.
+`k` sparse stages, `i` images (frames or mel chunks), `h`, `w` height and width of their sites.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from mme2e_jax import metrics, objective, state
 from mme2e_jax.batch import AnyBatch
@@ -47,6 +47,15 @@ class Predictions(NamedTuple):
     truth: np.ndarray  # float32 [n, l]
     sites: dict[str, np.ndarray]  # float64 [k, 2] per sparse tower: per stage, sites it worked on, and all
     by_modality: dict[str, np.ndarray]  # float32 [n, l] per modality: its logits, before they are mixed
+    example: np.ndarray  # int32 [n], index in the split: some may have been left out
+
+
+class Decisions(NamedTuple):
+    """Of a split, in stored order."""
+
+    score: np.ndarray  # float64 [n, l]
+    truth: np.ndarray  # bool [n, l]
+    predicted: np.ndarray  # bool [n, l], what is decided by the scores
 
 
 class BatchOutputs(NamedTuple):
@@ -55,6 +64,7 @@ class BatchOutputs(NamedTuple):
     logits: Float[Array, "g b l"]  # those of padding rows have no meaning
     sites: dict[str, Float[Array, "k 2"]]  # as in Predictions, over the batch
     by_modality: dict[str, Float[Array, "g b l"]]  # before fusion
+    kept: dict[str, list[Bool[Array, "i h w"]]]  # per sparse tower and stage, which sites it worked on, group by group
 
 
 class _Part(NamedTuple):
@@ -68,10 +78,11 @@ class _Part(NamedTuple):
 
 @jax.jit
 def run_batch(params: Parameters, batch: AnyBatch) -> BatchOutputs:
-    """What the model says about a batch, and how many sites its sparse towers looked at for that."""
+    """What the model says about a batch, and which sites its sparse towers looked at for that."""
     outputs, _ = state.apply(params.variables, batch, train=False, threshold=params.threshold, seed=None)
     sites = {m: jnp.array([(s.active, s.total) for s in stages]) for m, stages in outputs.stages.items()}
-    return BatchOutputs(outputs.logits, sites, outputs.by_modality)
+    kept = {m: [stage.kept for stage in stages] for m, stages in outputs.stages.items()}
+    return BatchOutputs(outputs.logits, sites, outputs.by_modality, kept)
 
 
 def predict_logits(params: Parameters, batch: AnyBatch) -> Float[Array, "g b l"]:
@@ -101,8 +112,8 @@ def predict(params: Parameters, batches: Iterable[AnyBatch], loss: str, mesh: Da
         sites = {m: sites.get(m, 0.0) + count.astype(np.float64) for m, count in counts.items()}
     whole = jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
     order = np.argsort(whole.example)[np.sum(whole.example < 0) :]
-    logits, labels, _, by_modality = jax.tree.map(lambda rows: rows[order], whole)
-    return Predictions(objective.scores(logits, loss), labels, sites, by_modality)
+    logits, labels, example, by_modality = jax.tree.map(lambda rows: rows[order], whole)
+    return Predictions(objective.scores(logits, loss), labels, sites, by_modality, example)
 
 
 def evaluate(model: Model, batches: Iterable[AnyBatch]) -> Metrics:
@@ -114,3 +125,11 @@ def judge(model: Model, predictions: Predictions) -> Metrics:
     """Scores of predictions, by the model's thresholds."""
     score, truth = predictions.score, predictions.truth
     return metrics.compute(score, truth, model.label_names, model.thresholds, objective.TASKS[model.loss])
+
+
+def decisions(model: Model, predictions: Predictions) -> Decisions:
+    """Predictions with what the model decides by them."""
+    task = objective.TASKS[model.loss]
+    predicted = metrics.decide(predictions.score, model.label_names, model.thresholds, task)
+    # As `metrics.compute` counts positives.
+    return Decisions(predictions.score, predictions.truth > 0.5, predicted)

@@ -17,9 +17,10 @@ from mme2e_jax.console import console, cost_table, scores_table
 from mme2e_jax.data.audio_columns import audio_columns
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.errors import UserError
-from mme2e_jax.evaluate import Model, Parameters, judge, predict
+from mme2e_jax.evaluate import Model, Parameters, Predictions, decisions, judge, predict
 from mme2e_jax.models.mme2e import ModelSpec
-from mme2e_jax.processes import is_first
+from mme2e_jax.processes import is_first, meet
+from mme2e_jax.report import bootstrap
 from mme2e_jax.sharding import DataMesh
 from mme2e_jax.state import Spec, abstract_variables
 
@@ -124,7 +125,7 @@ def evaluate_run(
 
     Returns:
       What `report/metrics.json` holds: per split the scores, and the cost of an end-to-end model; the step of both;
-      and the utterances that were left out, with the reason.
+      intervals of the scores; and the utterances that were left out, with the reason.
 
     Raises:
       UserError: if the run or the data are missing or do not belong together.
@@ -134,18 +135,23 @@ def evaluate_run(
         batches = open_input(run, data_dir)
     model = model_to_judge(run, batches)
     report: dict = {"step": run.step}
+    predictions, around = {}, {}
     for split in SPLITS:
-        predictions = predict(model.parameters, while_wanted(batches.evaluation(split)), model.loss, model.mesh)
-        scores = judge(model, predictions)
+        found = predict(model.parameters, while_wanted(batches.evaluation(split)), model.loss, model.mesh)
+        scores = judge(model, found)
+        predictions[split] = found
+        around[split] = bootstrap.intervals(*decisions(model, found), model.label_names, run.config.seed)
         report[split] = scores.to_json()
         console.print(scores_table(f"{split} ({scores.utterances} utterances)", scores))
         console.print(f"  saying every emotion always: mean F1 {scores.always_f1:.3f}\n")
         if isinstance(run.spec, ModelSpec):
-            report[split]["cost"] = cost.account(run.spec, batches.seen_lengths(split), predictions.sites)
+            report[split]["cost"] = cost.account(run.spec, batches.seen_lengths(split), found.sites)
     if isinstance(run.spec, ModelSpec):
         console.print(cost_table("millions of multiply-adds per utterance (test)", report["test"]["cost"]))
+    report["intervals"] = {"level": bootstrap.LEVEL, "resamples": bootstrap.RESAMPLES, **around}
     report["skipped"] = batches.skipped.report()
     write_report(workdir, "metrics.json", report)
+    _write_page(run, model, batches, predictions, report, workdir)
     return report
 
 
@@ -177,6 +183,26 @@ def write_report(workdir: str | Path, name: str, content: Mapping[str, Any]) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n")
     console.print(f"Wrote {path}")
+
+
+def _write_page(
+    run: Run,
+    model: Model,
+    batches: "Input",
+    predictions: Mapping[str, Predictions],
+    report: Mapping[str, Any],
+    workdir: str | Path,
+) -> None:
+    """Writes the report's page and its figures and says so; all processes take part, one writes."""
+    # Here, not at the top: they import TensorFlow and what draws.
+    from mme2e_jax.report.gather import gather
+    from mme2e_jax.report.write import write
+
+    content = gather(run, model, batches, predictions, report, workdir)
+    if is_first():
+        console.print(f"Wrote {write(content, Path(workdir) / 'report')}")
+    # Those that have nothing to write do not wait long for others once they end.
+    meet("the report is written")
 
 
 def _with_thresholds(run: Run, batches: "Input") -> Model:

@@ -53,7 +53,7 @@ def test_what_is_kept_is_summed_with_the_weights_of_fusion() -> None:
 
 def test_with_everything_kept_predictions_are_untouched() -> None:
     by_modality = {m: np.array([[3]], np.float32) for m in "tv"}
-    own = Predictions(np.array([[0.123]]), np.array([[1]], np.float32), {}, by_modality)
+    own = Predictions(np.array([[0.123]]), np.array([[1]], np.float32), {}, by_modality, np.array([0]))
 
     assert without_others(own, {"t": 1.0, "v": 1.0}, "tv", "bce") is own
     alone = without_others(own, {"t": 1.0, "v": -1.0}, "v", "bce")

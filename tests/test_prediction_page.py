@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -70,15 +71,17 @@ def prediction(*, sparse: bool = True, task: Task = Task.MULTI_LABEL) -> Predict
 class Seen(HTMLParser):
     """Tags, their attributes, and which are not closed."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str, void: Sequence[str] = ()):
+        """Args: text: of the page; void: tags without an end, beside those that every page has."""
         super().__init__()
+        self._void = ("meta", "link", "br", *void)
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "link", "br"):
+        if tag not in self._void:
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:

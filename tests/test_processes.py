@@ -75,6 +75,7 @@ def test_two_processes_train_and_evaluate_as_one_does(records: Path, tmp_path: P
     for split in ("valid", "test"):
         ours, theirs = ({k: f"{v:.3f}" for k, v in report[split]["mean"].items()} for report in reports)
         assert ours == theirs
+    assert (tmp_path / "two" / "report" / "index.html").exists()
     # Only the first process shows a table and writes a log.
     assert "mean" in (tmp_path / "process0.log").read_text()
     assert "mean" not in (tmp_path / "process1.log").read_text()

@@ -61,7 +61,7 @@ class Values:
             self._features: Any = tf.train.Example.FromString(serialized).features.feature
         except DecodeError as error:
             raise BadRecord(place, f"expected a tf.train.Example, found {len(serialized)} other bytes") from error
-        found = self._bytes("utterance_id").decode(errors="replace")
+        found = self.text("utterance_id")
         if found != identity:
             raise BadRecord(place, f"it holds another utterance, {found[:80]!r}")
 
@@ -80,6 +80,14 @@ class Values:
         if dtype.kind == "f" and not (values.min(initial=0) > -np.inf and values.max(initial=0) < np.inf):
             raise self._refusal(f"{name} holds {np.sum(~np.isfinite(values))} numbers that are NaN or infinite")
         return values
+
+    def text(self, name: str) -> str:
+        """A feature that is text.
+
+        Raises:
+          BadRecord: if the record has none of that name.
+        """
+        return self._bytes(name).decode(errors="replace")
 
     def tokens(self, count: int, vocabulary: int) -> np.ndarray:
         """The token ids, int32 [count].

@@ -1,14 +1,26 @@
 """Parts of a page: the modalities' shares, the faces, the sound, and what the sparse model kept of both."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from mme2e_jax.conventions import FACE_SIZE, MODALITY_NAMES
+from mme2e_jax.conventions import FACE_SIZE, MODALITY_COLOURS, MODALITY_NAMES
 from mme2e_jax.prediction.pictures import data_uri, mel_picture, mel_sites, veil
-from mme2e_jax.prediction.prediction import Evidence, Utterance
+from mme2e_jax.prediction.prediction import Evidence
 
-_COLOURS = {"t": "#4477aa", "v": "#228833", "a": "#aa5500"}
+# The rules that a page needs which shows any of them.
+STYLE = """
+figure { margin: 0 0 6px; }
+figcaption { font-size: .75rem; color: #444; }
+.shares { display: flex; height: 22px; color: #fff; font-size: .8rem; }
+.shares span { overflow: hidden; text-align: center; }
+.key span { display: inline-block; width: .8em; height: .8em; margin: 0 4px 0 12px; }
+image { image-rendering: pixelated; }
+.faces { display: flex; flex-wrap: wrap; gap: 6px; }
+.faces svg { display: block; width: 72px; }
+.faces figcaption { text-align: center; }
+.sound svg { display: block; width: 100%; height: 96px; }
+"""
 _STAGES = ("first stage", "second stage", "third stage")
 # Between the pictures of one frame.
 _GAP = 2
@@ -21,12 +33,17 @@ def bar(x: float, y: float, width: float, height: float, *, decided: bool) -> st
     return f'<rect x="{x:.5f}" y="{y:.4f}" width="{width:.5f}" height="{height:.4f}" fill="{colour}">'
 
 
-def shares(u: Utterance, modalities: str) -> Iterator[str]:
-    """What each modality has in a decision, as parts of a bar, and in words."""
+def shares(of: Mapping[str, float], modalities: str) -> Iterator[str]:
+    """What each modality has in a decision, as parts of a bar, and in words.
+
+    Args:
+      of: share by modality, they sum to 1.
+      modalities: in the order in which to show them.
+    """
     yield "<h3>Share of each modality in the decision</h3>"
     parts, names = "", ""
     for m in modalities:
-        share, colour = u.shares[m], f"background:{_COLOURS[m]}"
+        share, colour = of[m], f"background:{MODALITY_COLOURS[m]}"
         parts += f'<span style="width:{100 * share:.2f}%;{colour}">{f"{share:.0%}" if share >= _NARROW else ""}</span>'
         names += f'<span style="{colour}"></span>{MODALITY_NAMES[m]} {share:.0%}'
     yield f'<div class="shares">{parts}</div><p class="small key">{names}</p>'
@@ -69,7 +86,8 @@ def sound(e: Evidence, name: str) -> Iterator[str]:
     picture = mel_picture(e.mel)
     height, width = picture.shape
     size = f'width="{width}" height="{height}"'
-    rows = {"time to the right, pitch upwards; dark is loud": f'<image id="{name}" {size} href="{data_uri(picture)}"/>'}
+    caption = "time to the right, pitch upwards; dark is loud; a white end is filling"
+    rows = {caption: f'<image id="{name}" {size} href="{data_uri(picture)}"/>'}
     for stage, kept in zip(_STAGES, stages, strict=False):
         rows[stage] = f'<use href="#{name}"/>' + _over(mel_sites(kept), size)
     yield '<div class="sound">'

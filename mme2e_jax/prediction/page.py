@@ -5,67 +5,37 @@ from collections.abc import Iterator
 
 from mme2e_jax.conventions import MODALITY_NAMES
 from mme2e_jax.metrics import Task
+from mme2e_jax.prediction.evidence import STYLE as EVIDENCE_STYLE
 from mme2e_jax.prediction.evidence import bar, faces, shares, sound
 from mme2e_jax.prediction.prediction import Prediction, Utterance
 from mme2e_jax.prediction.table import clock
+from mme2e_jax.webpage import document, note
 
 _STYLE = """
-body { margin: 0 auto; max-width: 1200px; padding: 0 16px 48px; font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a;
-  background: #fff; }
-h1 { font-size: 1.5rem; margin: 24px 0 4px; overflow-wrap: anywhere; }
-h2 { font-size: 1.2rem; margin: 40px 0 8px; }
-h3 { font-size: 1rem; margin: 16px 0 4px; }
-p { margin: 4px 0 8px; }
 svg { display: block; }
-image { image-rendering: pixelated; }
-.small { font-size: .875rem; color: #444; }
-.note { border-left: 4px solid #b58900; padding: 4px 10px; background: #fdf6e3; overflow-wrap: anywhere; }
 .row { display: grid; grid-template-columns: 6.5rem 1fr; gap: 0 8px; margin: 3px 0; align-items: center; }
 .row > svg { width: 100%; height: 40px; background: #f2f2f2; }
 .axis { display: flex; justify-content: space-between; }
-.scroll { overflow: auto; max-height: 32rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 3px 8px; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
-th:first-child, td:first-child, .words { text-align: left; }
-td.words { white-space: normal; min-width: 18rem; overflow-wrap: anywhere; }
-td.yes { font-weight: 700; background: #dbe9f6; }
-section { border-top: 1px solid #ccc; margin-top: 28px; padding-top: 4px; }
-blockquote { margin: 4px 0 12px; padding-left: 12px; border-left: 4px solid #bbb; overflow: auto; max-height: 12rem; }
 .emotions { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 2px 32px; }
 .bar { display: grid; grid-template-columns: 5.5rem 1fr 3.5rem; gap: 8px; align-items: center; }
 .bar svg { width: 100%; height: 14px; background: #eaeaea; }
 .bar > :last-child { text-align: right; }
-.shares { display: flex; height: 22px; color: #fff; font-size: .8rem; }
-.shares span { overflow: hidden; text-align: center; }
-.key span { display: inline-block; width: .8em; height: .8em; margin: 0 4px 0 12px; }
-.faces { display: flex; flex-wrap: wrap; gap: 6px; }
-figure { margin: 0 0 6px; }
-figcaption { font-size: .75rem; color: #444; }
-.faces svg { width: 72px; }
-.faces figcaption { text-align: center; }
-.sound svg { width: 100%; height: 96px; }
 """
 
 
 def page(prediction: Prediction) -> str:
     """The page, as HTML."""
-    return "\n".join(_parts(prediction)) + "\n"
+    return document(f"{prediction.clip}: emotions", _STYLE + EVIDENCE_STYLE, _parts(prediction))
 
 
 def _parts(p: Prediction) -> Iterator[str]:
-    clip = html.escape(p.clip)
-    yield "<!doctype html>"
-    yield f'<html lang="en"><head><meta charset="utf-8"><title>{clip}: emotions</title>'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    # Else browsers ask a server for an icon.
-    yield f'<link rel="icon" href="data:,"><style>{_STYLE}</style></head><body>'
-    yield f"<h1>Emotions in {clip}</h1>"
+    yield f"<h1>Emotions in {html.escape(p.clip)}</h1>"
     counted = "1 utterance" if len(p.utterances) == 1 else f"{len(p.utterances)} utterances"
     yield (
         f'<p class="small">{clock(p.seconds)} long, {counted}. Said by the model {html.escape(p.model)} of the run '
         f"{html.escape(p.run)}, step {p.step}.</p>"
     )
-    yield from (f'<p class="note">{html.escape(note)}</p>' for note in p.notes)
+    yield from map(note, p.notes)
     yield from _timeline(p)
     yield from _numbers(p)
     shown = [u for u in p.utterances if u.evidence is not None]
@@ -75,7 +45,6 @@ def _parts(p: Prediction) -> Iterator[str]:
     yield from _explanation(p)
     for number, u in enumerate(shown):
         yield from _utterance(p, u, f"u{number}")
-    yield "</body></html>"
 
 
 def _span(p: Prediction) -> tuple[float, float]:
@@ -159,10 +128,10 @@ def _utterance(p: Prediction, u: Utterance, name: str) -> Iterator[str]:
     said = ", ".join(map(html.escape, u.decided)) or "no emotion"
     yield f"<section><h3>{clock(u.start)} – {clock(u.end)}: {said}</h3>"
     yield f"<blockquote>{html.escape(u.transcript) or '<em>no words</em>'}</blockquote>"
-    yield from (f'<p class="note">{html.escape(note)}</p>' for note in u.notes)
+    yield from map(note, u.notes)
     yield from _emotions(p, u)
     if len(p.modalities) > 1:
-        yield from shares(u, p.modalities)
+        yield from shares(u.shares, p.modalities)
     if u.evidence is not None:
         yield from faces(u.evidence, name)
         yield from sound(u.evidence, name)

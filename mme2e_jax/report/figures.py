@@ -1,0 +1,170 @@
+"""The figures of a report: thin drawings of numbers that are computed elsewhere."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mme2e_jax.conventions import MODALITY_COLOURS, MODALITY_NAMES
+from mme2e_jax.report.curves import Curve
+from mme2e_jax.report.training import Training
+
+DPI = 160
+_SIZE = (5.6, 4.0)
+_BLUE, _ORANGE, _GREY = "#1f5a99", "#e66100", "#8a8a8a"
+# Told apart with any colour vision (P. Tol's "bright", without its grey).
+_COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
+_LINES = ("-", "--", ":", "-.")
+
+
+class Bar(NamedTuple):
+    """A score, None where there is none, and its interval, likewise."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    reference: float  # to compare with
+
+
+def loss(training: Training) -> Figure:
+    """Training loss, by step and by epoch."""
+    figure, axes = _axes("epoch", "training loss")
+    if training.steps:
+        axes.plot(*zip(*training.steps, strict=True), color="#a9bfd6", linewidth=1, label="steps")
+    _by_epoch(axes, training.loss, "mean of the epoch", _BLUE)
+    _finish_training(axes, training)
+    return figure
+
+
+def scores(training: Training) -> Figure:
+    """Scores of the validation split by epoch."""
+    figure, axes = _axes("epoch", "mean over the emotions, validation")
+    for (name, values), colour in zip(training.scores.items(), (_BLUE, "#228833"), strict=False):
+        _by_epoch(axes, [np.nan if value is None else value for value in values], name, colour)
+    axes.set_ylim(0, 1.02)
+    _finish_training(axes, training)
+    return figure
+
+
+def bars(values: Sequence[Bar], name: str, reference: str) -> Figure:
+    """A score of each emotion, the mean last, with its interval.
+
+    Args:
+      values: from top to bottom.
+      name: of the score.
+      reference: what the values are compared with.
+    """
+    figure, axes = _axes(name, "", height=max(2.6, 0.42 * len(values) + 1.3))
+    rows = np.arange(len(values))
+    colours = ["#4477aa"] * (len(values) - 1) + [_BLUE]
+    axes.barh(rows, [bar.value or 0.0 for bar in values], color=colours, height=0.66)
+    for row, bar in enumerate(values):
+        if bar.low is not None and bar.high is not None:
+            axes.plot([bar.low, bar.high], [row, row], color="black", linewidth=1.4, marker="|", markersize=7)
+        if bar.value is None:
+            axes.text(0.01, row, "undefined", va="center", fontsize=9, color="#555555")
+    references = [bar.reference for bar in values]
+    axes.vlines(references, rows - 0.42, rows + 0.42, color=_ORANGE, linewidth=2, label=reference)
+    axes.set_yticks(rows, [_short(bar.name) for bar in values])
+    axes.set_xlim(0, 1.02)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    _legend_below(axes)
+    return figure
+
+
+def roc(curves: Mapping[str, Curve]) -> Figure:
+    """ROC curves, with the decisions as dots."""
+    figure, axes = _axes("false positive rate", "true positive rate (recall)")
+    axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1)
+    for number, (name, curve) in enumerate(curves.items()):
+        _curve(axes, curve, f"{_short(name)} {curve.area:.2f}", number, step=False)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    _legend_below(axes)
+    return figure
+
+
+def precision_recall(curves: Mapping[str, Curve]) -> Figure:
+    """Precision-recall curves, with the decisions as dots."""
+    figure, axes = _axes("recall", "precision")
+    for number, (name, curve) in enumerate(curves.items()):
+        _curve(axes, curve, f"{_short(name)} {curve.area:.2f}", number, step=True)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    _legend_below(axes)
+    return figure
+
+
+def cooccurrence(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Figure:
+    """Counts of true (rows) and predicted (columns) labels."""
+    side = max(4.2, 0.55 * len(columns) + 1.4)
+    figure, axes = _axes("predicted", "true", width=max(_SIZE[0], side), height=max(4.0, 0.5 * len(rows) + 1.3))
+    axes.grid(visible=False)
+    axes.imshow(counts, cmap="Blues", vmin=0, aspect="auto")
+    axes.set_xticks(range(len(columns)), [_short(name) for name in columns], rotation=45, ha="right")
+    axes.set_yticks(range(len(rows)), [_short(name) for name in rows])
+    half = counts.max() / 2
+    for i, j in np.ndindex(*counts.shape):
+        colour = "white" if counts[i, j] > half else "black"
+        axes.text(j, i, str(counts[i, j]), ha="center", va="center", color=colour, fontsize=10)
+    return figure
+
+
+def active(fractions: Mapping[str, Sequence[float]], threshold: float) -> Figure:
+    """Share of the sites that each stage of each tower worked on."""
+    figure, axes = _axes("stage of the tower", "share of sites that are active")
+    width = 0.8 / len(fractions)
+    for number, (m, shares) in enumerate(fractions.items()):
+        places = np.arange(len(shares)) + (number - (len(fractions) - 1) / 2) * width
+        drawn = axes.bar(places, shares, width=width * 0.92, color=MODALITY_COLOURS[m], label=MODALITY_NAMES[m])
+        axes.bar_label(drawn, fmt="%.2f", fontsize=9, label_type="center", color="white")
+    axes.axhline(threshold, color=_ORANGE, linestyle="--", linewidth=1.3, label=f"threshold {threshold:g}")
+    axes.set_xticks(range(3), ["first", "second", "third"])
+    axes.set_ylim(0, 1.08)
+    axes.grid(axis="x", visible=False)
+    _legend_below(axes)
+    return figure
+
+
+def _axes(x: str, y: str, *, width: float = _SIZE[0], height: float = _SIZE[1]) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="tight")
+    axes = figure.subplots()
+    axes.set_xlabel(x, fontsize=11)
+    axes.set_ylabel(y, fontsize=11)
+    axes.tick_params(labelsize=10)
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _by_epoch(axes: Axes, values: Sequence[float], label: str, colour: str) -> None:
+    marker = "o" if len(values) <= 40 else ""
+    axes.plot(range(1, len(values) + 1), values, color=colour, marker=marker, markersize=4, label=label)
+
+
+def _finish_training(axes: Axes, training: Training) -> None:
+    axes.axvline(training.best, color=_ORANGE, linestyle="--", linewidth=1.3, label="reported")
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=8))
+    _legend_below(axes)
+
+
+def _curve(axes: Axes, curve: Curve, label: str, number: int, *, step: bool) -> None:
+    colour, line = _COLOURS[number % len(_COLOURS)], _LINES[number // len(_COLOURS) % len(_LINES)]
+    # Between two points of recall there is no straight line of precision.
+    axes.plot(curve.x, curve.y, line, color=colour, label=label, drawstyle="steps-post" if step else "default")
+    axes.plot(*curve.decisions, "o", color=colour, markersize=6, markeredgecolor="black")
+
+
+def _legend_below(axes: Axes) -> None:
+    axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
+
+
+def _short(name: str) -> str:
+    """A name as plain text of at most so many letters."""
+    # A dollar would begin a formula, and a legend leaves out what begins with an underscore.
+    short = (name if len(name) <= 16 else f"{name[:15]}…").replace("$", r"\$")
+    return f" {short}" if short.startswith("_") else short

@@ -1,0 +1,100 @@
+"""Gathers what a report shows, from a run, its data and its predictions."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mme2e_jax import checkpoint, metrics, objective
+from mme2e_jax.config import site_selection
+from mme2e_jax.evaluate import Decisions, Model, Predictions, decisions
+from mme2e_jax.models.fusion import in_order
+from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
+from mme2e_jax.prediction.one import contributions, shares
+from mme2e_jax.report.content import REPORTED, Content, Examples
+from mme2e_jax.report.preparation import read_preparation
+from mme2e_jax.report.provenance import provenance
+from mme2e_jax.report.sites import Kept, kept_sites
+from mme2e_jax.report.training import course, last_record
+from mme2e_jax.report.utterances import PARTLY, RIGHT, WRONG, Shown, choose, kinds, names_of, stored, visible
+from mme2e_jax.state import fusion_weights, parameter_count
+
+if TYPE_CHECKING:
+    from mme2e_jax.data.pipeline import Input
+    from mme2e_jax.run import Run
+
+
+def gather(
+    run: "Run",
+    model: Model,
+    batches: "Input",
+    predictions: Mapping[str, Predictions],
+    found: Mapping[str, Any],
+    workdir: str | Path,
+) -> Content:
+    """What the report of a run shows. All processes take part.
+
+    Args:
+      run: with the checkpoint that is reported.
+      model: with the thresholds of its decisions.
+      batches: of the data.
+      predictions: by split, the validation first.
+      found: what `metrics.json` holds.
+      workdir: of the run.
+    """
+    task = objective.TASKS[model.loss]
+    judged = {split: decisions(model, predicted) for split, predicted in predictions.items()}
+    modalities = in_order(run.spec.modalities, MODALITIES)
+    last = last_record(workdir) or run.record
+    threshold, _ = site_selection(run.config)
+    sparse = isinstance(run.spec, ModelSpec) and run.spec.sparse
+    return Content(
+        run=str(workdir),
+        metrics=found,
+        config=run.config.to_dict(),
+        task=task,
+        label_names=model.label_names,
+        modalities=modalities,
+        thresholds=model.thresholds if task is not metrics.Task.SINGLE_LABEL else {},
+        sparse_threshold=threshold if sparse and set(modalities) & set("av") else None,
+        imported=run.step == checkpoint.IMPORTED_STEP,
+        parameters=parameter_count(model.parameters.variables),
+        judged=judged,
+        training=course(workdir, last.history, len(run.record.history), run.step),
+        examples=_examples(run, model, batches, predictions[REPORTED], judged[REPORTED]),
+        preparation=read_preparation(batches.dataset.directory),
+        unlearned_steps=last.skipped,
+        provenance=provenance(model.mesh.devices),
+    )
+
+
+def _examples(run: "Run", model: Model, batches: "Input", predictions: Predictions, judged: Decisions) -> Examples:
+    split, spec, names = batches.dataset.split(REPORTED), run.spec, model.label_names
+    end_to_end = isinstance(spec, ModelSpec)
+    kind = kinds(judged.truth, judged.predicted)
+    seen = visible(split, predictions.example) if end_to_end else np.ones(len(kind), bool)
+    places = choose(kind, seen, run.config.seed)
+    chosen = predictions.example[places].tolist()
+    kept: Mapping[int, Kept] = {}
+    if isinstance(spec, ModelSpec) and spec.sparse:
+        kept = kept_sites(model.parameters, batches.evaluation(REPORTED, chosen), model.mesh, chosen)
+    weights = fusion_weights(spec, model.parameters.variables)
+
+    def shown(place: int, example: int) -> Shown:
+        record = stored(split, example, kept.get(example, {}), spec.modalities if end_to_end else "")
+        added = contributions({m: logits[place] for m, logits in predictions.by_modality.items()}, weights)
+        return Shown(
+            identity=split.ids[example],
+            kind=str(kind[place]),
+            truth=names_of(judged.truth[place], names),
+            decided=names_of(judged.predicted[place], names),
+            scores=dict(zip(names, judged.score[place].tolist(), strict=True)),
+            shares={m: float(np.mean(values)) for m, values in shares(added).items()},
+            transcript=record.transcript,
+            evidence=record.evidence,
+            notes=record.notes,
+        )
+
+    counts = {name: int(np.sum(kind == name)) for name in (RIGHT, PARTLY, WRONG)}
+    return Examples([shown(*both) for both in zip(places, chosen, strict=True)], counts)

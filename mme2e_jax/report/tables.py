@@ -1,0 +1,182 @@
+"""The tables of a report, as plain text: headings, and rows of as many cells."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mme2e_jax.conventions import MODALITY_NAMES
+from mme2e_jax.metrics import Task
+from mme2e_jax.report.content import REPORTED, Content
+from mme2e_jax.report.curves import cooccurrence
+from mme2e_jax.report.paper import TABLES
+from mme2e_jax.report.preparation import Preparation
+from mme2e_jax.report.provenance import flat
+from mme2e_jax.report.utterances import Shown
+
+NONE = "(none)"
+_MISSING = "–"
+# What splits and parts of models are called.
+SPLITS = {"valid": "validation", "test": "test"}
+_PARTS = {"albert": "ALBERT", "stage_0": "first stage", "stage_1": "second stage", "stage_2": "third stage"}
+# Utterances of a reason that are named.
+_NAMED = 5
+_TITLES = {
+    "f1": "F1",
+    "auc": "AUC",
+    "accuracy": "accuracy",
+    "weighted_accuracy": "weighted accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "mae": "mean absolute error",
+    "corr": "correlation",
+}
+_WITH_INTERVAL = ("f1", "auc", "weighted_accuracy", "accuracy")
+
+
+class Table(NamedTuple):
+    """A table."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A score; a dash where there is none."""
+    return _MISSING if value is None else f"{value:.{digits}f}"
+
+
+def with_interval(value: float | None, interval: Mapping[str, float | None]) -> str:
+    """A score and its interval."""
+    if value is None or interval["low"] is None:
+        return number(value)
+    return f"{number(value)} ({number(interval['low'], 2)} to {number(interval['high'], 2)})"
+
+
+def scores(c: Content, split: str) -> Table:
+    """Scores of each emotion and their mean, with intervals."""
+    found, around, positives = c.metrics[split], c.metrics["intervals"][split], c.positives(split)
+    plain = [name for name in ("precision", "recall", "mae", "corr") if name in found["mean"]]
+    names = [*_WITH_INTERVAL, *plain]
+    of = [(label, found["per_label"][label], around["per_label"][label], str(positives[label])) for label in positives]
+    rows = []
+    for label, values, intervals, count in (*of, ("mean", found["mean"], around["mean"], "")):
+        cells = [with_interval(values[name], intervals[name]) for name in _WITH_INTERVAL]
+        rows.append([label, *cells, *(number(values[name]) for name in plain), count])
+    return Table(["emotion", *(_TITLES[name] for name in names), "positives"], rows)
+
+
+def undefined(c: Content) -> dict[str, int]:
+    """By emotion, the most resamples in which a score of it does not exist; those emotions that have any."""
+    counts = {
+        label: max(interval["undefined"] for interval in intervals.values())
+        for label, intervals in c.intervals["per_label"].items()
+    }
+    return {label: count for label, count in counts.items() if count}
+
+
+def thresholds(c: Content) -> Table:
+    """The threshold of each emotion, and what it does on both splits."""
+    headings = ["emotion", "threshold"]
+    for split in c.judged:
+        headings += [f"{SPLITS[split]}: positives", "predicted", "precision", "recall", "F1"]
+    rows = []
+    for i, label in enumerate(c.label_names):
+        cells = [label, number(c.thresholds[label], 2)]
+        for split, judged in c.judged.items():
+            values = c.metrics[split]["per_label"][label]
+            cells += [str(int(what[:, i].sum())) for what in (judged.truth, judged.predicted)]
+            cells += [number(values[name]) for name in ("precision", "recall", "f1")]
+        rows.append(cells)
+    return Table(headings, rows)
+
+
+def matrix(c: Content) -> tuple[list[str], list[str], np.ndarray]:
+    """Names of rows (true) and columns (predicted), and counts; the last ones are no label, where that occurs."""
+    counts = cooccurrence(*c.judged[REPORTED][1:])
+    rows, columns = (
+        [*c.label_names, NONE] if values.any() else [*c.label_names] for values in (counts[-1], counts[:, -1])
+    )
+    return rows, columns, counts[: len(rows), : len(columns)]
+
+
+def confusion(c: Content) -> Table:
+    """The matrix as a table."""
+    rows, columns, counts = matrix(c)
+    cells = [[name, *map(str, values)] for name, values in zip(rows, counts.tolist(), strict=True)]
+    return Table(["true \\ predicted", *columns], cells)
+
+
+def cost(c: Content) -> Table:
+    """Multiply-adds of each part beside those of the dense model."""
+    found: Mapping[str, Any] = c.scores["cost"]
+    rows = []
+    for m, parts in found["macs"].items():
+        active = {f"stage_{k}": number(share, 2) for k, share in enumerate(found["active_fraction"].get(m, ()))}
+        for name, value in parts.items():
+            dense = found["dense_macs"][m].get(name)
+            words = f"{MODALITY_NAMES[m]}: {_PARTS.get(name, name.replace('_', ' '))}"
+            rows.append([words, f"{value / 1e6:,.1f}", f"{(dense or 0) / 1e6:,.1f}", active.get(name, "")])
+    return Table(["part", "this model", "dense model", "active sites"], rows)
+
+
+def paper(c: Content) -> Table:
+    """The paper's rows on this data set, and ours below; percent."""
+    dataset, model = c.config["data"]["dataset"], c.config["model"]["name"]
+    found = TABLES[dataset]
+    rows = []
+    for row in found.rows:
+        mark = " (this model)" if row.model == model else ""
+        rows.append([f"{row.name}{mark}", f"{row.accuracy:.1f}", f"{row.f1:.1f}", number(row.gflops, 2)])
+    around, mean = c.intervals["mean"], c.scores["mean"]
+    ours = [percent(mean[name], around[name]) for name in (found.accuracy, "f1")]
+    gflops = c.scores["cost"]["extraction_gflops"] if "cost" in c.scores else None
+    rows.append([f"this run, {REPORTED} split", *ours, number(gflops, 2)])
+    return Table(["mean over the emotions", _TITLES[found.accuracy], "F1", "GFLOPs of feature extraction"], rows)
+
+
+def percent(value: float, interval: Mapping[str, float | None]) -> str:
+    """A score in percent, with its interval."""
+    low, high = interval["low"], interval["high"]
+    around = "" if low is None or high is None else f" ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{100 * value:.1f}{around}"
+
+
+def utterance(c: Content, u: Shown) -> Table:
+    """Scores of an utterance, beside thresholds and truth."""
+    rows = []
+    for label in c.label_names:
+        threshold = [number(c.thresholds[label], 2)] if c.thresholds else []
+        said, there = ("yes" if label in labels else "" for labels in (u.decided, u.truth))
+        rows.append([label, number(u.scores[label], 2), *threshold, said, there])
+    return Table(["emotion", "score", *(["threshold"] if c.thresholds else []), "said", "true"], rows)
+
+
+def reasons(preparation: Preparation) -> Table:
+    """Why utterances were left out of the data, or kept with something missing."""
+    rows = []
+    for reason in preparation.reasons:
+        named = reason.utterances[:_NAMED]
+        more = reason.count - len(named)
+        some = ", ".join(named) + (f" and {more} more" if named and more > 0 else "")
+        rows.append([reason.name.replace("_", " "), reason.effect, str(reason.count), reason.meaning, some])
+    return Table(["reason", "effect", "count", "what it means", "utterances"], rows)
+
+
+def settings(c: Content) -> Table:
+    """The config."""
+    return Table(["key", "value"], [list(pair) for pair in flat(c.config)])
+
+
+def provenance(c: Content) -> Table:
+    """What else the numbers depend on."""
+    return Table(["what", "value"], [["seed", str(c.config["seed"])], *map(list, c.provenance.items())])
+
+
+def decided_by(task: Task) -> str:
+    """In words, what makes a decision."""
+    return {
+        Task.MULTI_LABEL: "Each emotion is said to be there where its probability is above its threshold.",
+        Task.SINGLE_LABEL: "The emotion with the highest probability is the decision; there are no thresholds.",
+        Task.REGRESSION: "Each emotion is said to be there where its value is above its threshold.",
+    }[task]

@@ -1,0 +1,87 @@
+"""Writes a report: the figures, and then the page that shows them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mme2e_jax.conventions import MODALITY_NAMES
+from mme2e_jax.report import curves, figures
+from mme2e_jax.report.content import REPORTED, Content
+from mme2e_jax.report.figures import Bar
+from mme2e_jax.report.page import Picture, page
+from mme2e_jax.report.tables import matrix
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PAGE = "index.html"
+_FIGURES = ("loss", "validation", "f1", "auc", "roc", "precision_recall", "cooccurrence", "active")
+
+
+def write(content: Content, directory: Path) -> Path:
+    """Writes `index.html` and its figures, and removes figures of an earlier report that this one has not.
+
+    Args:
+      content: of the report.
+      directory: where to; it exists.
+
+    Returns:
+      The page.
+    """
+    pictures: dict[str, Picture] = {}
+    drawn = dict(draw(content))
+    for name in _FIGURES:
+        file = directory / f"{name}.png"
+        if name not in drawn:
+            file.unlink(missing_ok=True)
+            continue
+        figure, alt = drawn[name]
+        figure.savefig(file, dpi=figures.DPI)
+        width, height = figure.get_size_inches()
+        pictures[name] = Picture(file.name, alt, round(100 * width), round(100 * height))
+    path = directory / PAGE
+    path.write_text(page(content, pictures), encoding="utf-8")
+    return path
+
+
+def draw(c: Content) -> Iterator[tuple[str, tuple["Figure", str]]]:
+    """The figures that the content has, by name, each with what it shows in words."""
+    if c.training is not None:
+        yield "loss", (figures.loss(c.training), "Training loss by epoch")
+        yield "validation", (figures.scores(c.training), "Mean F1 and mean AUC on the validation split by epoch")
+    score, truth, predicted = c.judged[REPORTED]
+    # Of saying that it is always there: all positives are found, and all others are false.
+    always = [*(2 * truth.sum(0) / (truth.sum(0) + len(truth))).tolist(), c.scores["always_f1"]]
+    f1 = figures.bars(_bars(c, "f1", always), "F1", "saying it always")
+    yield "f1", (f1, "F1 of each emotion, with its interval")
+    auc = figures.bars(_bars(c, "auc", [0.5] * len(always)), "ROC-AUC", "chance")
+    yield "auc", (auc, "ROC-AUC of each emotion, with its interval")
+    for name, curve, drawing, alt in (
+        ("roc", curves.roc, figures.roc, "ROC curve of each emotion"),
+        (
+            "precision_recall",
+            curves.precision_recall,
+            figures.precision_recall,
+            "Precision-recall curve of each emotion",
+        ),
+    ):
+        of = {label: curve(score[:, i], truth[:, i], predicted[:, i]) for i, label in enumerate(c.label_names)}
+        known = {label: values for label, values in of.items() if values is not None}
+        if known:
+            yield name, (drawing(known), alt)
+    rows, columns, counts = matrix(c)
+    yield "cooccurrence", (figures.cooccurrence(counts, rows, columns), "Counts of true and predicted emotions")
+    if c.sparse_threshold is not None:
+        found: Mapping = c.scores["cost"]["active_fraction"]
+        active = {m: found[m] for m in c.modalities if m in found}
+        names = " and ".join(MODALITY_NAMES[m] for m in active)
+        yield "active", (figures.active(active, c.sparse_threshold), f"Share of active sites in each stage: {names}")
+
+
+def _bars(c: Content, score: str, references: Sequence[float]) -> list[Bar]:
+    of = [(name, c.scores["per_label"][name], c.intervals["per_label"][name]) for name in c.label_names]
+    of.append(("mean", c.scores["mean"], c.intervals["mean"]))
+    return [
+        Bar(name, values[score], around[score]["low"], around[score]["high"], reference)
+        for (name, values, around), reference in zip(of, references, strict=True)
+    ]
