@@ -10,7 +10,7 @@ from rich.table import Table
 
 from mme2e_jax.metrics import TABLE, Metrics
 
-# Not for the program: what only shows predictions has no code of training.
+# For the type alone: predictions of exported models are shown where there is no code of training.
 if TYPE_CHECKING:
     from mme2e_jax.step import StepMetrics
 

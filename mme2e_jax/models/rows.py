@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import export
 from jaxtyping import Array, Bool, Float, Int
 
 from mme2e_jax.sharding import per_device
@@ -203,7 +204,8 @@ def _row_wise(some: Callable, sites: Sites, rows: Array, total: Any, loop: bool)
       sites: that have the rows.
       rows: zeros.
       total: zeros.
-      loop: over blocks; else one call with the smallest number of rows on offer.
+      loop: over blocks, as always where the number of rows is symbolic; else one call with the smallest number of rows
+        on offer.
     """
 
     def put(rows, total, start, size):
@@ -211,7 +213,7 @@ def _row_wise(some: Callable, sites: Sites, rows: Array, total: Any, loop: bool)
         return jax.lax.dynamic_update_slice_in_dim(rows, values, start, 0), jax.tree.map(jnp.add, total, summand)
 
     count, capacity = sites.count[0], rows.shape[0]
-    if loop:
+    if loop or export.is_symbolic_dim(capacity):
         blocks = (count + BLOCK_ROWS - 1) // BLOCK_ROWS
 
         def block(i, done):

@@ -16,8 +16,7 @@ from mme2e_jax.batch import AnyBatch, Batch
 from mme2e_jax.config import records_kind
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluate import Parameters
-from mme2e_jax.models.fusion import in_order
-from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
+from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.prediction.clip_model import ClipModel, Said
 from mme2e_jax.prediction.run_tokenizer import find_tokenizer
 from mme2e_jax.run import Run
@@ -74,7 +73,7 @@ def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> 
         label_names=tuple(run.record.label_names),
         thresholds=run.record.thresholds,
         loss=run.model.loss,
-        modalities=in_order(run.spec.modalities, MODALITIES),
+        modalities=state.fusion_order(run.spec),
         sparse_threshold=run.config.model.sparse_threshold if run.spec.sparse else None,
         preprocessing=run.record.preprocessing,
         text_max_len=run.config.data.text_max_len,

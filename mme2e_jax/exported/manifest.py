@@ -1,0 +1,144 @@
+"""What an exported file says of its model: plain values, each checked when they are read."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from data_tools.face_choice import CHOICES
+from mme2e_jax.config import END_TO_END_MODELS, MODELS
+from mme2e_jax.objective import TASKS
+
+# Text lengths, labels, names: what no model of ours comes near, and what would take a program's memory.
+_MOST_LABELS, _LONGEST_TEXT, _LONGEST_NAME = 1000, 512, 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """Everything beside program, weights and tokenizer files.
+
+    Attributes:
+      model: name of the architecture.
+      modalities: that it reads, letters of "tva", in the order in which it mixes them.
+      label_names: in the order of the logits.
+      thresholds: by label, of the scores; empty where none were chosen.
+      loss: what it was trained on.
+      task: what its scores mean, see `metrics.Task`.
+      sparse_threshold: share of the attention that kept sites hold; None for a model that keeps all.
+      sparse_impl: how the sparse stages compute: "rows" or "masked", None for a model that has none.
+      text_max_len: tokens at which a text is cut.
+      preprocessing: how its data were prepared.
+      tokenizer: what is known of it, with `vocab_size`; None for a model that reads no token numbers.
+      dimensions: what the letters in shapes stand for.
+      inputs, outputs: of the program, by name: shape, dtype, meaning.
+      platforms: that the program runs on.
+      calling_convention_version: of `jax.export`.
+      jax_version: that exported it.
+      provenance: the run's step, config and data.
+    """
+
+    model: str
+    modalities: str
+    label_names: Sequence[str]
+    thresholds: Mapping[str, float]
+    loss: str
+    task: str
+    sparse_threshold: float | None
+    sparse_impl: str | None
+    text_max_len: int
+    preprocessing: Mapping[str, Any]
+    tokenizer: Mapping[str, Any] | None
+    dimensions: Mapping[str, str]
+    inputs: Mapping[str, Mapping[str, Any]]
+    outputs: Mapping[str, Any]
+    platforms: Sequence[str]
+    calling_convention_version: int
+    jax_version: str
+    provenance: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return dataclasses.asdict(self)
+
+    @property
+    def reads_clips(self) -> bool:
+        """Whether its inputs are what is read of a clip, and not hand-crafted features."""
+        return self.model in END_TO_END_MODELS
+
+
+def from_json(values: Mapping[str, Any]) -> Manifest:
+    """Reads what `Manifest.to_json` gave; keys of the container that are none of its fields are left out.
+
+    Raises:
+      ValueError: saying which value was expected to be what.
+    """
+    fields = [field.name for field in dataclasses.fields(Manifest)]
+    missing = [name for name in fields if name not in values]
+    if missing:
+        raise ValueError(f"the manifest lacks {', '.join(missing)}")
+    manifest = Manifest(**{name: values[name] for name in fields})
+    for what, holds in _rules(manifest):
+        if not holds:
+            raise ValueError(f"the manifest's {what}, found {str(getattr(manifest, what.split()[0]))[:100]}")
+    return manifest
+
+
+def _rules(m: Manifest):
+    """Whether each value that something depends on is as it should be; later rules count on earlier ones."""
+    yield f"model must be one of {', '.join(MODELS)}", m.model in MODELS
+    yield "modalities must be different letters of tva", _is_subset(m.modalities)
+    yield "label_names must be different names", _are_names(m.label_names)
+    yield "thresholds must be a number for each label, or nothing", _are_thresholds(m.thresholds, m.label_names)
+    yield f"loss must be one of {', '.join(TASKS)}", isinstance(m.loss, str) and m.loss in TASKS
+    yield "task must be that of its loss", m.task == TASKS[m.loss].value
+    threshold = m.sparse_threshold
+    yield "sparse_threshold must be in (0, 1]", threshold is None or (_is_number(threshold) and 0 < threshold <= 1)
+    yield "sparse_impl must be rows or masked", m.sparse_impl in (None, "rows", "masked")
+    yield f"text_max_len must be 1 to {_LONGEST_TEXT}", _is_integer(m.text_max_len, 1, _LONGEST_TEXT)
+    yield "preprocessing must be known to readers of clips", not m.reads_clips or _is_readable(m.preprocessing)
+    words = "t" in m.modalities and m.reads_clips
+    yield "tokenizer must state vocab_size", not words or _is_tokenizer(m.tokenizer)
+    yield "inputs must have shapes and dtypes", isinstance(m.inputs, dict) and all(map(_is_array, m.inputs.values()))
+    yield "platforms must be names", _are_names(m.platforms)
+    yield "provenance must state the step", isinstance(m.provenance, dict) and _is_integer(m.provenance.get("step"), 0)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_integer(value: Any, low: int, high: int = 2**62) -> bool:
+    return type(value) is int and low <= value <= high
+
+
+def _is_subset(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) == len(set(value)) and set(value) <= set("tva")
+
+
+def _are_names(value: Any) -> bool:
+    texts = isinstance(value, list) and all(isinstance(v, str) and 0 < len(v) <= _LONGEST_NAME for v in value)
+    return texts and 0 < len(value) == len(set(value)) <= _MOST_LABELS
+
+
+def _are_thresholds(value: Any, labels: Sequence[str]) -> bool:
+    return isinstance(value, dict) and set(value) in (set(), set(labels)) and all(map(_is_number, value.values()))
+
+
+def _is_readable(value: Any) -> bool:
+    if not isinstance(value, dict) or not _is_integer(value.get("frame_interval_ms", 1), 1):
+        return False
+    choice = value.get("face_choice", next(iter(CHOICES)))
+    return isinstance(choice, str) and choice in CHOICES
+
+
+def _is_tokenizer(value: Any) -> bool:
+    return isinstance(value, dict) and _is_integer(value.get("vocab_size"), 1)
+
+
+def _is_array(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("dtype"), str)
+        and isinstance(value.get("shape"), list)
+        and all(type(size) in (int, str) for size in value["shape"])
+    )

@@ -1,0 +1,183 @@
+"""From an exported file to a model to predict with. Needs no code of models, and runs nothing but the program.
+
+The program is StableHLO. Programs can ask for functions of the libraries that run them (custom calls), which may do
+anything; one that asks for others than those that our exports have is refused.
+"""
+
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jax import export
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from mme2e_jax.batch import Batch
+from mme2e_jax.errors import UserError
+from mme2e_jax.exported import archive
+from mme2e_jax.exported.manifest import Manifest, from_json
+from mme2e_jax.prediction.clip_model import ClipModel, Said
+
+if TYPE_CHECKING:
+    from data_tools.tokens import TextEncoder
+
+# Checks of sizes, and sums along an axis of symbolic size: both are gone once sizes are known.
+_CUSTOM_CALLS = {"shape_assertion", "stablehlo.dynamic_reduce_window"}
+_CUSTOM_CALL = re.compile(r"custom_call\b(?: @([\w.$-]+)\()?")
+
+
+class ExportedModel:
+    """The program with its weights, and what the file says of it."""
+
+    def __init__(self, path: str | Path):
+        """Reads the file.
+
+        Args:
+          path: of the file.
+
+        Raises:
+          UserError: naming the file, if it is missing, damaged, no exported model, or one of another version, or not
+            for this machine's platform.
+        """
+        self.path = Path(path)
+        content = archive.read_archive(self.path, lambda values: from_json(values) and None)
+        self.manifest: Manifest = from_json(content.manifest)
+        self._files = content.members
+        weights = self._weights()
+        self._program = self._checked(self._deserialized(), weights)
+        self._weights_on_device = jax.device_put(weights)
+        self._call = jax.jit(self._program.call)
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """What the program says of a batch, see `manifest.inputs` and `manifest.outputs`; numpy arrays.
+
+        Raises:
+          ValueError: if the shapes or dtypes of the batch are others than the manifest has it.
+        """
+        return jax.device_get(self._call(self._weights_on_device, dict(batch)))
+
+    def load_encoder(self) -> "TextEncoder":
+        """The tokenizer.
+
+        Raises:
+          UserError: if it is damaged.
+        """
+        from mme2e_jax.prediction.words import load_encoder
+
+        assert self.manifest.tokenizer is not None
+        with tempfile.TemporaryDirectory(prefix="mme2e-tokenizer-") as scratch:
+            for name, content in self._files.items():
+                if name.startswith(archive.TOKENIZER):
+                    (Path(scratch) / name.removeprefix(archive.TOKENIZER)).write_bytes(content)
+            try:
+                return load_encoder(Path(scratch), self.manifest.tokenizer["vocab_size"])
+            except UserError as error:
+                raise archive.damaged(self.path, str(error).replace(scratch, archive.TOKENIZER)) from error
+
+    def _weights(self) -> dict[str, np.ndarray]:
+        try:
+            return load(self._files[archive.WEIGHTS])
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise archive.damaged(self.path, f"{archive.WEIGHTS}: {error}") from error
+
+    def _deserialized(self) -> export.Exported:
+        try:
+            return export.deserialize(bytearray(self._files[archive.PROGRAM]))
+        except Exception as error:  # whatever the library stumbles over in a program that is none
+            raise archive.damaged(self.path, f"{archive.PROGRAM}: {error or type(error).__name__}") from error
+
+    def _checked(self, program: export.Exported, weights: Mapping[str, np.ndarray]) -> export.Exported:
+        """The program, once it is clear that it is what the manifest says and asks for nothing else."""
+        supported = (
+            export.minimum_supported_calling_convention_version,
+            (export.maximum_supported_calling_convention_version),
+        )
+        if not supported[0] <= program.calling_convention_version <= supported[1]:
+            raise UserError(
+                f"{self.path} was exported with JAX {self.manifest.jax_version}, calling convention "
+                f"{program.calling_convention_version}; this JAX ({jax.__version__}) runs {supported[0]} to "
+                f"{supported[1]}. Export the run again, or use a JAX of nearer version."
+            )
+        if jax.default_backend() not in _backends(program.platforms):
+            raise UserError(
+                f"{self.path} runs on {', '.join(program.platforms)}; JAX found {jax.default_backend()} here. Set "
+                "JAX_PLATFORMS=cpu."
+            )
+        batch = {name: [*one["shape"], one["dtype"]] for name, one in self.manifest.inputs.items()}
+        arrays = {name: [*map(int, x.shape), x.dtype.name] for name, x in weights.items()}
+        expected = jax.tree.structure(((dict.fromkeys(arrays, 0), dict.fromkeys(batch, 0)), {}))
+        outputs = {"logits": 0, "contributions": dict.fromkeys(self.manifest.modalities, 0)}
+        problems = []
+        if program.in_tree != expected or program.out_tree != jax.tree.structure(outputs):
+            problems.append(f"it takes {program.in_tree} and gives {program.out_tree}")
+        else:
+            avals = [[*map(_size, x.shape), x.dtype.name] for x in program.in_avals]
+            wanted = [arrays[name] for name in sorted(arrays)] + [batch[name] for name in sorted(batch)]
+            problems += [f"expected an array {b}, found {a}" for a, b in zip(avals, wanted, strict=True) if a != b]
+            logits = ["b", len(self.manifest.label_names), "float32"]
+            given = [[*map(_size, x.shape), x.dtype.name] for x in program.out_avals]
+            problems += [f"expected results {logits}, found {a}" for a in given if a != logits]
+        if program.nr_devices != 1 or program.ordered_effects or program.unordered_effects:
+            problems.append(f"it is for {program.nr_devices} devices, or does more than to compute")
+        foreign = {match[1] for match in _CUSTOM_CALL.finditer(self._text(program))} - _CUSTOM_CALLS
+        if foreign:
+            problems.append(f"it asks for functions of libraries: {', '.join(sorted(map(str, foreign)))}")
+        if problems:
+            raise archive.damaged(self.path, f"{archive.PROGRAM}: {'; '.join(problems)}")
+        return program
+
+    def _text(self, program: export.Exported) -> str:
+        try:
+            return program.mlir_module()
+        except Exception as error:  # as for what is around it
+            raise archive.damaged(self.path, f"{archive.PROGRAM}: {error}") from error
+
+
+def clip_model(path: str | Path) -> ClipModel:
+    """The model of a file, to predict on clips with.
+
+    Raises:
+      UserError: as `ExportedModel`; or if it reads hand-crafted features.
+    """
+    model = ExportedModel(path)
+    manifest = model.manifest
+    if not manifest.reads_clips:
+        raise UserError(
+            f"{path} holds {manifest.model}, which reads hand-crafted features; prediction on clips is for the "
+            "end-to-end models, mme2e and mme2e_sparse. Its program takes arrays: "
+            f"{', '.join(manifest.inputs)} (mme2e_jax.exported.of_file.ExportedModel)."
+        )
+    if "t" in manifest.modalities and archive.TOKENIZER + "tokenizer.json" not in model._files:
+        raise archive.damaged(model.path, "it holds no tokenizer")
+
+    def say(batch: Batch) -> Said:
+        said = model({name: getattr(batch, name)[0] for name in manifest.inputs})
+        return Said(said["logits"][0], {m: added[0] for m, added in said["contributions"].items()}, kept=None)
+
+    return ClipModel(
+        source=str(path),
+        step=manifest.provenance["step"],
+        name=manifest.model,
+        label_names=tuple(manifest.label_names),
+        thresholds=manifest.thresholds,
+        loss=manifest.loss,
+        modalities=manifest.modalities,
+        sparse_threshold=manifest.sparse_threshold,
+        preprocessing=manifest.preprocessing,
+        text_max_len=manifest.text_max_len,
+        load_encoder=model.load_encoder if "t" in manifest.modalities else None,
+        say=say,
+    )
+
+
+def _backends(platforms: tuple[str, ...]) -> set[str]:
+    # What JAX calls "cuda" and "rocm" as platforms is "gpu" as a backend.
+    return {"gpu" if name in ("cuda", "rocm") else name for name in platforms}
+
+
+def _size(size: Any) -> int | str:
+    return size if isinstance(size, int) else str(size)
