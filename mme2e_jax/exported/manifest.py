@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from data_tools.face_choice import CHOICES
@@ -29,7 +29,7 @@ class Manifest:
       text_max_len: tokens at which a text is cut.
       preprocessing: how its data were prepared.
       tokenizer: what is known of it, with `vocab_size`; None for a model that reads no token numbers.
-      dimensions: what the letters in shapes stand for.
+      dimensions: what the letters in shapes stand for: meaning, least and most (None where there is none).
       inputs, outputs: of the program, by name: shape, dtype, meaning.
       platforms: that the program runs on.
       calling_convention_version: of `jax.export`.
@@ -48,7 +48,7 @@ class Manifest:
     text_max_len: int
     preprocessing: Mapping[str, Any]
     tokenizer: Mapping[str, Any] | None
-    dimensions: Mapping[str, str]
+    dimensions: Mapping[str, Mapping[str, Any]]
     inputs: Mapping[str, Mapping[str, Any]]
     outputs: Mapping[str, Any]
     platforms: Sequence[str]
@@ -83,7 +83,39 @@ def from_json(values: Mapping[str, Any]) -> Manifest:
     return manifest
 
 
-def _rules(m: Manifest):
+def check_batch(manifest: Manifest, batch: Mapping[str, Any]) -> None:
+    """Refuses what is no batch for a model.
+
+    Args:
+      manifest: of the model.
+      batch: numpy arrays by name.
+
+    Raises:
+      ValueError: if arrays are missing, or of other shapes or dtypes than the manifest has it.
+    """
+    if set(batch) != set(manifest.inputs):
+        raise ValueError(f"Expected the arrays {', '.join(manifest.inputs)}, found {', '.join(batch) or 'none'}.")
+    sizes: dict[str, int] = {}
+    for name, one in manifest.inputs.items():
+        found = [*batch[name].shape, batch[name].dtype.name]
+        if len(found) == len(one["shape"]) + 1:
+            # The first array that has a size says what it is.
+            sizes |= {s: n for s, n in zip(one["shape"], found, strict=False) if isinstance(s, str) and s not in sizes}
+        wanted = [*(sizes.get(size, size) for size in one["shape"]), one["dtype"]]
+        if found != wanted:
+            raise ValueError(f"{name}: expected [{_listed(wanted)}], found [{_listed(found)}].")
+    for letter, size in sizes.items():
+        least, most = manifest.dimensions[letter]["at_least"], manifest.dimensions[letter].get("at_most")
+        if size < least or (most is not None and size > most):
+            expected = f"at least {least}" if most is None else f"{least} to {most}"
+            raise ValueError(f"{letter}: expected {expected}, found {size}.")
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _rules(m: Manifest) -> Iterator[tuple[str, bool]]:
     """Whether each value that something depends on is as it should be; later rules count on earlier ones."""
     yield f"model must be one of {', '.join(MODELS)}", m.model in MODELS
     yield "modalities must be different letters of tva", _is_subset(m.modalities)
@@ -98,7 +130,10 @@ def _rules(m: Manifest):
     yield "preprocessing must be known to readers of clips", not m.reads_clips or _is_readable(m.preprocessing)
     words = "t" in m.modalities and m.reads_clips
     yield "tokenizer must state vocab_size", not words or _is_tokenizer(m.tokenizer)
-    yield "inputs must have shapes and dtypes", isinstance(m.inputs, dict) and all(map(_is_array, m.inputs.values()))
+    sizes = m.dimensions
+    yield "dimensions must have a least size", isinstance(sizes, dict) and all(map(_is_dimension, sizes.values()))
+    inputs = m.inputs
+    yield "inputs must be arrays", isinstance(inputs, dict) and all(_is_array(one, sizes) for one in inputs.values())
     yield "platforms must be names", _are_names(m.platforms)
     yield "provenance must state the step", isinstance(m.provenance, dict) and _is_integer(m.provenance.get("step"), 0)
 
@@ -135,10 +170,14 @@ def _is_tokenizer(value: Any) -> bool:
     return isinstance(value, dict) and _is_integer(value.get("vocab_size"), 1)
 
 
-def _is_array(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("dtype"), str)
-        and isinstance(value.get("shape"), list)
-        and all(type(size) in (int, str) for size in value["shape"])
-    )
+def _is_dimension(value: Any) -> bool:
+    if not isinstance(value, dict) or not _is_integer(value.get("at_least"), 0):
+        return False
+    return value.get("at_most") is None or _is_integer(value["at_most"], 0)
+
+
+def _is_array(value: Any, dimensions: Mapping[str, Any]) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("dtype"), str):
+        return False
+    shape = value.get("shape")
+    return isinstance(shape, list) and all(_is_integer(s, 0) or (isinstance(s, str) and s in dimensions) for s in shape)

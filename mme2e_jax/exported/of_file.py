@@ -19,7 +19,7 @@ from safetensors.numpy import load
 from mme2e_jax.batch import Batch
 from mme2e_jax.errors import UserError
 from mme2e_jax.exported import archive
-from mme2e_jax.exported.manifest import Manifest, from_json
+from mme2e_jax.exported.manifest import Manifest, check_batch, from_json
 from mme2e_jax.prediction.clip_model import ClipModel, Said
 
 if TYPE_CHECKING:
@@ -56,8 +56,9 @@ class ExportedModel:
         """What the program says of a batch, see `manifest.inputs` and `manifest.outputs`; numpy arrays.
 
         Raises:
-          ValueError: if the shapes or dtypes of the batch are others than the manifest has it.
+          ValueError: if arrays are missing, or of other shapes or dtypes than the manifest has it.
         """
+        check_batch(self.manifest, batch)
         return jax.device_get(self._call(self._weights_on_device, dict(batch)))
 
     def load_encoder(self) -> "TextEncoder":

@@ -31,13 +31,15 @@ PLATFORMS = ("cpu", "cuda")
 
 _SIZES = {
     "b": "utterances",
-    "t": f"tokens that texts are padded to, at most {POSITIONS}",
+    "t": "tokens that texts are padded to",
     "f": "frames of all utterances, and padding",
     "c": f"mel chunks (of {CHUNK_FRAMES} mel frames) of all utterances, and padding",
     "n": "rows that text features are padded to",
     "m": "rows that audio features are padded to",
     "k": "rows that video features are padded to",
 }
+# Where models end: other sizes do not.
+_MOST = {"t": POSITIONS}
 
 
 class Input(NamedTuple):
@@ -96,7 +98,10 @@ def signature(spec: Spec) -> dict[str, Any]:
     inputs = inputs_of(spec)
     letters = {size for one in inputs.values() for size in one.shape if isinstance(size, str)}
     return {
-        "dimensions": {letter: _SIZES[letter] for letter in sorted(letters)},
+        "dimensions": {
+            letter: {"meaning": _SIZES[letter], "at_least": 1, "at_most": _MOST.get(letter)}
+            for letter in sorted(letters)
+        },
         "inputs": {name: one.to_json() for name, one in inputs.items()},
         "outputs": _OUTPUTS,
     }
@@ -142,7 +147,7 @@ def export_program(spec: Spec, variables: Variables, threshold: float) -> export
     """
     inputs = inputs_of(spec)
     letters = sorted({size for one in inputs.values() for size in one.shape if isinstance(size, str)})
-    limits = [f"t <= {POSITIONS}"] if "t" in letters else []
+    limits = [f"{letter} <= {most}" for letter, most in _MOST.items() if letter in letters]
     sizes = dict(zip(letters, export.symbolic_shape(", ".join(letters), constraints=limits), strict=True))
     batch = {
         name: jax.ShapeDtypeStruct([sizes[s] if isinstance(s, str) else s for s in one.shape], np.dtype(one.dtype))
