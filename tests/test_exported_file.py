@@ -1,5 +1,6 @@
 """Exported files: the same bytes for the same model, and whatever else is in a file, it is refused by name."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -26,7 +27,6 @@ from mme2e_jax.exported.of_file import ExportedModel, clip_model
 from mme2e_jax.exported.of_run import export_run
 from tests.exports import LABELS, THRESHOLDS, make_run
 from tests.test_launch import run as launched
-from tests.test_processed import Runs
 
 fuzz = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 Members = dict[str, bytes]
@@ -94,6 +94,7 @@ def test_a_file_says_what_its_model_is(workdir: Path, exported: Path) -> None:
     assert manifest.provenance["config"]["model"]["modalities"] == "t"
     kept = (workdir / "tokenizer" / "tokenizer.json").read_bytes()
     assert members_of(exported)[TOKENIZER + "tokenizer.json"] == kept
+    assert manifest.tokenizer is not None
     assert model.load_encoder().encode("one two").tolist()[0] == manifest.tokenizer["cls_id"]
 
 
@@ -197,17 +198,9 @@ class _Kept(dict):
         return False
 
 
-def a_program(*, call: bool) -> bytes:
-    """A program with other inputs; or with a function of Python in it, which no file may bring."""
-
-    def compute(x):
-        return jax.pure_callback(lambda x: x, jax.ShapeDtypeStruct((2,), jnp.float32), x) if call else x * 2
-
-    exporting = export.export(
-        jax.jit(compute),
-        disabled_checks=[export.DisabledSafetyCheck.custom_call("xla_ffi_python_cpu_callback")],
-    )
-    return bytes(exporting(jax.ShapeDtypeStruct((2,), np.float32)).serialize())
+def a_program(compute: Callable[[Any], Any]) -> bytes:
+    """A program of a matrix, and so of other inputs than a model's."""
+    return bytes(export.export(jax.jit(compute))(jax.ShapeDtypeStruct((2, 2), np.float32)).serialize())
 
 
 def larger(weights: bytes) -> bytes:
@@ -222,7 +215,7 @@ def larger(weights: bytes) -> bytes:
         (lambda members: members.update({"../../evil": b""}), "expected members of"),
         (lambda members: members.update({PROGRAM: b""}), "program.bin: "),
         (lambda members: members.update({PROGRAM: pickle.dumps([])}), "program.bin: "),
-        (lambda members: members.update({PROGRAM: a_program(call=False)}), "program.bin: it takes"),
+        (lambda members: members.update({PROGRAM: a_program(lambda x: x)}), "program.bin: it takes"),
         (lambda members: members.update({WEIGHTS: b"{}"}), "weights.safetensors: "),
         (lambda members: members.update({WEIGHTS: save({"a": np.zeros(1)})}), "program.bin: it takes"),
         (lambda members: members.update({WEIGHTS: larger(members[WEIGHTS])}), "expected an array"),
@@ -235,11 +228,12 @@ def test_members_that_do_not_belong_are_refused(
 
 
 def test_a_program_that_asks_for_functions_of_libraries_is_refused(exported: Path, tmp_path: Path) -> None:
-    program = a_program(call=True)
+    # Of LAPACK.
+    program = a_program(jnp.linalg.cholesky)
 
     changed = rewritten(exported, tmp_path / "model.mme2e", lambda _, members: members.update({PROGRAM: program}))
 
-    assert re.search(r"asks for functions of libraries: .*callback", refusal(changed))
+    assert re.search("asks for functions of libraries: .*lapack", refusal(changed))
 
 
 def test_a_damaged_tokenizer_is_refused(exported: Path, tmp_path: Path) -> None:
@@ -281,13 +275,9 @@ def test_flipped_bytes_are_refused_or_change_nothing(
     path = tmp_path / "model.mme2e"
     path.write_bytes(content)
 
-    # Times and the like are nobody's business.
-    try:
-        model = ExportedModel(path)
-    except UserError as error:
-        assert str(path) in str(error)
-    else:
-        assert {k: v for k, v in model._files.items()} == ExportedModel(exported)._files
+    # Not all bytes of a zip are content.
+    with contextlib.suppress(UserError):
+        assert ExportedModel(path).files == ExportedModel(exported).files
 
 
 @fuzz
@@ -302,10 +292,8 @@ def test_any_manifest_is_read_or_refused(exported: Path, tmp_path: Path, noise: 
         for name, stored in (members | {MANIFEST: bytes(content) if valid else noise}).items():
             file.writestr(name, stored)
 
-    try:
+    with contextlib.suppress(UserError):
         ExportedModel(path)
-    except UserError as error:
-        assert str(path) in str(error)
 
 
 def test_a_manifest_of_endless_depth_is_refused(exported: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ _CUSTOM_CALL = re.compile(r"custom_call\b(?: @([\w.$-]+)\()?")
 
 
 class ExportedModel:
-    """The program with its weights, and what the file says of it."""
+    """The program with its weights, and what the file says of it: `manifest`, and the members as `files`."""
 
     def __init__(self, path: str | Path):
         """Reads the file.
@@ -46,7 +46,7 @@ class ExportedModel:
         self.path = Path(path)
         content = archive.read_archive(self.path, lambda values: from_json(values) and None)
         self.manifest: Manifest = from_json(content.manifest)
-        self._files = content.members
+        self.files = content.members
         weights = self._weights()
         self._program = self._checked(self._deserialized(), weights)
         self._weights_on_device = jax.device_put(weights)
@@ -71,7 +71,7 @@ class ExportedModel:
 
         assert self.manifest.tokenizer is not None
         with tempfile.TemporaryDirectory(prefix="mme2e-tokenizer-") as scratch:
-            for name, content in self._files.items():
+            for name, content in self.files.items():
                 if name.startswith(archive.TOKENIZER):
                     (Path(scratch) / name.removeprefix(archive.TOKENIZER)).write_bytes(content)
             try:
@@ -81,13 +81,13 @@ class ExportedModel:
 
     def _weights(self) -> dict[str, np.ndarray]:
         try:
-            return load(self._files[archive.WEIGHTS])
+            return load(self.files[archive.WEIGHTS])
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise archive.damaged(self.path, f"{archive.WEIGHTS}: {error}") from error
 
     def _deserialized(self) -> export.Exported:
         try:
-            return export.deserialize(bytearray(self._files[archive.PROGRAM]))
+            return export.deserialize(bytearray(self.files[archive.PROGRAM]))
         except Exception as error:  # whatever the library stumbles over in a program that is none
             raise archive.damaged(self.path, f"{archive.PROGRAM}: {error or type(error).__name__}") from error
 
@@ -152,7 +152,7 @@ def clip_model(path: str | Path) -> ClipModel:
             "end-to-end models, mme2e and mme2e_sparse. Its program takes arrays: "
             f"{', '.join(manifest.inputs)} (mme2e_jax.exported.of_file.ExportedModel)."
         )
-    if "t" in manifest.modalities and archive.TOKENIZER + "tokenizer.json" not in model._files:
+    if "t" in manifest.modalities and archive.TOKENIZER + "tokenizer.json" not in model.files:
         raise archive.damaged(model.path, "it holds no tokenizer")
 
     def say(batch: Batch) -> Said:
