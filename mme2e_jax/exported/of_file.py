@@ -1,7 +1,9 @@
 """From an exported file to a model to predict with. Needs no code of models, and runs nothing but the program.
 
 The program is StableHLO. Programs can ask for functions of the libraries that run them (custom calls), which may do
-anything; one that asks for others than those that our exports have is refused.
+anything; one that asks for others than those that our exports have is refused. JAX's reader of programs is native code
+that takes them on trust: digests keep damaged ones from it, but one that was made to harm can end the process, and
+worse. There is no way to run a program that is safe from whoever made it.
 """
 
 import re
