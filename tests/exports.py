@@ -73,7 +73,7 @@ def media_batch(
       seed: of the content.
     """
     rng = np.random.default_rng(seed)
-    token_count, frame_count, chunk_count = np.array(counts, np.int32).T
+    token_count, frame_count, chunk_count = (np.array(x, np.int32) for x in zip(*counts, strict=True))
     mel = rng.random((chunks, MEL_BANDS, CHUNK_FRAMES), dtype=np.float32)
     mel[chunk_count.sum() :] = np.nan
     return {

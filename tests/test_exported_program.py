@@ -21,18 +21,20 @@ from tests.exports import LABELS, MODEL_CODE, make_run, media_batch, run_without
 pytestmark = pytest.mark.xdist_group("sparse")
 
 # Tokens, frames and chunks of each utterance, and what they are padded to.
-ONE = ([(7, 3, 4)], 9, 4, 6)
+ONE = media_batch([(7, 3, 4)], tokens=9, frames=4, chunks=6)
 # One lacks pictures, one sound, one both; one is whole.
-SOME = ([(5, 0, 4), (9, 3, 0), (3, 0, 0), (16, 2, 3)], 16, 6, 8)
-SILENT = ([(4, 2, 0)], 5, 2, 1)
-
+SOME = media_batch([(5, 0, 4), (9, 3, 0), (3, 0, 0), (16, 2, 3)], tokens=16, frames=6, chunks=8)
+CASES = {
+    "rows": (mini_sparse, "rows", SOME),
+    "masked": (mini_sparse, "masked", ONE),
+    "dense": (mini_dense, "auto", SOME),
+}
 RUN_ALL = """
 from safetensors.numpy import load_file, save_file
 from mme2e_jax.exported.of_file import ExportedModel
-model = ExportedModel(sys.argv[1])
-for path in sys.argv[2:]:
-    said = model(load_file(path))
-    save_file({"logits": said["logits"], **said["contributions"]}, path + ".said")
+for folder in sys.argv[1:]:
+    said = ExportedModel(folder + "/model.mme2e")(load_file(folder + "/batch"))
+    save_file({"logits": said["logits"], **said["contributions"]}, folder + "/said")
 """
 
 
@@ -57,53 +59,51 @@ def said_by_checkpoint(workdir: Path, batch: dict[str, np.ndarray]) -> dict[str,
     return {"logits": outputs.logits[0], **added}
 
 
-def assert_same_elsewhere(workdir: Path, scratch: Path, *batches: dict[str, np.ndarray]) -> None:
-    """Exports the run and compares what is said in another process."""
-    exported = export_run(workdir, scratch / "model.mme2e")
-    paths = [str(scratch / f"batch{i}") for i in range(len(batches))]
-    for path, batch in zip(paths, batches, strict=True):
-        save_file(batch, path)
+def assert_said(found: dict[str, np.ndarray], workdir: Path, batch: dict[str, np.ndarray]) -> None:
+    expected = said_by_checkpoint(workdir, batch)
+    assert found.keys() == expected.keys()
+    assert np.ptp(found["logits"]) > 0.01
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-5, err_msg=name, strict=True)
+    added = sum(value for name, value in found.items() if name != "logits")
+    np.testing.assert_allclose(added, found["logits"], rtol=0, atol=1e-5)
 
-    process = run_without(MODEL_CODE, RUN_ALL, str(exported), *paths)
 
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for each case with its run, and what was said in one process that cannot import models."""
+    root = tmp_path_factory.mktemp("elsewhere")
+    for name, (experiment, impl, batch) in CASES.items():
+        export_run(make_run(root / name, experiment, sparse_impl=impl))
+        save_file(batch, root / name / "batch")
+    process = run_without(MODEL_CODE, RUN_ALL, *(str(root / name) for name in CASES))
     assert process.returncode == 0, process.stderr
-    for path, batch in zip(paths, batches, strict=True):
-        found, expected = load_file(f"{path}.said"), said_by_checkpoint(workdir, batch)
-        assert found.keys() == expected.keys()
-        assert found["logits"].shape == (len(batch["frame_count" if "faces" in batch else "text_count"]), len(LABELS))
-        assert np.ptp(found["logits"]) > 0.01
-        for name, value in expected.items():
-            np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-5, err_msg=name)
-        added = sum(value for name, value in found.items() if name != "logits")
-        np.testing.assert_allclose(added, found["logits"], rtol=0, atol=1e-5)
+    return root
 
 
-@pytest.mark.parametrize("rows", [True, False])
-def test_a_sparse_model(tmp_path: Path, rows: bool) -> None:
-    workdir = make_run(tmp_path / "run", mini_sparse, sparse_impl="rows" if rows else "masked")
+@pytest.mark.parametrize("name", CASES)
+def test_an_exported_model_says_elsewhere_what_its_checkpoint_says(elsewhere: Path, name: str) -> None:
+    *_, batch = CASES[name]
 
-    assert_same_elsewhere(workdir, tmp_path, media_batch(*SOME), *([media_batch(*ONE)] if rows else []))
-
-    assert ExportedModel(tmp_path / "model.mme2e").manifest.sparse_impl == ("rows" if rows else "masked")
+    assert_said(load_file(elsewhere / name / "said"), elsewhere / name, batch)
 
 
-def test_a_dense_model(tmp_path: Path) -> None:
-    workdir = make_run(tmp_path / "run", mini_dense)
+def test_an_exported_model_computes_as_its_run_does(elsewhere: Path) -> None:
+    manifests = [ExportedModel(elsewhere / name / "model.mme2e").manifest for name in ("rows", "masked", "dense")]
 
-    assert_same_elsewhere(workdir, tmp_path, media_batch(*ONE), media_batch(*SOME), media_batch(*SILENT))
+    assert [manifest.sparse_impl for manifest in manifests] == ["rows", "masked", None]
+    assert [manifest.sparse_threshold for manifest in manifests] == [0.5, 0.5, None]
 
 
 @pytest.mark.parametrize("modalities", ["av", "t"])
 def test_some_modalities_of_a_dense_model(tmp_path: Path, modalities: str) -> None:
     workdir = make_run(tmp_path / "run", mini_dense, modalities=modalities)
     read = inputs_of(load_run(workdir, devices=1).spec)
-    batch = media_batch(*SOME)
 
-    export_run(workdir)
-    said = ExportedModel(workdir / "model.mme2e")({name: batch[name] for name in read})
+    said = ExportedModel(export_run(workdir))({name: SOME[name] for name in read})
 
-    np.testing.assert_allclose(said["logits"], said_by_checkpoint(workdir, batch)["logits"], rtol=0, atol=1e-5)
     assert set(said["contributions"]) == set(modalities)
+    assert_said({"logits": said["logits"], **said["contributions"]}, workdir, SOME)
 
 
 @pytest.mark.parametrize("experiment", [mini_lf_rnn, mini_lf_transformer])
@@ -116,7 +116,9 @@ def test_a_baseline(tmp_path: Path, experiment: ModuleType) -> None:
         batch[name] = rng.standard_normal((2, rows, size), np.float32)
         batch[f"{name}_count"] = np.array(counts, np.int32)
 
-    assert_same_elsewhere(workdir, tmp_path, batch)
+    said = ExportedModel(export_run(workdir))(batch)
+
+    assert_said({"logits": said["logits"], **said["contributions"]}, workdir, batch)
 
 
 def test_a_program_is_for_cpus_and_gpus_and_asks_for_one_device(text_model: ExportedModel) -> None:

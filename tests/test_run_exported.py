@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from configs import mini_dense, mini_lf_rnn
+from configs import mini_dense
 from mme2e_jax import Predictor, run_exported
 from mme2e_jax.errors import UserError
 from mme2e_jax.exported import load
@@ -94,7 +94,6 @@ def test_the_readmes_program_needs_nothing_of_this_one(workdir: Path, exported: 
 def test_what_cannot_be_used_is_refused_at_once(exported: Path, clip: Path, tmp_path: Path) -> None:
     cues = tmp_path / "film.txt"
     cues.write_text("no cues")
-    baseline = export_run(make_run(tmp_path / "run", mini_lf_rnn))
     for arguments, message in [
         ((), "Expected an exported model and a clip, .* found neither"),
         ((str(exported),), "Expected an exported model and a clip"),
@@ -103,7 +102,6 @@ def test_what_cannot_be_used_is_refused_at_once(exported: Path, clip: Path, tmp_
         (("absent.mme2e", str(clip)), "Expected an exported model, found nothing at 'absent.mme2e'"),
         ((str(tmp_path), str(clip)), "Expected an exported model, found a directory"),
         ((str(clip), str(clip)), r"film\.mp4 is damaged, was edited, or is none"),
-        ((str(baseline), str(clip)), "holds lf_rnn, which reads hand-crafted features"),
         ((str(exported), str(clip), f"--transcript_file={cues}"), "film.txt, line 1"),
         ((str(exported), str(clip), f"--transcript_file={exported}"), "to be none. Save it as UTF-8"),
     ]:

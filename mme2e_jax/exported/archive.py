@@ -11,7 +11,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,12 +80,8 @@ def write_archive(path: Path, manifest: Mapping[str, Any], members: Mapping[str,
         unfinished.unlink(missing_ok=True)
 
 
-def read_archive(path: Path, check: Callable[[Mapping[str, Any]], None]) -> Archive:
-    """Reads the file.
-
-    Args:
-      path: of the file.
-      check: raises `ValueError` for a manifest that makes no sense; called before anything else is read.
+def read_archive(path: Path) -> Archive:
+    """Reads the file; what its values mean is for others to check.
 
     Raises:
       UserError: naming the file, if it is missing, damaged, of another format or version, or holds anything else.
@@ -103,7 +99,6 @@ def read_archive(path: Path, check: Callable[[Mapping[str, Any]], None]) -> Arch
             listed = _listed(manifest)
             if sorted(names) != sorted([MANIFEST, *listed]):
                 raise ValueError(f"expected the members {sorted([MANIFEST, *listed])}, found {sorted(names)}")
-            check(manifest)
             return Archive(manifest, {name: _member(file, name, *entry) for name, entry in listed.items()})
     except (*_ZIP_ERRORS, RecursionError) as error:
         raise damaged(path, error or type(error).__name__) from error

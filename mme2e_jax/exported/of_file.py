@@ -46,9 +46,11 @@ class ExportedModel:
             for this machine's platform.
         """
         self.path = Path(path)
-        content = archive.read_archive(self.path, lambda values: from_json(values) and None)
-        self.manifest: Manifest = from_json(content.manifest)
-        self.files = content.members
+        values, self.files = archive.read_archive(self.path)
+        try:
+            self.manifest: Manifest = from_json(values)
+        except ValueError as error:
+            raise archive.damaged(self.path, error) from error
         weights = self._weights()
         self._program = self._checked(self._deserialized(), weights)
         self._weights_on_device = jax.device_put(weights)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mme2e_jax.errors import UserError
+from mme2e_jax.exported import archive
 from mme2e_jax.prediction.clip import ClipReader, open_clip
 from mme2e_jax.prediction.cues import read_cues
 
@@ -70,9 +71,7 @@ def predict_exported(
     """
 
     def check() -> None:
-        if not Path(model).is_file():
-            found = "a directory" if Path(model).is_dir() else "nothing"
-            raise UserError(f"Expected an exported model, found {found} at {model!r}.")
+        archive.read_archive(Path(model))
 
     def load(reader: ClipReader) -> "Predictor":
         from mme2e_jax.prediction.predictor import Predictor
