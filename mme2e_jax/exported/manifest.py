@@ -7,10 +7,11 @@ from typing import Any
 
 from data_tools.face_choice import CHOICES
 from mme2e_jax.config import END_TO_END_MODELS, MODELS
+from mme2e_jax.exported.inputs import LONGEST_TEXT, media_inputs
 from mme2e_jax.objective import TASKS
 
-# Text lengths, labels, names: what no model of ours comes near, and what would take a program's memory.
-_MOST_LABELS, _LONGEST_TEXT, _LONGEST_NAME = 1000, 512, 200
+# What no model of ours comes near, and what would fill screens.
+_MOST_LABELS, _LONGEST_NAME = 1000, 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _rules(m: Manifest) -> Iterator[tuple[str, bool]]:
     threshold = m.sparse_threshold
     yield "sparse_threshold must be in (0, 1]", threshold is None or (_is_number(threshold) and 0 < threshold <= 1)
     yield "sparse_impl must be rows or masked", m.sparse_impl in (None, "rows", "masked")
-    yield f"text_max_len must be 1 to {_LONGEST_TEXT}", _is_integer(m.text_max_len, 1, _LONGEST_TEXT)
+    yield f"text_max_len must be 1 to {LONGEST_TEXT}", _is_integer(m.text_max_len, 1, LONGEST_TEXT)
     yield "preprocessing must be known to readers of clips", not m.reads_clips or _is_readable(m.preprocessing)
     words = "t" in m.modalities and m.reads_clips
     yield "tokenizer must state vocab_size", not words or _is_tokenizer(m.tokenizer)
@@ -134,8 +135,17 @@ def _rules(m: Manifest) -> Iterator[tuple[str, bool]]:
     yield "dimensions must have a least size", isinstance(sizes, dict) and all(map(_is_dimension, sizes.values()))
     inputs = m.inputs
     yield "inputs must be arrays", isinstance(inputs, dict) and all(_is_array(one, sizes) for one in inputs.values())
+    yield (
+        "inputs must be what is read of clips",
+        not m.reads_clips
+        or _shapes(inputs) == _shapes({name: one.to_json() for name, one in media_inputs(m.modalities).items()}),
+    )
     yield "platforms must be names", _are_names(m.platforms)
     yield "provenance must state the step", isinstance(m.provenance, dict) and _is_integer(m.provenance.get("step"), 0)
+
+
+def _shapes(inputs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: (one["shape"], one["dtype"]) for name, one in inputs.items()}
 
 
 def _is_number(value: Any) -> bool:

@@ -8,7 +8,7 @@ worse. There is no way to run a program that is safe from whoever made it.
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +99,7 @@ class ExportedModel:
         """The program, once it is clear that it is what the manifest says and asks for nothing else."""
         supported = (
             export.minimum_supported_calling_convention_version,
-            (export.maximum_supported_calling_convention_version),
+            export.maximum_supported_calling_convention_version,
         )
         if not supported[0] <= program.calling_convention_version <= supported[1]:
             raise UserError(
@@ -112,20 +112,7 @@ class ExportedModel:
                 f"{self.path} runs on {', '.join(program.platforms)}; JAX found {jax.default_backend()} here. Set "
                 "JAX_PLATFORMS=cpu."
             )
-        batch = {name: [*one["shape"], one["dtype"]] for name, one in self.manifest.inputs.items()}
-        arrays = {name: [*map(int, x.shape), x.dtype.name] for name, x in weights.items()}
-        expected = jax.tree.structure(((dict.fromkeys(arrays, 0), dict.fromkeys(batch, 0)), {}))
-        outputs = {"logits": 0, "contributions": dict.fromkeys(self.manifest.modalities, 0)}
-        problems = []
-        if program.in_tree != expected or program.out_tree != jax.tree.structure(outputs):
-            problems.append(f"it takes {program.in_tree} and gives {program.out_tree}")
-        else:
-            avals = [[*map(_size, x.shape), x.dtype.name] for x in program.in_avals]
-            wanted = [arrays[name] for name in sorted(arrays)] + [batch[name] for name in sorted(batch)]
-            problems += [f"expected an array {b}, found {a}" for a, b in zip(avals, wanted, strict=True) if a != b]
-            logits = ["b", len(self.manifest.label_names), "float32"]
-            given = [[*map(_size, x.shape), x.dtype.name] for x in program.out_avals]
-            problems += [f"expected results {logits}, found {a}" for a in given if a != logits]
+        problems = [*self._wrong_arrays(program, weights)]
         if program.nr_devices != 1 or program.ordered_effects or program.unordered_effects:
             problems.append(f"it is for {program.nr_devices} devices, or does more than to compute")
         foreign = {match[1] for match in _CUSTOM_CALL.finditer(self._text(program))} - _CUSTOM_CALLS
@@ -135,11 +122,28 @@ class ExportedModel:
             raise archive.damaged(self.path, f"{archive.PROGRAM}: {'; '.join(problems)}")
         return program
 
+    def _wrong_arrays(self, program: export.Exported, weights: Mapping[str, np.ndarray]) -> Iterator[str]:
+        batch = {name: [*one["shape"], one["dtype"]] for name, one in self.manifest.inputs.items()}
+        arrays = {name: [*map(int, x.shape), x.dtype.name] for name, x in weights.items()}
+        inputs = ((dict.fromkeys(arrays, 0), dict.fromkeys(batch, 0)), {})
+        outputs = {"logits": 0, "contributions": dict.fromkeys(self.manifest.modalities, 0)}
+        if (program.in_tree, program.out_tree) != (jax.tree.structure(inputs), jax.tree.structure(outputs)):
+            yield f"it takes {program.in_tree} and gives {program.out_tree}"
+            return
+        # In the order in which JAX flattens dictionaries.
+        wanted = [arrays[name] for name in sorted(arrays)] + [batch[name] for name in sorted(batch)]
+        wanted += [["b", len(self.manifest.label_names), "float32"]] * len(program.out_avals)
+        for aval, one in zip([*program.in_avals, *program.out_avals], wanted, strict=True):
+            found = [*(s if isinstance(s, int) else str(s) for s in aval.shape), aval.dtype.name]
+            if found != one:
+                yield f"expected an array {one}, found {found}"
+
     def _text(self, program: export.Exported) -> str:
         try:
             return program.mlir_module()
-        except Exception as error:  # as for what is around it
-            raise archive.damaged(self.path, f"{archive.PROGRAM}: {error}") from error
+        except Exception as error:  # as for what is around it; or for a program of a version to come
+            versions = f"exported with JAX {self.manifest.jax_version}, read with {jax.__version__}"
+            raise archive.damaged(self.path, f"{archive.PROGRAM} ({versions}): {error}") from error
 
 
 def clip_model(path: str | Path) -> ClipModel:
@@ -182,7 +186,3 @@ def clip_model(path: str | Path) -> ClipModel:
 def _backends(platforms: tuple[str, ...]) -> set[str]:
     # What JAX calls "cuda" and "rocm" as platforms is "gpu" as a backend.
     return {"gpu" if name in ("cuda", "rocm") else name for name in platforms}
-
-
-def _size(size: Any) -> int | str:
-    return size if isinstance(size, int) else str(size)

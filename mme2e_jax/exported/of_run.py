@@ -13,6 +13,7 @@ from mme2e_jax import objective, state
 from mme2e_jax.console import console
 from mme2e_jax.errors import UserError
 from mme2e_jax.exported import archive, program
+from mme2e_jax.exported.inputs import signature
 from mme2e_jax.exported.manifest import Manifest, from_json
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.prediction.run_tokenizer import find_tokenizer
@@ -33,7 +34,7 @@ def export_run(workdir: str | Path, out: str | Path | None = None, tokenizer: st
       the file.
 
     Raises:
-      UserError: if there is no run, its tokenizer is missing, or something else lies where the file would.
+      UserError: if there is no run, its tokenizer is missing, the file cannot be written, or another file would be lost.
     """
     path = Path(out or Path(workdir) / NAME)
     if archive.holds_something_else(path):
@@ -50,7 +51,10 @@ def export_run(workdir: str | Path, out: str | Path | None = None, tokenizer: st
         archive.WEIGHTS: save({name: np.ascontiguousarray(x) for name, x in variables.arrays().items()}),
         **_tokenizer_files(directory),
     }
-    archive.write_archive(path, manifest.to_json(), members)
+    try:
+        archive.write_archive(path, manifest.to_json(), members)
+    except OSError as error:
+        raise UserError(f"--out: {path} could not be written: {error.strerror}.") from error
     sizes = ", ".join(f"{name} {len(content) / 1e6:.1f} MB" for name, content in members.items() if "/" not in name)
     console.print(f"Wrote {path} ({sizes})", markup=False)
     return path
@@ -71,7 +75,7 @@ def _manifest(run: Run, exported: jax.export.Exported) -> Manifest:
         text_max_len=config.data.text_max_len,
         preprocessing=_plain(record.preprocessing),
         tokenizer=_plain(record.tokenizer) if isinstance(spec, ModelSpec) and "t" in spec.modalities else None,
-        **program.signature(spec),
+        **signature(program.inputs_of(spec)),
         platforms=list(exported.platforms),
         calling_convention_version=exported.calling_convention_version,
         jax_version=jax.__version__,

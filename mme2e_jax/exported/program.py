@@ -1,7 +1,6 @@
 """A model as a program: the pure prediction function, exported as StableHLO for any number of utterances.
 
-Axis legend: `b` utterances, `t` tokens, `f` packed frames, `c` packed mel chunks, `n`, `m`, `k` rows of text, audio and
-video features, `l` labels. There is no axis of device groups: the program runs on one device.
+There is no axis of device groups: the program runs on one device.
 
 Weights are arguments of the program, not constants in it: constants would double the file (the program keeps them for
 each platform it was lowered to), could not be told from code, and a program could not run with other weights of the
@@ -13,7 +12,7 @@ taken on every platform: what a GPU chooses from otherwise, a few numbers of row
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,89 +21,18 @@ from jax import export
 
 from mme2e_jax import state
 from mme2e_jax.batch import AnyBatch, Batch, FeatureBatch
-from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
-from mme2e_jax.models.albert import POSITIONS
+from mme2e_jax.exported.inputs import SIZES, Input, feature_inputs, letters, media_inputs
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.state import Spec, Variables
 
 PLATFORMS = ("cpu", "cuda")
 
-_SIZES = {
-    "b": "utterances",
-    "t": "tokens that texts are padded to",
-    "f": "frames of all utterances, and padding",
-    "c": f"mel chunks (of {CHUNK_FRAMES} mel frames) of all utterances, and padding",
-    "n": "rows that text features are padded to",
-    "m": "rows that audio features are padded to",
-    "k": "rows that video features are padded to",
-}
-# Where models end: other sizes do not.
-_MOST = {"t": POSITIONS}
-
-
-class Input(NamedTuple):
-    """One array of a batch."""
-
-    shape: tuple[str | int, ...]  # letters of the legend stand for any number above 0
-    dtype: str
-    meaning: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"shape": list(self.shape), "dtype": self.dtype, "meaning": self.meaning}
-
-
-_MEDIA = {
-    "t": {
-        "token_ids": Input(("b", "t"), "int32", "token numbers, [CLS] first; what lies behind token_count is padding"),
-        "token_count": Input(("b",), "int32", "tokens of each utterance"),
-    },
-    "v": {
-        "faces": Input(
-            ("f", FACE_SIZE, FACE_SIZE, 3),
-            "uint8",
-            "RGB face crops of the first utterance, of the second, and so on, end to end; then padding",
-        ),
-        "frame_count": Input(("b",), "int32", "face crops of each utterance, may be 0"),
-    },
-    "a": {
-        "mel": Input(
-            ("c", MEL_BANDS, CHUNK_FRAMES), "float32", "mel power spectrograms in chunks, end to end as the faces are"
-        ),
-        "chunk_count": Input(("b",), "int32", "mel chunks of each utterance, may be 0"),
-    },
-}
-_OUTPUTS = {
-    "logits": "float32 [b, labels]",
-    "contributions": "by modality (t, v, a), float32 [b, labels]: what it adds to the logits, which are their sum",
-}
-
 
 def inputs_of(spec: Spec) -> dict[str, Input]:
     """The arrays of a batch that a model reads."""
     if isinstance(spec, ModelSpec):
-        return {name: one for m, arrays in _MEDIA.items() if m in spec.modalities for name, one in arrays.items()}
-    arrays = {}
-    for m, name, rows, size in zip("tav", ("text", "audio", "video"), "nmk", spec.feature_sizes, strict=True):
-        if m in spec.modalities:
-            what = f"rows of {name} features; what lies behind {name}_count is padding"
-            arrays[name] = Input(("b", rows, size), "float32", what)
-            arrays[f"{name}_count"] = Input(("b",), "int32", f"rows of each utterance's {name}, may be 0")
-    return arrays
-
-
-def signature(spec: Spec) -> dict[str, Any]:
-    """What the manifest says of the program's batch and results."""
-    inputs = inputs_of(spec)
-    letters = {size for one in inputs.values() for size in one.shape if isinstance(size, str)}
-    return {
-        "dimensions": {
-            letter: {"meaning": _SIZES[letter], "at_least": 1, "at_most": _MOST.get(letter)}
-            for letter in sorted(letters)
-        },
-        "inputs": {name: one.to_json() for name, one in inputs.items()},
-        "outputs": _OUTPUTS,
-    }
+        return media_inputs(spec.modalities)
+    return feature_inputs(spec.modalities, spec.feature_sizes)
 
 
 def prediction_function(spec: Spec, threshold: float) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
@@ -146,9 +74,9 @@ def export_program(spec: Spec, variables: Variables, threshold: float) -> export
       threshold: of the sparse attention.
     """
     inputs = inputs_of(spec)
-    letters = sorted({size for one in inputs.values() for size in one.shape if isinstance(size, str)})
-    limits = [f"{letter} <= {most}" for letter, most in _MOST.items() if letter in letters]
-    sizes = dict(zip(letters, export.symbolic_shape(", ".join(letters), constraints=limits), strict=True))
+    used = letters(inputs.values())
+    limits = [f"{letter} <= {SIZES[letter].at_most}" for letter in used if SIZES[letter].at_most is not None]
+    sizes = dict(zip(used, export.symbolic_shape(", ".join(used), constraints=limits), strict=True))
     batch = {
         name: jax.ShapeDtypeStruct([sizes[s] if isinstance(s, str) else s for s in one.shape], np.dtype(one.dtype))
         for name, one in inputs.items()
