@@ -34,7 +34,7 @@ def export_run(workdir: str | Path, out: str | Path | None = None, tokenizer: st
       the file.
 
     Raises:
-      UserError: if there is no run, its tokenizer is missing, the file cannot be written, or another file would be lost.
+      UserError: if there is no run, its tokenizer is missing, the file cannot be written, or another one would be lost.
     """
     path = Path(out or Path(workdir) / NAME)
     if archive.holds_something_else(path):
