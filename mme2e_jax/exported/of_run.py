@@ -62,7 +62,8 @@ def export_run(workdir: str | Path, out: str | Path | None = None, tokenizer: st
 
 def _manifest(run: Run, exported: jax.export.Exported) -> Manifest:
     spec, config, record = run.spec, run.config, run.record
-    sparse = isinstance(spec, ModelSpec) and spec.sparse
+    media = spec if isinstance(spec, ModelSpec) else None
+    sparse = media if media and media.sparse else None
     manifest = Manifest(
         model=config.model.name,
         modalities=state.fusion_order(spec),
@@ -71,10 +72,10 @@ def _manifest(run: Run, exported: jax.export.Exported) -> Manifest:
         loss=run.model.loss,
         task=objective.TASKS[run.model.loss].value,
         sparse_threshold=float(config.model.sparse_threshold) if sparse else None,
-        sparse_impl=("rows" if spec.rows_for else "masked") if isinstance(spec, ModelSpec) and spec.sparse else None,
+        sparse_impl=("rows" if sparse.rows_for else "masked") if sparse else None,
         text_max_len=config.data.text_max_len,
         preprocessing=_plain(record.preprocessing),
-        tokenizer=_plain(record.tokenizer) if isinstance(spec, ModelSpec) and "t" in spec.modalities else None,
+        tokenizer=_plain(record.tokenizer) if media and "t" in media.modalities else None,
         **signature(program.inputs_of(spec)),
         platforms=list(exported.platforms),
         calling_convention_version=exported.calling_convention_version,

@@ -2,9 +2,9 @@
 
 There is no axis of device groups: the program runs on one device.
 
-Weights are arguments of the program, not constants in it: constants would double the file (the program keeps them for
-each platform it was lowered to), could not be told from code, and a program could not run with other weights of the
-same shapes. All sizes of a batch are symbolic, so that one program serves any of them; each shape is compiled once.
+Weights are arguments of the program, not constants in it: they lie in a format that anything can read and compare, the
+program stays small enough to be looked at, and it runs with any weights of the same shapes. All sizes of a batch are
+symbolic, so that one program serves any of them; each shape is compiled once.
 
 The sparse stages compute as in evaluation, at active sites only where the run does. Their loop over blocks of rows is
 taken on every platform: what a GPU chooses from otherwise, a few numbers of rows, has no meaning for symbolic sizes.
