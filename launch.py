@@ -1,4 +1,4 @@
-"""Trains, evaluates and predicts.
+"""Trains, evaluates, predicts and exports.
 
     python launch.py --config=configs/mini_sparse.py                       # embedded corpus, nothing to download
     python launch.py --config=configs/mosei_sparse.py --config.data.dir=RECORDS --workdir=RUN
@@ -6,6 +6,7 @@
     python launch.py --mode=predict --workdir=RUN --input=clip.mp4 --transcript="What is said."
     python launch.py --mode=sparsity_curve --workdir=RUN                   # the same at other sparse thresholds
     python launch.py --mode=ablation --workdir=RUN                         # the same without some modalities
+    python launch.py --mode=export --workdir=RUN --out=model.mme2e         # a file that runs without this program
 
 Every value of a config can be overridden: --config.optim.lr=1e-4
 """
@@ -17,7 +18,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import errno
-import logging
 import sys
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from ml_collections import config_flags
 
 from mme2e_jax import prerequisites
 from mme2e_jax.command_line import config_path, loaded_config, parse_flags
+from mme2e_jax.compiled import prepare_jax
 from mme2e_jax.config import Config, records_kind, validate, validate_devices
 from mme2e_jax.conventions import EMBEDDED
 from mme2e_jax.errors import UserError
@@ -33,7 +34,7 @@ from mme2e_jax.errors import UserError
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file; --config.KEY=VALUE overrides a value.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/<config name>.")
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["train", "evaluate", "sparsity_curve", "ablation", "predict"], "What to do."
+    "mode", "train", ["train", "evaluate", "sparsity_curve", "ablation", "predict", "export"], "What to do."
 )
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "This process is one of several that are one run.")
 _COORDINATOR = flags.DEFINE_string(
@@ -50,16 +51,17 @@ _TRANSCRIPT_FILE = flags.DEFINE_string(
     "predict: the same with times: .srt, .vtt, or .txt with lines ID___clip___start___end___text.",
 )
 _TOKENIZER = flags.DEFINE_string(
-    "tokenizer", None, "predict: the data's tokenizer, where neither run nor data have it."
+    "tokenizer", None, "predict, export: the data's tokenizer, where neither run nor data have it."
 )
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "predict: for the results. Default: WORKDIR/predictions/CLIP.")
+_OUT = flags.DEFINE_string("out", None, "export: the file to write. Default: WORKDIR/model.mme2e.")
 
 
 def main(argv: list[str]) -> None:
     """Dispatches to a mode."""
     if len(argv) > 1:
         raise UserError(f"Expected flags only, found {' '.join(argv[1:])!r}. A flag is written --name=value.")
-    {"train": _train, "predict": _predict}.get(_MODE.value, _evaluate)()
+    {"train": _train, "predict": _predict, "export": _export}.get(_MODE.value, _evaluate)()
 
 
 def _train() -> None:
@@ -103,10 +105,7 @@ def _train() -> None:
 
 
 def _evaluate() -> None:
-    if _WORKDIR.value is None:
-        raise UserError(f"Expected --workdir=RUN, the directory of a training run, with --mode={_MODE.value}.")
-    if _CONFIG.value is not None:
-        raise UserError(f"--mode={_MODE.value} takes its config from the checkpoint: leave out --config.")
+    _expect_run()
     _import_frameworks()
     from mme2e_jax.ablation import ablate_run
     from mme2e_jax.processes import losses_told
@@ -123,8 +122,7 @@ def _predict() -> None:
         raise UserError(
             "Expected --workdir=RUN, the directory of a training run, and --input=FILE with --mode=predict."
         )
-    if _CONFIG.value is not None:
-        raise UserError("--mode=predict takes its config from the checkpoint: leave out --config.")
+    _expect_run()
     from mme2e_jax.prediction.command import predict_clip
 
     predict_clip(
@@ -134,8 +132,24 @@ def _predict() -> None:
         transcript_file=_TRANSCRIPT_FILE.value,
         tokenizer=_TOKENIZER.value,
         output_dir=_OUTPUT_DIR.value,
-        prepare_jax=_prepare_jax,
+        prepare_jax=prepare_jax,
     )
+
+
+def _export() -> None:
+    workdir = _expect_run()
+    prepare_jax()
+    from mme2e_jax.exported.of_run import export_run
+
+    export_run(workdir, _OUT.value, _TOKENIZER.value)
+
+
+def _expect_run() -> str:
+    if _WORKDIR.value is None:
+        raise UserError(f"Expected --workdir=RUN, the directory of a training run, with --mode={_MODE.value}.")
+    if _CONFIG.value is not None:
+        raise UserError(f"--mode={_MODE.value} takes its config from the checkpoint: leave out --config.")
+    return _WORKDIR.value
 
 
 def _records_directory(config: Config) -> str:
@@ -167,19 +181,12 @@ def _make_records(config: Config) -> None:
 
 
 def _import_frameworks() -> None:
-    _prepare_jax()
+    prepare_jax()
     import tensorflow as tf
 
     # Accelerators belong to JAX.
     tf.config.set_visible_devices([], "GPU")
     _join_processes()
-
-
-def _prepare_jax() -> None:
-    # Both tell at length which accelerators this machine does not have.
-    for name in ("absl", "jax"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    _keep_compiled_programs()
 
 
 def _join_processes() -> None:
@@ -192,15 +199,6 @@ def _join_processes() -> None:
     from mme2e_jax.processes import join
 
     join(*named.values())
-
-
-def _keep_compiled_programs() -> None:
-    """Keeps compiled programs in the user's cache, so that the next run does not compile them again."""
-    import jax
-
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "mme2e_jax" / "xla"))
 
 
 def run() -> None:

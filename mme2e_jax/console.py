@@ -2,14 +2,17 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from mme2e_jax.metrics import TABLE, Metrics
-from mme2e_jax.step import StepMetrics
+
+# For the type alone: predictions of exported models are shown where there is no code of training.
+if TYPE_CHECKING:
+    from mme2e_jax.step import StepMetrics
 
 # A fixed width where the output is no terminal, so that log files do not depend on who reads them.
 console = Console(width=None if sys.stdout.isatty() else 110, highlight=False, soft_wrap=not sys.stdout.isatty())
@@ -43,7 +46,7 @@ class ProgressBar:
         self._progress.start()
         self._print_row(["epoch", "loss", *(name[:8] for name in label_names), "F1", "AUC", "active"], "bold")
 
-    def after_step(self, step: int, metrics: StepMetrics, seconds: Mapping[str, float]) -> None:
+    def after_step(self, step: int, metrics: "StepMetrics", seconds: Mapping[str, float]) -> None:
         self._active = {m: [float(share) for share in stages] for m, stages in metrics.active.items()}
         speed = self._progress.tasks[0].speed
         rate = f"{speed * self._batch:.1f} utt/s" if speed else ""

@@ -119,9 +119,14 @@ def _ready_to_run(variables: Variables) -> Any:
     return model
 
 
+def fusion_order(spec: Spec) -> str:
+    """A model's modalities in the order in which its fusion stacks them."""
+    return in_order(spec.modalities, (mme2e if isinstance(spec, ModelSpec) else late_fusion).MODALITIES)
+
+
 def fusion_weights(spec: Spec, variables: Variables) -> dict[str, float]:
     """By what each modality's logits are multiplied before they are summed; 1 where there is but one modality."""
-    order = in_order(spec.modalities, (mme2e if isinstance(spec, ModelSpec) else late_fusion).MODALITIES)
+    order = fusion_order(spec)
     if len(order) == 1:
         return {order: 1.0}
     return dict(zip(order, np.asarray(variables.arrays()["fusion"]).tolist(), strict=True))

@@ -17,6 +17,7 @@ from absl.testing import flagsaver
 import launch
 from configs import mini_lf_rnn, mini_sparse
 from mme2e_jax import build, checkpoint, prerequisites
+from mme2e_jax.compiled import prepare_jax
 from mme2e_jax.errors import UserError
 from mme2e_jax.run import load_run
 from mme2e_jax.state import abstract_variables
@@ -279,6 +280,6 @@ def test_compiled_programs_are_kept_in_the_users_cache_unless_another_place_is_n
     updates: dict[str, str] = {}
     monkeypatch.setattr(jax.config, "update", updates.__setitem__)
 
-    launch._keep_compiled_programs()
+    prepare_jax()
 
     assert updates == ({} if named else {"jax_compilation_cache_dir": str(tmp_path / "mme2e_jax" / "xla")})

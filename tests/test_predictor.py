@@ -105,7 +105,7 @@ def test_logits_are_those_of_prepared_records(release: Path, workdir: Path, pred
 def test_contributions_add_up_and_decisions_are_by_the_stored_thresholds(release: Path, predictor: Predictor) -> None:
     (utterance,) = predictor(release / "v4.mp4", WORDS[4]).utterances
 
-    thresholds = load_run(predictor.workdir).record.thresholds
+    thresholds = load_run(predictor.model.source).record.thresholds
     for name in ("calm", "tense"):
         added = sum(utterance.contributions[m][name] for m in "tva")
         assert added == pytest.approx(utterance.logits[name], abs=1e-5)

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import export
 from jaxtyping import Array, Bool, Float, Int
 
 from mme2e_jax.sharding import per_device
@@ -48,7 +49,7 @@ class Sites(NamedTuple):
     @property
     def active(self) -> Bool[Array, "r"]:
         """Rows that are a site's."""
-        rows = jnp.arange(len(self.place) // len(self.count))
+        rows = jnp.arange(self.place.shape[0] // self.count.shape[0])
         return (rows[None] < self.count[:, None]).reshape(-1)
 
 
@@ -129,7 +130,7 @@ convolve_rows.defvjp(_convolve_forward, _convolve_backward)
 
 def with_zero_row(x: Float[Array, "r d"], sites: Sites) -> Float[Array, "r d"]:
     """Rows with the last of each device set to 0; to NaN, which spreads, where rows are too few for the sites."""
-    rows = x.reshape(len(sites.count), -1, x.shape[-1])
+    rows = x.reshape(sites.count.shape[0], -1, x.shape[-1])
     value = jnp.where(sites.count < rows.shape[1], 0.0, jnp.nan).astype(x.dtype)
     return rows.at[:, -1].set(value[:, None]).reshape(x.shape)
 
@@ -171,7 +172,7 @@ def _products(x, sites, kernel, *, loop):
     def some(start, size):
         return _patches(x, _part(sites.neighbours, start, size)) @ matrix, ()
 
-    return _row_wise(some, sites, jnp.zeros((len(x), kernel.shape[-1]), x.dtype), (), loop)[0]
+    return _row_wise(some, sites, jnp.zeros((x.shape[0], kernel.shape[-1]), x.dtype), (), loop)[0]
 
 
 def _gradients(x, g, sites, kernel, *, loop):
@@ -203,15 +204,16 @@ def _row_wise(some: Callable, sites: Sites, rows: Array, total: Any, loop: bool)
       sites: that have the rows.
       rows: zeros.
       total: zeros.
-      loop: over blocks; else one call with the smallest number of rows on offer.
+      loop: over blocks, as always where the number of rows is symbolic; else one call with the smallest number of rows
+        on offer.
     """
 
     def put(rows, total, start, size):
         values, summand = some(start, size)
         return jax.lax.dynamic_update_slice_in_dim(rows, values, start, 0), jax.tree.map(jnp.add, total, summand)
 
-    count, capacity = sites.count[0], len(rows)
-    if loop:
+    count, capacity = sites.count[0], rows.shape[0]
+    if loop or export.is_symbolic_dim(capacity):
         blocks = (count + BLOCK_ROWS - 1) // BLOCK_ROWS
 
         def block(i, done):

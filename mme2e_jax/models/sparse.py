@@ -37,7 +37,7 @@ class SiteScore(nnx.Module):
           utterance: which of its group's utterances each image belongs to.
         """
         # Within the group, so that no device asks another.
-        condition = jnp.take_along_axis(self.text(text), utterance[..., None], axis=1).reshape(len(x), -1)
+        condition = jnp.take_along_axis(self.text(text), utterance[..., None], axis=1).reshape(x.shape[0], -1)
         return wide(self.score(jnp.tanh(self.image(x) + condition[:, None, None]))[..., 0])
 
 

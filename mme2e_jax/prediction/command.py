@@ -2,10 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mme2e_jax.errors import UserError
+from mme2e_jax.exported import archive
 from mme2e_jax.prediction.clip import ClipReader, open_clip
 from mme2e_jax.prediction.cues import read_cues
+
+if TYPE_CHECKING:
+    from mme2e_jax.prediction.predictor import Predictor
 
 DIRECTORY = "predictions"
 
@@ -31,28 +36,82 @@ def predict_clip(
     Raises:
       UserError: if anything that was given cannot be used.
     """
+
+    def check() -> None:
+        if not Path(workdir).is_dir():
+            raise UserError(f"Expected --workdir=RUN, the directory of a training run; {workdir} does not exist.")
+
+    def load(reader: ClipReader) -> "Predictor":
+        from mme2e_jax.prediction.predictor import Predictor
+
+        return Predictor.from_workdir(workdir, tokenizer, reader)
+
+    directory = output_dir or str(Path(workdir) / DIRECTORY / Path(path).stem)
+    _predict(path, transcript, transcript_file, directory, check=check, load=load, prepare_jax=prepare_jax)
+
+
+def predict_exported(
+    model: str,
+    path: str,
+    *,
+    transcript: str,
+    transcript_file: str | None,
+    output_dir: str | None,
+    prepare_jax: Callable[[], None],
+) -> None:
+    """The same with an exported model.
+
+    Args:
+      model: the file.
+      path, transcript, transcript_file, prepare_jax: as of `predict_clip`.
+      output_dir: for the files; None for `predictions/CLIP`.
+
+    Raises:
+      UserError: if anything that was given cannot be used.
+    """
+
+    def check() -> None:
+        archive.read_archive(Path(model))
+
+    def load(reader: ClipReader) -> "Predictor":
+        from mme2e_jax.prediction.predictor import Predictor
+
+        return Predictor.from_exported(model, reader)
+
+    directory = output_dir or str(Path(DIRECTORY) / Path(path).stem)
+    _predict(path, transcript, transcript_file, directory, check=check, load=load, prepare_jax=prepare_jax)
+
+
+def _predict(
+    path: str,
+    transcript: str,
+    transcript_file: str | None,
+    output_dir: str,
+    *,
+    check: Callable[[], None],
+    load: "Callable[[ClipReader], Predictor]",
+    prepare_jax: Callable[[], None],
+) -> None:
     # What is wrong is said at once.
     clip = open_clip(path)
-    if not Path(workdir).is_dir():
-        raise UserError(f"Expected --workdir=RUN, the directory of a training run; {workdir} does not exist.")
+    check()
     if transcript_file is not None:
         read_cues(Path(transcript_file), clip.path.stem)
     # Its process imports TensorFlow while this one imports JAX.
     with ClipReader() as reader:
         prepare_jax()
         from mme2e_jax.console import console
-        from mme2e_jax.prediction.predictor import Predictor
         from mme2e_jax.prediction.table import notes, predictions_table
 
         def progress(done: float, whole: float) -> None:
             if console.is_terminal:
                 console.print(f"  {done:.0f} of {whole:.0f} s", end="\r")
 
-        predictor = Predictor.from_workdir(workdir, tokenizer, reader)
-        prediction = predictor(path, transcript, transcript_file=transcript_file, progress=progress)
+        prediction = load(reader)(path, transcript, transcript_file=transcript_file, progress=progress)
     console.print(predictions_table(prediction))
     for note in notes(prediction):
         console.print(f"Note: {note}", markup=False)
-    out = Path(output_dir or Path(workdir) / DIRECTORY / clip.path.stem)
-    for written in prediction.write(out):
+    for written in prediction.write(Path(output_dir)):
         console.print(f"Wrote {written}", markup=False)
+    if not any(utterance.evidence for utterance in prediction.utterances):
+        console.print("No page: an exported model does not tell what it looked at. Predict with the run for one.")

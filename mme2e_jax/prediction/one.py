@@ -1,21 +1,16 @@
-"""One utterance through the model: its batch, and what the model says and looked at.
+"""One utterance: its batch, and the modalities' shares in what a model says of it.
 
-Axis legend: `l` labels, `m` modalities, `f` frames, `c` mel chunks, `n` images, `h`, `w` height and width.
+Axis legend: `l` labels, `t` tokens, `f` frames, `c` mel chunks.
 """
 
 import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
 
-from mme2e_jax import state
-from mme2e_jax.batch import AnyBatch, Batch
+from mme2e_jax.batch import Batch
 from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
-from mme2e_jax.evaluate import Parameters
 from mme2e_jax.prediction.cues import WINDOW_SECONDS
 
 _CHUNK_SECONDS = 0.4
@@ -88,33 +83,7 @@ def make_batch(
     )
 
 
-class Said(NamedTuple):
-    """Of a batch of one utterance."""
-
-    logits: Float[Array, "l"]
-    by_modality: dict[str, Float[Array, "l"]]  # what each adds to the logits
-    kept: dict[str, list[Bool[Array, "n h w"]]]  # per sparse tower and stage
-
-
-@jax.jit
-def say(params: Parameters, batch: AnyBatch) -> Said:
-    """What the model says about a batch of one utterance, and which sites its sparse towers kept for that."""
-    outputs, _ = state.apply(params.variables, batch, train=False, threshold=params.threshold, seed=None)
-    kept = {m: [stage.kept for stage in stages] for m, stages in outputs.stages.items()}
-    return Said(outputs.logits[0, 0], {m: logits[0, 0] for m, logits in outputs.by_modality.items()}, kept)
-
-
-def contributions(by_modality: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> dict[str, np.ndarray]:
-    """What each modality adds to the fused logits: its own logits times its weight; their sum is the logits.
-
-    Args:
-      by_modality: float `[l]` each.
-      weights: of fusion, see `state.fusion_weights`.
-    """
-    return {m: by_modality[m] * weight for m, weight in weights.items()}
-
-
 def shares(added: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Of each label, the share of each modality in what moved its logit away from 0, up or down: `[l]` in [0, 1]."""
     whole = sum(np.abs(values) for values in added.values())
-    return {m: np.abs(values) / np.maximum(whole, jnp.finfo(jnp.float32).tiny) for m, values in added.items()}
+    return {m: np.abs(values) / np.maximum(whole, np.finfo(np.float32).tiny) for m, values in added.items()}

@@ -50,7 +50,7 @@ class Utterance:
       shares: by modality, its part in moving the logits away from 0, up or down, mean over the labels; sums to 1.
       frames, faces_found, chunks, tokens: that the model was given.
       notes: what is missing or stands in.
-      evidence: of some utterances; None of the others.
+      evidence: of some utterances; None of the others, and of all where an exported model said so.
     """
 
     start: float
@@ -84,7 +84,7 @@ class Prediction:
     Attributes:
       clip: name of the file.
       seconds: that it states to last.
-      run, step, model: which checkpoint said so.
+      run, step, model: which checkpoint said so; `run` is the directory of the run, or the exported file.
       label_names: in the order of the model's outputs.
       thresholds: by label, of the scores; nothing where the highest score decides.
       task: what scores mean.
@@ -116,16 +116,21 @@ class Prediction:
         }
 
     def write(self, directory: str | Path) -> list[Path]:
-        """Writes `predictions.json`, `predictions.csv` and the page `predictions.html`; returns their paths."""
+        """Writes `predictions.json`, `predictions.csv` and the page `predictions.html`; returns their paths.
+
+        There is no page where no utterance has evidence, as of exported models.
+        """
         # Here, not at the top: pages are made of predictions.
         from mme2e_jax.prediction.page import page
 
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        paths = [directory / f"predictions.{suffix}" for suffix in ("json", "csv", "html")]
+        paths = [directory / f"predictions.{suffix}" for suffix in ("json", "csv")]
         paths[0].write_text(json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         self._write_csv(paths[1])
-        paths[2].write_text(page(self), encoding="utf-8")
+        if any(utterance.evidence is not None for utterance in self.utterances):
+            paths.append(directory / "predictions.html")
+            paths[2].write_text(page(self), encoding="utf-8")
         return paths
 
     def _write_csv(self, path: Path) -> None:

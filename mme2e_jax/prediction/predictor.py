@@ -10,37 +10,23 @@ with Predictor.from_workdir("runs/mini_sparse") as predictor:
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from mme2e_jax import metrics, objective
-from mme2e_jax.config import records_kind
 from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.errors import UserError
 from mme2e_jax.metrics import Task
-from mme2e_jax.models.fusion import in_order
-from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
 from mme2e_jax.prediction.clip import ClipReader, Stretch, open_clip
+from mme2e_jax.prediction.clip_model import ClipModel, Said
 from mme2e_jax.prediction.cues import WINDOW_SECONDS, Cue, read_cues, shortened, windows
-from mme2e_jax.prediction.one import (
-    Capacity,
-    Words,
-    contributions,
-    cut_words,
-    make_batch,
-    say,
-    shares,
-)
+from mme2e_jax.prediction.one import Capacity, Words, cut_words, make_batch, shares
 from mme2e_jax.prediction.prediction import Evidence, Prediction, Utterance
-from mme2e_jax.prediction.run_tokenizer import find_tokenizer
-from mme2e_jax.run import Run, load_run
-from mme2e_jax.state import fusion_weights
 
 if TYPE_CHECKING:
     from data_tools.tokens import TextEncoder
@@ -56,45 +42,60 @@ _USUAL_INTERVAL_MS = 500
 class Predictor:
     """A trained model that reads clips. Close it in the end, or use it as a context: it has a process that reads."""
 
-    def __init__(self, run: Run, workdir: Path, tokenizer: str | Path | None = None, reader: ClipReader | None = None):
-        """Gets ready.
-
-        Args:
-          run: its best checkpoint.
-          workdir: its directory.
-          tokenizer: directory of the tokenizer of the run's data; None for the one that training kept, or that lies
-            with the data.
-          reader: of clips, where one is there already.
-
-        Raises:
-          UserError: if the tokenizer is missing or another one, or the model reads hand-crafted features.
-        """
-        if records_kind(run.config) != "media" or not isinstance(run.spec, ModelSpec):
-            raise UserError(
-                f"{workdir} holds {run.config.model.name}, which reads hand-crafted features; prediction on clips is "
-                "for the end-to-end models, mme2e and mme2e_sparse. Prepare the clips with data_tools.prepare "
-                "--dataset=clips --kind=features and evaluate on them."
-            )
-        self._run, self._spec, self.workdir = run, run.spec, workdir
-        self._tokenizer = find_tokenizer(run, workdir, tokenizer)
+    def __init__(self, model: ClipModel, reader: ClipReader | None = None):
+        """Args: model: see `from_workdir` and `from_exported`; reader: of clips, where one is there already."""
+        self.model = model
         self._reader = reader or ClipReader()
-        preprocessing = run.record.preprocessing
+        preprocessing = model.preprocessing
         self._settings = {name: preprocessing[name] for name in _READER_SETTINGS if name in preprocessing}
         self._window = Capacity.of_window(preprocessing.get("frame_interval_ms", _USUAL_INTERVAL_MS))
-        self._weights = fusion_weights(run.spec, run.model.parameters.variables)
 
     @classmethod
     def from_workdir(
         cls, workdir: str | Path, tokenizer: str | Path | None = None, reader: ClipReader | None = None
     ) -> "Predictor":
-        """The best checkpoint of a training run; see `__init__` for the arguments.
+        """The best checkpoint of a training run.
+
+        Args:
+          workdir: of the run.
+          tokenizer: directory of the tokenizer of the run's data; None for the one that training kept, or that lies
+            with the data.
+          reader: of clips, where one is there already.
 
         Raises:
-          UserError: if there is none.
+          UserError: if there is no checkpoint, the tokenizer is missing or another one, or the model reads
+            hand-crafted features.
         """
+
+        def model() -> ClipModel:
+            # Here, not at the top: exported models are predicted with where there is no code of models.
+            from mme2e_jax.prediction.of_run import clip_model
+            from mme2e_jax.run import load_run
+
+            return clip_model(load_run(workdir, devices=1), Path(workdir), tokenizer)
+
+        return cls._while_reader_starts(model, reader)
+
+    @classmethod
+    def from_exported(cls, path: str | Path, reader: ClipReader | None = None) -> "Predictor":
+        """A model in a file, see `mme2e_jax.exported`.
+
+        Raises:
+          UserError: if the file is no exported model, is damaged, or holds a model that reads hand-crafted features.
+        """
+
+        def model() -> ClipModel:
+            from mme2e_jax.exported.of_file import clip_model
+
+            return clip_model(path)
+
+        return cls._while_reader_starts(model, reader)
+
+    @classmethod
+    def _while_reader_starts(cls, model: Callable[[], ClipModel], reader: ClipReader | None) -> "Predictor":
         reader = reader or ClipReader()
         try:
-            return cls(load_run(workdir, devices=1), Path(workdir), tokenizer, reader)
+            return cls(model(), reader)
         except BaseException:
             reader.close()
             raise
@@ -135,7 +136,7 @@ class Predictor:
         clip, notes = open_clip(path), []
         if transcript_file is None:
             cues = windows(clip.seconds, " ".join(transcript.split()))
-            notes += _notes_on_words(cues, "t" in self._run.config.model.modalities)
+            notes += _notes_on_words(cues, "t" in self.model.modalities)
         elif transcript:
             raise UserError("Expected --transcript or --transcript_file, found both.")
         else:
@@ -143,8 +144,8 @@ class Predictor:
             cues = shortened(read)
             if len(cues) > len(read):
                 notes.append(f"Long cues were cut: {len(read)} cues became {len(cues)} utterances with repeated words.")
-        if not self._run.record.thresholds and self._task is not Task.SINGLE_LABEL:
-            notes.append(f"The run has no thresholds (its weights were imported): {_UNDECIDED} decides.")
+        if not self.model.thresholds and self._task is not Task.SINGLE_LABEL:
+            notes.append(f"The model has no thresholds (its weights were imported): {_UNDECIDED} decides.")
         shown = set(np.linspace(0, len(cues) - 1, min(len(cues), SHOWN)).round().astype(int).tolist())
         utterances, left_out = [], []
         with _one_ahead(self._reader.read(clip, cues, self._settings)) as parts:
@@ -164,50 +165,41 @@ class Predictor:
         return Prediction(
             clip=clip.path.name,
             seconds=clip.seconds,
-            run=str(self.workdir),
-            step=self._run.step,
-            model=self._run.config.model.name,
-            label_names=tuple(self._run.record.label_names),
+            run=self.model.source,
+            step=self.model.step,
+            model=self.model.name,
+            label_names=self.model.label_names,
             thresholds=self._thresholds if self._task is not Task.SINGLE_LABEL else {},
             task=self._task,
-            modalities=in_order(self._spec.modalities, MODALITIES),
-            sparse_threshold=self._run.config.model.sparse_threshold if self._spec.sparse else None,
+            modalities=self.model.modalities,
+            sparse_threshold=self.model.sparse_threshold,
             notes=tuple(notes),
             utterances=tuple(utterances),
         )
 
     @property
     def _task(self) -> Task:
-        return objective.TASKS[self._run.model.loss]
+        return objective.TASKS[self.model.loss]
 
     @property
     def _thresholds(self) -> dict[str, float]:
-        stored = self._run.record.thresholds
-        return {name: float(stored.get(name, _UNDECIDED)) for name in self._run.record.label_names}
+        return {name: float(self.model.thresholds.get(name, _UNDECIDED)) for name in self.model.label_names}
 
     @functools.cached_property
     def _encoder(self) -> "TextEncoder | None":
-        if self._tokenizer is None:
-            return None
-        # Here, not at the top: importing transformers takes a second.
-        from mme2e_jax.prediction.words import load_encoder
-
-        return load_encoder(self._tokenizer, int(self._run.record.tokenizer["vocab_size"]))
+        return self.model.load_encoder and self.model.load_encoder()
 
     def _warm_up(self) -> None:
         """Compiles the program for a window, or loads it."""
         empty = np.zeros((0, FACE_SIZE, FACE_SIZE, 3), np.uint8), np.zeros((0, MEL_BANDS, CHUNK_FRAMES), np.float32)
         self._say(np.zeros(1, np.int32), *empty)
 
-    def _say(self, ids: np.ndarray, faces: np.ndarray, mel: np.ndarray) -> Any:
-        """What the model says: `Said` of numpy arrays."""
-        model, tokens = self._run.model, self._run.config.data.text_max_len
-        batch = make_batch(ids, faces, mel, tokens, self._window, len(model.label_names))
-        with model.mesh.active():
-            return jax.device_get(say(model.parameters, model.mesh.put_batch(batch)))
+    def _say(self, ids: np.ndarray, faces: np.ndarray, mel: np.ndarray) -> Said:
+        tokens, labels = self.model.text_max_len, len(self.model.label_names)
+        return self.model.say(make_batch(ids, faces, mel, tokens, self._window, labels))
 
     def _words(self, cues: Sequence[Cue]) -> list[Words]:
-        longest = self._run.config.data.text_max_len
+        longest = self.model.text_max_len
         if self._encoder is None:
             return [Words(np.zeros(1, np.int32), 0) for _ in cues]
         encode, sep = self._encoder.encode, int(self._encoder.tokenizer.sep_token_id)
@@ -218,11 +210,10 @@ class Predictor:
         return [known[cue.text] for cue in cues]
 
     def _utterance(self, stretch: Stretch, words: Words, *, with_evidence: bool) -> Utterance:
-        arrays, model, names = stretch.arrays, self._run.model, self._run.record.label_names
+        arrays, names = stretch.arrays, self.model.label_names
         said = self._say(words.ids, arrays["faces"], arrays["mel"])
-        score = objective.scores(said.logits[None], model.loss)
+        score = objective.scores(said.logits[None], self.model.loss)
         decided = metrics.decide(score, names, self._thresholds, self._task)[0]
-        added = contributions(said.by_modality, self._weights)
         notes = list(stretch.notes)
         if words.left_out:
             notes.append(f"The words are {words.left_out} tokens longer than the model reads; their end was cut off.")
@@ -233,14 +224,14 @@ class Predictor:
             logits=_by_name(names, said.logits),
             scores=_by_name(names, score[0]),
             decided=tuple(name for name, yes in zip(names, decided, strict=True) if yes),
-            contributions={m: _by_name(names, values) for m, values in added.items()},
-            shares={m: float(np.mean(values)) for m, values in shares(added).items()},
+            contributions={m: _by_name(names, values) for m, values in said.contributions.items()},
+            shares={m: float(np.mean(values)) for m, values in shares(said.contributions).items()},
             frames=len(arrays["faces"]),
             faces_found=int(arrays["face_found"].sum()),
             chunks=len(arrays["mel"]),
             tokens=len(words.ids),
             notes=tuple(notes),
-            evidence=_evidence(arrays, said.kept) if with_evidence else None,
+            evidence=_evidence(arrays, said.kept) if with_evidence and said.kept is not None else None,
         )
 
 
@@ -260,7 +251,7 @@ def _one_ahead(parts: Iterator[list[Stretch]]) -> Iterator[Iterator[list[Stretch
         yield taken()
 
 
-def _evidence(arrays: Any, kept: dict[str, list[np.ndarray]]) -> Evidence:
+def _evidence(arrays: Any, kept: Mapping[str, list[np.ndarray]]) -> Evidence:
     count = {"v": len(arrays["faces"]), "a": len(arrays["mel"])}
     return Evidence(
         faces=arrays["faces"],

@@ -27,7 +27,7 @@ def predictions_table(prediction: Prediction) -> Table:
     table = Table(title=f"{escape(prediction.clip)}: {kind}, * where an emotion is said to be there")
     table.add_column("time", no_wrap=True)
     for name in prediction.label_names:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(escape(name), justify="right", no_wrap=True)
     table.add_column(" / ".join(MODALITY_NAMES[m] for m in prediction.modalities), no_wrap=True)
     table.add_column("words", no_wrap=True, overflow="ellipsis")
     if prediction.thresholds:

@@ -11,7 +11,8 @@ from mme2e_jax.config import site_selection
 from mme2e_jax.evaluate import Decisions, Model, Predictions, decisions
 from mme2e_jax.models.fusion import in_order
 from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
-from mme2e_jax.prediction.one import contributions, shares
+from mme2e_jax.prediction.of_run import contributions
+from mme2e_jax.prediction.one import shares
 from mme2e_jax.report.content import REPORTED, Content, Examples
 from mme2e_jax.report.preparation import read_preparation
 from mme2e_jax.report.provenance import provenance

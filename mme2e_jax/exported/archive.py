@@ -1,0 +1,156 @@
+"""The file of an exported model as a container: a zip of a few named members, and nothing is taken on trust.
+
+Members are stored as they are: weights hardly shrink, and no member is larger than the file. `manifest.json` lists the
+others with their sizes and digests, which tell damage; against malice they are no help, so whatever is in a member is
+looked at by whoever reads it. Nothing is written to disk under a name from the file but the tokenizer's, each one of
+a fixed list.
+"""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mme2e_jax.errors import UserError
+
+FORMAT = "mme2e_jax exported model"
+FORMAT_VERSION = 1
+MANIFEST, PROGRAM, WEIGHTS = "manifest.json", "program.bin", "weights.safetensors"
+TOKENIZER = "tokenizer/"
+# Of what lies with a tokenizer, what loading it takes.
+TOKENIZER_FILES = (
+    "added_tokens.json",
+    "config.json",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+_MEMBERS = {PROGRAM, WEIGHTS, *(TOKENIZER + name for name in TOKENIZER_FILES)}
+_LARGEST_MANIFEST = 2**20
+# The earliest time that a zip can state: files that hold the same are the same.
+_TIME = (1980, 1, 1, 0, 0, 0)
+# What the standard library raises for a zip that is none, or not whole.
+_ZIP_ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, NotImplementedError, LookupError)
+
+
+class Archive(NamedTuple):
+    """What is in a file."""
+
+    manifest: Mapping[str, Any]
+    members: Mapping[str, bytes]
+
+
+def damaged(path: Path, found: object) -> UserError:
+    """The error for a file that is not what it should be."""
+    return UserError(
+        f"Expected a model as python launch.py --mode=export writes it; {path} is damaged, was edited, or is none: "
+        f"{str(found)[:300]}. Export the model again."
+    )
+
+
+def write_archive(path: Path, manifest: Mapping[str, Any], members: Mapping[str, bytes]) -> None:
+    """Writes the file, or leaves what was there as it was. The same content makes the same bytes.
+
+    Args:
+      path: of the file.
+      manifest: plain values; sizes and digests of the members are added.
+      members: by name.
+    """
+    assert set(members) <= _MEMBERS
+    listed = {name: {"size": len(content), "sha256": _digest(content)} for name, content in members.items()}
+    content = {"format": FORMAT, "format_version": FORMAT_VERSION, **manifest, "members": listed}
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    assert len(text.encode()) <= _LARGEST_MANIFEST
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as file:
+            for name, stored in {MANIFEST: text.encode(), **dict(sorted(members.items()))}.items():
+                entry = zipfile.ZipInfo(name, _TIME)
+                # As the system that writes it is part of the file.
+                entry.create_system, entry.external_attr = 3, 0o644 << 16
+                file.writestr(entry, stored)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read_archive(path: Path) -> Archive:
+    """Reads the file; what its values mean is for others to check.
+
+    Raises:
+      UserError: naming the file, if it is missing, damaged, of another format or version, or holds anything else.
+    """
+    if not path.is_file():
+        found = "a directory" if path.is_dir() else "nothing"
+        raise UserError(f"Expected an exported model, found {found} at {str(path)!r}.")
+    try:
+        # Read once: what is checked is what is used.
+        with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as file:
+            names = file.namelist()
+            if MANIFEST not in names:
+                raise ValueError(f"it is a zip without {MANIFEST}")
+            manifest = _manifest(_stored(file, MANIFEST, _LARGEST_MANIFEST), path)
+            listed = _listed(manifest)
+            if sorted(names) != sorted([MANIFEST, *listed]):
+                raise ValueError(f"expected the members {sorted([MANIFEST, *listed])}, found {sorted(names)}")
+            return Archive(manifest, {name: _member(file, name, *entry) for name, entry in listed.items()})
+    except (*_ZIP_ERRORS, RecursionError) as error:
+        raise damaged(path, error or type(error).__name__) from error
+
+
+def holds_something_else(path: Path) -> bool:
+    """Whether there is a file, or a directory, that is no exported model of any version."""
+    if not path.exists():
+        return False
+    try:
+        with zipfile.ZipFile(path) as file:
+            return FORMAT not in _stored(file, MANIFEST, _LARGEST_MANIFEST).decode()
+    except _ZIP_ERRORS:
+        return True
+
+
+def _manifest(content: bytes, path: Path) -> Mapping[str, Any]:
+    manifest = json.loads(content)
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ValueError(f"{MANIFEST} is not that of a {FORMAT}")
+    version = manifest.get("format_version")
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {str(version)[:20]}, expected {FORMAT_VERSION}: use the version of mme2e_jax "
+            "that wrote it, or export the run again with this one."
+        )
+    return manifest
+
+
+def _listed(manifest: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
+    members = manifest.get("members")
+    if not isinstance(members, dict) or not {PROGRAM, WEIGHTS} <= set(members) <= _MEMBERS:
+        raise ValueError(f"{MANIFEST}: expected members of {sorted(_MEMBERS)}, found {str(members)[:200]}")
+    for name, entry in members.items():
+        if not (isinstance(entry, dict) and type(entry.get("size")) is int and isinstance(entry.get("sha256"), str)):
+            raise ValueError(f"{MANIFEST}: expected size and sha256 of {name}, found {str(entry)[:100]}")
+    return {name: (entry["size"], entry["sha256"]) for name, entry in members.items()}
+
+
+def _member(file: zipfile.ZipFile, name: str, size: int, digest: str) -> bytes:
+    content = _stored(file, name, size)
+    if len(content) != size or _digest(content) != digest:
+        raise ValueError(f"{name} is not as it was written: expected {size} bytes, found {len(content)} other ones")
+    return content
+
+
+def _stored(file: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    entry = file.getinfo(name)
+    if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 or entry.file_size > limit:
+        raise ValueError(f"expected {name} of at most {limit} bytes, stored as it is, found {entry.file_size} bytes")
+    return file.read(entry)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,99 @@
+"""The model of a run, to predict on clips with: the one part of prediction that knows how models are built.
+
+Axis legend: `l` labels, `n` images (frames or mel chunks), `h`, `w` height and width.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from mme2e_jax import state
+from mme2e_jax.batch import AnyBatch, Batch
+from mme2e_jax.config import records_kind
+from mme2e_jax.errors import UserError
+from mme2e_jax.evaluate import Parameters
+from mme2e_jax.models.mme2e import ModelSpec
+from mme2e_jax.prediction.clip_model import ClipModel, Said
+from mme2e_jax.prediction.run_tokenizer import find_tokenizer
+from mme2e_jax.run import Run
+
+if TYPE_CHECKING:
+    from data_tools.tokens import TextEncoder
+
+
+class _Outputs(NamedTuple):
+    """Of a batch of one utterance, on the devices."""
+
+    logits: Float[Array, "l"]
+    by_modality: dict[str, Float[Array, "l"]]  # before fusion
+    kept: dict[str, list[Bool[Array, "n h w"]]]  # per sparse tower and stage
+
+
+def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> ClipModel:
+    """The model of a run.
+
+    Args:
+      run: its best checkpoint.
+      workdir: its directory.
+      tokenizer: directory of the tokenizer of the run's data; None for the one that training kept, or that lies with
+        the data.
+
+    Raises:
+      UserError: if the tokenizer is missing or another one, or the model reads hand-crafted features.
+    """
+    if records_kind(run.config) != "media" or not isinstance(run.spec, ModelSpec):
+        raise UserError(
+            f"{workdir} holds {run.config.model.name}, which reads hand-crafted features; prediction on clips is "
+            "for the end-to-end models, mme2e and mme2e_sparse. Prepare the clips with data_tools.prepare "
+            "--dataset=clips --kind=features and evaluate on them."
+        )
+    directory = find_tokenizer(run, workdir, tokenizer)
+    weights = state.fusion_weights(run.spec, run.model.parameters.variables)
+
+    def load() -> "TextEncoder":
+        # Here, not at the top: importing transformers takes a second.
+        from mme2e_jax.prediction.words import load_encoder
+
+        assert directory is not None
+        return load_encoder(directory, int(run.record.tokenizer["vocab_size"]))
+
+    def say(batch: Batch) -> Said:
+        with run.model.mesh.active():
+            said = jax.device_get(_run_batch(run.model.parameters, run.model.mesh.put_batch(batch)))
+        return Said(said.logits, contributions(said.by_modality, weights), said.kept)
+
+    return ClipModel(
+        source=str(workdir),
+        step=run.step,
+        name=run.config.model.name,
+        label_names=tuple(run.record.label_names),
+        thresholds=run.record.thresholds,
+        loss=run.model.loss,
+        modalities=state.fusion_order(run.spec),
+        sparse_threshold=run.config.model.sparse_threshold if run.spec.sparse else None,
+        preprocessing=run.record.preprocessing,
+        text_max_len=run.config.data.text_max_len,
+        load_encoder=load if directory is not None else None,
+        say=say,
+    )
+
+
+def contributions(by_modality: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """What each modality adds to the fused logits: its own logits times its weight; their sum is the logits.
+
+    Args:
+      by_modality: float `[l]` each.
+      weights: of fusion, see `state.fusion_weights`.
+    """
+    return {m: by_modality[m] * weight for m, weight in weights.items()}
+
+
+@jax.jit
+def _run_batch(params: Parameters, batch: AnyBatch) -> _Outputs:
+    outputs, _ = state.apply(params.variables, batch, train=False, threshold=params.threshold, seed=None)
+    kept = {m: [stage.kept for stage in stages] for m, stages in outputs.stages.items()}
+    return _Outputs(outputs.logits[0, 0], {m: logits[0, 0] for m, logits in outputs.by_modality.items()}, kept)
