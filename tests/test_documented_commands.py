@@ -97,9 +97,13 @@ RUN_BY = {
     "python launch.py --config=configs/mini_sparse.py --config.log.wandb=PROJECT --workdir=RUN": (
         "tests/test_train.py::test_a_run_logs_to_wandb_where_asked_to"
     ),
-    "python -m benchmarks.soak --kills=50": "tests/test_soak.py::test_a_run_killed_at_ten_moments_ends_as_if_left_alone",
+    "python -m benchmarks.soak --kills=50": (
+        "tests/test_soak.py::test_a_run_killed_at_ten_moments_ends_as_if_left_alone"
+    ),
     "python launch.py --config=configs/mini_sparse.py --config.model.remat=True --config.data.batch_size=2 "
-    "--config.optim.accumulate=4 --workdir=RUN": "tests/test_accumulate.py::test_a_run_that_stops_within_a_window_goes_on_with_the_same_numbers",
+    "--config.optim.accumulate=4 --workdir=RUN": (
+        "tests/test_accumulate.py::test_a_run_that_stops_within_a_window_goes_on_with_the_same_numbers"
+    ),
     "python -m mme2e_jax.sweep --config=configs/mini_sparse.py --seeds=0,1,2 --grid "
     "config.model.sparse_threshold=0.5,0.8": (
         "tests/test_sweep.py::test_a_sweep_goes_on_survives_a_failure_and_tells_the_spread"
@@ -120,14 +124,18 @@ RUN_BY = {
     ),
     # your_own_data.md
     f"{PREPARE} --dataset=clips --raw=FOLDER --tokenizer=ALBERT --dry_run": OWN,
-    f"{PREPARE} --dataset=clips --raw=FOLDER --out=RECORDS --tokenizer=ALBERT": OWN,
+    f"{PREPARE} --dataset=clips --raw=FOLDER --out=RECORDS --tokenizer=ALBERT": (
+        "tests/test_predictor.py::test_logits_are_those_of_prepared_records"
+    ),
     f"{MOSEI} --config.data.dataset=clips --config.data.dir=RECORDS --config.model.text.dir=ALBERT "
     "--workdir=RUN": "tests/test_predictor.py::test_logits_are_those_of_prepared_records",
     f"{PREPARE} --dataset=clips --raw=FOLDER --out=RECORDS --tokenizer=mini": OWN,
     f"{MOSEI} --config.data.dataset=clips --config.data.dir=RECORDS --config.model.width=0.125 "
     "--config.model.text.size=tiny --config.model.text.init=random --config.optim.lr=1e-3 --workdir=RUN": OWN,
-    "python launch.py --mode=evaluate --workdir=RUN": OWN,
-    'python launch.py --mode=predict --workdir=RUN --input=clip.mp4 --transcript="What is said in it."': OWN,
+    "python launch.py --mode=evaluate --workdir=RUN": ".ci/run",
+    'python launch.py --mode=predict --workdir=RUN --input=clip.mp4 --transcript="What is said in it."': (
+        "tests/test_predictor.py::test_the_command_writes_where_it_is_told_and_refuses_at_once"
+    ),
 }
 # Other people's programs.
 _INSTALLED = ("pip", "hf", "tensorboard")
