@@ -42,8 +42,9 @@ class ProgressBar:
         """Args: start: updates done before; now: seconds since some moment; the others: of the run."""
         self._labels, self._per_epoch, self._epochs, self._batch = label_names, steps_per_epoch, epochs, batch_size
         self._now = now
-        # When something was printed last, and how many steps were done then.
-        self._printed, self._done_then = now(), start
+        self._printed = now()
+        # From when on, and from how many steps on, speed is told; not before the first step, which compiles.
+        self._since: tuple[float, int] | None = None
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -69,26 +70,31 @@ class ProgressBar:
         epoch = step // self._per_epoch + 1
         description = f"epoch {epoch}/{self._epochs}, loss {float(metrics.loss):.3f}"
         self._progress.update(self._task, advance=1, rate=rate, description=description)
-        if not console.is_terminal and self._now() - self._printed >= SECONDS_BETWEEN_LINES:
-            self._print_line(step + 1, description)
+        now, done = self._now(), step + 1
+        if not console.is_terminal and now - self._printed >= SECONDS_BETWEEN_LINES:
+            console.print(f"  {description}, step {done}/{self._per_epoch * self._epochs}{self._pace(now, done)}")
+            self._printed, self._since = now, (now, done)
+        self._since = self._since or (now, done)
 
     def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
         f1 = [f"{valid.per_label[name]['f1']:.3f}" for name in self._labels]
         active = " ".join("/".join(f"{v:.2f}" for v in stages) for stages in self._active.values())
         mean = [f"{valid.mean['f1']:.3f}", f"{valid.mean['auc']:.3f}"]
         self._print_row([str(epoch + 1), f"{loss:.4f}", *f1, *mean, active])
-        self._printed, self._done_then = self._now(), step
+        self._printed = self._now()
+        self._since = self._since and (self._printed, step)
 
     def close(self) -> None:
         self._progress.stop()
 
-    def _print_line(self, done: int, description: str) -> None:
-        now = self._now()
-        rate = (done - self._done_then) / (now - self._printed)
-        total = self._per_epoch * self._epochs
-        left = datetime.timedelta(seconds=round((total - done) / rate))
-        console.print(f"  {description}, step {done}/{total}, {rate * self._batch:.1f} utt/s, {left} left")
-        self._printed, self._done_then = now, done
+    def _pace(self, now: float, done: int) -> str:
+        """Utterances per second and the time left, as a line ends with them once they are known."""
+        if self._since is None:
+            return ""
+        then, done_then = self._since
+        rate = (done - done_then) / (now - then)
+        left = datetime.timedelta(seconds=round((self._per_epoch * self._epochs - done) / rate))
+        return f", {rate * self._batch:.3g} utt/s, {left} left"
 
     def _print_row(self, cells: Sequence[str], style: str = "") -> None:
         *fixed, last = cells

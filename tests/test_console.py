@@ -28,24 +28,30 @@ def test_a_run_that_goes_on_with_a_validation_shows_the_epochs_row(capsys: pytes
 def test_in_a_log_file_a_line_a_minute_tells_how_far_a_long_epoch_is(capsys: pytest.CaptureFixture[str]) -> None:
     seconds = 0.0
     bar = ProgressBar(("happy", "sad"), steps_per_epoch=100, epochs=2, batch_size=8, start=10, now=lambda: seconds)
-    # 25 s a step; the line of step 12 is 75 s after the start.
-    for step in range(10, 14):
-        seconds += 25.0
-        bar.after_step(step, StepMetrics(jnp.float32(0.5), jnp.float32(1.0), {}), {})
-    # The row of an epoch puts the next line off.
+
+    def steps(first: int, last: int, each: float) -> None:
+        nonlocal seconds
+        for step in range(first, last + 1):
+            seconds += each
+            bar.after_step(step, StepMetrics(jnp.float32(0.5), jnp.float32(1.0), {}), {})
+
+    # The first step compiles and tells no speed.
+    steps(10, 10, 90.0)
+    # Then 25 s a step: the line is due after three.
+    steps(11, 14, 25.0)
+    # An epoch's row puts the next line off, and its validation is not time of steps.
     seconds += 35.0
-    bar.after_epoch(0, 14, 0.5, a_validation())
-    seconds += 59.0
-    bar.after_step(14, StepMetrics(jnp.float32(0.5), jnp.float32(1.0), {}), {})
-    seconds += 1.0
-    bar.after_step(15, StepMetrics(jnp.float32(0.25), jnp.float32(1.0), {}), {})
+    bar.after_epoch(0, 15, 0.5, a_validation())
+    steps(15, 16, 32.0)
     bar.close()
 
-    _, first, row, second = capsys.readouterr().out.splitlines()
-    # 3 steps of 8 utterances in 75 s, 187 steps left; then 2 in 60 s, 184 left.
-    assert first == "  epoch 1/2, loss 0.500, step 13/200, 0.3 utt/s, 1:17:55 left"
+    _, first, second, row, third = capsys.readouterr().out.splitlines()
+    assert first == "  epoch 1/2, loss 0.500, step 11/200"
+    # 3 steps of 8 utterances in 75 s, 186 steps left.
+    assert second == "  epoch 1/2, loss 0.500, step 14/200, 0.32 utt/s, 1:17:30 left"
     assert row.split()[0] == "1"
-    assert second == "  epoch 1/2, loss 0.250, step 16/200, 0.3 utt/s, 1:32:00 left"
+    # 2 steps in 64 s, 183 left.
+    assert third == "  epoch 1/2, loss 0.500, step 17/200, 0.25 utt/s, 1:37:36 left"
 
 
 def test_a_short_epoch_prints_its_row_and_no_line(capsys: pytest.CaptureFixture[str]) -> None:
