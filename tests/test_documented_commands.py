@@ -93,7 +93,7 @@ RUN_BY = {
     "environment_config=IMAGE": "not run: needs a cluster; tests/test_beam.py knows its options",
     # runs.md
     "tensorboard --logdir=runs": ("tests/test_scalars.py::test_tensorboard_reads_back_what_was_written_in_few_groups"),
-    "pip install wandb": "not run: an extra that the tests do without",
+    "pip install wandb": ".ci/run",
     "python launch.py --config=configs/mini_sparse.py --config.log.wandb=PROJECT --workdir=RUN": (
         "tests/test_train.py::test_a_run_logs_to_wandb_where_asked_to"
     ),
