@@ -74,6 +74,7 @@ def get_config() -> ConfigDict:
     config.log = ConfigDict()
     config.log.every_steps = 10
     config.log.tensorboard = True
+    config.log.wandb = ""  # a Weights & Biases project to log to as well; needs `pip install wandb`
 
     config.mesh = ConfigDict()
     config.mesh.devices = 0  # 0 for all that JAX finds

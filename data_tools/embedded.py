@@ -29,7 +29,8 @@ def prepare_embedded_corpus(
     """
     settings = Settings(dataset=dataset, kind=kind, seed=seed)
     require_free(records)
-    console = Console()
+    # A width of its own where the output is a log file, as in `prepare.default_console`.
+    console = Console(width=None if Console().is_terminal else 110)
     console.print(f"No records at {records}: making the embedded corpus of {utterances} utterances, as {kind}.")
     with tempfile.TemporaryDirectory(prefix="mme2e-mini-") as scratch:
         raw = generate(Path(scratch) / "release", utterances, seed, layout=EMBEDDED[dataset])

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -129,6 +129,8 @@ def _mels(samples: Sequence[Sample]) -> Figure:
 def main(argv: Sequence[str]) -> None:
     if len(argv) != 2:
         raise app.UsageError(f"expected one directory of records, found {' '.join(argv[1:]) or 'none'}")
+    # tensorflow-datasets tells of every directory that it opens.
+    logging.set_verbosity(logging.WARNING)
     records = Path(argv[1])
     place = records.resolve()
     out = Path(flags.FLAGS.out) if flags.FLAGS.out else place.with_name(f"{place.name}-inspection")

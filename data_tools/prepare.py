@@ -84,7 +84,7 @@ def prepare(
     run = run or (lambda jobs: run_jobs(jobs, processes))
     settings.require_tokenizer()
     require_free(out)
-    encoder = tokens.load_tokenizer(settings.tokenizer) if settings.tokenizer else None
+    encoder = tokens.load_tokenizer(settings.named_tokenizer) if settings.named_tokenizer else None
     named = splits.read_split_files(settings.splits) if settings.splits else None
     release = settings.read(raw)
     if settings.published:
@@ -228,7 +228,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("seed", 0, "Seed of the split by video.")
     flags.DEFINE_integer("frame_interval_ms", 500, "Milliseconds between frames.")
     flags.DEFINE_enum("face_choice", MOST_PROBABLE, list(CHOICES), "Which face to take where a frame shows several.")
-    flags.DEFINE_string("tokenizer", None, "Hugging Face directory or hub id, for media; `mini` trains its own.")
+    flags.DEFINE_string("tokenizer", None, "For media: Hugging Face directory or hub id; `mini` trains a small one.")
     flags.DEFINE_string("splits", None, "Directory of {train,valid,test}_split.txt; else by session or by video.")
     flags.DEFINE_integer("fold", None, "IEMOCAP: session to test on; the next one validates. Default: 1.")
     flags.DEFINE_bool("audio_from_video", False, "Use the video's sound where the wav is missing.")

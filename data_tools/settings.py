@@ -9,6 +9,8 @@ from data_tools.kinds import KINDS
 from data_tools.sources import SOURCES, Source
 from data_tools.utterances import Release
 
+# In place of a tokenizer's name: one is trained on the training transcripts.
+OWN_TOKENIZER = "mini"
 COMPUTED, PUBLISHED = FEATURES = ("computed", "published")
 
 
@@ -26,7 +28,7 @@ class Settings:
       kind: of records, one of `kinds.KINDS`.
       seed: of the split by video.
       frame_interval_ms: milliseconds between the frames of an utterance.
-      tokenizer: a local Hugging Face directory or a hub id; for media only.
+      tokenizer: a local Hugging Face directory or a hub id, or OWN_TOKENIZER; for media only.
       splits: a directory with `{train,valid,test}_split.txt`; None for the dataset's own way.
       fold: the session of IEMOCAP to test on; None for the first, where there are sessions.
       audio_from_video: whether a missing wav file is replaced by the video's own sound.
@@ -101,12 +103,18 @@ class Settings:
         options = {"fps": self.source_fps, "with_media": not self.published} if self.source.has_pictures else {}
         return self.source.read(raw, **options)
 
+    @property
+    def named_tokenizer(self) -> str | None:
+        """Directory or hub id of a tokenizer to load; None where one is trained, or none is needed."""
+        return None if self.tokenizer == OWN_TOKENIZER else self.tokenizer
+
     def require_tokenizer(self) -> None:
         """Raises `PrepareError` if words are to be stored as tokens and no tokenizer is named."""
         if self.kind == "media" and self.tokenizer is None and not self.source.own_tokenizer:
             raise PrepareError(
                 f"dataset {self.dataset!r} needs a tokenizer: --tokenizer=DIR, a Hugging Face "
-                "directory with tokenizer.json, or a hub id such as albert/albert-base-v2."
+                "directory with tokenizer.json, or a hub id such as albert/albert-base-v2; or "
+                f"--tokenizer={OWN_TOKENIZER} to train a small one on the training transcripts."
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Axes: `n` tokens of an utterance.
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -113,6 +114,10 @@ def load_tokenizer(source: str) -> TextEncoder:
         raise TokenizerError(f"Expected a directory with tokenizer.json at {source}, found {found}. {_HOW_TO_GET}")
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
+    # Which tells of every attempt where there is no network.
+    hub = logging.getLogger("huggingface_hub")
+    hub_level = hub.level
+    hub.setLevel(logging.ERROR)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
     except Exception as error:  # tokenizers raises no narrower one
@@ -125,6 +130,7 @@ def load_tokenizer(source: str) -> TextEncoder:
         raise TokenizerError(f"The tokenizer {source!r} {found} ({reason}). {_HOW_TO_GET}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
+        hub.setLevel(hub_level)
 
     ids = tokenizer("a")["input_ids"]
     marked = bool(ids) and ids[0] == tokenizer.cls_token_id and ids[-1] == tokenizer.sep_token_id

@@ -71,6 +71,11 @@ _STEPS = Rule(
     lambda v: v == "" or (isinstance(v, str) and bool(_RANGE.fullmatch(v)) and operator.lt(*map(int, v.split(":")))),
 )
 
+_PROJECT = Rule(
+    "a Weights & Biases project's name, of at most 128 characters and without spaces and / \\ # ? % :, or nothing",
+    lambda v: isinstance(v, str) and re.fullmatch(r"[^\s/\\#?%:]{0,128}", v) is not None,
+)
+
 COMMON_RULES: Mapping[str, Rule] = {
     "seed": _integer(0, 2**31 - 1),
     "profile": _STEPS,
@@ -100,6 +105,7 @@ COMMON_RULES: Mapping[str, Rule] = {
     "checkpoint.every_steps": _integer(0),
     "log.every_steps": _integer(1),
     "log.tensorboard": _BOOL,
+    "log.wandb": _PROJECT,
     "mesh.devices": _integer(0),
 }
 END_TO_END_RULES: Mapping[str, Rule] = {
@@ -268,6 +274,27 @@ _FREE = (
     "mesh.",
     "profile",
 )
+
+
+# Keys that were added after runs had been made, with what those runs did.
+_LATER = {
+    "log.wandb": "",
+    "profile": "",
+    "data.skip_bad": 0,
+    "optim.skip_nonfinite": 0,
+    "checkpoint.every_steps": 0,
+}
+
+
+def with_later_keys(values: Mapping[str, Any]) -> Config:
+    """The config of a checkpoint, as one of this version: with the keys that did not exist when it was written."""
+    config: Config = ConfigDict(values)
+    for key, value in _LATER.items():
+        section, _, name = key.rpartition(".")
+        place = config[section] if section else config
+        if name not in place:
+            place[name] = value
+    return config
 
 
 def refuse_changes(config: Config, started_with: Mapping[str, Any], workdir: object) -> None:

@@ -1,11 +1,9 @@
-"""What happens beside the training loop: progress, TensorBoard, the check for non-finite losses."""
+"""What happens beside the training loop, and the check for losses and scores that are not finite."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import tensorflow as tf
 
 from mme2e_jax.console import console
 from mme2e_jax.errors import UserError
@@ -83,37 +81,3 @@ def refuse_nonfinite_scores(epoch: int, score: np.ndarray) -> None:
             "parameters are of no use, maybe since an update that was too large. Start another run, in another "
             "--workdir, with a lower --config.optim.lr or --config.optim.clip=1."
         )
-
-
-class TensorBoard:
-    """Scalars for TensorBoard."""
-
-    def __init__(self, directory: Path, every_steps: int):
-        """Args: directory: of the event files; every_steps: how often training loss is written."""
-        self._writer = tf.summary.create_file_writer(str(directory))
-        self._every = every_steps
-
-    def after_step(self, step: int, metrics: StepMetrics, seconds: Mapping[str, float]) -> None:
-        if step % self._every == 0:
-            self._write(
-                step,
-                {"train/loss": metrics.loss, "train/gradient_norm": metrics.gradient_norm}
-                | {f"seconds/{what}": value for what, value in seconds.items()}
-                | {f"active/{m}{k}": share for m, stages in metrics.active.items() for k, share in enumerate(stages)},
-            )
-
-    def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
-        self._write(
-            step,
-            {"epoch/train_loss": loss}
-            | {f"valid/{k}": v for k, v in valid.mean.items()}
-            | {f"valid_f1/{label}": v["f1"] for label, v in valid.per_label.items()},
-        )
-
-    def close(self) -> None:
-        self._writer.close()
-
-    def _write(self, step: int, scalars) -> None:
-        with self._writer.as_default(step):
-            for name, value in scalars.items():
-                tf.summary.scalar(name, value)

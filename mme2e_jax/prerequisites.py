@@ -1,5 +1,6 @@
 """What must lie on disk before a run can start. Imports no framework, so that a run that cannot start ends at once."""
 
+import importlib.util
 from pathlib import Path
 
 from mme2e_jax.config import END_TO_END_MODELS, Config, records_kind
@@ -84,6 +85,18 @@ def missing_start(checkpoint: str) -> str | None:
     )
 
 
+def missing_wandb(project: str) -> str | None:
+    """What is wrong with this Python, and how to mend it; None if it can log to a W&B project, or none is asked for."""
+    spec = importlib.util.find_spec("wandb") if project else None
+    # W&B's own folder `wandb` in the current directory passes for a package without files.
+    if not project or (spec is not None and spec.origin is not None):
+        return None
+    return (
+        f"config.log.wandb: expected the package wandb to log to the project {project!r}, but it is not installed. "
+        "Install it with `pip install wandb`, or leave this out: TensorBoard shows the same curves."
+    )
+
+
 def check(config: Config) -> None:
     """Looks for everything that training reads.
 
@@ -93,7 +106,7 @@ def check(config: Config) -> None:
     Raises:
       UserError: naming all that is missing, and how to get it.
     """
-    missing = [missing_start(config.init.checkpoint)]
+    missing = [missing_start(config.init.checkpoint), missing_wandb(config.log.wandb)]
     # The embedded corpus is made where it is missing.
     if config.data.dataset not in EMBEDDED:
         missing.append(missing_records(config.data.dir, config.data.dataset, records_kind(config)))

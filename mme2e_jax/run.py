@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-from ml_collections import ConfigDict
 
 from mme2e_jax import build, checkpoint, cost, metrics, objective
 from mme2e_jax.batch import AnyBatch
-from mme2e_jax.config import Config, fitting_devices, records_kind, site_selection, validate
+from mme2e_jax.config import Config, fitting_devices, records_kind, site_selection, validate, with_later_keys
 from mme2e_jax.console import console, cost_table, scores_table
 from mme2e_jax.data.audio_columns import audio_columns
 from mme2e_jax.data.dataset import Dataset, open_dataset
@@ -52,7 +51,7 @@ def load_run(workdir: str | Path, devices: int | None = None) -> Run:
     """
     checkpoints, step = checkpoint.open_run(workdir)
     record = checkpoints.record(step)
-    config: Config = ConfigDict(record.config)
+    config = with_later_keys(record.config)
     validate(config)
     # As in training where there are as many devices; where not, the model is evaluated all the same.
     available = min(config.mesh.devices or jax.device_count(), jax.device_count())

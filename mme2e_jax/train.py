@@ -24,12 +24,13 @@ from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluate import Parameters, predict
-from mme2e_jax.hooks import FiniteCheck, Hook, TensorBoard, refuse_nonfinite_scores
+from mme2e_jax.hooks import FiniteCheck, Hook, refuse_nonfinite_scores
 from mme2e_jax.lock import locked
 from mme2e_jax.prediction.run_tokenizer import keep_tokenizer
 from mme2e_jax.processes import is_first
 from mme2e_jax.profiling import Profile, steps_to_profile
 from mme2e_jax.run import check_fit, input_of
+from mme2e_jax.scalars import ScalarLog, TensorBoard, WeightsAndBiases
 from mme2e_jax.sharding import DataMesh
 from mme2e_jax.state import Spec, TrainState, abstract_variables, parameter_count, structures
 from mme2e_jax.step import StepMetrics, sparse_threshold
@@ -259,13 +260,18 @@ class _Loop:
             return []
         config, per_epoch = self._config, self._batches.steps_per_epoch
         names = self._batches.dataset.label_names
-        watchers: list[Hook] = [
+        watchers: list[Hook] = []
+        if config.log.tensorboard:
+            watchers.append(ScalarLog(TensorBoard(self._workdir / "tensorboard"), config.log.every_steps))
+        if config.log.wandb:
+            sink = WeightsAndBiases(config.log.wandb, self._workdir, config.to_dict())
+            watchers.append(ScalarLog(sink, config.log.every_steps))
+        # Last: nothing may fail any more while the bar is shown.
+        return [
+            *watchers,
             StepLog(self._workdir, start),
             ProgressBar(names, per_epoch, config.optim.epochs, config.data.batch_size, start),
         ]
-        if config.log.tensorboard:
-            watchers.append(TensorBoard(self._workdir / "tensorboard", config.log.every_steps))
-        return watchers
 
 
 def _finished(history: Sequence[dict], config: Config) -> bool:

@@ -112,8 +112,10 @@ def test_media_outside_of_a_copied_release_are_refused(tmp_path: Path) -> None:
         list(run_on_beam(tmp_path / "raw", LOCAL, release="gs://b/raw")([job(tmp_path, tmp_path / "v.mp4")]))
 
 
-def test_beam_knows_every_option_in_the_readme(caplog: pytest.LogCaptureFixture) -> None:
-    shown = re.findall(r'--beam_pipeline_options="?([\w=,:/.\-]+)', Path("README.md").read_text(encoding="utf-8"))
+def test_beam_knows_every_option_in_the_documentation(caplog: pytest.LogCaptureFixture) -> None:
+    shown = re.findall(
+        r'--beam_pipeline_options="?([\w=,:/.\-]+)', Path("docs/releases.md").read_text(encoding="utf-8")
+    )
 
     runners = {PipelineOptions([f"--{o}" for o in s.split(",")]).get_all_options()["runner"] for s in shown}
 

@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from mme2e_jax.config import (
     site_selection,
     validate,
     validate_devices,
+    with_later_keys,
 )
 from mme2e_jax.errors import UserError
 
@@ -73,6 +75,8 @@ BAD_VALUES = [
     ("model.dtype", "float16", "one of float32, bfloat16", "'float16'"),
     ("model.remat", 1, "True or False", "1"),
     ("log.tensorboard", 1, "True or False", "1"),
+    ("log.wandb", "a/b", "a Weights & Biases project's name", "'a/b'"),
+    ("log.wandb", True, "a Weights & Biases project's name", "True"),
     ("mini.utterances", 3, "a whole number of at least 24", "3"),
 ]
 
@@ -122,6 +126,18 @@ def test_a_missing_key_is_named_with_what_it_must_be() -> None:
 
     with pytest.raises(UserError, match=r"config\.optim\.clip: missing; expected a number of at least 0\."):
         validate(config)
+
+
+def test_a_config_of_an_earlier_version_gets_the_keys_that_came_later() -> None:
+    earlier, now = (config_of(mini_sparse).to_dict() for _ in range(2))
+    del earlier["log"]["wandb"], earlier["profile"]
+    earlier["checkpoint"]["every_steps"] = 7
+
+    config = with_later_keys(earlier)
+
+    validate(config)
+    now["checkpoint"]["every_steps"] = 7
+    assert config.to_dict() == now
 
 
 def test_all_problems_are_in_one_message() -> None:
@@ -238,6 +254,7 @@ def test_an_override_of_the_wrong_type_is_refused() -> None:
 def test_a_run_goes_on_only_under_the_config_it_started_with() -> None:
     started, config = config_of(mini_dense), config_of(mini_dense)
     config.data.dir, config.log.every_steps, config.mesh.devices, config.model.remat = "elsewhere", 3, 1, True
+    config.log.wandb = "project"
     refuse_changes(config, started.to_dict(), "RUN")
 
     config.optim.lr = 0.5
@@ -294,3 +311,29 @@ def test_weights_are_not_looked_for_where_they_are_not_used() -> None:
     config.model.modalities = "tav"
     with pytest.raises(UserError, match=r"config\.model\.text\.dir"):
         prerequisites.check(config)
+
+
+def test_a_missing_wandb_is_named_though_its_folder_of_runs_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wandb").mkdir()
+    # As where it is not installed: W&B's folder in the current directory is all that Python finds.
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    config = config_of(mini_lf_rnn)
+    prerequisites.check(config)
+
+    config.log.wandb = "project"
+    with pytest.raises(UserError, match=r"config\.log\.wandb: expected the package wandb .*`pip install wandb`"):
+        prerequisites.check(config)
+
+
+def test_an_installed_wandb_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "__init__.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    config = config_of(mini_lf_rnn)
+    config.log.wandb = "project"
+
+    prerequisites.check(config)

@@ -92,6 +92,7 @@ def test_a_file_says_what_its_model_is(workdir: Path, exported: Path) -> None:
     assert manifest.preprocessing["frame_interval_ms"] == 500
     assert manifest.provenance["step"] == 0
     assert manifest.provenance["config"]["model"]["modalities"] == "t"
+    assert "dir" not in manifest.provenance["config"]["data"]
     kept = (workdir / "tokenizer" / "tokenizer.json").read_bytes()
     assert members_of(exported)[TOKENIZER + "tokenizer.json"] == kept
     assert manifest.tokenizer is not None

@@ -75,9 +75,9 @@ def test_the_same_in_python(exported: Path, tmp_path: Path) -> None:
     assert sum(utterance.shares.values()) == pytest.approx(1.0)
 
 
-def test_the_readmes_program_needs_nothing_of_this_one(workdir: Path, exported: Path, tmp_path: Path) -> None:
-    section = (REPOSITORY / "README.md").read_text(encoding="utf-8").partition("**Export**")[2]
-    program = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[1]
+def test_the_pages_program_needs_nothing_of_this_one(workdir: Path, exported: Path, tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "export.md").read_text(encoding="utf-8")
+    program = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[1]
     assert 'ZipFile("model.mme2e")' in program
     named = program.replace("model.mme2e", str(exported))
     saved = "from safetensors.numpy import save_file\nsave_file(batch | {'said': np.asarray(logits)}, sys.argv[1])\n"

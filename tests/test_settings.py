@@ -57,3 +57,13 @@ def test_a_report_says_the_same_wherever_the_release_lies() -> None:
         "face_choice": "most_probable",
         "features": "computed",
     }
+
+
+def test_any_release_can_train_a_tokenizer_of_its_own() -> None:
+    settings = Settings(dataset="clips", tokenizer="mini")
+    settings.require_tokenizer()
+
+    assert settings.named_tokenizer is None
+    assert Settings(dataset="clips", tokenizer="albert").named_tokenizer == "albert"
+    with pytest.raises(PrepareError, match="or --tokenizer=mini to train a small one on the training transcripts"):
+        Settings(dataset="clips").require_tokenizer()

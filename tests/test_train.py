@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from configs import mini_lf_rnn, mini_lf_transformer
 from data_tools.records import feature_schema, write_dataset
@@ -25,6 +26,7 @@ from tests.synthetic import (
     make_feature_records,
     shrink,
 )
+from tests.test_scalars import history
 
 
 def train_in(workdir: Path, records: Path, experiment: Any = mini_lf_rnn, **overrides: object) -> None:
@@ -106,6 +108,27 @@ def test_steps_are_profiled_to_a_trace(steps: str, feature_records: Path, tmp_pa
 
 def test_without_steps_to_profile_there_is_no_trace(two_epochs: Path) -> None:
     assert not (two_epochs / "profile").exists()
+
+
+def test_a_run_logs_to_tensorboard_where_asked_to(feature_records: Path, tmp_path: Path) -> None:
+    train_in(tmp_path, feature_records, log__tensorboard=True, log__every_steps=2)
+
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Tensors("train/loss")] == [0, 2, 4]
+    assert [event.step for event in events.Tensors("valid/f1")] == [3, 6]
+
+
+def test_a_run_logs_to_wandb_where_asked_to(
+    feature_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    train_in(tmp_path, feature_records, log__wandb="project", log__every_steps=2)
+
+    rows = [row for _, row in history(tmp_path)]
+    assert [row["step"] for row in rows if "train/loss" in row] == [0, 2, 4]
+    assert [row["step"] for row in rows if "valid/f1" in row] == [3, 6]
 
 
 def test_a_second_run_in_the_same_directory_is_refused(feature_records: Path, tmp_path: Path) -> None:

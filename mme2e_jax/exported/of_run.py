@@ -80,7 +80,7 @@ def _manifest(run: Run, exported: jax.export.Exported) -> Manifest:
         platforms=list(exported.platforms),
         calling_convention_version=exported.calling_convention_version,
         jax_version=jax.__version__,
-        provenance={"step": run.step, "config": _plain(record.config), "fingerprint": record.fingerprint},
+        provenance={"step": run.step, "config": _without_paths(record.config), "fingerprint": record.fingerprint},
     )
     # What no reader would take must not be written.
     return from_json(_plain(manifest.to_json()))
@@ -89,6 +89,14 @@ def _manifest(run: Run, exported: jax.export.Exported) -> Manifest:
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """As JSON gives them back: tuples are lists."""
     return json.loads(json.dumps(values))
+
+
+def _without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config without what says where things lay on the machine of the run, which is nobody else's concern."""
+    plain = _plain(config)
+    del plain["data"]["dir"], plain["init"]["checkpoint"]
+    plain["model"].get("text", {}).pop("dir", None)
+    return plain
 
 
 def _tokenizer_files(directory: Path | None) -> dict[str, bytes]:
