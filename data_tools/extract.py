@@ -17,13 +17,13 @@ import numpy as np
 from data_tools.arrays import Footage
 from data_tools.face_choice import MOST_PROBABLE, Scene, choose_face
 from data_tools.faces import BATCH_SIZE, FaceDetector
-from data_tools.framing import VIEWS, Box, crop_centre, crop_face
+from data_tools.framing import VIEWS
 from data_tools.open_sound import OpenSound, OpenSounds
 from data_tools.pictures import pictures_at, pictures_duration
 from data_tools.sound import Sound, SoundError, read_track, read_wav
+from data_tools.track import Track
 from data_tools.utterances import Finding, Media, Pictures, Utterance
 from data_tools.video import TIME_TOLERANCE_S, VideoError, frames_at, sample_times, video_duration
-from mme2e_jax.conventions import FACE_SIZE
 
 # Times of a transcript may be rounded; what lies past the end by less than this is no news.
 _END_TOLERANCE_S = 0.05
@@ -57,7 +57,7 @@ class Extracted(Generic[A]):
 
     Attributes:
       arrays: by utterance identifier, without the utterances that had to be dropped.
-      findings: what was dropped or degraded.
+      findings: what was dropped or degraded, or is worth knowing.
       seconds: time spent by kind of work: decode, faces, features.
     """
 
@@ -70,31 +70,6 @@ class Extracted(Generic[A]):
         start = time.perf_counter()
         yield
         self.seconds[work] += time.perf_counter() - start
-
-
-@dataclass
-class _Track:
-    """The frames of one utterance while they are gathered."""
-
-    faces: list[np.ndarray] = field(default_factory=list)
-    face_found: list[bool] = field(default_factory=list)
-    frame_ms: list[float] = field(default_factory=list)
-    last_box: Box | None = None  # of the last face found
-
-    def add(self, picture: np.ndarray, box: Box | None, milliseconds: float) -> None:
-        self.faces.append(crop_face(picture, box) if box else crop_centre(picture))
-        self.face_found.append(box is not None)
-        self.frame_ms.append(milliseconds)
-        self.last_box = box or self.last_box
-
-    def footage(self, wave: np.ndarray, sample_rate: int) -> Footage:
-        return Footage(
-            faces=np.array(self.faces, np.uint8).reshape(-1, FACE_SIZE, FACE_SIZE, 3),
-            face_found=np.array(self.face_found, np.bool_),
-            frame_ms=np.array(self.frame_ms, np.float32),
-            wave=wave,
-            sample_rate=sample_rate,
-        )
 
 
 def extract(
@@ -221,9 +196,9 @@ def _extract_faces(
     settings: ExtractSettings,
     detector: FaceDetector,
     result: Extracted[A],
-) -> dict[str, _Track]:
+) -> dict[str, Track]:
     """Decodes the video once and fills a track for each utterance."""
-    tracks = {name: _Track() for name in spans}
+    tracks = {name: Track() for name in spans}
     if media.video is None or length is None:
         return tracks
     wanted = [
@@ -242,7 +217,7 @@ def _extract_faces(
                 moment, name = wanted[index]
                 height, width = picture.shape[:2]
                 box = choose_face(faces, settings.face_choice, Scene(width, height, tracks[name].last_box))
-                tracks[name].add(picture, box, 1000 * (moment - spans[name][0]))
+                tracks[name].add(picture, box, len(faces), 1000 * (moment - spans[name][0]))
         batch.clear()
 
     failure = "decoding ended early"
@@ -260,7 +235,7 @@ def _extract_faces(
 
     asked = Counter(name for _, name in wanted)
     for name, track in tracks.items():
-        result.findings += _face_findings(name, track, asked[name], failure)
+        result.findings += track.findings(name, asked[name], failure)
     return tracks
 
 
@@ -275,15 +250,3 @@ def _timed_views(
         if item is None or view is None:
             return
         yield item[0], view
-
-
-def _face_findings(name: str, track: _Track, asked: int, failure: str) -> Iterator[Finding]:
-    frames, faces = len(track.faces), sum(track.face_found)
-    if not asked:
-        yield Finding(name, "no_frames")
-    elif frames < asked:
-        yield Finding(name, "broken_video", f"{frames} of {asked} frames: {failure}")
-    if frames and not faces:
-        yield Finding(name, "no_face", f"{frames} frames")
-    elif faces < frames:
-        yield Finding(name, "some_faces_missing", f"{frames - faces} of {frames} frames")

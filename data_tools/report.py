@@ -13,8 +13,9 @@ from rich.table import Column, Table
 
 from data_tools.utterances import Finding
 
-# Dropped utterances are lost to a defect; excluded ones were never part of the task.
-DROPPED, DEGRADED, EXCLUDED = "dropped", "degraded", "excluded"
+# Dropped utterances are lost to a defect; excluded ones were never part of the task; degraded ones are kept with
+# something missing; of noted ones nothing is missing.
+DROPPED, DEGRADED, EXCLUDED, NOTED = "dropped", "degraded", "excluded", "noted"
 
 REASONS: dict[str, tuple[str, str]] = {
     # What the texts of the release say ...
@@ -52,6 +53,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "length_mismatch": (DEGRADED, "Wav and video differ in length by more than half a second."),
     "no_face": (DEGRADED, "No face in any frame; the middle of each frame stands in (features: zeros)."),
     "some_faces_missing": (DEGRADED, "No face in some frames; the middle of the frame stands in (features: zeros)."),
+    "several_faces": (NOTED, "Several faces in some frames; the face choice says which one is taken."),
     # ... what features that others made hold ...
     "no_features": (DROPPED, "The published features have nothing for this utterance."),
     "bad_features": (DROPPED, "The published features of this utterance cannot be read."),
@@ -70,7 +72,7 @@ class Report:
 
     Attributes:
       settings: what the outcome depends on beside the release.
-      findings: every utterance (or line of a file) left out or degraded.
+      findings: every utterance (or line of a file) left out, degraded or noted.
       kept: identifiers of the utterances that were written.
       splits: per split its number of utterances, videos, and positives by label.
       warnings: sentences about the dataset as a whole.

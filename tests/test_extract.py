@@ -13,7 +13,7 @@ from data_tools.face_choice import Face
 from data_tools.faces import FaceDetector
 from data_tools.mel import mel_chunks
 from data_tools.sound import read_wav
-from data_tools.utterances import Media, Utterance
+from data_tools.utterances import Finding, Media, Utterance
 from tests.media import tone, write_frames, write_video, write_wav
 
 # Frame i of the 10 fps videos has brightness 10 * i, and lasts from 0.1 * i to 0.1 * (i + 1).
@@ -134,6 +134,7 @@ def test_of_several_faces_the_chosen_one_is_cut_out(choice: str, levels: list[in
 
     middles = result.arrays["v_0"].faces[:, 12:36, 12:36].mean((1, 2, 3))
     np.testing.assert_allclose(middles, levels, atol=6)
+    assert Finding("v_0", "several_faces", "4 of 4 frames") in result.findings
 
 
 def test_a_clip_past_the_end_is_cut_or_dropped(media: dict[str, Path]) -> None:

@@ -143,6 +143,7 @@ def test_awkward_turns_are_reported_under_their_reasons(
         "no_video",
         "no_channel",
         "some_faces_missing",
+        "several_faces",
     }
 
 

@@ -22,6 +22,8 @@ def report() -> Report:
             Finding("a:7", "bad_transcript_line"),
             # A second line for an utterance that is kept drops the line, not the utterance.
             Finding("a_1", "duplicate"),
+            # Nothing of it is missing.
+            Finding("c_1", "several_faces", "1 of 3 frames"),
             Finding("d_1", "other_emotion", "xxx"),
             Finding("d_2", "other_emotion", "fea"),
             Finding("d_3", "other_emotion", "xxx"),
@@ -61,6 +63,7 @@ def test_reasons_hold_counts_and_sorted_identifiers(report: Report) -> None:
         "no_wav": 1,
         "clipped": 2,
         "no_face": 1,
+        "several_faces": 1,
     }
 
 

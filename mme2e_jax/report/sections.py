@@ -172,7 +172,7 @@ def data(c: Content) -> Iterator[str]:
         counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in c.preparation.counts.items())
         yield _p(
             f"Preparation: {counts}. Dropped utterances were lost to a defect; excluded ones were never part of the "
-            "task; degraded ones were kept with something missing."
+            "task; degraded ones were kept with something missing; of noted ones nothing is missing."
         )
         yield from map(note, c.preparation.warnings)
         if c.preparation.reasons:
