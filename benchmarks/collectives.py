@@ -14,7 +14,7 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -69,16 +69,15 @@ def measured(model: str, devices: int, text_length: int, overrides: Sequence[str
     """What a step's collective operations are, by kind; call it in a process that has so many devices.
 
     Returns:
-      `operations` and `bytes` of a step, `operations_once` and `bytes_once` with those in a loop counted once.
+      `operations` and `bytes` of a step.
     """
     given = [f"mesh.devices={devices}", f"data.batch_size={paper_size.UTTERANCES * devices}", *overrides]
     compiled = paper_size.compiled_step(paper_size.experiment(model, given), text_length)
     found: dict[str, dict[str, int]] = {}
     for c in collectives(str(compiled.as_text())):
-        sums = found.setdefault(c.kind, dict.fromkeys(("operations", "bytes", "operations_once", "bytes_once"), 0))
-        added = {"operations": c.times, "bytes": c.times * c.bytes, "operations_once": 1, "bytes_once": c.bytes}
-        for key, value in added.items():
-            sums[key] += value
+        sums = found.setdefault(c.kind, {"operations": 0, "bytes": 0})
+        sums["operations"] += c.times
+        sums["bytes"] += c.times * c.bytes
     return found
 
 
@@ -94,17 +93,16 @@ def _row(model: str, devices: int) -> dict:
         _LINK_GB.value * 1e9 if within else _NETWORK_GBIT.value * 1e9 / 8,
         (_LINK_US.value if within else _NETWORK_US.value) * 1e-6,
     )
-    row = {"model": model, "devices": devices, "kinds": kinds, "link": link._asdict()}
-    for counted in ("", "_once"):
-        operations, sent = (_total(kinds, f"{what}{counted}") for what in ("operations", "bytes"))
-        seconds = ring_seconds(operations, sent, devices, link)
-        row[f"ring_ms{counted}"] = seconds * 1e3
-        row[f"efficiency{counted}"] = {ms: efficiency(float(ms) * 1e-3, seconds) for ms in _STEP_MS.value}
-    return row
-
-
-def _total(kinds: Mapping[str, Mapping[str, int]], what: str) -> int:
-    return sum(sums[what] for sums in kinds.values())
+    operations, sent = (sum(sums[what] for sums in kinds.values()) for what in ("operations", "bytes"))
+    seconds = ring_seconds(operations, sent, devices, link)
+    return {
+        "model": model,
+        "devices": devices,
+        "kinds": kinds,
+        "link": link._asdict(),
+        "ring_ms": seconds * 1e3,
+        "efficiency": {ms: efficiency(float(ms) * 1e-3, seconds) for ms in _STEP_MS.value},
+    }
 
 
 def main(argv: list[str]) -> None:
@@ -112,19 +110,18 @@ def main(argv: list[str]) -> None:
     del argv
     rows = [_row(model, int(devices)) for model in _MODELS.value for devices in _DEVICES.value]
     table = Table(title="Collective operations of a step")
-    for heading in ("model", "devices", "kind", "operations", "MB", "MB, loops once"):
+    for heading in ("model", "devices", "kind", "operations", "MB"):
         table.add_column(heading, justify="left" if heading in ("model", "kind") else "right")
     for row in rows:
-        for kind, sums in row["kinds"].items() or (("none", dict.fromkeys(("operations", "bytes", "bytes_once"), 0)),):
-            figures = (str(sums["operations"]), f"{sums['bytes'] / 1e6:.1f}", f"{sums['bytes_once'] / 1e6:.1f}")
+        for kind, sums in row["kinds"].items() or (("none", {"operations": 0, "bytes": 0}),):
+            figures = (str(sums["operations"]), f"{sums['bytes'] / 1e6:.1f}")
             table.add_row(row["model"], str(row["devices"]), kind, *figures)
-    expected = Table(title="Expected of rings, if nothing overlaps; in brackets: were loops' sums made once")
+    expected = Table(title="Expected of rings, if nothing overlaps")
     for heading in ("model", "devices", "ring ms", *(f"efficiency at {ms} ms" for ms in _STEP_MS.value)):
         expected.add_column(heading, justify="left" if heading == "model" else "right")
     for row in rows:
-        shares = (f"{row['efficiency'][ms]:.2f} ({row['efficiency_once'][ms]:.2f})" for ms in _STEP_MS.value)
-        ring = f"{row['ring_ms']:.1f} ({row['ring_ms_once']:.1f})"
-        expected.add_row(row["model"], str(row["devices"]), ring, *shares)
+        shares = (f"{row['efficiency'][ms]:.2f}" for ms in _STEP_MS.value)
+        expected.add_row(row["model"], str(row["devices"]), f"{row['ring_ms']:.1f}", *shares)
     console = Console(width=110)
     console.print(table, expected)
     console.print(

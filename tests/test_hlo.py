@@ -88,6 +88,5 @@ def test_a_step_sums_every_gradient_over_devices_and_nothing_on_one() -> None:
     found = measured("dense", 2, 8, small)
     assert set(found) == {"all-reduce"}
     sums = found["all-reduce"]
-    assert sums["operations_once"] <= sums["operations"]
     # The word vectors alone.
-    assert sums["bytes_once"] > 30_000 * 4
+    assert sums["bytes"] > 30_000 * 4
