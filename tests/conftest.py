@@ -1,8 +1,11 @@
 """Set-up that must come before JAX and TensorFlow are imported, here and in the processes that tests start."""
 
+import gc
 import os
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,8 @@ if _OWN_CACHE:
 
 os.environ |= {
     "JAX_PLATFORMS": "cpu",
+    # Seconds that a program must take to compile for the cache to keep it.
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
     # Not with xla_backend_optimization_level=0, which would halve the time to compile: gradients come out wrong then.
     "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
     # Arrays of different ranks never broadcast by accident.
@@ -27,6 +32,16 @@ def pytest_unconfigure() -> None:
     # Workers inherit the variable, so that only the process that made the directory removes it.
     if _OWN_CACHE:
         shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_programs_of_other_modules() -> Iterator[None]:
+    """Frees compiled programs, of which a whole run would keep gigabytes; what is used again is read from the cache."""
+    yield
+    # Most modules need no JAX, and none should wait for its import.
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
