@@ -156,7 +156,8 @@ def _print_times(console: Console, seconds: Mapping[str, float]) -> None:
     # Workers of a cluster, and what was extracted earlier, tell no seconds.
     spent = ", ".join(f"{work} {seconds[work]:.1f} s" for work in WORK if seconds[work])
     told = f" ({spent} over all processes)" if spent else ""
-    console.print(f"Media read in {seconds['extracting']:.1f} s{told}, records written in {seconds['writing']:.1f} s.")
+    took = f"Media read in {seconds['extracting']:.1f} s{told}, records written in {seconds['writing']:.1f} s."
+    console.print(took, soft_wrap=True)
 
 
 def _chosen_run(raw: Path) -> RunJobs | None:

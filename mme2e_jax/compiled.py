@@ -7,8 +7,8 @@ from pathlib import Path
 
 def prepare_jax() -> None:
     """Keeps compiled programs in the user's cache, so that the next run does not compile them again."""
-    # Both tell at length which accelerators this machine does not have.
-    for name in ("absl", "jax"):
+    # The first two tell at length which accelerators this machine does not have, the third which fonts it has.
+    for name in ("absl", "jax", "matplotlib"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Here, not at the top: it takes a second, in which others can start their work.
     import jax

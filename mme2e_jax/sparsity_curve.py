@@ -7,13 +7,14 @@ split at the run's own threshold, and the same at all points; AUC does not depen
 
 Up to the threshold that a model's rows of active sites are made for it works on rows, above that with masks
 (`state.structures`): what is left out then costs time all the same. GFLOPs count what is kept, whichever way
-(`cost`). Seconds are wall clock of a whole second pass over the split, divided by its utterances: everything is
-compiled by then, but reading and packing the records is included, and they depend on the machine.
+(`cost`). Seconds are wall clock of a whole pass over the split, divided by its utterances, the least of a few where the
+split is small: everything is compiled by then, but reading and packing the records is included, and they depend on the
+machine.
 """
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from mme2e_jax.state import structures
 
 FILE, FIGURE = "sparsity_curve.json", "sparsity_curve.png"
 SPLIT = "test"
+# A split is passed over again for its time until that took this long, or so often.
+_SECONDS, _PASSES = 1.0, 5
 _GRID = tuple(k / 10 for k in range(1, 11))
 
 
@@ -101,9 +104,7 @@ def point(model: Model, spec: ModelSpec, batches: Input, threshold: float) -> di
         return predict(parameters, batches.evaluation(SPLIT), model.loss, model.mesh)
 
     predictions = one_pass()
-    start = time.perf_counter()
-    one_pass()
-    seconds = time.perf_counter() - start
+    seconds = _least_seconds(one_pass)
     account = cost.account(spec, batches.seen_lengths(SPLIT), predictions.sites)
     kept = ("active_fraction", "extraction_gflops", "dense_extraction_gflops")
     return {
@@ -113,6 +114,15 @@ def point(model: Model, spec: ModelSpec, batches: Input, threshold: float) -> di
         **{name: account[name] for name in kept},
         "seconds_per_utterance": seconds / len(predictions.truth),
     }
+
+
+def _least_seconds(run: Callable[[], Any]) -> float:
+    taken: list[float] = []
+    while not taken or (sum(taken) < _SECONDS and len(taken) < _PASSES):
+        start = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
 
 
 def _sparse_spec(run: Run, workdir: str | Path) -> ModelSpec:

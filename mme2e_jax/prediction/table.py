@@ -11,6 +11,8 @@ from mme2e_jax.metrics import Task
 from mme2e_jax.prediction.prediction import Prediction, Utterance
 
 _ROWS = 40
+# Longer names of labels are cut where there is not enough room.
+_WIDE = 8
 
 
 def clock(seconds: float) -> str:
@@ -25,9 +27,11 @@ def predictions_table(prediction: Prediction) -> Table:
     """A row an utterance: its time, scores (those that are decided on in bold), and the modalities' shares."""
     kind = {Task.REGRESSION: "values"}.get(prediction.task, "probabilities")
     table = Table(title=f"{escape(prediction.clip)}: {kind}, * where an emotion is said to be there")
-    table.add_column("time", no_wrap=True)
+    # Words give way where the terminal is narrow.
+    times = [_span(utterance) for utterance in prediction.utterances[:_ROWS]]
+    table.add_column("time", no_wrap=True, min_width=max(map(len, times), default=None))
     for name in prediction.label_names:
-        table.add_column(escape(name), justify="right", no_wrap=True)
+        table.add_column(escape(name), justify="right", no_wrap=True, min_width=min(len(name), _WIDE))
     table.add_column(" / ".join(MODALITY_NAMES[m] for m in prediction.modalities), no_wrap=True)
     table.add_column("words", no_wrap=True, overflow="ellipsis")
     if prediction.thresholds:
@@ -51,11 +55,15 @@ def notes(prediction: Prediction) -> Iterator[str]:
             of[note].append(utterance)
     for note, utterances in of.items():
         more = f" and {len(utterances) - 1} more" if len(utterances) > 1 else ""
-        yield f"{clock(utterances[0].start)}-{clock(utterances[0].end)}{more}: {note}"
+        yield f"{_span(utterances[0])}{more}: {note}"
+
+
+def _span(u: Utterance) -> str:
+    return f"{clock(u.start)}-{clock(u.end)}"
 
 
 def _cells(prediction: Prediction, u: Utterance) -> Iterable[str]:
-    yield f"{clock(u.start)}-{clock(u.end)}"
+    yield _span(u)
     for name in prediction.label_names:
         cell = f"{u.scores[name]:.2f}"
         yield f"[bold]{cell}*[/bold]" if name in u.decided else f"{cell} "
