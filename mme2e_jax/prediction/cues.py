@@ -12,6 +12,8 @@ from pathlib import Path
 from mme2e_jax.errors import UserError
 
 WINDOW_SECONDS = 10.0
+# Ten seconds of film take a little more in a file: sound comes in packets, and the last picture is shown for a while.
+LONGEST_WINDOW_SECONDS = WINDOW_SECONDS + 0.1
 # No utterance of CMU-MOSEI is longer; the memory that a model takes grows with this.
 LONGEST_CUE_SECONDS = 120.0
 SUFFIXES = (".srt", ".vtt", ".txt")
@@ -36,13 +38,13 @@ class Cue:
 
 
 def windows(duration: float, text: str) -> list[Cue]:
-    """Equal windows of at most `WINDOW_SECONDS`, each with the same words; the last one takes what there is.
+    """Equal windows of at most `LONGEST_WINDOW_SECONDS`, each with the same words; the last one takes what there is.
 
     Args:
       duration: of the clip, in seconds.
       text: its transcript, or nothing.
     """
-    return _divided(Cue(0.0, math.inf, text), duration, WINDOW_SECONDS)
+    return _divided(Cue(0.0, math.inf, text), duration, LONGEST_WINDOW_SECONDS)
 
 
 def read_cues(path: Path, clip: str) -> list[Cue]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mme2e_jax.batch import Batch
 from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
-from mme2e_jax.prediction.cues import WINDOW_SECONDS
+from mme2e_jax.prediction.cues import LONGEST_WINDOW_SECONDS
 
 _CHUNK_SECONDS = 0.4
 
@@ -24,9 +24,10 @@ class Capacity(NamedTuple):
 
     @classmethod
     def of_window(cls, frame_interval_ms: float) -> "Capacity":
-        """What a window of `WINDOW_SECONDS` takes."""
+        """What the longest window takes."""
         # One more chunk: the last one is filled up, and sound tracks are a little longer than they say.
-        return cls(math.ceil(1000 * WINDOW_SECONDS / frame_interval_ms), math.ceil(WINDOW_SECONDS / _CHUNK_SECONDS) + 1)
+        seconds = LONGEST_WINDOW_SECONDS
+        return cls(math.ceil(1000 * seconds / frame_interval_ms), math.ceil(seconds / _CHUNK_SECONDS) + 1)
 
     def fitting(self, frames: int, chunks: int) -> "Capacity":
         """The smallest doubling that holds so much."""
