@@ -135,6 +135,8 @@ def _mosei_entry(key: str, known: Meta) -> _Entry | Finding:
 def _iemocap_entry(key: str, known: Meta) -> _Entry | Finding:
     names = LABEL_NAMES["iemocap"]
     label, text = known.get("label"), known.get("text")
+    if not isinstance(label, str):
+        return Finding(key, "bad_meta", f"expected the name of an emotion, found {_short(label)}")
     if label in OTHER_EMOTIONS:
         return Finding(key, "other_emotion", label)
     try:

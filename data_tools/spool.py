@@ -20,8 +20,8 @@ from data_tools.unfinished import OutputExistsError, remove_unfinished
 from data_tools.utterances import Finding, Media, Pictures, Utterance
 from data_tools.workers import Job, JobResult
 
-# Raise it when the same media and settings give other arrays than before.
-_VERSION = 1
+# Raise it when the same media and settings give other arrays or findings than before.
+_VERSION = 2
 
 
 class Spool:

@@ -110,6 +110,7 @@ def test_iemocap_is_read_with_the_speakers_half(tmp_path: Path) -> None:
             "Ses01F_impro01_F000": known | {"label": "neu"},
             "Ses01F_impro01_M000": known | {"label": "fru"},
             "Ses01F_impro01_M001": known | {"label": "xxx"},
+            "Ses01F_impro01_M002": known | {"label": np.array([0, 1])},
         },
     )
     for turn, side in (("Ses01F_impro01_F000", "L"), ("Ses01F_impro01_M000", "R")):
@@ -123,7 +124,10 @@ def test_iemocap_is_read_with_the_speakers_half(tmp_path: Path) -> None:
     ]
     folder = root / "Ses01F_impro01" / "Ses01F_impro01_M000"
     assert release.media[folder.name] == Media(Pictures(folder, "image_R_", 29.97), folder / "audio_R.wav")
-    assert release.findings == [Finding("Ses01F_impro01_M001", "other_emotion", "xxx")]
+    assert release.findings[0] == Finding("Ses01F_impro01_M001", "other_emotion", "xxx")
+    (odd,) = release.findings[1:]
+    assert (odd.id, odd.reason) == ("Ses01F_impro01_M002", "bad_meta")
+    assert "expected the name of an emotion, found" in odd.detail
 
 
 @pytest.mark.parametrize(
