@@ -7,7 +7,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 CHROMIUM = shutil.which("chromium")
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
 # Put into a copy of the page, whose document then tells.
 _PROBE = """<script>addEventListener("load", async () => {
   const links = [...document.querySelectorAll("image")].map(e => e.getAttribute("href"));

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from mme2e_jax.prediction.page import page
-from tests.browser import CHROMIUM, opened
+from tests.browser import needs_browser, opened
 from tests.test_prediction_page import prediction
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
+@needs_browser
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_fits_and_all_its_pictures_load(width: int, tmp_path: Path) -> None:
     found = opened(page(prediction()), tmp_path, width)

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from mme2e_jax.report.write import write
-from tests.browser import CHROMIUM, opened
+from tests.browser import needs_browser, opened
 from tests.test_report_page import FIGURES, content
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
+@needs_browser
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_fits_and_all_its_pictures_load(width: int, tmp_path: Path) -> None:
     text = write(content(dataset="mosei"), tmp_path).read_text(encoding="utf-8")

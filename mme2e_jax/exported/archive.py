@@ -34,8 +34,8 @@ _MEMBERS = {PROGRAM, WEIGHTS, *(TOKENIZER + name for name in TOKENIZER_FILES)}
 _LARGEST_MANIFEST = 2**20
 # The earliest time that a zip can state: files that hold the same are the same.
 _TIME = (1980, 1, 1, 0, 0, 0)
-# What the standard library raises for a zip that is none, or not whole.
-_ZIP_ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, NotImplementedError, LookupError)
+# What the standard library raises for a zip that is none, or not whole, or of a kind that it does not read.
+_ZIP_ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, LookupError)
 
 
 class Archive(NamedTuple):

@@ -1,21 +1,20 @@
 """The model of a run, to predict on clips with: the one part of prediction that knows how models are built.
 
-Axis legend: `l` labels, `n` images (frames or mel chunks), `h`, `w` height and width.
+Axis legend: `l` labels.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float
 
 from mme2e_jax import state
-from mme2e_jax.batch import AnyBatch, Batch
+from mme2e_jax.batch import Batch
 from mme2e_jax.config import records_kind
 from mme2e_jax.errors import UserError
-from mme2e_jax.evaluate import Parameters
+from mme2e_jax.evaluate import run_batch
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.prediction.clip_model import ClipModel, Said
 from mme2e_jax.prediction.run_tokenizer import find_tokenizer
@@ -23,14 +22,6 @@ from mme2e_jax.run import Run
 
 if TYPE_CHECKING:
     from data_tools.tokens import TextEncoder
-
-
-class _Outputs(NamedTuple):
-    """Of a batch of one utterance, on the devices."""
-
-    logits: Float[Array, "l"]
-    by_modality: dict[str, Float[Array, "l"]]  # before fusion
-    kept: dict[str, list[Bool[Array, "n h w"]]]  # per sparse tower and stage
 
 
 def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> ClipModel:
@@ -63,8 +54,10 @@ def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> 
 
     def say(batch: Batch) -> Said:
         with run.model.mesh.active():
-            said = jax.device_get(_run_batch(run.model.parameters, run.model.mesh.put_batch(batch)))
-        return Said(said.logits, contributions(said.by_modality, weights), said.kept)
+            said = jax.device_get(run_batch(run.model.parameters, run.model.mesh.put_batch(batch)))
+        # The only utterance of the only group.
+        by_modality = {m: logits[0, 0] for m, logits in said.by_modality.items()}
+        return Said(said.logits[0, 0], contributions(by_modality, weights), said.kept)
 
     return ClipModel(
         source=str(workdir),
@@ -90,10 +83,3 @@ def contributions(by_modality: Mapping[str, np.ndarray], weights: Mapping[str, f
       weights: of fusion, see `state.fusion_weights`.
     """
     return {m: by_modality[m] * weight for m, weight in weights.items()}
-
-
-@jax.jit
-def _run_batch(params: Parameters, batch: AnyBatch) -> _Outputs:
-    outputs, _ = state.apply(params.variables, batch, train=False, threshold=params.threshold, seed=None)
-    kept = {m: [stage.kept for stage in stages] for m, stages in outputs.stages.items()}
-    return _Outputs(outputs.logits[0, 0], {m: logits[0, 0] for m, logits in outputs.by_modality.items()}, kept)
