@@ -24,12 +24,12 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import config_flags
 
-from mme2e_jax import prerequisites
-from mme2e_jax.command_line import config_path, loaded_config, parse_flags
-from mme2e_jax.compiled import prepare_jax
-from mme2e_jax.config import Config, records_kind, validate, validate_devices
-from mme2e_jax.conventions import EMBEDDED
+from mme2e_jax.config import preflight
+from mme2e_jax.config.cli import config_path, loaded_config, parse_flags
+from mme2e_jax.config.schema import Config, records_kind, validate, validate_devices
+from mme2e_jax.constants import EMBEDDED
 from mme2e_jax.errors import UserError
+from mme2e_jax.runtime.jax_cache import prepare_jax
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file; --config.KEY=VALUE overrides a value.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/<config name>.")
@@ -69,17 +69,17 @@ def _train() -> None:
         raise UserError("--data_dir is for evaluation; training takes --config.data.dir=RECORDS.")
     config = loaded_config()
     validate(config)
-    prerequisites.check(config)
+    preflight.check(config)
     workdir = Path(_WORKDIR.value or Path("runs") / config_path().stem)
     _import_frameworks()
     import jax
 
-    from mme2e_jax.console import console
+    from mme2e_jax.commands.evaluate import evaluate_run
     from mme2e_jax.data.dataset import open_dataset
-    from mme2e_jax.processes import is_first, losses_told, meet
-    from mme2e_jax.run import evaluate_run
-    from mme2e_jax.stop import Interrupted, Stopped, StopRequests
-    from mme2e_jax.train import train
+    from mme2e_jax.runtime.console import console
+    from mme2e_jax.runtime.distributed import is_first, losses_told, meet
+    from mme2e_jax.runtime.signals import Interrupted, Stopped, StopRequests
+    from mme2e_jax.training.loop import train
 
     validate_devices(config, jax.device_count())
     config.data.dir = _records_directory(config)
@@ -107,10 +107,10 @@ def _train() -> None:
 def _evaluate() -> None:
     _expect_run()
     _import_frameworks()
-    from mme2e_jax.ablation import ablate_run
-    from mme2e_jax.processes import losses_told
-    from mme2e_jax.run import evaluate_run
-    from mme2e_jax.sparsity_curve import curve_of_run
+    from mme2e_jax.commands.ablation import ablate_run
+    from mme2e_jax.commands.evaluate import evaluate_run
+    from mme2e_jax.commands.sparsity_curve import curve_of_run
+    from mme2e_jax.runtime.distributed import losses_told
 
     evaluations = {"evaluate": evaluate_run, "sparsity_curve": curve_of_run, "ablation": ablate_run}
     with losses_told():
@@ -123,7 +123,7 @@ def _predict() -> None:
             "Expected --workdir=RUN, the directory of a training run, and --input=FILE with --mode=predict."
         )
     _expect_run()
-    from mme2e_jax.prediction.command import predict_clip
+    from mme2e_jax.commands.predict import predict_clip
 
     predict_clip(
         _WORKDIR.value,
@@ -139,7 +139,7 @@ def _predict() -> None:
 def _export() -> None:
     workdir = _expect_run()
     prepare_jax()
-    from mme2e_jax.exported.of_run import export_run
+    from mme2e_jax.export.save import export_run
 
     export_run(workdir, _OUT.value, _TOKENIZER.value)
 
@@ -166,7 +166,7 @@ def _make_records(config: Config) -> None:
     if config.data.dataset not in EMBEDDED or (records / "dataset_info.json").exists():
         return
     from data_tools.embedded import prepare_embedded_corpus
-    from data_tools.unfinished import OutputExistsError
+    from mme2e_jax.runtime.files import OutputExistsError
 
     try:
         prepare_embedded_corpus(
@@ -196,7 +196,7 @@ def _join_processes() -> None:
             if value is not None:
                 raise UserError(f"--{flag} is for --distributed, which was not given.")
         return
-    from mme2e_jax.processes import join
+    from mme2e_jax.runtime.distributed import join
 
     join(*named.values())
 

@@ -17,11 +17,12 @@ from absl import app, flags, logging
 from rich.console import Console
 from rich.table import Table
 
-from mme2e_jax import metrics, objective, state
+from mme2e_jax.commands.subprocess_run import finished_run
 from mme2e_jax.data.dataset import open_dataset
-from mme2e_jax.evaluate import Parameters
-from mme2e_jax.launched import finished_run
-from mme2e_jax.run import Run, input_of, load_run
+from mme2e_jax.evaluation import metrics, tasks
+from mme2e_jax.evaluation.inference import Parameters
+from mme2e_jax.models import variables
+from mme2e_jax.runs.load import Run, input_of, load_run
 
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of training; the corpus is the same for all.")
 _THRESHOLDS = flags.DEFINE_list("thresholds", ["0.5", "0.3"], "Final sparse thresholds.")
@@ -83,7 +84,7 @@ def _row(variant: str, threshold: str) -> dict:
 
 @jax.jit
 def _look(params: Parameters, batch):
-    outputs, _ = state.apply(params.variables, batch, train=False, threshold=params.threshold, seed=None)
+    outputs, _ = variables.apply(params.variables, batch, train=False, threshold=params.threshold, seed=None)
     sites = {m: [(s.active, s.total) for s in stages] for m, stages in outputs.stages.items()}
     return {"fused": outputs.logits} | outputs.by_modality, sites
 
@@ -113,7 +114,7 @@ def _predictions(run: Run, batches):
         labels.append(batch.labels.reshape(len(real), -1)[real])
         for m in "va":
             sites[m] += np.array(counts[m])
-    scores = {head: objective.scores(np.concatenate(parts), run.model.loss) for head, parts in logits.items()}
+    scores = {head: tasks.scores(np.concatenate(parts), run.model.loss) for head, parts in logits.items()}
     return scores, np.concatenate(labels), {m: (v[:, 0] / v[:, 1]).tolist() for m, v in sites.items()}
 
 

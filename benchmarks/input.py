@@ -24,8 +24,8 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from rich.console import Console
 from rich.table import Table
 
-from data_tools.records import write_dataset
-from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, LABEL_NAMES, MEL_BANDS
+from data_tools.records.records import write_dataset
+from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, LABEL_NAMES, MEL_BANDS
 from mme2e_jax.data import plan
 from mme2e_jax.data.dataset import FEATURES, Dataset, Split, open_dataset
 from mme2e_jax.data.description import Files

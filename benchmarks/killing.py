@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from mme2e_jax.checkpoint import DIRECTORY, Checkpoints
-from mme2e_jax.step_log import FILE
+from mme2e_jax.checkpoints.reader import DIRECTORY, Checkpoints
+from mme2e_jax.training.step_log import FILE
 
 # Imported once by the server that the processes of all runs are forked from.
-_PRELOAD = ("launch", "mme2e_jax.train", "mme2e_jax.run")
+_PRELOAD = ("launch", "mme2e_jax.training.loop", "mme2e_jax.runs.load")
 _LONGEST_WAIT = 600  # seconds
 
 

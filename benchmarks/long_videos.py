@@ -19,7 +19,7 @@ from data_tools.mini_corpus.plan import NoiseRates, VideoPlan, plan_video
 from data_tools.mini_corpus.speakers import make_face
 from data_tools.mini_corpus.video import FPS, MIN_FRAMES, ClipTimes, act, clip_sound, loudness_of
 from data_tools.mini_corpus.voice import SAMPLE_RATE, VOICES
-from data_tools.unfinished import finished_directory
+from mme2e_jax.runtime.files import finished_directory
 
 WIDTH, HEIGHT = 640, 360
 _REPEATS = 2  # of every frame that is drawn; grain makes each another picture

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import paper_size
-from mme2e_jax.config import Config
+from mme2e_jax.config.schema import Config
 
 _MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Of dense, sparse.")
 _DTYPES = flags.DEFINE_list("dtypes", ["float32", "bfloat16"], "Values of model.dtype.")

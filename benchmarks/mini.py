@@ -14,7 +14,7 @@ from absl import app, flags
 from rich.console import Console
 from rich.table import Table
 
-from mme2e_jax.launched import finished_run
+from mme2e_jax.commands.subprocess_run import finished_run
 
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of training; the corpus is the same for all.")
 _OUT = flags.DEFINE_string("out", "runs/benchmark-mini", "Where the runs go.")

@@ -9,16 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mme2e_jax import build, state
 from mme2e_jax.batch import Batch
-from mme2e_jax.config import Config, validate
-from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, LABEL_NAMES, MEL_BANDS
+from mme2e_jax.config.schema import Config, validate
+from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, LABEL_NAMES, MEL_BANDS
 from mme2e_jax.data.dataset import Dataset, Split
 from mme2e_jax.data.description import Files
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.errors import UserError
-from mme2e_jax.sharding import DataMesh
-from mme2e_jax.state import TrainState
+from mme2e_jax.models import variables as model_variables
+from mme2e_jax.models.variables import TrainState
+from mme2e_jax.runs.spec import model_spec
+from mme2e_jax.runtime.sharding import DataMesh
+from mme2e_jax.training import setup
 
 LABELS = LABEL_NAMES["mosei"]
 # A mean utterance of CMU-MOSEI: 7.3 s.
@@ -100,17 +102,17 @@ def compiled_step(config: Config, text_length: int, utterances: int = UTTERANCES
       utterances: of each device.
     """
     mesh = DataMesh(config.mesh.devices)
-    tx = build.make_optimizer(config, total_steps=1000)
+    tx = setup.make_optimizer(config, total_steps=1000)
     described = dataset(text_length)
-    spec = build.model_spec(config, len(LABELS), described.tokenizer)
-    variables = state.abstract_variables(spec)
+    spec = model_spec(config, len(LABELS), described.tokenizer)
+    variables = model_variables.abstract_variables(spec)
     start = jax.eval_shape(lambda v: TrainState(jnp.int32(0), v, tx.init(v.params)), variables)
     one = batch(text_length, utterances)
     batches = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((mesh.devices, *x.shape[1:]), x.dtype, sharding=mesh.split), one
     )
-    step = build.make_step(config, described, tx)
-    jitted = jax.jit(step, donate_argnums=0, compiler_options=build.compiler_options(config))
+    step = setup.make_step(config, described, tx)
+    jitted = jax.jit(step, donate_argnums=0, compiler_options=setup.compiler_options(config))
     threshold = jax.ShapeDtypeStruct((), jnp.float32)
     with mesh.active():
         return jitted.lower(mesh.abstract(start), batches, mesh.abstract(threshold)).compile()

@@ -30,9 +30,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.long_videos import HEIGHT, Sizes, make_long_videos
+from data_tools.preparation.settings import Settings
 from data_tools.prepare import WORK, prepare
-from data_tools.report import Report
-from data_tools.settings import Settings
+from data_tools.records.report import Report
 
 MOSEI_HOURS = 65.9
 MOSEI_CORES = 16

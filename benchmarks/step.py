@@ -31,11 +31,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import paper_size
-from mme2e_jax import build, cost
-from mme2e_jax.evaluate import Parameters, run_batch
+from mme2e_jax.evaluation import flops
+from mme2e_jax.evaluation.inference import Parameters, run_batch
 from mme2e_jax.models.mme2e import ModelSpec
-from mme2e_jax.sharding import DataMesh
-from mme2e_jax.state import TrainState
+from mme2e_jax.models.variables import TrainState
+from mme2e_jax.runs.spec import model_spec
+from mme2e_jax.runtime.sharding import DataMesh
+from mme2e_jax.training import setup
 
 _MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Of dense, sparse.")
 _THRESHOLDS = flags.DEFINE_list("thresholds", ["0.8", "0.5", "0.3"], "Of the sparse model.")
@@ -83,11 +85,11 @@ class Trainee:
         self.threshold = jnp.float32(threshold)
         self.mesh = DataMesh(self.config.mesh.devices)
         dataset = paper_size.dataset(1)
-        spec = build.model_spec(self.config, len(dataset.label_names), dataset.tokenizer)
+        spec = model_spec(self.config, len(dataset.label_names), dataset.tokenizer)
         assert isinstance(spec, ModelSpec)
         self.spec = spec
-        self.tx = build.make_optimizer(self.config, total_steps=1000)
-        variables = self.mesh.put_replicated(build.start_variables(self.config, self.spec))
+        self.tx = setup.make_optimizer(self.config, total_steps=1000)
+        variables = self.mesh.put_replicated(setup.start_variables(self.config, self.spec))
         self.state = TrainState(*self.mesh.put_replicated((jnp.int32(0), variables, self.tx.init(variables.params))))
 
     def program(self, mode: str, text_length: int) -> Program:
@@ -99,8 +101,8 @@ class Trainee:
 
         start = time.perf_counter()
         if mode == "train":
-            step = build.make_step(self.config, paper_size.dataset(text_length), self.tx)
-            options = build.compiler_options(self.config)
+            step = setup.make_step(self.config, paper_size.dataset(text_length), self.tx)
+            options = setup.compiler_options(self.config)
             lowered = jax.jit(step, donate_argnums=0, compiler_options=options).lower(self.state, batch, self.threshold)
         else:
             lowered = run_batch.lower(parameters(), batch)
@@ -123,11 +125,11 @@ class Trainee:
         """Operations of a step over the whole batch, in billions."""
         lengths = paper_size.lengths(variant.text_length)
         images = {"v": lengths.frames.sum(), "a": lengths.chunks.sum()}
-        sites = {m: images[m] * np.prod(cost.stage_sizes(m), axis=1) * shares for m, shares in active.items()}
+        sites = {m: images[m] * np.prod(flops.stage_sizes(m), axis=1) * shares for m, shares in active.items()}
         if variant.mode == "train":
-            macs = cost.training_macs(self.spec, lengths, sites)
+            macs = flops.training_macs(self.spec, lengths, sites)
         else:
-            macs = sum(sum(parts.values()) for parts in cost.macs(self.spec, lengths, sites).values())
+            macs = sum(sum(parts.values()) for parts in flops.macs(self.spec, lengths, sites).values())
         return 2e-9 * macs * _UTTERANCES.value
 
 

@@ -7,8 +7,8 @@ from rich.console import Console
 
 from data_tools.generate import generate
 from data_tools.prepare import Settings, prepare
-from data_tools.unfinished import require_free
-from mme2e_jax.conventions import EMBEDDED
+from mme2e_jax.constants import EMBEDDED
+from mme2e_jax.runtime.files import require_free
 
 
 def prepare_embedded_corpus(

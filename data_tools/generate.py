@@ -25,7 +25,7 @@ from data_tools.mini_corpus import iemocap_release, processed_release, release
 from data_tools.mini_corpus.dialogues import plan_dialogues
 from data_tools.mini_corpus.plan import NoiseRates, plan_corpus
 from data_tools.mini_corpus.video import ClipTimes
-from data_tools.unfinished import finished_directory
+from mme2e_jax.runtime.files import finished_directory
 
 MakeOne = Callable[[Path, Any], tuple[str, list[ClipTimes]]]
 

@@ -24,22 +24,23 @@ from pathlib import Path
 from absl import app, flags
 from rich.console import Console
 
-from data_tools import splits, tokens
-from data_tools.division import divide
-from data_tools.dry_run import dry_run
-from data_tools.extraction import RunJobs, extract_all
-from data_tools.face_choice import CHOICES, MOST_PROBABLE
-from data_tools.kinds import KINDS, feature_kind, media_kind, published_kind
-from data_tools.output import write_records
-from data_tools.published import require_features
-from data_tools.published_extraction import extract_published
-from data_tools.report import Report
-from data_tools.settings import COMPUTED, FEATURES, PUBLISHED, PrepareError, Settings
-from data_tools.sources import SOURCES
-from data_tools.spool import open_spool
-from data_tools.unfinished import OutputExistsError, require_free
-from data_tools.utterances import ReleaseError
-from data_tools.workers import run_jobs
+from data_tools.preparation.division import divide
+from data_tools.preparation.dry_run import dry_run
+from data_tools.preparation.extraction import RunJobs, extract_all
+from data_tools.preparation.output import write_records
+from data_tools.preparation.published_extraction import extract_published
+from data_tools.preparation.settings import COMPUTED, FEATURES, PUBLISHED, PrepareError, Settings
+from data_tools.preparation.spool import open_spool
+from data_tools.records.kinds import KINDS, feature_kind, media_kind, published_kind
+from data_tools.records.report import Report
+from data_tools.releases import splits
+from data_tools.releases.published import require_features
+from data_tools.releases.release import ReleaseError
+from data_tools.releases.sources import SOURCES
+from mme2e_jax.media import tokens
+from mme2e_jax.media.face_choice import CHOICES, MOST_PROBABLE
+from mme2e_jax.media.workers import run_jobs
+from mme2e_jax.runtime.files import OutputExistsError, require_free
 
 MAX_DROPPED = 0.2
 # Kinds of work that workers tell the seconds of (`extract.Extracted`).
@@ -177,7 +178,7 @@ def _chosen_run(raw: Path) -> RunJobs | None:
         )
     try:
         # Not at the top: Beam is an extra.
-        from data_tools.beam import run_on_beam
+        from data_tools.preparation.beam import run_on_beam
     except ModuleNotFoundError as error:
         raise PrepareError(
             f"--beam_pipeline_options: expected Apache Beam to be installed, found no module {error.name}: pip install "

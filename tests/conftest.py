@@ -47,7 +47,7 @@ def _no_programs_of_other_modules() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The synthetic records: the same for all tests, so that programs compiled for their shapes are too."""
-    from tests.synthetic import make_records
+    from tests.helpers.synthetic import make_records
 
     return make_records(tmp_path_factory.mktemp("synthetic") / "records")
 
@@ -55,6 +55,6 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def feature_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The synthetic feature records."""
-    from tests.synthetic import make_feature_records
+    from tests.helpers.synthetic import make_feature_records
 
     return make_feature_records(tmp_path_factory.mktemp("synthetic") / "features")

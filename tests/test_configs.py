@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mme2e_jax.config import FEATURE_MODELS, Config, records_kind
+from mme2e_jax.config.schema import FEATURE_MODELS, Config, records_kind
 from mme2e_jax.data.dataset import open_dataset
-from tests.steps import run_steps
-from tests.synthetic import SIZES, shrink
+from tests.helpers.steps import run_steps
+from tests.helpers.synthetic import SIZES, shrink
 
 NAMES = sorted(p.stem for p in Path("configs").glob("[!_]*.py"))
 

@@ -19,7 +19,7 @@ from data_tools.generate import generate
 from data_tools.mini_corpus import plan, release
 from data_tools.mini_corpus.emotions import EMOTIONS
 from data_tools.mini_corpus.video import FPS, SHORT_FRAMES, WAV_CUT_S, make_video
-from data_tools.unfinished import OutputExistsError
+from mme2e_jax.runtime.files import OutputExistsError
 
 UTTERANCES = 24  # the smallest corpus that has every awkward case
 SEED = 0

@@ -16,12 +16,14 @@ from absl.testing import flagsaver
 
 import launch
 from configs import mini_lf_rnn, mini_sparse
-from mme2e_jax import build, checkpoint, prerequisites
-from mme2e_jax.compiled import prepare_jax
+from mme2e_jax.checkpoints import reader
+from mme2e_jax.config import preflight
 from mme2e_jax.errors import UserError
-from mme2e_jax.run import load_run
-from mme2e_jax.state import abstract_variables
-from tests.synthetic import METADATA, SIZES, make_records, shrunk_run
+from mme2e_jax.models.variables import abstract_variables
+from mme2e_jax.runs.load import load_run
+from mme2e_jax.runs.spec import model_spec
+from mme2e_jax.runtime.jax_cache import prepare_jax
+from tests.helpers.synthetic import METADATA, SIZES, make_records, shrunk_run
 
 REPOSITORY = Path(__file__).parent.parent
 SPARSE = "--config=configs/mini_sparse.py"
@@ -89,7 +91,7 @@ def test_a_bad_command_line_is_refused_before_anything_is_loaded(
     def loaded(*_):
         pytest.fail("the data were looked for")
 
-    monkeypatch.setattr(prerequisites, "check", lambda config: None)
+    monkeypatch.setattr(preflight, "check", lambda config: None)
     monkeypatch.setattr(launch, "_make_records", loaded)
 
     with pytest.raises(UserError, match=message):
@@ -125,9 +127,9 @@ def metrics_of(workdir: Path) -> bytes:
 def last_arrays(workdir: Path) -> dict[str, np.ndarray]:
     """The variables of the last checkpoint."""
     loaded = load_run(workdir)
-    checkpoints = checkpoint.Checkpoints(workdir)
+    checkpoints = reader.Checkpoints(workdir)
     assert checkpoints.latest_step is not None
-    spec = build.model_spec(loaded.config, 6, loaded.record.tokenizer)
+    spec = model_spec(loaded.config, 6, loaded.record.tokenizer)
     like = loaded.model.mesh.abstract(abstract_variables(spec))
     return {k: np.asarray(v) for k, v in checkpoints.restore_variables(checkpoints.latest_step, like).arrays().items()}
 
@@ -159,7 +161,7 @@ def test_a_run_reports_its_best_checkpoint(finished: Path) -> None:
     }
     assert set(report["test"]["per_label"]) == set(report["test"]["thresholds"]) == set(METADATA["label_names"])
     # 20 utterances in batches of 8 are 3 steps an epoch.
-    checkpoints, best = checkpoint.open_run(finished)
+    checkpoints, best = reader.open_run(finished)
     assert report["step"] == best
     history = checkpoints.record(6).history
     assert [entry["epoch"] for entry in history] == [0, 1]
@@ -250,7 +252,7 @@ def test_a_baseline_is_trained_gone_on_with_and_evaluated_on_features(feature_re
     report = json.loads(metrics_of(workdir))
     assert report["test"]["utterances"] == SIZES["test"]
     assert "cost" not in report["test"]
-    assert len(checkpoint.open_run(workdir)[0].record(6).history) == 2
+    assert len(reader.open_run(workdir)[0].record(6).history) == 2
 
     before = metrics_of(workdir)
     run(*command)

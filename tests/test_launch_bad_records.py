@@ -9,8 +9,8 @@ import pytest
 
 from configs import mini_lf_rnn
 from mme2e_jax.errors import UserError
-from tests.corrupt import flip, rewrite, with_array, without
-from tests.synthetic import SIZES, shrunk_run
+from tests.helpers.corrupt import flip, rewrite, with_array, without
+from tests.helpers.synthetic import SIZES, shrunk_run
 from tests.test_launch import launched, metrics_of, run
 
 

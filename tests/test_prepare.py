@@ -18,10 +18,10 @@ from rich.console import Console
 from transformers import AutoTokenizer
 
 from data_tools.generate import generate
-from data_tools.mel import mel_chunks
 from data_tools.prepare import PrepareError, Settings, dry_run, prepare
-from data_tools.sound import read_wav
-from data_tools.tokens import train_mini
+from mme2e_jax.media.mel import mel_chunks
+from mme2e_jax.media.sound import read_wav
+from mme2e_jax.media.tokens import train_mini
 
 LABELS = ["anger", "disgust", "fear", "happy", "sad", "surprise"]
 

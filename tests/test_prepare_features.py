@@ -13,11 +13,11 @@ import tensorflow_datasets as tfds
 from rich.console import Console
 
 from data_tools.embedded import prepare_embedded_corpus
-from data_tools.features.audio import audio_features
-from data_tools.features.text import text_features
 from data_tools.generate import generate
 from data_tools.prepare import PrepareError, Settings, prepare
-from data_tools.sound import read_wav
+from mme2e_jax.media.features.audio import audio_features
+from mme2e_jax.media.features.text import text_features
+from mme2e_jax.media.sound import read_wav
 
 UTTERANCES = 8  # in three videos, of which one lacks its sound
 

@@ -13,11 +13,11 @@ from rich.console import Console
 from scipy.io import wavfile
 
 from data_tools.generate import generate
-from data_tools.iemocap import read_release
-from data_tools.mel import mel_chunks
 from data_tools.prepare import Settings, prepare
-from data_tools.sound import read_wav
-from data_tools.utterances import ReleaseError
+from data_tools.releases.iemocap import read_release
+from data_tools.releases.release import ReleaseError
+from mme2e_jax.media.mel import mel_chunks
+from mme2e_jax.media.sound import read_wav
 
 UTTERANCES = 24
 LABELS = ["ang", "exc", "fru", "hap", "neu", "sad"]

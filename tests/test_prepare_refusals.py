@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from data_tools.preparation.settings import PrepareError, Settings
 from data_tools.prepare import prepare, require_enough
-from data_tools.report import Report
-from data_tools.settings import PrepareError, Settings
-from data_tools.unfinished import OutputExistsError
-from data_tools.utterances import Finding, ReleaseError
+from data_tools.records.report import Report
+from data_tools.releases.release import ReleaseError
+from mme2e_jax.media.utterance import Finding
+from mme2e_jax.runtime.files import OutputExistsError
 
 
 def test_the_share_that_may_be_lost_is_a_bound() -> None:

@@ -17,21 +17,22 @@ from hypothesis import strategies as st
 from ml_collections import config_flags
 from rich.console import Console
 
-from data_tools import clips, iemocap, mosei, processed
 from data_tools.prepare import Settings, prepare
-from data_tools.splits import read_split_files
-from data_tools.tokens import TokenizerError, load_tokenizer, train_mini
-from data_tools.utterances import Release, ReleaseError, is_identifier
-from mme2e_jax.command_line import loaded_config, parse_flags
-from mme2e_jax.config import validate
+from data_tools.releases import clips, iemocap, mosei, processed
+from data_tools.releases.release import Release, ReleaseError
+from data_tools.releases.splits import read_split_files
+from mme2e_jax.config.cli import loaded_config, parse_flags
+from mme2e_jax.config.schema import validate
 from mme2e_jax.errors import UserError
-from mme2e_jax.weights import torch_file
-from tests.media import tone, write_wav
-from tests.test_iemocap import DIALOGUE
-from tests.test_iemocap import write_release as write_iemocap
-from tests.test_mosei import HEADER
-from tests.test_mosei import write_release as write_mosei
-from tests.test_processed import LABEL, Runs, write_meta
+from mme2e_jax.media.tokens import TokenizerError, load_tokenizer, train_mini
+from mme2e_jax.media.utterance import is_identifier
+from mme2e_jax.pickles import torch_file
+from tests.helpers.media import tone, write_wav
+from tests.releases.test_iemocap import DIALOGUE
+from tests.releases.test_iemocap import write_release as write_iemocap
+from tests.releases.test_mosei import HEADER
+from tests.releases.test_mosei import write_release as write_mosei
+from tests.releases.test_processed import LABEL, Runs, write_meta
 
 REPOSITORY = Path(__file__).parent.parent
 WAYS_OUT = ("../out", "/etc/passwd", "..", "a/../../b", "a\\..\\b", "~root", "C:x", ".hidden", "a\x00b", "x" * 300, "")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from data_tools.mini_corpus.plan import ClipPlan, NoiseRates, luck_of, plan_clip
-from mme2e_jax.conventions import LABEL_NAMES
+from mme2e_jax.constants import LABEL_NAMES
 
 SESSIONS = 5
 MIN_UTTERANCES = 24  # every awkward case is there from here on

@@ -1,6 +1,6 @@
 """The six emotions of the corpus, and the names MOSEI's label files use for them."""
 
-from mme2e_jax.conventions import LABEL_NAMES
+from mme2e_jax.constants import LABEL_NAMES
 
 EMOTIONS = LABEL_NAMES["mosei"]
 

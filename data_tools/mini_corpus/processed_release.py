@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 from scipy.io import wavfile
 
-from data_tools.framing import VIEWS
 from data_tools.mini_corpus import iemocap_release, published_features, release
 from data_tools.mini_corpus.dialogues import OTHER_LABELS, DialoguePlan
 from data_tools.mini_corpus.emotions import EMOTIONS
 from data_tools.mini_corpus.plan import NO_LABEL, NO_TRANSCRIPT, NoiseRates, VideoPlan
 from data_tools.mini_corpus.video import FPS, ClipTimes
-from data_tools.splits import SPLITS
-from data_tools.video import VideoError, frames_at
+from data_tools.releases.splits import SPLITS
+from mme2e_jax.media.framing import VIEWS
+from mme2e_jax.media.video import VideoError, frames_at
 
 _MOSEI_FPS = 2
 # Of ten utterances or videos, in turn.

@@ -1,4 +1,4 @@
-"""Writes hand-crafted features of the embedded corpus as the paper's authors publish theirs (`data_tools.published`).
+"""Writes hand-crafted features of the embedded corpus as the paper's authors publish theirs (`data_tools.releases.published`).
 
 The numbers are our own features, in the authors' widths: 74 of sound for MOSEI; for IEMOCAP 763, of which those that
 their baselines read are filled, and 709 of a picture, of which the last 35 are. The whole picture stands for the face.
@@ -12,15 +12,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-from data_tools.features.audio import audio_features
-from data_tools.features.text import text_features
-from data_tools.features.video import video_features
-from data_tools.pictures import numbers
-from data_tools.sound import read_wav
-from data_tools.splits import SPLITS
-from data_tools.utterances import Pictures
-from mme2e_jax.conventions import FACE_SIZE
+from data_tools.releases.splits import SPLITS
+from mme2e_jax.constants import FACE_SIZE
 from mme2e_jax.data.audio_columns import FULL_WIDTH, TYPES
+from mme2e_jax.media.features.audio import audio_features
+from mme2e_jax.media.features.text import text_features
+from mme2e_jax.media.features.video import video_features
+from mme2e_jax.media.pictures import numbers
+from mme2e_jax.media.sound import read_wav
+from mme2e_jax.media.utterance import Pictures
 
 _MOSEI_AUDIO = 74
 _OPENFACE = 709

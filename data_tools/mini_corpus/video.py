@@ -13,15 +13,7 @@ import numpy as np
 from data_tools.mini_corpus.expressions import EXPRESSIONS, NEUTRAL, Expression
 from data_tools.mini_corpus.face import Face
 from data_tools.mini_corpus.media import Movie, write_wav
-from data_tools.mini_corpus.plan import (
-    BROKEN_VIDEO,
-    NO_FACE,
-    NO_WAV,
-    SHORT_CLIP,
-    WAV_LENGTH,
-    ClipPlan,
-    VideoPlan,
-)
+from data_tools.mini_corpus.plan import BROKEN_VIDEO, NO_FACE, NO_WAV, SHORT_CLIP, WAV_LENGTH, ClipPlan, VideoPlan
 from data_tools.mini_corpus.speakers import HEIGHT, WIDTH, empty_room, make_face
 from data_tools.mini_corpus.voice import SAMPLE_RATE, VOICES, add_room, speak
 

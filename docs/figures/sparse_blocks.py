@@ -23,11 +23,11 @@ from matplotlib.patches import Rectangle
 from data_tools.mini_corpus.expressions import EXPRESSIONS
 from data_tools.mini_corpus.face import Face
 from data_tools.mini_corpus.speakers import photograph
-from mme2e_jax.conventions import FACE_SIZE
+from mme2e_jax.constants import FACE_SIZE
 from mme2e_jax.models import start
 from mme2e_jax.models.rows import Sites, locate
 from mme2e_jax.models.towers import SparseTower, Stage
-from mme2e_jax.state import Variables
+from mme2e_jax.models.variables import Variables
 
 FILE = Path(__file__).with_suffix(".png")
 THRESHOLD = 0.5

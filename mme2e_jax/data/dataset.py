@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
+from mme2e_jax.config.preflight import how_to_prepare, missing_records
+from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.data.description import Description, Feature, Files, read_description, reading
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.data.reader import check_files
 from mme2e_jax.errors import UserError
-from mme2e_jax.prerequisites import how_to_prepare, missing_records
 
 # What is read of an utterance, by kind of records.
 FEATURES = {

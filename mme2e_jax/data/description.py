@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mme2e_jax.conventions import FORMAT_VERSION
+from mme2e_jax.constants import FORMAT_VERSION
 from mme2e_jax.errors import UserError
 
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"

@@ -17,7 +17,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from mme2e_jax.batch import Batch, FeatureBatch
-from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
+from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.data import plan as planning
 from mme2e_jax.data.plan import Layout, Lengths, Shape
 

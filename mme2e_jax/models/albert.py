@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from mme2e_jax.models.layers import Exact, linear, wide
-from mme2e_jax.sharding import per_device
+from mme2e_jax.runtime.sharding import per_device
 
 POSITIONS = 512
 TOKEN_TYPES = 2

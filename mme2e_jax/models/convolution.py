@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mme2e_jax.sharding import per_device
+from mme2e_jax.runtime.sharding import per_device
 
 # Places in a block: fewer make small matrix products, more leave the cache.
 BLOCK_PLACES = 1024

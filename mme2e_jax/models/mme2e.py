@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from mme2e_jax.batch import Batch, Segments, segments
-from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
+from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.models.albert import Albert, AlbertSize
 from mme2e_jax.models.dropout import DropoutSeed
 from mme2e_jax.models.fusion import Outputs, fuse, in_order

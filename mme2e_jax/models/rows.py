@@ -30,7 +30,7 @@ import jax.numpy as jnp
 from jax import export
 from jaxtyping import Array, Bool, Float, Int
 
-from mme2e_jax.sharding import per_device
+from mme2e_jax.runtime.sharding import per_device
 
 # Rows in a block: their patches should stay in the processor's cache.
 BLOCK_ROWS = 1024

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mme2e_jax.evaluate import Decisions
-from mme2e_jax.metrics import Task
+from mme2e_jax.evaluation.inference import Decisions
+from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.report.preparation import Preparation
 from mme2e_jax.report.training import Training
 from mme2e_jax.report.utterances import Shown

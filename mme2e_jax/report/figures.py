@@ -8,8 +8,8 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mme2e_jax.conventions import MODALITY_COLOURS, MODALITY_NAMES
-from mme2e_jax.report.curves import Curve
+from mme2e_jax.constants import MODALITY_COLOURS, MODALITY_NAMES
+from mme2e_jax.evaluation.curves import Curve
 from mme2e_jax.report.training import Training
 
 DPI = 160

@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mme2e_jax import checkpoint, metrics, objective
-from mme2e_jax.config import site_selection
-from mme2e_jax.evaluate import Decisions, Model, Predictions, decisions
+from mme2e_jax.checkpoints import reader
+from mme2e_jax.config.schema import site_selection
+from mme2e_jax.evaluation import metrics, tasks
+from mme2e_jax.evaluation.attention_maps import Kept, kept_sites
+from mme2e_jax.evaluation.contributions import contributions, shares
+from mme2e_jax.evaluation.inference import Decisions, Model, Predictions, decisions
 from mme2e_jax.models.fusion import in_order
 from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
-from mme2e_jax.prediction.of_run import contributions
-from mme2e_jax.prediction.one import shares
+from mme2e_jax.models.variables import fusion_weights, parameter_count
 from mme2e_jax.report.content import REPORTED, Content, Examples
 from mme2e_jax.report.preparation import read_preparation
 from mme2e_jax.report.provenance import provenance
-from mme2e_jax.report.sites import Kept, kept_sites
 from mme2e_jax.report.training import course, last_record
 from mme2e_jax.report.utterances import PARTLY, RIGHT, WRONG, Shown, choose, kinds, names_of, stored, visible
-from mme2e_jax.state import fusion_weights, parameter_count
 
 if TYPE_CHECKING:
     from mme2e_jax.data.pipeline import Input
-    from mme2e_jax.run import Run
+    from mme2e_jax.runs.load import Run
 
 
 def gather(
@@ -44,7 +44,7 @@ def gather(
       found: what `metrics.json` holds.
       workdir: of the run.
     """
-    task = objective.TASKS[model.loss]
+    task = tasks.TASKS[model.loss]
     judged = {split: decisions(model, predicted) for split, predicted in predictions.items()}
     modalities = in_order(run.spec.modalities, MODALITIES)
     last = last_record(workdir) or run.record
@@ -59,7 +59,7 @@ def gather(
         modalities=modalities,
         thresholds=model.thresholds if task is not metrics.Task.SINGLE_LABEL else {},
         sparse_threshold=threshold if sparse and set(modalities) & set("av") else None,
-        imported=run.step == checkpoint.IMPORTED_STEP,
+        imported=run.step == reader.IMPORTED_STEP,
         parameters=parameter_count(model.parameters.variables),
         judged=judged,
         training=course(workdir, last.history, len(run.record.history), run.step),

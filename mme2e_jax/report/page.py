@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mme2e_jax.prediction.evidence import STYLE as EVIDENCE_STYLE
+from mme2e_jax.evaluation.bootstrap import LEVEL, RESAMPLES
+from mme2e_jax.html.evidence import STYLE as EVIDENCE_STYLE
+from mme2e_jax.html.page import document, note
 from mme2e_jax.report import sections
-from mme2e_jax.report.bootstrap import LEVEL, RESAMPLES
 from mme2e_jax.report.content import REPORTED, Content
 from mme2e_jax.report.tables import number, undefined
-from mme2e_jax.webpage import document, note
 
 # Wider than this, an interval of mean F1 hides most differences between models.
 _WIDE = 0.1

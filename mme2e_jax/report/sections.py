@@ -3,14 +3,14 @@
 import html
 from collections.abc import Iterator, Sequence
 
-from mme2e_jax.metrics import Task
-from mme2e_jax.prediction.evidence import faces, shares, sound
+from mme2e_jax.evaluation.metrics import Task
+from mme2e_jax.html.evidence import faces, shares, sound
+from mme2e_jax.html.page import note, table
 from mme2e_jax.report import tables
 from mme2e_jax.report.content import REPORTED, Content
 from mme2e_jax.report.paper import SOURCE, TABLES
 from mme2e_jax.report.tables import Table, number
 from mme2e_jax.report.utterances import EACH, PARTLY, RIGHT, WRONG, Shown
-from mme2e_jax.webpage import note, table
 
 
 def scores(c: Content) -> Iterator[str]:

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mme2e_jax.conventions import MODALITY_NAMES
-from mme2e_jax.metrics import Task
+from mme2e_jax.constants import MODALITY_NAMES
+from mme2e_jax.evaluation.curves import cooccurrence
+from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.report.content import REPORTED, Content
-from mme2e_jax.report.curves import cooccurrence
 from mme2e_jax.report.paper import TABLES
 from mme2e_jax.report.preparation import Preparation
 from mme2e_jax.report.provenance import flat

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mme2e_jax.checkpoint import Checkpoints, RunRecord
-from mme2e_jax.step_log import FILE
+from mme2e_jax.checkpoints.reader import Checkpoints, RunRecord
+from mme2e_jax.training.step_log import FILE
 
 # Points of a curve at most: enough for any screen.
 _POINTS = 1000

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from mme2e_jax.conventions import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
+from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.data.dataset import Split
 from mme2e_jax.data.packing import BadRecord, Values
 from mme2e_jax.data.reader import Reader
-from mme2e_jax.prediction.prediction import Evidence
-from mme2e_jax.report.sites import Kept
+from mme2e_jax.evaluation.attention_maps import Kept
+from mme2e_jax.html.evidence_data import Evidence
 
 RIGHT, PARTLY, WRONG = "right", "partly right", "wrong"
 EACH = 3

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mme2e_jax.conventions import MODALITY_NAMES
-from mme2e_jax.report import curves, figures
+from mme2e_jax.constants import MODALITY_NAMES
+from mme2e_jax.evaluation import curves
+from mme2e_jax.report import figures
 from mme2e_jax.report.content import REPORTED, Content
 from mme2e_jax.report.figures import Bar
 from mme2e_jax.report.page import Picture, page

@@ -13,7 +13,7 @@ import numpy as np
 
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.mme2e import MODALITIES
-from mme2e_jax.state import Spec
+from mme2e_jax.models.variables import Spec
 from mme2e_jax.weights.torch_weights import paper_rules
 
 WORD_EMBEDDING = "T.albert.embeddings.word_embeddings.weight"

@@ -9,11 +9,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
+from mme2e_jax.config.preflight import ALBERT_WEIGHTS, missing_albert
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.albert import LAYER_NORM_EPS, SIZES
-from mme2e_jax.prerequisites import ALBERT_WEIGHTS, missing_albert
-from mme2e_jax.state import Variables
-from mme2e_jax.weights import torch_file, torch_weights
+from mme2e_jax.models.variables import Variables
+from mme2e_jax.pickles import torch_file
+from mme2e_jax.weights import torch_weights
 
 # In the published files, and of no use here: the pooler, the masked-language head, constant position numbers.
 _UNUSED = re.compile(r"pooler\..*|predictions\..*|sop_classifier\..*|embeddings\.(position|token_type)_ids")

@@ -14,7 +14,7 @@ from mme2e_jax.models.albert import SIZES
 from mme2e_jax.models.late_fusion import LateFusionSpec
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.recurrent import RecurrentSpec
-from mme2e_jax.state import Spec
+from mme2e_jax.models.variables import Spec
 
 Convert = Callable[[np.ndarray], np.ndarray]
 

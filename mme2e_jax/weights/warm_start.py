@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mme2e_jax.checkpoint import open_run
-from mme2e_jax.console import console
+from mme2e_jax.checkpoints.reader import open_run
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.mme2e import MODALITIES
-from mme2e_jax.state import Spec, Variables
-from mme2e_jax.weights import paper_weights, torch_file
+from mme2e_jax.models.variables import Spec, Variables
+from mme2e_jax.pickles import torch_file
+from mme2e_jax.runtime.console import console
+from mme2e_jax.weights import paper_weights
 from mme2e_jax.weights.torch_weights import Rule, Rules, convert, paper_rules
 
 _FUSION = "fusion"

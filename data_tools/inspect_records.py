@@ -1,0 +1,149 @@
+"""Shows what is in prepared records: counts, balance, lengths, faces, sounds, leaks between splits.
+
+    python -m data_tools.inspect_records RECORDS [--out=DIR]
+
+Prints tables and writes `inspection.json`, `lengths.png`, `labels.png`, and, of records with faces, a contact
+sheet of random crops (`faces.png`) and pictures of their sounds (`mel.png`) to DIR, by default RECORDS-inspection.
+"""
+
+import json
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags, logging
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from data_tools.records.inspection import PROBLEMS, InspectError, Inspection, Sample, inspect_records
+from mme2e_jax.constants import CHUNK_FRAMES
+
+_COLUMNS = 8
+_MELS = 6
+_SHOWN = 5
+_BINS = 30
+_LETTERS = 70  # of all label names, that fit beside each other
+_TITLE = 24  # letters that fit over a face
+
+
+def write_inspection(found: Inspection, out: Path) -> list[Path]:
+    """Writes what was found as JSON and pictures; returns the files."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "inspection.json").write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
+    figures = {"lengths.png": _lengths(found), "labels.png": _labels(found)}
+    if found.samples:
+        figures["faces.png"] = _faces(found.samples)
+    if heard := [sample for sample in found.samples if len(sample.mel)][:_MELS]:
+        figures["mel.png"] = _mels(heard)
+    for name, figure in figures.items():
+        figure.savefig(out / name, dpi=100)
+    return [out / "inspection.json", *(out / name for name in figures)]
+
+
+def print_inspection(found: Inspection, console: Console) -> None:
+    """Prints counts, label balance and problems."""
+    table = Table("split", "utterances", "dialogues", "speakers", *found.label_names)
+    for split, counts in found.splits.items():
+        total = max(counts["utterances"], 1)
+        shares = [f"{positive} ({positive / total:.0%})" for positive in counts["positives"].values()]
+        table.add_row(split, *(str(counts[name]) for name in ("utterances", "dialogues", "speakers")), *shares)
+    console.print(f"{found.dataset}, records of the kind {found.kind}")
+    console.print(table)
+    for problem, names in found.problems.items():
+        some = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+        console.print(f"{len(names)} {PROBLEMS[problem]}: {some}", markup=False)
+    if not found.problems:
+        console.print("No leaks between splits; every utterance has words, sound and a face.")
+
+
+def _lengths(found: Inspection) -> Figure:
+    figure = Figure(figsize=(12, 3.5), layout="constrained")
+    for axes, count in zip(figure.subplots(1, 3), ("frames", "chunks", "tokens"), strict=True):
+        values = [lengths[count] for lengths in found.lengths.values() if lengths[count]]
+        names = [split for split, lengths in found.lengths.items() if lengths[count]]
+        axes.hist(values, bins=_whole_bins(values), stacked=True, label=names)
+        axes.set(xlabel=f"{count} of an utterance", ylabel="utterances")
+    figure.axes[0].legend()
+    return figure
+
+
+def _whole_bins(values: Sequence[Sequence[int]]) -> np.ndarray:
+    """At most 30 bins of equal width around whole numbers: lengths are no others."""
+    low, high = min(map(min, values), default=0), max(map(max, values), default=0)
+    width = math.ceil((high - low + 1) / _BINS)
+    return np.arange(low - 0.5, high + width, width)
+
+
+def _labels(found: Inspection) -> Figure:
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / max(len(found.splits), 1)
+    for i, (split, counts) in enumerate(found.splits.items()):
+        shares = np.array(list(counts["positives"].values())) / max(counts["utterances"], 1)
+        axes.bar(np.arange(len(shares)) + i * width, shares, width, label=split)
+    names = [textwrap.shorten(name, _TITLE, placeholder="..") for name in found.label_names]
+    crowded = sum(map(len, names)) > _LETTERS
+    axes.set_xticks(
+        np.arange(len(names)) + 0.4 - width / 2,
+        names,
+        rotation=30 if crowded else 0,
+        ha="right" if crowded else "center",
+    )
+    axes.set(ylabel="share of the split's utterances")
+    axes.legend()
+    return figure
+
+
+def _faces(samples: Sequence[Sample]) -> Figure:
+    rows = math.ceil(len(samples) / _COLUMNS)
+    figure = Figure(figsize=(1.5 * _COLUMNS, 2.0 * rows), layout="constrained")
+    grid = np.atleast_2d(figure.subplots(rows, _COLUMNS, squeeze=False))
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, sample in zip(grid.flat, samples, strict=False):
+        axes.imshow(sample.face)
+        title = textwrap.fill(", ".join(sample.labels) or "none", _TITLE, max_lines=2, placeholder="..")
+        if not sample.face_found:
+            title += "\n(no face found)"
+        axes.set_title(title, fontsize=8, color="black" if sample.face_found else "tab:red")
+    return figure
+
+
+def _mels(samples: Sequence[Sample]) -> Figure:
+    figure = Figure(figsize=(10, 1.6 * len(samples)), layout="constrained")
+    longest = max(len(sample.mel) for sample in samples) * CHUNK_FRAMES
+    column = figure.subplots(len(samples), squeeze=False, sharex=True)[:, 0]
+    for axes, sample in zip(column, samples, strict=True):
+        # Power spans many orders of magnitude: shown in decibels, the model sees it as it is.
+        axes.imshow(10 * np.log10(np.concatenate(list(sample.mel), axis=1) + 1e-6), origin="lower", aspect="auto")
+        axes.set_title(f"{sample.id}: {', '.join(sample.labels) or 'none'}", fontsize=9)
+        # One scale for all, ruled by chunks; what lies beyond an utterance's last chunk stays white.
+        axes.set(ylabel="mel band", xlim=(-0.5, longest - 0.5), xticks=range(0, longest, CHUNK_FRAMES))
+    column[-1].set_xlabel(f"time step; a chunk is {CHUNK_FRAMES} of them")
+    return figure
+
+
+def main(argv: Sequence[str]) -> None:
+    if len(argv) != 2:
+        raise app.UsageError(f"expected one directory of records, found {' '.join(argv[1:]) or 'none'}")
+    # tensorflow-datasets tells of every directory that it opens.
+    logging.set_verbosity(logging.WARNING)
+    records = Path(argv[1])
+    place = records.resolve()
+    out = Path(flags.FLAGS.out) if flags.FLAGS.out else place.with_name(f"{place.name}-inspection")
+    try:
+        found = inspect_records(records, seed=flags.FLAGS.seed)
+    except InspectError as error:
+        raise SystemExit(f"inspect: {error}") from None
+    print_inspection(found, Console(width=None if Console().is_terminal else 120))
+    for path in write_inspection(found, out):
+        print(f"Wrote {path}")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("out", None, "Directory to write to.")
+    flags.DEFINE_integer("seed", 0, "Seed of the choice of faces.", lower_bound=0)
+    app.run(main)

@@ -1,0 +1,67 @@
+"""Extracts all videos of a release, and shows how far it is."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from data_tools.preparation.settings import Settings
+from data_tools.preparation.spool import Spool
+from data_tools.releases.release import Release
+from mme2e_jax.media.utterance import Utterance
+from mme2e_jax.media.workers import Job, JobResult
+
+# From jobs to their results, in any order.
+RunJobs = Callable[[Sequence[Job]], Iterator[JobResult]]
+
+# Minutes of silence make people stop a program that works.
+_SECONDS_BETWEEN_LINES = 20.0
+
+
+def extract_all(release: Release, spool: Spool, settings: Settings, run: RunJobs, console: Console) -> list[JobResult]:
+    """Extracts every video that the spool does not hold yet; the results in the order of the videos."""
+    by_files: dict[str, list[Utterance]] = {}
+    for utterance in release.utterances:
+        by_files.setdefault(utterance.files, []).append(utterance)
+    extract_settings = {
+        "frame_interval_ms": settings.frame_interval_ms,
+        "audio_from_video": settings.audio_from_video,
+        "sound_in_video": settings.source.sound_in_video,
+        "face_choice": settings.face_choice,
+    }
+    jobs = [
+        spool.job(utterances, release.media[files], extract_settings, settings.kind)
+        for files, utterances in sorted(by_files.items())
+    ]
+    results: dict[Path, JobResult] = {}
+    for job in jobs:
+        if (result := spool.load(job)) is not None:
+            results[job.spool] = result
+    if results:
+        console.print(f"Going on with a preparation that was stopped: {len(results)} of {len(jobs)} videos are done.")
+    for result in _with_progress([job for job in jobs if job.spool not in results], len(jobs), run, console):
+        spool.store(result)
+        results[result.job.spool] = result
+    return [results[job.spool] for job in jobs]
+
+
+def _with_progress(jobs: Sequence[Job], total: int, run: RunJobs, console: Console) -> Iterator[JobResult]:
+    done = total - len(jobs)
+    columns = (
+        TextColumn("preparing videos"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    last_line = time.monotonic()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=total, completed=done)
+        for result in run(jobs):
+            yield result
+            done += 1
+            progress.advance(task)
+            if not console.is_terminal and time.monotonic() - last_line > _SECONDS_BETWEEN_LINES:
+                last_line = time.monotonic()
+                console.print(f"prepared {done} of {total} videos")

@@ -1,0 +1,68 @@
+"""What was extracted, split and encoded becomes a directory of records."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_tools.preparation.settings import Settings
+from data_tools.records import records
+from data_tools.records.kinds import Kind
+from data_tools.records.report import Report
+from mme2e_jax.media.utterance import Utterance
+from mme2e_jax.media.workers import JobResult
+
+
+def write_records(
+    out: Path,
+    settings: Settings,
+    label_names: Sequence[str],
+    parts: Mapping[str, Sequence[Utterance]],
+    results: Sequence[JobResult],
+    kind: Kind,
+    report: Report,
+) -> None:
+    """Writes the records with their metadata, `tokenizer/` and `report.json`.
+
+    Args:
+      out: directory to make.
+      settings: of the preparation.
+      label_names: of the release.
+      parts: utterances of each split.
+      results: where the extracted arrays lie.
+      kind: of the records.
+      report: of the preparation.
+    """
+    spools = {name: result.job.spool for result in results for name in result.kept}
+
+    def add_files(directory: Path) -> None:
+        if kind.encoder is not None:
+            kind.encoder.save(directory / "tokenizer")
+        text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
+        (directory / "report.json").write_text(text + "\n", encoding="utf-8")
+
+    records.write_dataset(
+        out,
+        name=settings.source.records,
+        splits={split: _examples(part, spools, kind) for split, part in parts.items()},
+        metadata={"dataset": settings.source.records, "label_names": list(label_names), **kind.metadata},
+        schema=kind.schema,
+        add_files=add_files,
+    )
+
+
+def _examples(part: Sequence[Utterance], spools: dict[str, Path], kind: Kind) -> Iterator[dict[str, Any]]:
+    for utterance in part:
+        with np.load(spools[utterance.id]) as spool:
+            arrays = {name: spool[f"{utterance.id}/{name}"] for name in kind.media}
+        yield {
+            "utterance_id": utterance.id,
+            "dialogue_id": utterance.video,
+            "speaker": utterance.speaker,
+            "transcript": utterance.transcript,
+            "label": np.array(utterance.label, np.float32),
+            **kind.words(utterance.transcript),
+            **arrays,
+        }

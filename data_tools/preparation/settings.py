@@ -1,0 +1,124 @@
+"""What a user chooses when a release is prepared."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from data_tools.records.kinds import KINDS
+from data_tools.releases.release import Release
+from data_tools.releases.sources import SOURCES, Source
+from mme2e_jax.media.face_choice import CHOICES, MOST_PROBABLE
+
+# In place of a tokenizer's name: one is trained on the training transcripts.
+OWN_TOKENIZER = "mini"
+COMPUTED, PUBLISHED = FEATURES = ("computed", "published")
+
+
+class PrepareError(ValueError):
+    """Settings that cannot work, or a release of which too little is usable."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Choices that the outcome depends on.
+
+    Attributes:
+      dataset: one of `SOURCES`. `mini` and `mini_iemocap` are the embedded corpus, in the layouts of
+        `mosei` and `iemocap`; they train their own tokenizer unless one is named.
+      kind: of records, one of `kinds.KINDS`.
+      seed: of the split by video.
+      frame_interval_ms: milliseconds between the frames of an utterance.
+      tokenizer: a local Hugging Face directory or a hub id, or OWN_TOKENIZER; for media only.
+      splits: a directory with `{train,valid,test}_split.txt`; None for the dataset's own way.
+      fold: the session of IEMOCAP to test on; None for the first, where there are sessions.
+      audio_from_video: whether a missing wav file is replaced by the video's own sound.
+      source_fps: pictures per second of a processed release; None for what its sounds say.
+      face_choice: which face is taken where a frame shows several, one of `face_choice.CHOICES`.
+      features: of records of that kind: `computed` from the media, or `published` by the paper's authors beside a
+        processed release.
+    """
+
+    dataset: str = "mini"
+    kind: str = "media"
+    seed: int = 0
+    frame_interval_ms: int = 500
+    tokenizer: str | None = None
+    splits: Path | None = None
+    fold: int | None = None
+    audio_from_video: bool = False
+    source_fps: float | None = None
+    face_choice: str = MOST_PROBABLE
+    features: str = COMPUTED
+
+    def __post_init__(self) -> None:
+        if self.dataset not in SOURCES:
+            raise PrepareError(f"dataset {self.dataset!r}: expected one of {', '.join(SOURCES)}.")
+        if self.kind not in KINDS:
+            raise PrepareError(f"kind {self.kind!r}: expected one of {', '.join(KINDS)}.")
+        if self.kind == "features" and self.tokenizer is not None:
+            raise PrepareError(
+                f"kind 'features' stores features of words, not tokens, so it takes no tokenizer, found "
+                f"{self.tokenizer!r}: leave --tokenizer out, or prepare --kind=media."
+            )
+        if self.frame_interval_ms < 1:
+            raise PrepareError(f"frame_interval_ms: expected 1 or more, found {self.frame_interval_ms}.")
+        if self.face_choice not in CHOICES:
+            raise PrepareError(f"face_choice {self.face_choice!r}: expected one of {', '.join(CHOICES)}.")
+        if self.features not in FEATURES:
+            raise PrepareError(f"features {self.features!r}: expected one of {', '.join(FEATURES)}.")
+        if self.published and not (self.kind == "features" and self.source.has_pictures):
+            raise PrepareError(
+                "features 'published' are those that the paper's authors made for their processed folders; expected "
+                f"--kind=features and a processed dataset, found --kind={self.kind} --dataset={self.dataset}."
+            )
+        if self.seed < 0:
+            raise PrepareError(f"seed: expected 0 or more, found {self.seed}.")
+        if self.source_fps is not None and not self.source.has_pictures:
+            raise PrepareError(
+                f"source_fps: {self.dataset} has videos, which say it themselves; expected no --source_fps, found "
+                f"{self.source_fps:g}."
+            )
+        if self.source_fps is not None and not 0 < self.source_fps <= 1000:
+            raise PrepareError(f"source_fps: expected pictures per second, above 0, found {self.source_fps:g}.")
+        if self.fold is not None and self.source.session_of is None:
+            raise PrepareError(
+                f"fold: {self.dataset} has no sessions to leave out; expected no --fold, found {self.fold}. Split by "
+                "your own files with --splits=DIR."
+            )
+        if self.fold is not None and self.splits is not None:
+            raise PrepareError(f"Expected --fold or --splits, found both: --fold={self.fold}, --splits={self.splits}.")
+
+    @property
+    def source(self) -> Source:
+        """The kind of release."""
+        return SOURCES[self.dataset]
+
+    @property
+    def published(self) -> bool:
+        """Whether features are read rather than computed."""
+        return self.features == PUBLISHED
+
+    def read(self, raw: Path) -> Release:
+        """Reads the texts of the release at `raw`; raises `ReleaseError` if it is none."""
+        options = {"fps": self.source_fps, "with_media": not self.published} if self.source.has_pictures else {}
+        return self.source.read(raw, **options)
+
+    @property
+    def named_tokenizer(self) -> str | None:
+        """Directory or hub id of a tokenizer to load; None where one is trained, or none is needed."""
+        return None if self.tokenizer == OWN_TOKENIZER else self.tokenizer
+
+    def require_tokenizer(self) -> None:
+        """Raises `PrepareError` if words are to be stored as tokens and no tokenizer is named."""
+        if self.kind == "media" and self.tokenizer is None and not self.source.own_tokenizer:
+            raise PrepareError(
+                f"dataset {self.dataset!r} needs a tokenizer: --tokenizer=DIR, a Hugging Face "
+                "directory with tokenizer.json, or a hub id such as albert/albert-base-v2; or "
+                f"--tokenizer={OWN_TOKENIZER} to train a small one on the training transcripts."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, without paths: a report says the same wherever the release lies."""
+        values = asdict(self)
+        del values["splits"]
+        return values

@@ -1,0 +1,114 @@
+"""What was extracted of each video, kept on disk until the records are complete.
+
+So a preparation that was killed goes on when it is started again. What is kept of a video is found by
+a hash of everything that it depends on: the utterances, the files' sizes and times, the settings.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mme2e_jax.media.utterance import Finding, Media, Pictures, Utterance
+from mme2e_jax.media.workers import Job, JobResult
+from mme2e_jax.runtime.files import OutputExistsError, remove_unfinished
+
+# Raise it when the same media and settings give other arrays or findings than before.
+_VERSION = 2
+
+
+class Spool:
+    """A directory of extracted videos."""
+
+    def __init__(self, directory: Path):
+        self._directory = directory
+        self._discarded = False
+
+    def job(self, utterances: Sequence[Utterance], media: Media, settings: dict[str, Any], kind: str) -> Job:
+        """The job of one video, with its place in the spool."""
+        content = {
+            "version": _VERSION,
+            "utterances": [asdict(utterance) for utterance in utterances],
+            "media": [_identity(path) for path in (media.video, media.wav)],
+            "settings": settings,
+            "kind": kind,
+        }
+        key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+        return Job(list(utterances), media, settings, self._directory / f"{key}.npz", kind)
+
+    def load(self, job: Job) -> JobResult | None:
+        """The result of a job that was finished before."""
+        try:
+            stored = json.loads(answer_path(job).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return JobResult(job, stored["kept"], [Finding(**finding) for finding in stored["findings"]], {})
+
+    def store(self, result: JobResult) -> None:
+        """Notes that a job is finished. One whose worker died is not: it may succeed another time."""
+        if any(finding.reason == "worker_died" for finding in result.findings):
+            return
+        path = answer_path(result.job)
+        unfinished = path.with_suffix(f".{uuid.uuid4().hex}")
+        content = {"kept": result.kept, "findings": [asdict(finding) for finding in result.findings]}
+        unfinished.write_text(json.dumps(content), encoding="utf-8")
+        # The arrays lie there already: a result is there as a whole or not at all.
+        unfinished.replace(path)
+
+    def discard(self) -> None:
+        """Lets the directory be removed in the end, whatever happens."""
+        self._discarded = True
+
+    @property
+    def discarded(self) -> bool:
+        """Whether nothing of it is worth keeping."""
+        return self._discarded
+
+
+@contextlib.contextmanager
+def open_spool(out: Path) -> Iterator[Spool]:
+    """The spool for the records `out`, beside them; it is removed once the block ends well.
+
+    Raises:
+      OutputExistsError: another process is preparing the same records.
+    """
+    directory = out.parent / f".{out.name}.partial"
+    directory.mkdir(parents=True, exist_ok=True)
+    spool = Spool(directory)
+    with (directory / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OutputExistsError(
+                f"Expected to be the only one that prepares {out}, but another process does. Wait until it is "
+                "finished, or choose another output directory."
+            ) from error
+        remove_unfinished(out)
+        try:
+            yield spool
+            spool.discard()
+        finally:
+            if spool.discarded:
+                # A worker of a preparation that was killed may just be writing its last file into it.
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def answer_path(job: Job) -> Path:
+    """The file that a finished job has beside its arrays: what was kept and found."""
+    return job.spool.with_suffix(".json")
+
+
+def _identity(path: Path | Pictures | None) -> list[Any] | None:
+    if path is None:
+        return None
+    if isinstance(path, Pictures):
+        return [*(_identity(path.folder) or []), path.prefix, path.fps]
+    found = os.stat(path)
+    return [str(path.resolve()), found.st_size, found.st_mtime_ns]

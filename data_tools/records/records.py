@@ -1,0 +1,249 @@
+"""Utterances as tensorflow-datasets records: the schemas and the writer.
+
+A finished directory is opened by `tfds.builder_from_directory`; training needs nothing of this
+package. The file format is ArrayRecord, so any example can be read by its index.
+
+There are two kinds of records: media, which the end-to-end models read, and features, which the
+baselines read.
+
+Axes: `n` tokens of an utterance, `l` words, `t` frames, `s` mel chunks of 128 bands x 32 time
+steps, or rows of audio features.
+"""
+
+import functools
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.dataset_info import DatasetIdentity
+from tensorflow_datasets.core.splits import SplitDict
+
+from data_tools.records.shards import ShardWriter
+from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, FORMAT_VERSION, MEL_BANDS
+from mme2e_jax.runtime.files import finished_directory
+
+EXAMPLES_PER_SHARD = 2048
+
+_TEXTS = ("utterance_id", "dialogue_id", "speaker", "transcript")
+_LABEL = ((6,), np.float32)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What an example of one kind holds beside its four texts.
+
+    Attributes:
+      metadata: what the dataset's metadata says of the schema; `kind` names it.
+      description: of a dataset, in words.
+      arrays: shape (None where it varies) and type by name.
+      counted: the array whose length each count of the metadata is.
+      aligned: arrays that have equally many rows.
+    """
+
+    metadata: Mapping[str, Any]
+    description: str
+    arrays: Mapping[str, tuple[tuple[int | None, ...], type[np.generic]]]
+    counted: Mapping[str, str]
+    aligned: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def features(self) -> tfds.features.FeaturesDict:
+        """The same for tensorflow-datasets, which stores every array as its bytes."""
+        return tfds.features.FeaturesDict(
+            {name: tfds.features.Text() for name in _TEXTS}
+            | {
+                name: tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES)
+                for name, (shape, dtype) in self.arrays.items()
+            }
+        )
+
+    def with_labels(self, count: int) -> "Schema":
+        """The same for another number of labels than six."""
+        return replace(self, arrays={**self.arrays, "label": ((count,), np.float32)})
+
+
+MEDIA = Schema(
+    metadata={"kind": "media"},
+    description="Utterances with faces, mel chunks, tokens and multi-hot emotions.",
+    arrays={
+        "token_ids": ((None,), np.int32),
+        "faces": ((None, FACE_SIZE, FACE_SIZE, 3), np.uint8),
+        "face_found": ((None,), np.bool_),
+        "frame_ms": ((None,), np.float32),
+        "mel": ((None, MEL_BANDS, CHUNK_FRAMES), np.float32),
+        "label": _LABEL,
+    },
+    counted={"frames": "faces", "chunks": "mel", "tokens": "token_ids"},
+    aligned=("faces", "face_found", "frame_ms"),
+)
+
+
+def feature_schema(sizes: Sequence[int]) -> Schema:
+    """The schema of hand-crafted features.
+
+    An example holds `text` float32 `[l, sizes[0]]`, one row for a word, `audio` float32
+    `[s, sizes[1]]`, `video` float32 `[t, sizes[2]]`, one row for a frame, and `label`. The counts
+    that the planner reads are the rows: `tokens` of the text, `chunks` of the audio, `frames` of
+    the video.
+
+    Raises:
+      ValueError: `sizes` are not three widths.
+    """
+    if len(sizes) != 3 or min(sizes) < 1:
+        raise ValueError(f"Expected the widths of text, audio and video features, found {list(sizes)}.")
+    text, audio, video = map(int, sizes)
+    return Schema(
+        metadata={"kind": "features", "feature_sizes": [text, audio, video]},
+        description="Utterances with features of their words, sounds and faces, and multi-hot emotions.",
+        arrays={
+            "text": ((None, text), np.float32),
+            "audio": ((None, audio), np.float32),
+            "video": ((None, video), np.float32),
+            "label": _LABEL,
+        },
+        counted={"frames": "video", "chunks": "audio", "tokens": "text"},
+    )
+
+
+def write_dataset(
+    out_dir: str | Path,
+    *,
+    name: str,
+    splits: Mapping[str, Iterable[Mapping[str, Any]]],
+    metadata: Mapping[str, Any],
+    schema: Schema = MEDIA,
+    add_files: Callable[[Path], None] | None = None,
+    examples_per_shard: int = EXAMPLES_PER_SHARD,
+) -> None:
+    """Writes a dataset directory; examples stream through, one is in memory at a time.
+
+    The same examples in the same order give the same bytes.
+
+    Args:
+      out_dir: the directory to make. It appears only once everything in it is written.
+      name: the tfds name of the dataset, lower-case letters, digits and underscores.
+      splits: for each split its examples in the order to store them. An example holds four texts
+        (`utterance_id`, `dialogue_id`, `speaker`, `transcript`) and every array of the schema,
+        among them `label` float32 `[6]` (or as the schema says) of 0 and 1.
+      metadata: stored as the dataset's metadata. `format_version`, what the schema says of itself
+        (`kind`, `feature_sizes`) and `splits` are added: per split `utterances`, `positives` (per
+        label), and per example, in stored order, `utterance_ids`, `frames`, `chunks` and `tokens`.
+      schema: `MEDIA`: `token_ids` int32 `[n]`, `faces` uint8 `[t, 48, 48, 3]`, `face_found` bool
+        `[t]`, `frame_ms` float32 `[t]` (ms from the utterance's start), `mel` float32
+        `[s, 128, 32]`. Or `feature_schema(sizes)`: `text`, `audio` and `video`.
+      add_files: called with the unfinished directory before it takes its name, to put further
+        files beside the records.
+      examples_per_shard: examples in one file.
+
+    Raises:
+      OutputExistsError: `out_dir` exists and is not empty.
+      ValueError: an example does not fit the schema or holds numbers that are not finite, two share
+        their `utterance_id`, or no split has any example.
+    """
+    with finished_directory(Path(out_dir)) as unfinished:
+        if add_files is not None:
+            add_files(unfinished)
+        writers: dict[str, ShardWriter] = {}
+        counts: dict[str, dict[str, Any]] = {}
+        seen: set[str] = set()
+        for split, examples in splits.items():
+            writers[split] = ShardWriter(unfinished, name, split, schema.features, examples_per_shard)
+            counts[split] = _no_counts(schema)
+            for example in examples:
+                _check(example, schema, seen)
+                writers[split].add(example)
+                _count(example, schema, counts[split])
+            writers[split].close()
+        if not seen:
+            raise ValueError(
+                f"Expected examples to write to {out_dir}, found none in the splits "
+                f"{', '.join(splits) or '(no splits)'}."
+            )
+        everything = {"format_version": FORMAT_VERSION, **metadata, **schema.metadata, "splits": counts}
+        _write_info(unfinished, name, schema, writers, everything)
+
+
+def _no_counts(schema: Schema) -> dict[str, Any]:
+    lists = ("utterance_ids", *schema.counted)
+    return {"utterances": 0, "positives": [0] * _label_count(schema), **{name: [] for name in lists}}
+
+
+def _label_count(schema: Schema) -> int:
+    ((count,), _) = schema.arrays["label"]
+    assert count is not None
+    return count
+
+
+def _count(example: Mapping[str, Any], schema: Schema, counts: dict[str, Any]) -> None:
+    counts["utterances"] += 1
+    counts["utterance_ids"].append(example["utterance_id"])
+    for i, value in enumerate(example["label"]):
+        counts["positives"][i] += int(value)
+    for count, name in schema.counted.items():
+        counts[count].append(len(example[name]))
+
+
+def _check(example: Mapping[str, Any], schema: Schema, seen: set[str]) -> None:
+    expected = (*_TEXTS, *schema.arrays)
+    missing = [name for name in expected if name not in example]
+    unknown = [name for name in example if name not in expected]
+    identity = example.get("utterance_id", "(no utterance_id)")
+    if missing or unknown:
+        raise ValueError(
+            f"Utterance {identity}: expected the features {', '.join(expected)}; missing {missing}, unknown {unknown}."
+        )
+    if identity in seen:
+        raise ValueError(f"Utterance {identity} is given twice; an utterance_id must be unique.")
+    seen.add(identity)
+    for name in _TEXTS:
+        if not isinstance(example[name], str):
+            raise ValueError(f"Utterance {identity}: expected {name} to be a str.")
+    for name, (shape, dtype) in schema.arrays.items():
+        value = example[name]
+        if not (isinstance(value, np.ndarray) and value.dtype == dtype and _fits(value, shape)):
+            found = f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else value
+            raise ValueError(
+                f"Utterance {identity}: expected {name} as an array {np.dtype(dtype)} {list(shape)}, found {found}."
+            )
+        if not np.isfinite(value).all():
+            raise ValueError(f"Utterance {identity}: expected finite numbers in {name}, found NaN or infinite ones.")
+    rows = {name: len(example[name]) for name in schema.aligned}
+    if len(set(rows.values())) > 1:
+        raise ValueError(f"Utterance {identity}: expected equally many of each, found {rows}.")
+    if not np.isin(example["label"], (0.0, 1.0)).all():
+        raise ValueError(f"Utterance {identity}: expected labels 0 and 1, found {example['label'].tolist()}.")
+
+
+def _fits(value: np.ndarray, shape: tuple[int | None, ...]) -> bool:
+    return value.ndim == len(shape) and all(
+        expected in (None, actual) for expected, actual in zip(shape, value.shape, strict=True)
+    )
+
+
+def _write_info(
+    directory: Path, name: str, schema: Schema, writers: Mapping[str, ShardWriter], metadata: Mapping[str, Any]
+) -> None:
+    info = tfds.core.DatasetInfo(
+        builder=DatasetIdentity(
+            name=name,
+            version=tfds.core.Version(f"{FORMAT_VERSION}.0.0"),
+            data_dir=str(directory),
+            module_name="data_tools.records",
+        ),
+        description=schema.description,
+        features=schema.features,
+        # The planner addresses examples by their stored position.
+        disable_shuffling=True,
+        metadata=tfds.core.MetadataDict(metadata),
+    )
+    info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)
+    # A split without examples has no file, which tfds reads as an unknown length: leave it out.
+    empty = [split for split, counts in metadata["splits"].items() if not counts["utterances"]]
+    for split in empty:
+        logging.warning("Split %s of %s has no examples.", split, directory)
+    info.set_splits(SplitDict([writer.info() for split, writer in writers.items() if split not in empty]))
+    info.write_to_directory(directory)

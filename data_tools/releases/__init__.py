@@ -1,0 +1,1 @@
+"""Readers of raw releases and their splits."""

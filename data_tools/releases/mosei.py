@@ -1,0 +1,195 @@
+"""Reads the texts of a CMU-MOSEI raw release: which utterances there are, and their labels.
+
+    Audio/WAV_16000/ID.wav              or  Audio/Full/WAV_16000/ID.wav
+    Videos/Full/Combined/ID.mp4
+    Transcript/Combined/ID.txt          or  Transcript/Segmented/Combined/ID.txt
+    Labels/*.csv                        several batches, about three rows (workers) a clip
+
+A transcript line is `ID___clip___start___end___text` with times in seconds. An emotion is present
+if its sum over the workers' rows is above 0; a missing value counts as 0.
+"""
+
+import csv
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+from data_tools.releases.release import Release, ReleaseError
+from data_tools.releases.release_files import files_in, first_file, listing, read_text, require_directory
+from mme2e_jax.constants import LABEL_NAMES
+from mme2e_jax.media.transcripts import TranscriptLine, parse_transcript, read_clip_number, read_number
+from mme2e_jax.media.utterance import Finding, Media, Utterance, is_identifier
+
+_EMOTIONS = LABEL_NAMES["mosei"]
+_TRANSCRIPTS = ("Transcript/Combined", "Transcript/Segmented/Combined")
+_WAVS = ("Audio/WAV_16000", "Audio/Full/WAV_16000")
+_VIDEOS = ("Videos/Full/Combined",)
+_NOUNS = {"happy": "happiness", "sad": "sadness"}
+_ANSWERS = {name: "Answer." + (_NOUNS.get(name) or name) for name in _EMOTIONS}
+_COLUMNS = ("Input.VIDEO_ID", "Input.CLIP", *_ANSWERS.values())
+
+
+def read_release(raw: Path) -> Release:
+    """Reads transcripts and labels of the release at `raw`.
+
+    Raises:
+      ReleaseError: `raw` is not a directory in the layout above, or a label file cannot be read.
+    """
+    _check_layout(raw)
+    findings: list[Finding] = []
+    lines: dict[tuple[str, int], TranscriptLine] = {}
+    for path in _transcripts(raw):
+        read, rejected = parse_transcript(read_text(path), path.stem)
+        findings += rejected
+        for line in read:
+            key = (line.video, line.clip)
+            if key in lines:
+                findings.append(Finding(f"{line.video}_{line.clip}", "duplicate", path.name))
+                continue
+            lines[key] = line
+            if "\ufffd" in line.text:
+                findings.append(Finding(f"{line.video}_{line.clip}", "undecodable_text", path.name))
+
+    labels: dict[tuple[str, int], list[float]] = {}
+    for path in _label_files(raw):
+        findings += _add_labels(labels, path)
+
+    utterances, mismatches = match(lines, labels)
+    findings += mismatches
+    videos = sorted({utterance.video for utterance in utterances})
+    media = {
+        video: Media(
+            video=first_file(raw / folder / f"{video}.mp4" for folder in _VIDEOS),
+            wav=first_file(raw / folder / f"{video}.wav" for folder in _WAVS),
+        )
+        for video in videos
+    }
+    return Release(_EMOTIONS, utterances, media, findings)
+
+
+def parse_labels(
+    rows: Iterable[dict[str, str | None]], source: str
+) -> tuple[list[tuple[str, int, list[float]]], list[Finding]]:
+    """Parses rows of a label file. Never raises.
+
+    Args:
+      rows: by column name, with the columns `Input.VIDEO_ID`, `Input.CLIP`, `Answer.*`. An empty,
+        missing or NaN answer stays NaN.
+      source: the file's name, for the findings.
+
+    Returns:
+      For each readable row its video, clip, and answers in the order of the labels; and a
+      finding for each other row, named `source:row number` (the header is row 1).
+    """
+    parsed: list[tuple[str, int, list[float]]] = []
+    findings: list[Finding] = []
+    for number, row in enumerate(rows, start=2):
+        video = (row.get("Input.VIDEO_ID") or "").strip().rsplit("/", 1)[-1]
+        clip = read_clip_number(row.get("Input.CLIP") or "")
+        answers = [_answer(row.get(column)) for column in _ANSWERS.values()]
+        name = f"{source}:{number}"
+        if not is_identifier(video):
+            findings.append(Finding(name, "bad_id", repr(row.get("Input.VIDEO_ID"))[:80]))
+        elif clip is None or None in answers:
+            found = {column: row.get(column) for column in _COLUMNS[1:]}
+            findings.append(Finding(name, "bad_label_row", f"expected numbers: {found}"[:200]))
+        else:
+            parsed.append((video, clip, [a for a in answers if a is not None]))
+    return parsed, findings
+
+
+def match(
+    lines: dict[tuple[str, int], TranscriptLine], labels: dict[tuple[str, int], list[float]]
+) -> tuple[list[Utterance], list[Finding]]:
+    """Joins transcript lines and summed answers (NaN where no worker answered) by (video, clip)."""
+    utterances: list[Utterance] = []
+    findings: list[Finding] = []
+    for key in sorted(lines.keys() | labels.keys()):
+        name = f"{key[0]}_{key[1]}"
+        if key not in lines:
+            findings.append(Finding(name, "label_without_transcript"))
+            continue
+        if key not in labels:
+            findings.append(Finding(name, "transcript_without_label"))
+            continue
+        line, sums = lines[key], labels[key]
+        if all(math.isnan(value) for value in sums):
+            findings.append(Finding(name, "no_answers"))
+            continue
+        start = max(line.start, 0.0)
+        if line.end <= start:
+            findings.append(Finding(name, "bad_times", f"{line.start:g} s to {line.end:g} s"))
+            continue
+        if line.start < 0:
+            findings.append(Finding(name, "negative_start", f"{line.start:g} s"))
+        if not line.text:
+            findings.append(Finding(name, "empty_transcript"))
+        label = tuple(int(value > 0) for value in sums)
+        utterances.append(Utterance(name, line.video, start, line.end, line.text, label, speaker=line.video))
+    return utterances, findings
+
+
+def _add_labels(labels: dict[tuple[str, int], list[float]], path: Path) -> list[Finding]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            rows = csv.DictReader(file)
+            missing = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
+            if missing:
+                raise ReleaseError(
+                    f"Label file {path}: expected the columns {', '.join(_COLUMNS)}; missing {', '.join(missing)}."
+                )
+            parsed, findings = parse_labels(rows, path.name)
+    except csv.Error as error:
+        raise ReleaseError(f"Label file {path}: expected a CSV table, found: {error}.") from error
+    for video, clip, answers in parsed:
+        sums = labels.get((video, clip), [math.nan] * len(answers))
+        labels[video, clip] = [_add(s, a) for s, a in zip(sums, answers, strict=True)]
+    return findings
+
+
+def _add(total: float, answer: float) -> float:
+    """Sum in which NaN (nobody answered yet) gives way to any number."""
+    if math.isnan(answer):
+        return total
+    return answer if math.isnan(total) else total + answer
+
+
+def _transcripts(raw: Path) -> list[Path]:
+    """The transcripts, sorted; of a video that has two, the one in the first folder."""
+    by_name = {path.name: path for folder in reversed(_TRANSCRIPTS) for path in files_in(raw / folder, "*.txt")}
+    return [path for _, path in sorted(by_name.items())]
+
+
+def _check_layout(raw: Path) -> None:
+    """Raises `ReleaseError` unless everything needed is there."""
+    expected = (
+        f"{_VIDEOS[0]}/ID.mp4, {_WAVS[0]}/ID.wav (or {_WAVS[1]}), {_TRANSCRIPTS[0]}/ID.txt "
+        f"(or {_TRANSCRIPTS[1]}), Labels/*.csv"
+    )
+    require_directory(raw, expected)
+    missing = []
+    if not _transcripts(raw):
+        missing.append("transcripts")
+    if not _label_files(raw):
+        missing.append("labels")
+    if not any(any((raw / name).glob("*")) for name in (*_VIDEOS, *_WAVS)):
+        missing.append("videos or sound")
+    if missing:
+        raise ReleaseError(
+            f"Expected a CMU-MOSEI raw release in {raw}: {expected}. Missing: "
+            f"{', '.join(missing)}. Found there: {listing(raw)}. Name the directory that holds these "
+            "folders."
+        )
+
+
+def _label_files(raw: Path) -> list[Path]:
+    return files_in(raw / "Labels", "*.csv")
+
+
+def _answer(text: str | None) -> float | None:
+    """NaN for no answer, None for something that is no number."""
+    stripped = (text or "").strip()
+    if not stripped or stripped.lower() == "nan":
+        return math.nan
+    value = read_number(stripped)
+    return value if math.isfinite(value) else None

@@ -1,0 +1,187 @@
+"""Weights from elsewhere into a run, to evaluate them or to start training from them.
+
+    python -m mme2e_jax.commands.import_weights --from=FILE --config=CONFIG --workdir=RUN
+    python launch.py --mode=evaluate --workdir=RUN --data_dir=RECORDS
+    python launch.py --config=CONFIG --config.init.checkpoint=RUN --workdir=OTHER
+
+FILE is a state dict of the paper's code, as torch.save writes it (.pt) or with the same names in .npz; or the directory
+of an ALBERT v2 checkpoint of the Hugging Face hub, which fills the text encoder only. The architecture is CONFIG's;
+values of it can be overridden: --config.model.text.size=large
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from absl import flags
+from ml_collections import config_flags
+
+from mme2e_jax.checkpoints.reader import DIRECTORY, RunRecord
+from mme2e_jax.checkpoints.writer import CheckpointWriter
+from mme2e_jax.config.cli import loaded_config, parse_flags
+from mme2e_jax.config.preflight import how_to_prepare
+from mme2e_jax.config.schema import END_TO_END_MODELS, Config, records_kind, validate
+from mme2e_jax.constants import LABEL_NAMES
+from mme2e_jax.errors import UserError
+from mme2e_jax.models.variables import Variables, abstract_variables, initial_variables
+from mme2e_jax.pickles import torch_file
+from mme2e_jax.runs.spec import model_spec
+from mme2e_jax.runtime.console import console
+from mme2e_jax.weights import paper_weights, pretrained
+from mme2e_jax.weights.torch_weights import convert, paper_rules
+
+
+class _Known(NamedTuple):
+    """What the weights are for, as far as the config's records tell."""
+
+    label_names: Sequence[str]
+    tokenizer: Mapping[str, Any]
+    preprocessing: Mapping[str, Any]
+
+
+class _Imported(NamedTuple):
+    variables: Variables
+    tokenizer: Mapping[str, Any]
+    notes: list[str]
+
+
+def import_weights(config: Config, source: Path, workdir: Path) -> None:
+    """Makes a run of weights; writes nothing unless all of them fit.
+
+    Args:
+      config: validated; its architecture must be that of the weights.
+      source: file with a state dict of the paper's code, or directory of an ALBERT v2 checkpoint.
+      workdir: of the run.
+
+    Raises:
+      UserError: if the weights cannot be read or do not fit, or the directory holds checkpoints already.
+    """
+    _check_workdir(workdir)
+    known = _known(config)
+    imported = (_from_albert if source.is_dir() else _from_state_dict)(config, source, known)
+    record = RunRecord(
+        config=config.to_dict(),
+        label_names=list(known.label_names),
+        tokenizer=dict(imported.tokenizer),
+        preprocessing=dict(known.preprocessing),
+        thresholds={},
+        history=[],
+    )
+    writer = CheckpointWriter(workdir)
+    writer.save_imported(imported.variables, record)
+    writer.wait()
+    for note in imported.notes:
+        console.print(note)
+    if not known.preprocessing:
+        console.print("config.data.dir has no records: which tokenizer and preprocessing they need is not known")
+    console.print(f"Wrote {workdir}; evaluate it with python launch.py --mode=evaluate --workdir={workdir}")
+
+
+def _check_workdir(workdir: Path) -> None:
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"--workdir: expected a directory, or a new one, found the file {workdir}.")
+    directory = workdir / DIRECTORY
+    if directory.is_dir() and any(entry.name.isdigit() for entry in directory.iterdir()):
+        raise UserError(f"{workdir} holds checkpoints already; import into another --workdir.")
+
+
+def _known(config: Config) -> _Known:
+    directory = Path(config.data.dir)
+    if not config.data.dir or not (directory / "dataset_info.json").is_file():
+        if config.data.dataset not in LABEL_NAMES:
+            how = how_to_prepare(config.data.dataset, records_kind(config))
+            raise UserError(
+                f"config.data.dir: the labels of {config.data.dataset} are those of its records, so expected prepared "
+                f"records, found none in {config.data.dir!r}. {how}"
+            )
+        return _Known(LABEL_NAMES[config.data.dataset], {}, {})
+    # Slow to import, and needed here only.
+    from mme2e_jax.data.dataset import open_dataset
+
+    dataset = open_dataset(directory, config.data.dataset, records_kind(config))
+    if dataset.name != config.data.dataset:
+        raise UserError(f"config.data.dir: expected records of {config.data.dataset}, found those of {dataset.name}.")
+    return _Known(dataset.label_names, dataset.tokenizer, dataset.preprocessing)
+
+
+def _from_state_dict(config: Config, source: Path, known: _Known) -> _Imported:
+    tensors = torch_file.read(source)
+    paper_weights.check_model(tensors, config.model.name, str(source))
+    rows = paper_weights.vocabulary_of(tensors)
+    has_text = config.model.name in END_TO_END_MODELS and "t" in config.model.modalities
+    tokenizer = _tokenizer(rows if has_text else None, {}, known, source)
+    spec = model_spec(config, len(known.label_names), tokenizer)
+    used, left_out = paper_weights.without_unused(tensors, spec)
+    variables = abstract_variables(spec)
+    shapes = {path: x.shape for path, x in variables.arrays().items()}
+    arrays = convert(used, paper_rules(spec), str(source), shapes)
+    notes = [f"{config.model.name}: {len(arrays)} weights of {source}, {config.model.modalities}"]
+    notes += [f"  left out: {what} ({len(names)})" for what, names in left_out.items()]
+    return _Imported(variables.with_arrays(arrays), tokenizer, notes)
+
+
+def _from_albert(config: Config, source: Path, known: _Known) -> _Imported:
+    if config.model.name not in END_TO_END_MODELS or "t" not in config.model.modalities:
+        raise UserError(
+            f"{source} is a directory, so expected to hold ALBERT, but the config's model ({config.model.name}, "
+            f"{config.model.modalities}) has no text encoder. A state dict of the paper's code is a file."
+        )
+    weights = pretrained.read_albert(str(source), config.model.text.size)
+    rows = len(weights["text/word"])
+    tokenizer = _tokenizer(rows, pretrained.read_tokenizer(str(source), rows), known, source)
+    spec = model_spec(config, len(known.label_names), tokenizer)
+    variables = pretrained.with_albert(initial_variables(spec, config.seed), weights)
+    return _Imported(
+        variables,
+        tokenizer,
+        [
+            f"{config.model.name}: the text encoder of {source}; everything else is random, as where training starts "
+            f"(seed {config.seed}), so that scores are those of an untrained model"
+        ],
+    )
+
+
+def _tokenizer(rows: int | None, found: Mapping[str, Any], known: _Known, source: Path) -> Mapping[str, Any]:
+    """What is known of the tokenizer: all of it from records, else what lies with the weights."""
+    if not known.tokenizer or rows is None:
+        return known.tokenizer or ({"vocab_size": rows, **found} if rows is not None else {})
+    wrong = {k: v for k, v in {"vocab_size": rows, **found}.items() if known.tokenizer.get(k) != v}
+    if wrong:
+        differences = "; ".join(f"{k}: weights {v}, records {known.tokenizer.get(k)}" for k, v in wrong.items())
+        raise UserError(f"{source} does not fit the records of config.data.dir: {differences}.")
+    return known.tokenizer
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parses the command line and imports.
+
+    Raises:
+      UserError: if a flag is wrong or missing, or as `import_weights`.
+    """
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file(
+        "config", None, "Config file; --config.KEY=VALUE overrides a value.", values, sys_argv=list(argv)
+    )
+    flags.DEFINE_string("from", None, "File with a state dict, or directory of an ALBERT v2 checkpoint.", values)
+    flags.DEFINE_string("workdir", None, "Directory of the run to make.", values)
+    flags.DEFINE_bool("help", False, "Show this help.", values)
+    surplus = parse_flags(argv, values)[1:]
+    if values["help"].value:
+        print(__doc__)
+        return
+    if surplus:
+        raise UserError(f"Expected flags only, found {' '.join(surplus)!r}. A flag is written --name=value.")
+    source, config_file, workdir = (values[name].value for name in ("from", "config", "workdir"))
+    if not (source and config_file and workdir):
+        raise UserError("Expected --from=FILE, --config=CONFIG and --workdir=RUN. See --help.")
+    config = loaded_config(values)
+    validate(config)
+    import_weights(config, Path(source), Path(workdir))
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv)
+    except UserError as error:
+        sys.exit(f"\nError: {error}")

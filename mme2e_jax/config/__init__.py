@@ -1,0 +1,1 @@
+"""The typed config, its checks and the command line."""

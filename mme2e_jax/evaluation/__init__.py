@@ -1,0 +1,1 @@
+"""Inference over a split, metrics, thresholds, bootstrap intervals, curves and FLOPs."""

@@ -1,0 +1,1 @@
+"""A trained model in one portable file: program, weights, settings, tokenizer."""

@@ -1,0 +1,1 @@
+"""Building blocks of the HTML pages: frame, tables, drawings, embedded images."""

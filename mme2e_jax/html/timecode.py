@@ -1,0 +1,9 @@
+"""Formats seconds as a time of day."""
+
+
+def clock(seconds: float) -> str:
+    """1:02:03.4, or 2:03.4 below an hour."""
+    tenths = round(10 * seconds)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}:{minutes:02}" if hours else f"{minutes}") + f":{rest // 10:02}.{rest % 10}"

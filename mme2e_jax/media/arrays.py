@@ -1,0 +1,81 @@
+"""From what was read of an utterance to the arrays that records of each kind hold of it.
+
+Axes: `t` frames of an utterance, `x` samples, `s` mel chunks or rows of audio features.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mme2e_jax.media.features.audio import audio_features
+from mme2e_jax.media.features.video import video_features
+from mme2e_jax.media.mel import mel_chunks
+
+
+@dataclass(frozen=True)
+class Footage:
+    """The faces and the sound of an utterance.
+
+    Attributes:
+      faces: uint8 RGB `[t, 48, 48, 3]`.
+      face_found: bool `[t]`; False where the middle of the frame stands in for a face.
+      frame_ms: float32 `[t]`, milliseconds from the utterance's start.
+      wave: float32 `[x]`, full scale [-1, 1]; `x` is 0 without sound.
+      sample_rate: of the wave, in Hz.
+    """
+
+    faces: np.ndarray
+    face_found: np.ndarray
+    frame_ms: np.ndarray
+    wave: np.ndarray
+    sample_rate: int
+
+
+@dataclass(frozen=True)
+class UtteranceMedia:
+    """What end-to-end models see of an utterance, its words aside.
+
+    Attributes:
+      faces, face_found, frame_ms: as in `Footage`.
+      mel: float32 `[s, 128, 32]`.
+    """
+
+    faces: np.ndarray
+    face_found: np.ndarray
+    frame_ms: np.ndarray
+    mel: np.ndarray
+
+
+@dataclass(frozen=True)
+class UtteranceFeatures:
+    """What baselines see of an utterance, its words aside.
+
+    Attributes:
+      audio: float32 `[s, 144]`.
+      video: float32 `[t, 35]`.
+    """
+
+    audio: np.ndarray
+    video: np.ndarray
+
+
+def media_arrays(footage: Footage) -> UtteranceMedia:
+    """The faces as they are, and the sound as mel chunks."""
+    mel = mel_chunks(footage.wave, footage.sample_rate)
+    return UtteranceMedia(footage.faces, footage.face_found, footage.frame_ms, mel)
+
+
+def feature_arrays(footage: Footage) -> UtteranceFeatures:
+    """Hand-crafted features of the sound and of the faces."""
+    return UtteranceFeatures(
+        audio=audio_features(footage.wave, footage.sample_rate),
+        video=video_features(footage.faces, footage.face_found),
+    )
+
+
+# By kind of record.
+TO_ARRAYS: Mapping[str, Callable[[Footage], UtteranceMedia | UtteranceFeatures]] = {
+    "media": media_arrays,
+    "features": feature_arrays,
+}

@@ -1,0 +1,93 @@
+"""Mel power chunks of a waveform, as the paper computes them.
+
+The paper's code uses torchaudio's default mel spectrogram: power (no logarithm), 128 HTK bands
+from 0 to half the sampling rate without area normalisation, periodic Hann window of 25 ms, hop of
+half a window, centred windows over a reflected border (REFERENCE: "One utterance"). librosa gives
+the same numbers.
+
+Axes: `x` samples, `m` mel bands (128), `c` time steps of a chunk (32), `s` chunks.
+"""
+
+import functools
+import warnings
+
+import librosa
+import numpy as np
+
+from mme2e_jax.constants import CHUNK_FRAMES, MEL_BANDS
+
+REFERENCE_RATE = 16_000
+REFERENCE_WINDOW = 400
+POWER = 2.0
+
+
+def window_length(sample_rate: int) -> int:
+    """Samples in one analysis window, also the FFT's length: 400 at 16 kHz, in proportion else."""
+    return int(REFERENCE_WINDOW * sample_rate / REFERENCE_RATE)
+
+
+def mel_power(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Computes the mel power spectrogram.
+
+    Args:
+      wave: float `[x]`, full scale [-1, 1]. At most half a window of samples cannot be reflected
+        at the border; such a wave is first padded with silence on the right.
+      sample_rate: in Hz.
+
+    Returns:
+      float32 `[m, 1 + x // hop]` with a hop of half a window; `[m, 0]` for an empty wave.
+    """
+    if wave.size == 0:
+        return np.zeros((MEL_BANDS, 0), np.float32)
+    window = window_length(sample_rate)
+    shortfall = window // 2 + 1 - wave.size
+    if shortfall > 0:
+        wave = np.pad(wave, (0, shortfall))
+    with warnings.catch_warnings():
+        # Said of sounds shorter than a window, which reflection fills.
+        warnings.filterwarnings("ignore", message="n_fft=.* is too large for input signal")
+        spectrum = librosa.stft(
+            wave.astype(np.float32, copy=False),
+            n_fft=window,
+            win_length=window,
+            hop_length=window // 2,
+            window="hann",
+            center=True,
+            pad_mode="reflect",
+        )
+    return _filters(sample_rate) @ np.abs(spectrum) ** POWER
+
+
+@functools.cache
+def _filters(sample_rate: int) -> np.ndarray:
+    """The mel bands' weights, float32 `[m, 1 + window // 2]`; computing them takes longer than using them."""
+    with warnings.catch_warnings():
+        # Below about 20 kHz some of the lowest bands lie between two FFT bins and stay zero. So
+        # they do in the paper's code.
+        warnings.filterwarnings("ignore", message="Empty filters detected")
+        return librosa.filters.mel(
+            sr=sample_rate,
+            n_fft=window_length(sample_rate),
+            n_mels=MEL_BANDS,
+            fmin=0.0,
+            fmax=sample_rate / 2,
+            htk=True,
+            norm=None,
+        )
+
+
+def mel_chunks(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Cuts the mel power spectrogram along time into chunks of 32 steps.
+
+    Args:
+      wave: float `[x]`, full scale [-1, 1].
+      sample_rate: in Hz.
+
+    Returns:
+      float32 `[s, m, c]`; the last chunk is zero-padded on the right. `s` is 0 for an empty wave.
+    """
+    mel = mel_power(wave, sample_rate)
+    count = -(-mel.shape[1] // CHUNK_FRAMES)
+    padded = np.pad(mel, ((0, 0), (0, count * CHUNK_FRAMES - mel.shape[1])))
+    chunks = padded.reshape(MEL_BANDS, count, CHUNK_FRAMES).transpose(1, 0, 2)
+    return np.ascontiguousarray(chunks)

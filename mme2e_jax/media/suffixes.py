@@ -1,0 +1,3 @@
+"""File name suffixes of sound files."""
+
+SOUNDS = (".wav", ".flac", ".mp3", ".ogg")

@@ -1,0 +1,1 @@
+"""From clips to predictions, and the files that hold them."""

@@ -1,0 +1,83 @@
+"""One utterance: its batch, and the modalities' shares in what a model says of it.
+
+Axis legend: `l` labels, `t` tokens, `f` frames, `c` mel chunks.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from mme2e_jax.batch import Batch
+from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
+from mme2e_jax.predict.cues import LONGEST_WINDOW_SECONDS
+
+_CHUNK_SECONDS = 0.4
+
+
+class Capacity(NamedTuple):
+    """Frames and chunks that a batch is padded to: those of a window, so that few programs are compiled."""
+
+    frames: int
+    chunks: int
+
+    @classmethod
+    def of_window(cls, frame_interval_ms: float) -> "Capacity":
+        """What the longest window takes."""
+        # One more chunk: the last one is filled up, and sound tracks are a little longer than they say.
+        seconds = LONGEST_WINDOW_SECONDS
+        return cls(math.ceil(1000 * seconds / frame_interval_ms), math.ceil(seconds / _CHUNK_SECONDS) + 1)
+
+    def fitting(self, frames: int, chunks: int) -> "Capacity":
+        """The smallest doubling that holds so much."""
+        factor = 1
+        while frames > factor * self.frames or chunks > factor * self.chunks:
+            factor *= 2
+        return Capacity(self.frames * factor, self.chunks * factor)
+
+
+class Words(NamedTuple):
+    """Tokens as a model is given them."""
+
+    ids: np.ndarray  # int32 [t]
+    left_out: int  # tokens that were too many
+
+
+def cut_words(ids: np.ndarray, longest: int, sep: int) -> Words:
+    """The first tokens of a text; one that is cut still ends with [SEP], as in training."""
+    if len(ids) <= longest:
+        return Words(ids, 0)
+    return Words(np.append(ids[: longest - 1], sep).astype(np.int32), len(ids) - longest)
+
+
+def make_batch(
+    ids: np.ndarray, faces: np.ndarray, mel: np.ndarray, tokens: int, window: Capacity, labels: int
+) -> Batch:
+    """A batch of one utterance.
+
+    Args:
+      ids: int32 `[t]`.
+      faces: uint8 `[f, 48, 48, 3]`.
+      mel: float32 `[c, 128, 32]`.
+      tokens: what the text is padded to: one length for all, so that few programs are compiled.
+      window: what the rest is padded to, or doublings of it.
+      labels: of the model.
+    """
+    capacity = window.fitting(len(faces), len(mel))
+
+    def padded(values: np.ndarray, length: int) -> np.ndarray:
+        return np.concatenate([values, np.zeros((length - len(values), *values.shape[1:]), values.dtype)])[None]
+
+    def count(values: np.ndarray) -> np.ndarray:
+        return np.array([[len(values)]], np.int32)
+
+    return Batch(
+        token_ids=padded(ids, tokens)[None],
+        token_count=count(ids),
+        faces=padded(faces.reshape(-1, FACE_SIZE, FACE_SIZE, 3), capacity.frames),
+        frame_count=count(faces),
+        mel=padded(mel.reshape(-1, MEL_BANDS, CHUNK_FRAMES), capacity.chunks),
+        chunk_count=count(mel),
+        labels=np.zeros((1, 1, labels), np.float32),
+        example=np.zeros((1, 1), np.int32),
+    )

@@ -1,0 +1,181 @@
+"""A clip as the model is given it: read part by part, exactly as preparation reads videos.
+
+Axes: `t` frames, `s` mel chunks or rows of audio features.
+"""
+
+import math
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from mme2e_jax.errors import UserError
+from mme2e_jax.media.findings import REASONS
+from mme2e_jax.media.suffixes import SOUNDS
+from mme2e_jax.media.utterance import Media, Utterance
+from mme2e_jax.media.video import stated_seconds
+from mme2e_jax.media.workers import Extractor, Job
+from mme2e_jax.predict.cues import Cue
+
+# What is in memory at once, and how often the reader says how far it is.
+_PART_SECONDS = 300.0
+_CLIP = "clip"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A file that holds pictures or sound.
+
+    Attributes:
+      path: of the file.
+      seconds: its length, as it states it; above 0.
+      tracks: what it holds, in words.
+    """
+
+    path: Path
+    seconds: float
+    tracks: str
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What was read of one cue.
+
+    Attributes:
+      cue: its time and words; `end` is finite.
+      arrays: by name: faces uint8 `[t, 48, 48, 3]`, face_found bool `[t]`, frame_ms float32 `[t]`, mel float32
+        `[s, 128, 32]`; or audio and video features float32.
+      notes: what is missing or stands in, in words.
+    """
+
+    cue: Cue
+    arrays: Mapping[str, np.ndarray]
+    notes: tuple[str, ...]
+
+
+def open_clip(path: str | Path) -> Clip:
+    """Looks into a file, without decoding it.
+
+    Raises:
+      UserError: if it is no video or sound file, or holds neither.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "a directory" if path.is_dir() else "nothing"
+        raise UserError(f"--input: expected a video or sound file, found {found} at {str(path)!r}.")
+    if not path.stat().st_size:
+        raise UserError(f"--input: expected a video or sound file, found {path} to be empty.")
+    try:
+        with av.open(str(path)) as container:
+            tracks = {"pictures": container.streams.video[:1], "sound": container.streams.audio[:1]}
+            lengths = {name: stated_seconds(container, one[0]) or 0.0 for name, one in tracks.items() if one}
+    except (FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise UserError(
+            f"--input: expected a video or sound file that FFmpeg reads, found {path}: {reason}. If it plays "
+            "elsewhere, convert it: ffmpeg -i FILE clip.mp4."
+        ) from error
+    if not lengths:
+        raise UserError(f"--input: expected pictures or sound in {path}, found neither.")
+    seconds = max(lengths.values())
+    if not 0 < seconds < math.inf:
+        raise UserError(f"--input: expected pictures or sound in {path}, found {' and '.join(lengths)} of length 0.")
+    return Clip(path, seconds, " and ".join(lengths))
+
+
+class ClipReader:
+    """Reads clips in a process of its own, whose start takes seconds: keep it, and close it in the end."""
+
+    def __init__(self) -> None:
+        """Starts the process."""
+        self._extractor = Extractor()
+        self._extractor.start()
+
+    def __enter__(self) -> "ClipReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the process; the next clip starts another one."""
+        self._extractor.close()
+
+    def read(
+        self, clip: Clip, cues: Sequence[Cue], settings: Mapping[str, Any], kind: str = "media"
+    ) -> Iterator[list[Stretch]]:
+        """Reads the stretches of the cues, a part of the clip after the other.
+
+        Args:
+          clip: the file.
+          cues: in the order of time.
+          settings: those of `mme2e_jax.media.extract.ExtractSettings` that the model's data were prepared with.
+          kind: of records that they were.
+
+        Yields:
+          for each part its stretches; `arrays` is empty where there is nothing to read at all.
+        """
+        sound_only = clip.path.suffix.lower() in SOUNDS
+        # As preparation takes the files of `--dataset=clips`, but for a wav file beside the video.
+        media = Media(None, clip.path.absolute()) if sound_only else Media(clip.path.absolute(), None)
+        with tempfile.TemporaryDirectory(prefix="mme2e-clip-") as scratch:
+            for part in _parts(cues, clip.seconds):
+                utterances = [_utterance(i, cue) for i, cue in enumerate(part)]
+                job = Job(
+                    utterances,
+                    media,
+                    {"sound_in_video": True, **settings},
+                    Path(scratch) / "part.npz",
+                    kind,
+                    in_parts=True,
+                )
+                yield self._run(job, part, clip.seconds, quiet=("no_video",) if sound_only else ())
+
+    def _run(self, job: Job, part: Sequence[Cue], seconds: float, quiet: tuple[str, ...]) -> list[Stretch]:
+        result = self._extractor.run(job)
+        notes: dict[str, list[str]] = {utterance.id: [] for utterance in job.utterances}
+        for finding in result.findings:
+            if finding.reason not in quiet:
+                notes[finding.id].append(_note(finding.reason, finding.detail))
+        arrays: dict[str, dict[str, np.ndarray]] = {name: {} for name in notes}
+        if result.kept:
+            with np.load(job.spool) as spool:
+                for key in spool.files:
+                    name, _, what = key.partition("/")
+                    arrays[name][what] = spool[key]
+        return [
+            Stretch(_within(cue, seconds), arrays[u.id], tuple(notes[u.id]))
+            for cue, u in zip(part, job.utterances, strict=True)
+        ]
+
+
+def _parts(cues: Sequence[Cue], seconds: float) -> Iterator[list[Cue]]:
+    part: list[Cue] = []
+    for cue in cues:
+        if part and min(cue.end, seconds) - part[0].start > _PART_SECONDS:
+            yield part
+            part = []
+        part.append(cue)
+    if part:
+        yield part
+
+
+def _within(cue: Cue, seconds: float) -> Cue:
+    return cue if cue.start >= seconds else Cue(cue.start, min(cue.end, seconds), cue.text)
+
+
+def _utterance(index: int, cue: Cue) -> Utterance:
+    return Utterance(f"{_CLIP}_{index}", _CLIP, cue.start, cue.end, cue.text, (), _CLIP)
+
+
+def _note(reason: str, detail: str) -> str:
+    if reason == "no_wav":
+        why = detail.removeprefix("video's track: ")
+        return f"No sound: {why}." if why else "No sound."
+    meaning = REASONS[reason][1].removesuffix(".").removesuffix(" (features: zeros)")
+    return f"{meaning}: {detail}." if detail else f"{meaning}."

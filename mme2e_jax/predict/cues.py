@@ -1,0 +1,175 @@
+"""Which stretches of a clip are predicted, and with which words: cues of a transcript, or windows.
+
+A cue is an utterance. Where there are none, the clip is cut into equal windows of at most ten seconds.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mme2e_jax.errors import UserError
+
+WINDOW_SECONDS = 10.0
+# Ten seconds of film take a little more in a file: sound comes in packets, and the last picture is shown for a while.
+LONGEST_WINDOW_SECONDS = WINDOW_SECONDS + 0.1
+# No utterance of CMU-MOSEI is longer; the memory that a model takes grows with this.
+LONGEST_CUE_SECONDS = 120.0
+SUFFIXES = (".srt", ".vtt", ".txt")
+_TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
+_TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
+_TAG = re.compile(r"<[^>]*>")
+_ESCAPES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&nbsp;": " ", "&lrm;": "", "&rlm;": ""}
+
+
+@dataclass(frozen=True)
+class Cue:
+    """Words and their time.
+
+    Attributes:
+      start, end: seconds from the clip's start; `end` is infinite for all that there is.
+      text: what is said; may be empty.
+    """
+
+    start: float
+    end: float
+    text: str
+
+
+def windows(duration: float, text: str) -> list[Cue]:
+    """Equal windows of at most `LONGEST_WINDOW_SECONDS`, each with the same words; the last one takes what there is.
+
+    Args:
+      duration: of the clip, in seconds.
+      text: its transcript, or nothing.
+    """
+    return _divided(Cue(0.0, math.inf, text), duration, LONGEST_WINDOW_SECONDS)
+
+
+def read_cues(path: Path, clip: str) -> list[Cue]:
+    """Reads a transcript with times: `.srt`, `.vtt`, or `.txt` with lines `ID___clip___start___end___text`.
+
+    Args:
+      path: of the transcript.
+      clip: the clip's name without its suffix; of lines for several videos, those with this ID count.
+
+    Returns:
+      Cues in the order of time, at least one.
+
+    Raises:
+      UserError: if it cannot be read as such; names the line.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"--transcript_file: expected a file, found {str(path)!r}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"--transcript_file: expected text in UTF-8, found byte {error.start} of {path} to be none. Save it "
+            "as UTF-8."
+        ) from error
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UserError(
+            f"--transcript_file: expected a file {', '.join(SUFFIXES)} (.txt with lines "
+            f"ID___clip___start___end___text), found {path.name!r}. Words without times are given with --transcript."
+        )
+    cues = _mosei_cues(text, path, clip) if suffix == ".txt" else _subtitle_cues(text, path)
+    if not cues:
+        raise UserError(f"--transcript_file: expected cues in {path}, found none.")
+    return sorted(cues, key=lambda cue: (cue.start, cue.end))
+
+
+def shortened(cues: Sequence[Cue]) -> list[Cue]:
+    """The cues, those longer than `LONGEST_CUE_SECONDS` divided into equal parts with the same words."""
+    parts = [part for cue in cues for part in _divided(cue, cue.end, LONGEST_CUE_SECONDS)]
+    return sorted(parts, key=lambda cue: (cue.start, cue.end))
+
+
+def _divided(cue: Cue, end: float, longest: float) -> list[Cue]:
+    count = max(math.ceil((end - cue.start) / longest - 1e-6), 1)
+    step = (end - cue.start) / count
+    starts = [cue.start + i * step for i in range(count)]
+    return [Cue(a, b, cue.text) for a, b in zip(starts, [*starts[1:], cue.end], strict=True)]
+
+
+def _subtitle_cues(text: str, path: Path) -> list[Cue]:
+    """SubRip and WebVTT: blocks between blank lines; the line with the arrow has times, those after it the words."""
+    vtt = path.suffix.lower() == ".vtt"
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if vtt and not re.match(r"WEBVTT(\s|$)", lines[0]):
+        raise UserError(f"{path}: expected WEBVTT in the first line of a .vtt file, found {lines[0][:60]!r}.")
+    cues, number, skipping = [], 1 if vtt else 0, False
+    while number < len(lines):
+        line = lines[number]
+        number += 1
+        if vtt and re.match(r"(NOTE|STYLE|REGION)(\s|$)", line):
+            skipping = True
+        elif not line.strip():
+            skipping = False
+        if skipping or not line.strip() or _may_be_a_name(lines, number, vtt):
+            continue
+        start, end = _times(line, path, number)
+        words = []
+        while number < len(lines) and lines[number].strip():
+            words.append(lines[number])
+            number += 1
+        cues.append(Cue(start, end, _plain(" ".join(words))))
+    return cues
+
+
+def _may_be_a_name(lines: Sequence[str], number: int, vtt: bool) -> bool:
+    """Whether the line before `number` is a cue's number or name, or more of the header, rather than its times."""
+    line, following = lines[number - 1], lines[number] if number < len(lines) else ""
+    if "-->" in line:
+        return False
+    return "-->" in following or line.strip().isdigit() or (vtt and number == 2)
+
+
+def _times(line: str, path: Path, number: int) -> tuple[float, float]:
+    found = _TIMES.fullmatch(line)
+    if found is None:
+        raise UserError(
+            f"{path}, line {number}: expected the times of a cue, like 00:01:02.500 --> 00:01:04.000, found "
+            f"{line.strip()[:80]!r}."
+        )
+    start, end = (
+        int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds) + int(part.ljust(3, "0")) / 1000
+        for hours, minutes, seconds, part in (found.groups()[:4], found.groups()[4:])
+    )
+    if end <= start:
+        raise UserError(
+            f"{path}, line {number}: expected a cue that ends after it starts, found {line.strip()[:80]!r}."
+        )
+    return start, end
+
+
+def _plain(text: str) -> str:
+    text = _TAG.sub("", text)
+    for escape, character in _ESCAPES.items():
+        text = text.replace(escape, character)
+    return " ".join(text.split())
+
+
+def _mosei_cues(text: str, path: Path, clip: str) -> list[Cue]:
+    from mme2e_jax.media.transcripts import parse_transcript
+
+    lines, findings = parse_transcript(text, clip)
+    if findings:
+        first = findings[0]
+        raise UserError(
+            f"{path}, line {first.id.rpartition(':')[2]}: expected ID___clip___start___end___text with times in "
+            f"seconds; {first.detail}."
+        )
+    videos = {line.video for line in lines}
+    if len(videos) > 1:
+        lines = [line for line in lines if line.video == clip]
+        if not lines:
+            raise UserError(f"{path}: expected lines of {clip!r}, found those of {', '.join(sorted(videos)[:5])}.")
+    for line in lines:
+        if line.end <= max(line.start, 0.0):
+            raise UserError(
+                f"{path}: clip {line.clip} does not end after it starts: {line.start:g} s to {line.end:g} s."
+            )
+    return [Cue(max(line.start, 0.0), line.end, line.text) for line in lines]

@@ -1,0 +1,46 @@
+"""The model of an exported file, for prediction on clips."""
+
+from pathlib import Path
+
+from mme2e_jax.batch import Batch
+from mme2e_jax.errors import UserError
+from mme2e_jax.export import archive
+from mme2e_jax.export.load import ExportedModel
+from mme2e_jax.predict.model import ClipModel, Said
+
+
+def clip_model(path: str | Path) -> ClipModel:
+    """The model of a file, to predict on clips with.
+
+    Raises:
+      UserError: as `ExportedModel`; or if it reads hand-crafted features.
+    """
+    model = ExportedModel(path)
+    manifest = model.manifest
+    if not manifest.reads_clips:
+        raise UserError(
+            f"{path} holds {manifest.model}, which reads hand-crafted features; prediction on clips is for the "
+            "end-to-end models, mme2e and mme2e_sparse. Its program takes arrays: "
+            f"{', '.join(manifest.inputs)} (mme2e_jax.export.load.ExportedModel)."
+        )
+    if "t" in manifest.modalities and archive.TOKENIZER + "tokenizer.json" not in model.files:
+        raise archive.damaged(model.path, "it holds no tokenizer")
+
+    def say(batch: Batch) -> Said:
+        said = model({name: getattr(batch, name)[0] for name in manifest.inputs})
+        return Said(said["logits"][0], {m: added[0] for m, added in said["contributions"].items()}, kept=None)
+
+    return ClipModel(
+        source=str(path),
+        step=manifest.provenance["step"],
+        name=manifest.model,
+        label_names=tuple(manifest.label_names),
+        thresholds=manifest.thresholds,
+        loss=manifest.loss,
+        modalities=manifest.modalities,
+        sparse_threshold=manifest.sparse_threshold,
+        preprocessing=manifest.preprocessing,
+        text_max_len=manifest.text_max_len,
+        load_encoder=model.load_encoder if "t" in manifest.modalities else None,
+        say=say,
+    )

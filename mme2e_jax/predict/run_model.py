@@ -1,0 +1,74 @@
+"""The model of a run, to predict on clips with: the one part of prediction that knows how models are built.
+
+Axis legend: `l` labels.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jax
+
+from mme2e_jax.batch import Batch
+from mme2e_jax.config.schema import records_kind
+from mme2e_jax.errors import UserError
+from mme2e_jax.evaluation.contributions import contributions
+from mme2e_jax.evaluation.inference import run_batch
+from mme2e_jax.models import variables
+from mme2e_jax.models.mme2e import ModelSpec
+from mme2e_jax.predict.model import ClipModel, Said
+from mme2e_jax.runs.load import Run
+from mme2e_jax.runs.tokenizer import find_tokenizer
+
+if TYPE_CHECKING:
+    from mme2e_jax.media.tokens import TextEncoder
+
+
+def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> ClipModel:
+    """The model of a run.
+
+    Args:
+      run: its best checkpoint.
+      workdir: its directory.
+      tokenizer: directory of the tokenizer of the run's data; None for the one that training kept, or that lies with
+        the data.
+
+    Raises:
+      UserError: if the tokenizer is missing or another one, or the model reads hand-crafted features.
+    """
+    if records_kind(run.config) != "media" or not isinstance(run.spec, ModelSpec):
+        raise UserError(
+            f"{workdir} holds {run.config.model.name}, which reads hand-crafted features; prediction on clips is "
+            "for the end-to-end models, mme2e and mme2e_sparse. Prepare the clips with data_tools.prepare "
+            "--dataset=clips --kind=features and evaluate on them."
+        )
+    directory = find_tokenizer(run, workdir, tokenizer)
+    weights = variables.fusion_weights(run.spec, run.model.parameters.variables)
+
+    def load() -> "TextEncoder":
+        # Here, not at the top: importing transformers takes a second.
+        from mme2e_jax.runs.tokenizer import load_encoder
+
+        assert directory is not None
+        return load_encoder(directory, int(run.record.tokenizer["vocab_size"]))
+
+    def say(batch: Batch) -> Said:
+        with run.model.mesh.active():
+            said = jax.device_get(run_batch(run.model.parameters, run.model.mesh.put_batch(batch)))
+        # The only utterance of the only group.
+        by_modality = {m: logits[0, 0] for m, logits in said.by_modality.items()}
+        return Said(said.logits[0, 0], contributions(by_modality, weights), said.kept)
+
+    return ClipModel(
+        source=str(workdir),
+        step=run.step,
+        name=run.config.model.name,
+        label_names=tuple(run.record.label_names),
+        thresholds=run.record.thresholds,
+        loss=run.model.loss,
+        modalities=variables.fusion_order(run.spec),
+        sparse_threshold=run.config.model.sparse_threshold if run.spec.sparse else None,
+        preprocessing=run.record.preprocessing,
+        text_max_len=run.config.data.text_max_len,
+        load_encoder=load if directory is not None else None,
+        say=say,
+    )

@@ -1,0 +1,64 @@
+"""What the terminal shows of a prediction."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from rich.markup import escape
+from rich.table import Table
+
+from mme2e_jax.constants import MODALITY_NAMES
+from mme2e_jax.evaluation.metrics import Task
+from mme2e_jax.html.timecode import clock
+from mme2e_jax.predict.results import Prediction, Utterance
+
+_ROWS = 40
+# Longer names of labels are cut where there is not enough room.
+_WIDE = 8
+
+
+def predictions_table(prediction: Prediction) -> Table:
+    """A row an utterance: its time, scores (those that are decided on in bold), and the modalities' shares."""
+    kind = {Task.REGRESSION: "values"}.get(prediction.task, "probabilities")
+    table = Table(title=f"{escape(prediction.clip)}: {kind}, * where an emotion is said to be there")
+    # Words give way where the terminal is narrow.
+    times = [_span(utterance) for utterance in prediction.utterances[:_ROWS]]
+    table.add_column("time", no_wrap=True, min_width=max(map(len, times), default=None))
+    for name in prediction.label_names:
+        table.add_column(escape(name), justify="right", no_wrap=True, min_width=min(len(name), _WIDE))
+    table.add_column(" / ".join(MODALITY_NAMES[m] for m in prediction.modalities), no_wrap=True)
+    table.add_column("words", no_wrap=True, overflow="ellipsis")
+    if prediction.thresholds:
+        table.add_row("threshold", *(f"{prediction.thresholds[name]:.2f} " for name in prediction.label_names), "", "")
+        table.add_section()
+    for utterance in prediction.utterances[:_ROWS]:
+        table.add_row(*_cells(prediction, utterance))
+    left = len(prediction.utterances) - _ROWS
+    if left > 0:
+        table.add_section()
+        table.add_row(f"{left} more", *("" for _ in prediction.label_names), "", "see predictions.csv")
+    return table
+
+
+def notes(prediction: Prediction) -> Iterator[str]:
+    """What is to be known of the clip, and of its utterances: the same of several of them once."""
+    yield from prediction.notes
+    of: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in prediction.utterances:
+        for note in utterance.notes:
+            of[note].append(utterance)
+    for note, utterances in of.items():
+        more = f" and {len(utterances) - 1} more" if len(utterances) > 1 else ""
+        yield f"{_span(utterances[0])}{more}: {note}"
+
+
+def _span(u: Utterance) -> str:
+    return f"{clock(u.start)}-{clock(u.end)}"
+
+
+def _cells(prediction: Prediction, u: Utterance) -> Iterable[str]:
+    yield _span(u)
+    for name in prediction.label_names:
+        cell = f"{u.scores[name]:.2f}"
+        yield f"[bold]{cell}*[/bold]" if name in u.decided else f"{cell} "
+    yield " / ".join(f"{u.shares[m]:.0%}" for m in prediction.modalities)
+    yield escape(u.transcript)

@@ -1,0 +1,66 @@
+"""Terminal tables of scores and costs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from mme2e_jax.evaluation.metrics import TABLE, Metrics
+
+_HEADINGS = {"weighted_accuracy": "w. acc.", "accuracy": "acc.", "f1": "F1", "auc": "AUC"}
+
+
+# Of what a table of several evaluations shows of each.
+SUMMARY = {name: _HEADINGS[name] for name in ("f1", "accuracy", "weighted_accuracy", "auc")}
+
+
+def scores_table(title: str, metrics: Metrics) -> Table:
+    """Scores per emotion and their mean."""
+    table = Table(title=title)
+    table.add_column("emotion")
+    names = [name for name in TABLE if name in metrics.mean]
+    for name in (*names, "threshold"):
+        table.add_column(_HEADINGS.get(name, name), justify="right")
+    for label, values in metrics.per_label.items():
+        # Where one label is decided on by the highest score there are no thresholds.
+        threshold = f"{metrics.thresholds[label]:.2f}" if metrics.thresholds else ""
+        table.add_row(label, *_cells(values, names), threshold)
+    table.add_section()
+    table.add_row("mean", *_cells(metrics.mean, names), "", style="bold")
+    return table
+
+
+def cost_table(title: str, cost: Mapping[str, Any]) -> Table:
+    """Multiply-adds of each part beside those of the dense model, and the share of sites that a stage worked on.
+
+    Args:
+      title: of the table.
+      cost: see `cost.account`.
+    """
+    table = Table(title=title)
+    for heading in ("part", "this model", "dense", "active sites"):
+        table.add_column(heading, justify="left" if heading == "part" else "right")
+    for m, parts in cost["macs"].items():
+        active = {f"stage_{k}": f"{share:.2f}" for k, share in enumerate(cost["active_fraction"].get(m, ()))}
+        for name, value in parts.items():
+            dense = cost["dense_macs"][m].get(name)
+            table.add_row(f"{m} {name}", f"{value / 1e6:,.1f}", f"{(dense or 0) / 1e6:,.1f}", active.get(name, ""))
+        table.add_section()
+    own, dense = cost["extraction_gflops"], cost["dense_extraction_gflops"]
+    share = f"{own / dense:.2f} of dense" if dense else ""
+    table.add_row("GFLOPs of feature extraction", f"{own:.3f}", f"{dense:.3f}", share, style="bold")
+    return table
+
+
+def summary_cells(mean: Mapping[str, float | None]) -> list[str]:
+    """Below the headings of SUMMARY; empty where a score does not exist.
+
+    Args:
+      mean: over the labels, as `Metrics.to_json` has it.
+    """
+    values = [mean[name] for name in SUMMARY]
+    return ["" if value is None else f"{value:.3f}" for value in values]
+
+
+def _cells(values: Mapping[str, float], names: Sequence[str]) -> list[str]:
+    return [f"{values[name]:.3f}" for name in names]

@@ -1,0 +1,157 @@
+"""A run from its checkpoint: the model with everything it needs, its evaluation and its report."""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+
+from mme2e_jax.checkpoints import reader
+from mme2e_jax.config.schema import (
+    Config,
+    fitting_devices,
+    records_kind,
+    site_selection,
+    validate,
+    with_later_keys,
+)
+from mme2e_jax.data.audio_columns import audio_columns
+from mme2e_jax.data.dataset import Dataset, open_dataset
+from mme2e_jax.errors import UserError
+from mme2e_jax.evaluation import metrics, tasks
+from mme2e_jax.evaluation.inference import Model, Parameters, predict
+from mme2e_jax.models.variables import Spec, abstract_variables
+from mme2e_jax.runs.spec import model_spec
+from mme2e_jax.runtime.console import console
+from mme2e_jax.runtime.sharding import DataMesh
+
+if TYPE_CHECKING:
+    from mme2e_jax.data.pipeline import Input
+
+
+class Run(NamedTuple):
+    """A trained model and the config it was trained with."""
+
+    model: Model
+    config: Config
+    record: reader.RunRecord
+    step: int  # steps before the checkpoint
+    spec: Spec
+
+
+def load_run(workdir: str | Path, devices: int | None = None) -> Run:
+    """Restores the best checkpoint of a run; nothing else is read.
+
+    Args:
+      workdir: of the run.
+      devices: to put the model on; None for as many as in training, as far as there are.
+
+    Raises:
+      UserError: if there is none, or its config is not valid.
+    """
+    checkpoints, step = reader.open_run(workdir)
+    record = checkpoints.record(step)
+    config = with_later_keys(record.config)
+    validate(config)
+    # As in training where there are as many devices; where not, the model is evaluated all the same.
+    available = min(config.mesh.devices or jax.device_count(), jax.device_count())
+    mesh = DataMesh(devices or fitting_devices(config.data.batch_size, available))
+    spec = model_spec(config, len(record.label_names), record.tokenizer)
+    like = mesh.abstract(abstract_variables(spec))
+    variables = checkpoints.restore_variables(step, like)
+    threshold, _ = site_selection(config)
+    parameters = Parameters(variables, threshold)
+    model = Model(parameters, tuple(record.label_names), record.thresholds, config.optim.loss, mesh)
+    return Run(model, config, record, step, spec)
+
+
+def input_of(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> "Input":
+    """The batches of a run; `epochs` 0 for evaluation alone.
+
+    Raises:
+      UserError: if the dataset lacks a split, or features that the model reads.
+    """
+    # Here, not at the top: it imports TensorFlow, which takes seconds, and predictions on clips do without.
+    from mme2e_jax.data.pipeline import Input
+
+    return Input(
+        dataset,
+        batch_size=config.data.batch_size,
+        text_max_len=config.data.text_max_len,
+        seed=config.seed,
+        epochs=epochs,
+        max_shapes=config.data.max_shapes,
+        groups=mesh.devices,
+        local_groups=mesh.local_groups,
+        audio_columns=_audio_columns(config, dataset) if dataset.kind == "features" else (),
+        skip_bad=config.data.skip_bad,
+        tell=functools.partial(console.print, markup=False),
+    )
+
+
+def _audio_columns(config: Config, dataset: Dataset) -> tuple[int, ...]:
+    """The columns of the stored audio that a baseline reads, once it is clear that all widths are the model's."""
+    text, audio, video = dataset.feature_sizes
+    columns = audio_columns(config.data.audio_feature_type, audio) if "a" in config.model.modalities else ()
+    names, expected = ("text", "audio", "video"), (text, len(columns), video)
+    wrong = [
+        f"{size} for {name}, found {found}"
+        for m, name, size, found in zip("tav", names, expected, config.model.feature_sizes, strict=True)
+        if m in config.model.modalities and size != found
+    ]
+    if wrong:
+        raise UserError(
+            f"config.model.feature_sizes: expected the widths of the features in {dataset.directory} (audio: of type "
+            f"{config.data.audio_feature_type}): {'; '.join(wrong)}. Give them, as text, audio, video, with "
+            "--config.model.feature_sizes, or choose another config.data.audio_feature_type."
+        )
+    return columns
+
+
+def open_input(run: Run, data_dir: str | Path | None = None) -> "Input":
+    """The batches to evaluate a run on.
+
+    Args:
+      run: with its best checkpoint.
+      data_dir: prepared records; None for where training found them.
+
+    Raises:
+      UserError: if the data are missing or do not belong to the run.
+    """
+    dataset = open_dataset(data_dir or run.config.data.dir, run.config.data.dataset, records_kind(run.config))
+    check_fit(run.record, dataset)
+    return input_of(run.config, dataset, run.model.mesh, run.config.optim.epochs)
+
+
+def model_to_judge(run: Run, batches: "Input") -> Model:
+    """The run's model with thresholds for its decisions: stored ones, or, of imported weights, chosen here."""
+    return _with_thresholds(run, batches) if run.step == reader.IMPORTED_STEP else run.model
+
+
+def _with_thresholds(run: Run, batches: "Input") -> Model:
+    """The model of imported weights, with thresholds as training chooses them."""
+    console.print("Imported weights have no thresholds: they are chosen on the validation split.")
+    model, smoothing = run.model, run.config.evaluation.threshold_smoothing
+    score, truth, *_ = predict(model.parameters, batches.evaluation("valid"), model.loss, model.mesh)
+    task = tasks.TASKS[model.loss]
+    return dataclasses.replace(
+        model, thresholds=metrics.best_thresholds(score, truth, model.label_names, smoothing, task)
+    )
+
+
+def check_fit(record: reader.RunRecord, dataset: Dataset) -> None:
+    """Refuses data that the model was not made for, as far as is known what it was made for.
+
+    Raises:
+      UserError: listing every difference.
+    """
+    pairs = {
+        "dataset": (record.config["data"]["dataset"], dataset.name),
+        "label names": (record.label_names, list(dataset.label_names)),
+        "tokenizer": (record.tokenizer, {k: dataset.tokenizer.get(k) for k in record.tokenizer}),
+        "preprocessing": (record.preprocessing, {k: dataset.preprocessing.get(k) for k in record.preprocessing}),
+    }
+    wrong = [f"{what}: trained with {a}, found {b}" for what, (a, b) in pairs.items() if a != b]
+    if wrong:
+        raise UserError(f"{dataset.directory} does not fit the run: {'; '.join(wrong)}.")

@@ -1,0 +1,1 @@
+"""Console, processes, JAX cache, signals, locks, files, pytrees and sharding."""

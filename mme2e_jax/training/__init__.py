@@ -1,0 +1,1 @@
+"""The training loop, its step, losses, optimizer, hooks and loggers."""

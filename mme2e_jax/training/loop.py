@@ -1,0 +1,292 @@
+"""Training: from a config to the best checkpoint.
+
+The state of a run is its checkpoint and nothing else: the input and dropout are functions of the step number, so that a
+run that was killed goes on from any step as if nothing had happened.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mme2e_jax.checkpoints.reader import IMPORTED_STEP, Checkpoints, RunRecord
+from mme2e_jax.checkpoints.writer import CheckpointWriter
+from mme2e_jax.config.schema import Config, refuse_changes, site_selection, validate_devices
+from mme2e_jax.data.dataset import Dataset
+from mme2e_jax.data.pipeline import Input
+from mme2e_jax.errors import UserError
+from mme2e_jax.evaluation import metrics, tasks
+from mme2e_jax.evaluation.inference import Parameters, predict
+from mme2e_jax.models.variables import Spec, TrainState, abstract_variables, parameter_count, structures
+from mme2e_jax.runs.load import check_fit, input_of
+from mme2e_jax.runs.spec import model_spec
+from mme2e_jax.runs.tokenizer import keep_tokenizer
+from mme2e_jax.runtime.console import console
+from mme2e_jax.runtime.distributed import is_first
+from mme2e_jax.runtime.lock import locked
+from mme2e_jax.runtime.sharding import DataMesh
+from mme2e_jax.runtime.signals import Interrupted, Stopped, StopRequests
+from mme2e_jax.training import losses, setup
+from mme2e_jax.training.hooks import FiniteCheck, Hook, refuse_nonfinite_scores
+from mme2e_jax.training.loggers import ScalarLog, TensorBoard, WeightsAndBiases
+from mme2e_jax.training.profiler import Profile, steps_to_profile
+from mme2e_jax.training.progress import ProgressBar
+from mme2e_jax.training.step import StepMetrics, sparse_threshold
+from mme2e_jax.training.step_log import StepLog
+from mme2e_jax.training.timing import Clock
+
+
+def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
+    """Trains, or goes on where an earlier call with the same workdir ended, however that ended.
+
+    Args:
+      config: validated.
+      dataset: prepared records.
+      workdir: where checkpoints and logs go.
+
+    Returns:
+      The run's input, for the evaluation that follows.
+
+    Raises:
+      UserError: if devices, weights, data or what the workdir holds do not fit the config.
+      NonFiniteLoss: if the loss, a gradient or a score of the validation is not finite.
+      CheckpointError: if a checkpoint cannot be written.
+      Stopped: if SIGTERM or Ctrl-C asked for it; what was done is saved.
+    """
+    mesh = DataMesh(validate_devices(config, jax.device_count()))
+    batches = input_of(config, dataset, mesh, config.optim.epochs)
+    losses.check_labels(config.optim.loss, dataset)
+    spec = model_spec(config, len(dataset.label_names), dataset.tokenizer)
+    tx = setup.make_optimizer(config, batches.total_steps)
+    with locked(workdir), StopRequests() as stop:
+        writer = CheckpointWriter(workdir, config.checkpoint.keep_last)
+        state, record = _start_or_go_on(config, dataset, workdir, mesh, spec, tx)
+        if is_first():
+            keep_tokenizer(dataset.directory, workdir)
+        console.print(
+            f"{config.model.name} on {mesh.devices} x {jax.devices()[0].device_kind}: "
+            f"{parameter_count(state.variables):,} parameters, {len(dataset.split('train'))} utterances, "
+            f"{batches.steps_per_epoch} steps an epoch"
+        )
+        options = setup.compiler_options(config)
+        step = jax.jit(setup.make_step(config, dataset, tx), donate_argnums=0, compiler_options=options)
+        loop = _Loop(config, batches, mesh, spec, step, writer, workdir, state, record)
+        loop.run(stop)
+    return batches
+
+
+def _start_or_go_on(
+    config: Config, dataset: Dataset, workdir: Path, mesh: DataMesh, spec: Spec, tx: optax.GradientTransformation
+) -> tuple[TrainState, RunRecord]:
+    """The state at the start of a run, or that of its last checkpoint."""
+    record = RunRecord(
+        config=config.to_dict(),
+        label_names=list(dataset.label_names),
+        tokenizer=dict(dataset.tokenizer),
+        preprocessing=dict(dataset.preprocessing),
+        thresholds={},
+        history=[],
+        fingerprint=dataset.fingerprint,
+    )
+    check_fit(record, dataset)
+    checkpoints = Checkpoints(workdir)
+    last = checkpoints.latest_step
+    if last is None:
+        variables = mesh.put_replicated(setup.start_variables(config, spec))
+        return jax.jit(_fresh_state, static_argnums=1, out_shardings=mesh.replicated)(variables, tx), record
+    if last == IMPORTED_STEP:
+        raise UserError(
+            f"{workdir} holds imported weights, which are no run to go on with. To train from them, name them as the "
+            f"start of another run: --config.init.checkpoint={workdir} --workdir=OTHER. Or evaluate them with "
+            "--mode=evaluate."
+        )
+    started = checkpoints.record(last)
+    refuse_changes(config, started.config, workdir)
+    check_fit(started, dataset)
+    if started.fingerprint != dataset.fingerprint:
+        raise UserError(
+            f"{dataset.directory} holds other training or validation data than the run in {workdir} was started with: "
+            "their utterances, lengths or labels differ. Give the same records to go on with it, or start a new run "
+            "with another --workdir."
+        )
+    epochs = started.config["optim"]["epochs"]
+    if epochs != config.optim.epochs:
+        console.print(
+            f"The run now has {config.optim.epochs} epochs, not {epochs}. Schedules and annealing follow that from "
+            "here on, so that it is no longer the run that either number would have given from the start."
+        )
+    like = jax.eval_shape(lambda variables: _fresh_state(variables, tx), abstract_variables(spec))
+    console.print(f"Going on from step {last} of {workdir}")
+    kept = {f.name: getattr(started, f.name) for f in dataclasses.fields(started) if f.name != "config"}
+    return checkpoints.restore_state(last, mesh.abstract(like)), dataclasses.replace(record, **kept)
+
+
+def _fresh_state(variables, tx) -> TrainState:
+    return TrainState(jnp.zeros((), jnp.int32), variables, tx.init(variables.params))
+
+
+class _Running(NamedTuple):
+    """A step that the devices may still be working on."""
+
+    step: int
+    metrics: StepMetrics
+    seconds: dict[str, float]
+
+
+class _Loop:
+    """A run between its checkpoints."""
+
+    def __init__(
+        self,
+        config: Config,
+        batches: Input,
+        mesh: DataMesh,
+        spec: Spec,
+        step: Callable,
+        writer: CheckpointWriter,
+        workdir: Path,
+        state: TrainState,
+        record: RunRecord,
+    ):
+        self._config, self._batches, self._mesh, self._spec = config, batches, mesh, spec
+        self._step, self._writer, self._workdir = step, writer, workdir
+        self._state, self._record = state, record
+        self._clock = Clock()
+        self._pending: list[_Running] = []
+        self._finite = FiniteCheck(batches.utterance_ids, config.optim.skip_nonfinite, record.skipped)
+        self._hooks: list[Hook] = []
+
+    def run(self, stop: StopRequests) -> None:
+        """Trains to the end, or until it is asked to stop."""
+        if _finished(self._record.history, self._config):
+            return
+        start = int(self._state.step)
+        self._hooks = [self._finite, *self._watchers(start)]
+        profile = Profile(steps_to_profile(self._config.profile), self._workdir / "profile")
+        try:
+            # Killed between an epoch's last step and its validation.
+            self._end_epoch_if_due(start, stop)
+            if not _finished(self._record.history, self._config):
+                self._train_from(start, stop, profile)
+        finally:
+            profile.close()
+            for hook in self._hooks:
+                hook.close()
+            with self._clock.spent_on("save"):
+                self._writer.wait()
+        console.print(self._clock.summary())
+
+    def _train_from(self, start: int, stop: StopRequests, profile: Profile) -> None:
+        structure_at, usual = structures(self._spec), self._state.variables.graphdef
+        selection, every = site_selection(self._config), self._config.checkpoint.every_steps
+        for step, batch in enumerate(self._clock.waiting_for(self._batches.training(start)), start):
+            if profile.boundary(step):
+                self._await_steps()
+                profile.before(step)
+            threshold = sparse_threshold(step, self._batches.total_steps, *selection)
+            with self._mesh.active():
+                state = self._state.with_structure(structure_at(threshold))
+                state, step_metrics = self._step(state, self._mesh.put_batch(batch), jnp.float32(threshold))
+            self._state = state.with_structure(usual)
+            self._pending.append(_Running(step, step_metrics, self._clock.lap()))
+            # One step late, so that the devices never wait for the host.
+            self._await_steps(but=1)
+            done, stopping = step + 1, stop.after(step + 1)
+            if self._end_epoch_if_due(done, stop):
+                if _finished(self._record.history, self._config):
+                    return
+            elif stopping or (every and done % every == 0):
+                self._save()
+            if stopping:
+                raise self._stopped(done)
+
+    def _await_steps(self, but: int = 0) -> None:
+        """Waits for all steps but the last `but`, and tells the hooks."""
+        while len(self._pending) > but:
+            step, values, seconds = self._pending.pop(0)
+            values = jax.device_get(values)
+            for hook in self._hooks:
+                hook.after_step(step, values, seconds)
+            self._record = dataclasses.replace(
+                self._record, losses=[*self._record.losses, float(values.loss)], skipped=list(self._finite.skipped)
+            )
+
+    def _save(self) -> None:
+        self._await_steps()
+        with self._clock.spent_on("save"):
+            self._writer.save(self._state, self._record)
+
+    def _end_epoch_if_due(self, done: int, stop: StopRequests) -> bool:
+        """Validates and saves if the steps done complete an epoch that is not validated yet."""
+        epoch = len(self._record.history)
+        if done != (epoch + 1) * self._batches.steps_per_epoch:
+            return False
+        self._await_steps()
+        try:
+            with self._clock.spent_on("validation"):
+                self._record, valid, loss = self._validated(stop)
+        except Interrupted:
+            self._save()
+            raise self._stopped(done) from None
+        for hook in self._hooks:
+            hook.after_epoch(epoch, done, loss, valid)
+        self._save()
+        return True
+
+    def _validated(self, stop: StopRequests) -> tuple[RunRecord, metrics.Metrics, float]:
+        """Validates, at the threshold that the finished model will have, and chooses the emotions' thresholds."""
+        config, record, names = self._config, self._record, self._batches.dataset.label_names
+        parameters = Parameters(self._state.variables, site_selection(config)[0])
+        batches = stop.interrupt(self._batches.evaluation("valid"))
+        score, truth, *_ = predict(parameters, batches, config.optim.loss, self._mesh)
+        refuse_nonfinite_scores(len(record.history), score)
+        task = tasks.TASKS[config.optim.loss]
+        thresholds = metrics.best_thresholds(score, truth, names, config.evaluation.threshold_smoothing, task)
+        valid = metrics.compute(score, truth, names, thresholds, task)
+        loss = float(np.mean([value for value in record.losses if np.isfinite(value)]))
+        entry = {"epoch": len(record.history), "train_loss": loss, "valid": valid.to_json()["mean"]}
+        history = [*record.history, entry]
+        return dataclasses.replace(record, thresholds=thresholds, history=history, losses=[]), valid, loss
+
+    def _stopped(self, done: int) -> Stopped:
+        total = self._batches.total_steps
+        return Stopped(f"Stopped as asked: {done} of {total} steps are done and saved. The same command goes on.")
+
+    def _watchers(self, start: int) -> list[Hook]:
+        """What only one process shows and writes."""
+        if not is_first():
+            return []
+        config, per_epoch = self._config, self._batches.steps_per_epoch
+        names = self._batches.dataset.label_names
+        watchers: list[Hook] = []
+        if config.log.tensorboard:
+            watchers.append(ScalarLog(TensorBoard(self._workdir / "tensorboard"), config.log.every_steps))
+        if config.log.wandb:
+            sink = WeightsAndBiases(config.log.wandb, self._workdir, config.to_dict())
+            watchers.append(ScalarLog(sink, config.log.every_steps))
+        # Last: nothing may fail any more while the bar is shown.
+        return [
+            *watchers,
+            StepLog(self._workdir, start),
+            ProgressBar(names, per_epoch, config.optim.epochs, config.data.batch_size, start),
+        ]
+
+
+def _finished(history: Sequence[dict], config: Config) -> bool:
+    """Whether all epochs are done, or too many passed without a better mean validation F1.
+
+    While the threshold still falls, a lack of progress does not count: the model is not the one it will be.
+    """
+    epochs = len(history)
+    if epochs >= config.optim.epochs or not epochs:
+        return epochs >= config.optim.epochs
+    best = int(np.argmax([entry["valid"]["f1"] for entry in history]))
+    threshold, anneal = site_selection(config)
+    annealed = round(anneal * config.optim.epochs) if threshold < 1 else 0
+    stale = epochs - max(best + 1, annealed)
+    return 0 < config.optim.early_stop <= stale

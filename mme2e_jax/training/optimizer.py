@@ -1,0 +1,75 @@
+"""The optimiser: Adam, AdamW or SGD, with learning-rate factors by regular expression over parameter paths."""
+
+import re
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import jax
+import optax
+
+from mme2e_jax.runtime import pytree
+
+# First match wins. The paper trains ALBERT and the text head more slowly than the rest.
+GROUPS: Sequence[tuple[str, str]] = (
+    ("text", r"text/.*|heads/t/.*"),
+    ("rest", r".*"),
+)
+SGD_MOMENTUM = 0.9
+
+
+def group_labels(params: Any) -> Any:
+    """A tree like `params` that holds the name of each leaf's group."""
+    return jax.tree.map(
+        lambda path: next(g for g, pattern in GROUPS if re.fullmatch(pattern, path)), pytree.paths(params)
+    )
+
+
+def learning_rate(lr: float, schedule: str, total_updates: int) -> optax.Schedule:
+    """Learning rate by update: constant, or falling to 0 at `total_updates` along a half cosine."""
+    if schedule == "cosine":
+        return optax.cosine_decay_schedule(lr, total_updates)
+    return optax.constant_schedule(lr)
+
+
+def optimizer(
+    name: str,
+    schedule: optax.Schedule,
+    *,
+    text_lr_factor: float,
+    weight_decay: float,
+    clip: float,
+    accumulate: int = 1,
+) -> optax.GradientTransformation:
+    """An optimiser with torch's defaults; the text group learns at the rate divided by `text_lr_factor`.
+
+    With `accumulate` above 1 parameters stay as they are until so many gradients have come; their mean is then the
+    gradient of one update. The windows know no epochs: one that an epoch's end cuts goes on in the next epoch, and what
+    has not become an update when the run ends is dropped.
+
+    Args:
+      name: `adam`, `adamw`, or `sgd` (momentum 0.9).
+      schedule: learning rate by update.
+      text_lr_factor: above 0.
+      weight_decay: as torch has it: `adamw` shrinks the parameters by this share of the learning rate, the others add
+        this share of the parameters to the gradient, after clipping.
+      clip: largest global norm of the gradient of an update; 0 for no clipping.
+      accumulate: gradients per update.
+    """
+    factors: dict[Hashable, optax.GradientTransformation] = {
+        "text": optax.scale(1 / text_lr_factor),
+        "rest": optax.identity(),
+    }
+    decay = optax.add_decayed_weights(weight_decay) if weight_decay > 0 else optax.identity()
+    adam = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
+    update = {
+        "adam": (decay, adam),
+        "adamw": (adam, decay),
+        "sgd": (decay, optax.trace(decay=SGD_MOMENTUM)),
+    }[name]
+    tx = optax.chain(
+        optax.clip_by_global_norm(clip) if clip > 0 else optax.identity(),
+        *update,
+        optax.multi_transform(factors, group_labels),
+        optax.scale_by_learning_rate(schedule),
+    )
+    return tx if accumulate == 1 else optax.MultiSteps(tx, accumulate).gradient_transformation()

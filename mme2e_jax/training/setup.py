@@ -1,0 +1,74 @@
+"""Builds the optimizer, the training step and the initial variables from a config."""
+
+import jax
+import optax
+
+from mme2e_jax.config.preflight import needs_pretrained_text
+from mme2e_jax.config.schema import END_TO_END_MODELS, Config
+from mme2e_jax.data.dataset import Dataset
+from mme2e_jax.errors import UserError
+from mme2e_jax.models.variables import Spec, Variables, initial_variables
+from mme2e_jax.training import losses, step
+from mme2e_jax.training.optimizer import learning_rate, optimizer
+from mme2e_jax.training.step import TrainStep, make_train_step
+from mme2e_jax.weights import pretrained, warm_start
+
+
+def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransformation:
+    """The optimiser that a config describes, for a run of `total_steps`.
+
+    Raises:
+      UserError: if the run ends before its first update.
+    """
+    o = config.optim
+    if o.accumulate > total_steps:
+        raise UserError(
+            f"config.optim.accumulate: expected at most the {total_steps} steps of the run, found {o.accumulate}: "
+            "nothing would be learned. Lower it, or raise config.optim.epochs."
+        )
+    schedule = learning_rate(o.lr, o.schedule, total_steps // o.accumulate)
+    # The baselines have no pretrained text encoder that would have to learn more slowly.
+    factor = o.text_lr_factor if config.model.name in END_TO_END_MODELS else 1.0
+    return optimizer(
+        o.name,
+        schedule,
+        text_lr_factor=factor,
+        weight_decay=o.weight_decay,
+        clip=o.clip,
+        accumulate=o.accumulate,
+    )
+
+
+def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation) -> TrainStep:
+    """The training step that a config describes, for the labels of a dataset."""
+    train = dataset.split("train")
+    loss = losses.make_loss(config.optim.loss, losses.positive_weights(train.positives, len(train)))
+    entropy = config.model.attention_entropy if config.model.name == "mme2e_sparse" else 0.0
+    return make_train_step(
+        tx,
+        loss,
+        seed=config.seed,
+        attention_entropy=entropy,
+        skip_nonfinite=config.optim.skip_nonfinite > 0,
+    )
+
+
+def compiler_options(config: Config) -> dict[str, str] | None:
+    """What to compile the training step with."""
+    remat = config.model.name in END_TO_END_MODELS and config.model.remat
+    return step.compiler_options(jax.default_backend(), remat=remat)
+
+
+def start_variables(config: Config, spec: Spec) -> Variables:
+    """Variables at the start of training, on the host; parts from elsewhere where the config says so.
+
+    Raises:
+      UserError: if the weights to start from are missing or do not fit.
+    """
+    variables = initial_variables(spec, config.seed)
+    if needs_pretrained_text(config):
+        text = config.model.text
+        variables = pretrained.with_albert(variables, pretrained.read_albert(text.dir, text.size))
+    if config.init.checkpoint:
+        variables = warm_start.with_parts(variables, spec, config.init.checkpoint, config.init.modalities)
+    return variables

@@ -1,0 +1,86 @@
+"""What benchmarks measure on is what they say it is."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import paper_size, prepare
+from benchmarks.long_videos import Sizes, make_long_videos
+from data_tools.releases.mosei import read_release
+from mme2e_jax.errors import UserError
+from mme2e_jax.media.sound import read_wav
+from mme2e_jax.media.video import frames_at, video_duration
+from mme2e_jax.models.albert import SIZES
+from mme2e_jax.models.mme2e import ModelSpec
+from mme2e_jax.runs.spec import model_spec
+
+
+@pytest.mark.parametrize("model", ["dense", "sparse"])
+def test_the_models_are_of_the_papers_size(model: str) -> None:
+    dataset = paper_size.dataset(24)
+    spec = model_spec(paper_size.experiment(model, []), 6, dataset.tokenizer)
+
+    assert isinstance(spec, ModelSpec)
+    assert spec.sparse == (model == "sparse")
+    assert (spec.width, spec.trans_layers, spec.trans_dim, spec.text) == (1.0, 4, 64, SIZES["base"])
+
+
+def test_nothing_of_the_batch_is_padding() -> None:
+    batch, lengths = paper_size.batch(24), paper_size.lengths(24)
+
+    assert batch.token_ids.shape == (1, 8, 24)
+    assert batch.faces.shape[1] == batch.frame_count.sum() == lengths.frames.sum() == 112
+    assert batch.mel.shape[1] == batch.chunk_count.sum() == lengths.chunks.sum() == 144
+    np.testing.assert_array_equal(batch.token_count[0], lengths.tokens)
+
+
+def test_overrides_have_the_types_of_their_keys_and_are_checked() -> None:
+    config = paper_size.experiment("sparse", ["model.width=0.25", "model.attention_grad=renormalized"])
+
+    assert (config.model.width, config.model.attention_grad) == (0.25, "renormalized")
+    with pytest.raises(UserError, match=r"config\.model\.widht: no such key"):
+        paper_size.experiment("dense", ["model.widht=0.25"])
+    with pytest.raises(UserError, match=r"expected KEY=VALUE.*found 'model\.width'"):
+        paper_size.experiment("dense", ["model.width"])
+
+
+def test_long_videos_have_their_size_and_are_labelled_from_end_to_end(tmp_path: Path) -> None:
+    make_long_videos(tmp_path / "release", Sizes(videos=3, seconds=5), workers=1)
+
+    release = read_release(tmp_path / "release")
+
+    assert release.findings == []
+    assert len(release.media) == 3
+    for name, media in release.media.items():
+        assert isinstance(media.video, Path)
+        assert media.wav is not None
+        assert video_duration(media.video) == pytest.approx(5.0, abs=0.05)
+        assert read_wav(media.wav).duration == 5.0
+        # 30 frames a second, no two the same.
+        pictures = [frame for _, frame in frames_at(media.video, [1.0, 1.0 + 1 / 30])]
+        assert [picture.shape for picture in pictures] == [(360, 640, 3)] * 2
+        assert (pictures[0] != pictures[1]).any()
+        spans = [(u.start, u.end) for u in release.utterances if u.video == name]
+        assert spans[0][0] == 0.0
+        assert spans[-1][1] == 5.0
+        assert all(end == start for (_, end), (start, _) in itertools.pairwise(spans))
+
+
+def test_figures_of_preparation_follow_from_its_runs() -> None:
+    alone = {"decode": 20.0, "faces": 50.0, "features": 2.0, "extracting": 78.0, "writing": 2.0, "frames": 1000.0}
+    together = {**alone, "decode": 22.0, "faces": 54.0, "extracting": 42.0}
+    memory = {"main_mb": 300.0, "worker_mb": 1000.0}
+    runs = {1: [alone | memory], 2: [together | memory | {"worker_mb": 1100.0}]}
+
+    found = prepare.figures(runs, Sizes(videos=40, seconds=20))
+
+    # 800 seconds of video in 80 on the clock; 80 against 44.
+    assert found["video_seconds_per_second_per_core"] == 10.0
+    assert found["split_seconds"] == {"decode": 20.0, "faces": 50.0, "mel": 2.0, "write": 2.0, "other": 6.0}
+    assert found["face_ms_per_frame"] == 50.0
+    assert found["ratio_two_to_one"] == pytest.approx(80 / 44)
+    assert found["peak_mb"] == {"worker": 1100.0, "main": 300.0}
+    # Twice 42 seconds of a core, 2 of writing, for 800 seconds of video.
+    assert found["mosei_hours_on_16_cores"] == pytest.approx(65.9 * (84 / 16 + 2) / 800)

@@ -1,0 +1,147 @@
+"""Decisions without some of the modalities: by hand, and of tiny runs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs import mini_lf_rnn, mini_sparse
+from mme2e_jax.commands.ablation import ablation_table, mixed, subsets, without_others
+from mme2e_jax.config.schema import Config
+from mme2e_jax.evaluation import metrics
+from mme2e_jax.evaluation.inference import Predictions, predict
+from mme2e_jax.models.variables import abstract_variables, fusion_weights
+from mme2e_jax.runs.load import load_run, open_input
+from mme2e_jax.runs.spec import model_spec
+from mme2e_jax.runtime.console import console
+from tests.helpers.synthetic import METADATA, SIZES, shrunk_run
+from tests.test_launch import run
+
+pytestmark = pytest.mark.xdist_group("sparse")
+
+
+def report_of(workdir: Path, name: str) -> dict:
+    return json.loads((workdir / "report" / name).read_text())
+
+
+@pytest.fixture(scope="module")
+def workdir(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sparse run, ablated."""
+    found = tmp_path_factory.mktemp("ablation") / "run"
+    run(*shrunk_run(mini_sparse, records, found))
+    run("--mode=ablation", f"--workdir={found}")
+    return found
+
+
+def test_three_modalities_have_seven_subsets_the_whole_first() -> None:
+    assert list(subsets("tav")) == ["tav", "ta", "tv", "av", "t", "a", "v"]
+    assert list(subsets("t")) == ["t"]
+
+
+def test_what_is_kept_is_summed_with_the_weights_of_fusion() -> None:
+    by_modality = {
+        "t": np.array([[1, -2]], np.float32),
+        "a": np.array([[4, 8]], np.float32),
+        "v": np.array([[16, 32]], np.float32),
+    }
+    weights = {"t": 2.0, "a": -0.5, "v": 0.25}
+
+    np.testing.assert_array_equal(mixed(by_modality, weights, "tav"), [[2 - 2 + 4, -4 - 4 + 8]])
+    np.testing.assert_array_equal(mixed(by_modality, weights, "tv"), [[6, 4]])
+    np.testing.assert_array_equal(mixed(by_modality, weights, "a"), [[-2, -4]])
+
+
+def test_with_everything_kept_predictions_are_untouched() -> None:
+    by_modality = {m: np.array([[3]], np.float32) for m in "tv"}
+    own = Predictions(np.array([[0.123]]), np.array([[1]], np.float32), {}, by_modality, np.array([0]))
+
+    assert without_others(own, {"t": 1.0, "v": 1.0}, "tv", "bce") is own
+    alone = without_others(own, {"t": 1.0, "v": -1.0}, "v", "bce")
+    np.testing.assert_allclose(alone.score, [[1 / (1 + np.exp(3))]])
+    assert alone.truth is own.truth
+
+
+def test_all_modalities_have_the_evaluations_scores(workdir: Path) -> None:
+    evaluated, ablated = report_of(workdir, "metrics.json"), report_of(workdir, "ablation.json")
+    evaluated["test"].pop("cost")
+
+    assert [subset["modalities"] for subset in ablated["subsets"]] == ["tav", "ta", "tv", "av", "t", "a", "v"]
+    assert ablated["subsets"][0]["scores"] == evaluated["test"]
+    assert ablated["step"] == evaluated["step"]
+    assert ablated["text_guides_attention"] is True
+
+
+def test_the_models_logits_are_the_weighted_sum_of_its_modalities(workdir: Path) -> None:
+    loaded = load_run(workdir)
+    model = loaded.model
+    weights = fusion_weights(loaded.spec, model.parameters.variables)
+
+    found = predict(model.parameters, open_input(loaded).evaluation("test"), model.loss, model.mesh)
+
+    assert report_of(workdir, "ablation.json")["fusion_weights"] == weights
+    assert len(set(weights.values())) == 3
+    logits = mixed(found.by_modality, weights, "tav")
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), found.score, rtol=1e-5)
+    # An utterance without frames says nothing by its faces.
+    np.testing.assert_array_equal(found.by_modality["v"][0], 0)
+
+
+def test_one_modality_alone_by_hand(workdir: Path) -> None:
+    loaded = load_run(workdir)
+    model = loaded.model
+    # The fusion layer of the paper stacks text, video, audio.
+    weight = np.asarray(model.parameters.variables.arrays()["fusion"])[1]
+    found = predict(model.parameters, open_input(loaded).evaluation("test"), model.loss, model.mesh)
+    score = 1 / (1 + np.exp(-weight.astype(float) * found.by_modality["v"]))
+
+    expected = metrics.compute(score, found.truth, model.label_names, model.thresholds).to_json()
+
+    video = next(s for s in report_of(workdir, "ablation.json")["subsets"] if s["modalities"] == "v")
+    assert video["scores"] == expected
+    assert video["scores"]["utterances"] == SIZES["test"]
+
+
+def test_the_table_names_the_modalities(workdir: Path) -> None:
+    report = report_of(workdir, "ablation.json")
+    report["subsets"][6]["scores"]["mean"]["auc"] = None
+
+    with console.capture() as shown:
+        console.print(ablation_table(report))
+
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.get().splitlines() if "│" in line]
+    assert [row[0] for row in rows] == [
+        "text + sound + faces",
+        "text + sound",
+        "text + faces",
+        "sound + faces",
+        "text",
+        "sound",
+        "faces",
+    ]
+    assert rows[0][1] == f"{report['subsets'][0]['scores']['mean']['f1']:.3f}"
+    assert rows[6][4] == ""
+
+
+def test_a_baseline_is_ablated_in_the_order_of_its_own_fusion(feature_records: Path, tmp_path: Path) -> None:
+    run(*shrunk_run(mini_lf_rnn, feature_records, tmp_path), "--config.model.feature_sizes=300,144,35")
+    run("--mode=ablation", f"--workdir={tmp_path}")
+
+    evaluated, ablated = report_of(tmp_path, "metrics.json"), report_of(tmp_path, "ablation.json")
+    assert ablated["subsets"][0]["scores"] == evaluated["test"]
+    assert ablated["text_guides_attention"] is False
+    loaded = load_run(tmp_path)
+    model = loaded.model
+    found = predict(model.parameters, open_input(loaded).evaluation("test"), model.loss, model.mesh)
+    # Text, audio, video here.
+    weights = dict(zip("tav", model.parameters.variables.arrays()["fusion"].tolist(), strict=True))
+    assert ablated["fusion_weights"] == weights
+    np.testing.assert_allclose(1 / (1 + np.exp(-mixed(found.by_modality, weights, "tav"))), found.score, rtol=1e-5)
+
+
+def test_the_logits_of_a_single_modality_are_the_models() -> None:
+    config: Config = mini_sparse.get_config()
+    config.model.modalities = "t"
+    spec = model_spec(config, 6, METADATA["tokenizer"])
+
+    assert fusion_weights(spec, abstract_variables(spec)) == {"t": 1.0}

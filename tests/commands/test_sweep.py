@@ -1,0 +1,132 @@
+"""Sweeps: what is refused before any run starts, and a real one that is gone on with."""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from configs import mini_lf_rnn
+from mme2e_jax.commands.sweep import main, parse_grid, plan
+from mme2e_jax.errors import UserError
+from tests.helpers.synthetic import shrunk_run
+
+CONFIG = "configs/mini_sparse.py"
+THRESHOLDS = "config.model.sparse_threshold"
+
+
+def test_runs_are_all_combinations_by_point_with_readable_names() -> None:
+    grid = parse_grid([f"{THRESHOLDS}=0.5, 0.8", "config.optim.lr=1e-3"])
+
+    assert [run.name for run in plan(CONFIG, ["0", "1"], grid, [])] == [
+        "model.sparse_threshold=0.5,optim.lr=1e-3,seed=0",
+        "model.sparse_threshold=0.5,optim.lr=1e-3,seed=1",
+        "model.sparse_threshold=0.8,optim.lr=1e-3,seed=0",
+        "model.sparse_threshold=0.8,optim.lr=1e-3,seed=1",
+    ]
+
+
+def test_a_name_is_one_directory_whatever_the_value() -> None:
+    (run,) = plan(CONFIG, ["0"], {"data.dir": ["../else/where"]}, [])
+
+    assert run.name == "data.dir=..%2Felse%2Fwhere,seed=0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], r"Expected --config=FILE"),
+        ([f"--config={CONFIG}"], r"Expected --seeds=0,1,2"),
+        ([f"--config={CONFIG}", "--seeds=0,x"], r"config\.seed: expected a whole number .* found 'x'"),
+        ([f"--config={CONFIG}", "--seeds=0,0"], r"seed=0 and seed=0 would be the same run"),
+        ([f"--config={CONFIG}", "--seeds=-1"], r"config\.seed: expected a whole number of at least 0.* found -1"),
+        ([f"--config={CONFIG}", "--seeds=0", f"--grid={THRESHOLDS}=0.5,1.5"], r"at most 1, found 1\.5"),
+        ([f"--config={CONFIG}", "--seeds=0", f"--grid={THRESHOLDS}=0.5,0.50"], r"would be the same run"),
+        ([f"--config={CONFIG}", "--seeds=0", "--grid=config.model.treshold=1"], r"treshold: no such key. Valid keys"),
+        ([f"--config={CONFIG}", "--seeds=0", "--grid=optim.lr=1"], r"expected config\.KEY=VALUE,VALUE"),
+        ([f"--config={CONFIG}", "--seeds=0", "--grid=config.optim.lr=1,"], r"expected config\.KEY=VALUE,VALUE"),
+        ([f"--config={CONFIG}", "--seeds=0", *["--grid=config.optim.lr=1"] * 2], r"optim\.lr is given twice"),
+        ([f"--config={CONFIG}", "--seeds=0", "--grid=config.seed=1"], r"give the seeds with --seeds"),
+        ([f"--config={CONFIG}", "--seeds=0", "--config.seed=1"], r"config\.seed: the sweep itself sets this key"),
+        ([f"--config={CONFIG}", "--seeds=0", "--config.optim.lr", "1"], r"with an equals sign"),
+        (["--config=configs/mosei_sparse.py", "--seeds=0"], r"No prepared records of mosei"),
+        ([f"--config={CONFIG}", "--seeds=0", "more"], r"Expected flags only, found 'more'"),
+    ],
+)
+def test_a_sweep_that_makes_no_sense_is_refused_before_any_run(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match=message):
+        main(["sweep", *arguments, f"--out={out}"])
+    assert not out.exists()
+
+
+def arguments(records: Path, out: Path) -> list[str]:
+    """Of a sweep of the shrunk baseline."""
+    given = [a for a in shrunk_run(mini_lf_rnn, records, out) if not a.startswith(("--workdir", "--config.mesh"))]
+    return [*given, f"--out={out}"]
+
+
+def test_a_sweep_goes_on_survives_a_failure_and_tells_the_spread(
+    feature_records: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    common = arguments(feature_records, tmp_path)
+    assert main(["sweep", *common, "--seeds=0", "--grid=config.mesh.devices=1"]) == 0
+    first = tmp_path / "mesh.devices=1,seed=0"
+    before = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
+
+    # There are not so many devices, which only the run itself finds out.
+    assert main(["sweep", *common, "--seeds=0,1", "--grid=config.mesh.devices=64,1"]) == 1
+
+    assert {path: path.stat().st_mtime_ns for path in first.rglob("*")} == before
+    found = json.loads((tmp_path / "sweep.json").read_text())
+    assert [(run["name"], "report" in run) for run in found["runs"]] == [
+        ("mesh.devices=64,seed=0", False),
+        ("mesh.devices=64,seed=1", False),
+        ("mesh.devices=1,seed=0", True),
+        ("mesh.devices=1,seed=1", True),
+    ]
+    assert "config.mesh.devices: expected at most" in found["runs"][0]["error"]
+    (point,) = found["points"]
+    assert point["values"] == {"mesh.devices": "1"}
+    reports = [json.loads((tmp_path / f"mesh.devices=1,seed={k}/report/metrics.json").read_text()) for k in (0, 1)]
+    for split in ("valid", "test"):
+        values = [report[split]["mean"]["auc"] for report in reports]
+        assert values[0] != values[1]
+        assert point[split]["auc"]["mean"] == pytest.approx(statistics.mean(values))
+        assert point[split]["auc"]["std"] == pytest.approx(statistics.stdev(values))
+    said = capfd.readouterr().out
+    assert f"{point['test']['auc']['mean']:.3f} ± {point['test']['auc']['std']:.3f}" in said
+    assert "Failed: mesh.devices=64,seed=1" in said
+
+
+def test_a_sweep_asked_to_stop_lets_the_run_save_and_goes_on_from_there(feature_records: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mme2e_jax.commands.sweep", *arguments(feature_records, tmp_path), "--seeds=3"]
+    command += ["--config.mesh.devices=1", "--config.optim.epochs=200", "--config.checkpoint.every_steps=0"]
+    workdir = tmp_path / "seed=3"
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
+    log, deadline = workdir / "steps.jsonl", time.monotonic() + 300
+    while not (log.exists() and log.read_text()):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=120)
+
+    assert process.returncode == 0
+    assert f"Stopped as asked, in {workdir}. The same command goes on." in said
+    printed = (workdir / "launch.log").read_text()
+    assert "of 600 steps are done and saved. The same command goes on." in printed
+    done = int(printed.split("Stopped as asked: ")[1].split()[0])
+
+    shorter = [argument for argument in command[3:] if "epochs" not in argument]
+    assert main(["sweep", *shorter, f"--config.optim.epochs={done // 3 + 1}"]) == 0
+
+    assert f"Going on from step {done}" in (workdir / "launch.log").read_text()
+    assert (tmp_path / "sweep.json").exists()

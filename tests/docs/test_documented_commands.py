@@ -1,0 +1,215 @@
+"""Every command in the documentation makes sense, and is run by a test, by `.ci/run`, or is known not to be."""
+
+import ast
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from mme2e_jax.config.cli import config_with
+from tests.helpers.commands import PAGES, Command, commands, fences
+
+PREPARE = "python -m data_tools.prepare"
+RAW = "--raw=RELEASE --out=RECORDS"
+MOSEI = "python launch.py --config=configs/mosei_sparse.py"
+TRAIN = f"{MOSEI} --config.data.dir=RECORDS --config.model.text.dir=ALBERT"
+TWO = "--config.data.batch_size=128 --workdir=RUN --distributed --coordinator=HOST:PORT --process_count=2"
+OWN = "tests/docs/test_own_data.py::test_the_pages_commands_lead_from_a_table_to_predictions"
+
+# By command: where it is run, with paths that exist and sizes that a test can bear. Or why it is not.
+RUN_BY = {
+    # README.md
+    "pip install -r requirements.txt && python launch.py --config=configs/mini_sparse.py": ".ci/run",
+    "pip install -r requirements.txt && python -m pytest": ".ci/run",
+    "python launch.py --mode=evaluate --workdir=runs/mini_sparse": ".ci/run",
+    "python launch.py --mode=sparsity_curve --workdir=runs/mini_sparse": (
+        "tests/commands/test_sparsity_curve.py::test_the_table_has_a_row_for_each_threshold"
+    ),
+    "python launch.py --mode=ablation --workdir=runs/mini_sparse": (
+        "tests/commands/test_ablation.py::test_all_modalities_have_the_evaluations_scores"
+    ),
+    'python launch.py --mode=predict --workdir=runs/mini_sparse --input=clip.mp4 --transcript="What is said in it."': (
+        "tests/predict/test_predictor.py::test_the_command_writes_where_it_is_told_and_refuses_at_once"
+    ),
+    "python launch.py --mode=predict --workdir=runs/mini_sparse --input=film.mkv --transcript_file=film.srt": OWN,
+    "python launch.py --mode=export --workdir=runs/mini_sparse --out=model.mme2e": (
+        "tests/export/test_load.py::test_the_command_exports_to_the_run_and_replaces_exports_only"
+    ),
+    'python -m mme2e_jax.commands.run_exported model.mme2e clip.mp4 --transcript="What is said in it."': (
+        "tests/commands/test_run_exported.py::test_an_exported_model_says_of_a_clip_what_its_run_says"
+    ),
+    "python launch.py --config=configs/mini_dense.py --config.optim.lr=5e-4 --config.model.modalities=ta "
+    "--workdir=runs/text_audio": "tests/training/test_several_processes.py::test_two_processes_train_and_evaluate_as_one_does",
+    # from_the_papers_code.md, runs.md
+    "python -m mme2e_jax.commands.import_weights --from=model.pt --config=configs/mosei_sparse.py --workdir=RUN": (
+        "tests/commands/test_import_weights.py::test_a_state_dict_of_the_papers_own_size"
+    ),
+    "python launch.py --mode=evaluate --workdir=RUN --data_dir=RECORDS": (
+        "tests/test_launch.py::test_evaluating_on_records_that_moved"
+    ),
+    f"{MOSEI} --config.data.dir=RECORDS --config.init.checkpoint=model.pt --config.init.modalities=tav "
+    "--workdir=RUN": "tests/weights/test_warm_start.py::test_a_run_goes_on_without_its_start",
+    # releases.md
+    "hf download albert/albert-base-v2 --local-dir=ALBERT": "not run: needs a network",
+    f"{PREPARE} --dataset=mosei {RAW} --tokenizer=ALBERT": (
+        "tests/test_prepare.py::test_mosei_takes_a_given_tokenizer_split_files_and_the_videos_own_sound"
+    ),
+    f"{TRAIN} --workdir=RUN": "tests/test_configs.py::test_a_config_trains_a_step_and_evaluates",
+    f"{PREPARE} --dataset=iemocap {RAW} --tokenizer=ALBERT --fold=5": (
+        "tests/test_prepare_iemocap.py::test_sessions_are_on_one_side"
+    ),
+    "python launch.py --config=configs/iemocap_sparse.py --config.data.dir=RECORDS --config.model.text.dir=ALBERT "
+    "--workdir=RUN": "tests/test_configs.py::test_a_config_trains_a_step_and_evaluates",
+    f"{PREPARE} --dataset=processed_mosei {RAW} --tokenizer=ALBERT": (
+        "tests/releases/test_processed.py::test_generated_folders_become_records"
+    ),
+    f"{PREPARE} --dataset=mosei {RAW} --kind=features": (
+        "tests/test_prepare_features.py::test_examples_hold_the_features_of_their_clips"
+    ),
+    "python launch.py --config=configs/mosei_lf_rnn.py --config.data.dir=RECORDS --workdir=RUN": (
+        "tests/releases/test_published.py::test_baselines_train_on_published_features"
+    ),
+    f"{PREPARE} --dataset=processed_mosei {RAW} --kind=features --features=published": (
+        "tests/releases/test_published.py::test_generated_features_become_records"
+    ),
+    "python -m data_tools.inspect_records RECORDS": OWN,
+    "python -m data_tools.generate --out=RELEASE --utterances=48": (
+        "tests/docs/test_own_data.py::test_a_release_is_generated_by_the_command"
+    ),
+    "pip install -r requirements.txt -r requirements-beam.txt": ".ci/run",
+    f"{PREPARE} --dataset=mosei {RAW} --tokenizer=ALBERT "
+    "--beam_pipeline_options=runner=DirectRunner,direct_num_workers=4,direct_running_mode=multi_processing": (
+        "tests/preparation/test_beam.py::test_the_local_runner_writes_the_same_bytes_as_the_process_pool"
+    ),
+    f"{PREPARE} --dataset=mosei {RAW} --tokenizer=ALBERT "
+    "--beam_release=gs://BUCKET/RELEASE --beam_staging=gs://BUCKET/STAGING "
+    "--beam_pipeline_options=runner=DataflowRunner,project=PROJECT,region=REGION,temp_location=gs://BUCKET/tmp,"
+    "sdk_container_image=IMAGE,number_of_worker_harness_threads=1,max_num_workers=32": (
+        "not run: needs a cloud; tests/preparation/test_beam.py knows its options"
+    ),
+    f"{PREPARE} --dataset=mosei {RAW} --tokenizer=ALBERT --beam_pipeline_options=runner=FlinkRunner,"
+    "flink_master=HOST:8081,parallelism=64,environment_type=EXTERNAL,environment_config=localhost:50000": (
+        "not run: needs a cluster; tests/preparation/test_beam.py knows its options"
+    ),
+    f"{PREPARE} --dataset=mosei {RAW} --tokenizer=ALBERT "
+    "--beam_release=s3://BUCKET/RELEASE --beam_staging=s3://BUCKET/STAGING "
+    "--beam_pipeline_options=runner=SparkRunner,spark_master_url=spark://HOST:7077,environment_type=DOCKER,"
+    "environment_config=IMAGE": "not run: needs a cluster; tests/preparation/test_beam.py knows its options",
+    # runs.md
+    "tensorboard --logdir=runs": (
+        "tests/training/test_loggers.py::test_tensorboard_reads_back_what_was_written_in_few_groups"
+    ),
+    "pip install wandb": ".ci/run",
+    "python launch.py --config=configs/mini_sparse.py --config.log.wandb=PROJECT --workdir=RUN": (
+        "tests/training/test_loop.py::test_a_run_logs_to_wandb_where_asked_to"
+    ),
+    "python -m benchmarks.soak --kills=50": (
+        "tests/training/test_soak.py::test_a_run_killed_at_ten_moments_ends_as_if_left_alone"
+    ),
+    "python launch.py --config=configs/mini_sparse.py --config.model.remat=True --config.data.batch_size=2 "
+    "--config.optim.accumulate=4 --workdir=RUN": (
+        "tests/training/test_accumulate.py::test_a_run_that_stops_within_a_window_goes_on_with_the_same_numbers"
+    ),
+    "python -m mme2e_jax.commands.sweep --config=configs/mini_sparse.py --seeds=0,1,2 --grid "
+    "config.model.sparse_threshold=0.5,0.8": (
+        "tests/commands/test_sweep.py::test_a_sweep_goes_on_survives_a_failure_and_tells_the_spread"
+    ),
+    # several_gpus.md
+    'pip install "jax[cuda13]==0.10.2"': "not run: needs a GPU",
+    f"{TRAIN} --config.data.batch_size=64 --workdir=RUN": (
+        "tests/training/test_devices.py::test_four_devices_train_and_predict_as_one_does"
+    ),
+    "XLA_FLAGS=--xla_force_host_platform_device_count=4 python launch.py --config=configs/mini_dense.py "
+    "--workdir=RUN": "tests/training/test_devices.py::test_four_devices_train_and_predict_as_one_does",
+    f"srun {TRAIN} --config.data.batch_size=128 --workdir=RUN --distributed": "not run: needs Slurm",
+    f"{TRAIN} {TWO} --process_id=0": "tests/training/test_several_processes.py::test_two_processes_train_and_evaluate_as_one_does",
+    f"{TRAIN} {TWO} --process_id=1": "tests/training/test_several_processes.py::test_two_processes_train_and_evaluate_as_one_does",
+    # sparse_blocks.md
+    "python -m docs.figures.sparse_blocks": (
+        "tests/docs/test_figures.py::test_the_figure_of_the_sparse_blocks_is_current"
+    ),
+    # your_own_data.md
+    f"{PREPARE} --dataset=clips --raw=FOLDER --tokenizer=ALBERT --dry_run": OWN,
+    f"{PREPARE} --dataset=clips --raw=FOLDER --out=RECORDS --tokenizer=ALBERT": (
+        "tests/predict/test_predictor.py::test_logits_are_those_of_prepared_records"
+    ),
+    f"{MOSEI} --config.data.dataset=clips --config.data.dir=RECORDS --config.model.text.dir=ALBERT "
+    "--workdir=RUN": "tests/predict/test_predictor.py::test_logits_are_those_of_prepared_records",
+    f"{PREPARE} --dataset=clips --raw=FOLDER --out=RECORDS --tokenizer=mini": OWN,
+    f"{MOSEI} --config.data.dataset=clips --config.data.dir=RECORDS --config.model.width=0.125 "
+    "--config.model.text.size=tiny --config.model.text.init=random --config.optim.lr=1e-3 --workdir=RUN": OWN,
+    "python launch.py --mode=evaluate --workdir=RUN": ".ci/run",
+    'python launch.py --mode=predict --workdir=RUN --input=clip.mp4 --transcript="What is said in it."': (
+        "tests/predict/test_predictor.py::test_the_command_writes_where_it_is_told_and_refuses_at_once"
+    ),
+}
+# Other people's programs.
+_INSTALLED = ("pip", "hf", "tensorboard")
+
+
+def test_every_command_is_run_somewhere_or_said_not_to_be() -> None:
+    shown = {command.text for command in commands()}
+
+    assert not shown - set(RUN_BY), "commands that nothing runs"
+    assert not set(RUN_BY) - shown, "commands that are not in the documentation any more"
+
+
+@pytest.mark.parametrize("place", sorted({where for where in RUN_BY.values() if not where.startswith("not run: ")}))
+def test_the_places_that_run_commands_exist(place: str) -> None:
+    file, _, test = place.partition("::")
+    assert Path(file).is_file()
+    assert not test or re.search(rf"^def {test}\(", Path(file).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", commands(), ids=lambda command: f"{command.page}: {command.text[:60]}")
+def test_a_commands_flags_files_and_values_exist(command: Command) -> None:
+    for program in command.parts:
+        named = [word for word in program if re.fullmatch(r"requirements[\w-]*\.txt", word)]
+        assert all(Path(name).is_file() for name in named)
+    program = command.parts[-1]
+    if program[0] == "srun":
+        program = program[1:]
+    if program[0] in _INSTALLED or program[1:3] == ["-m", "pytest"]:
+        return
+    assert program[0] == "python"
+    source = Path(program[1]) if program[1] != "-m" else Path(*program[2].split(".")).with_suffix(".py")
+    assert source.is_file()
+    given = [flag.removeprefix("--").partition("=")[0] for flag in command.flags]
+    plain = {name for name in given if not name.startswith("config.")}
+    assert plain <= _flags_of(source)
+    overrides = [flag.removeprefix("--config.") for flag in command.flags if flag.startswith("--config.")]
+    config = [flag.removeprefix("--config=") for flag in command.flags if flag.startswith("--config=")]
+    assert bool(config) or not overrides
+    if config:
+        # Refuses keys that there are not and values that make no sense.
+        config_with(config[0], overrides)
+
+
+def _flags_of(source: Path) -> set[str]:
+    text = source.read_text(encoding="utf-8")
+    return set(re.findall(r'(?:DEFINE_\w+\(\s*"|add_argument\("--)(\w+)"', text))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_python_in_a_page_compiles_and_imports_what_there_is(page: Path) -> None:
+    for language, content in fences(page):
+        if language != "python":
+            continue
+        for node in ast.walk(ast.parse(content)):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                module = importlib.import_module(node.module)
+                assert all(hasattr(module, name.name) for name in node.names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_what_a_page_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+
+    modules = re.findall(r"python -m ((?:data_tools|mme2e_jax|benchmarks|docs)[\w.]*\w)", text)
+    assert all(importlib.util.find_spec(name) for name in modules)
+    files = re.findall(r"`((?:mme2e_jax|data_tools|tests|configs|benchmarks)/[\w/]+\.\w+)`", text)
+    assert all(Path(name).is_file() for name in files)
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", text):
+        assert (page.parent / target).is_file(), target

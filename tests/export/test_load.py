@@ -1,0 +1,309 @@
+"""Exported files: the same bytes for the same model, and whatever else is in a file, it is refused by name."""
+
+import contextlib
+import hashlib
+import io
+import json
+import pickle
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jax import export
+from safetensors.numpy import load, save
+
+from configs import mini_dense, mini_lf_rnn
+from mme2e_jax.errors import UserError
+from mme2e_jax.export.archive import FORMAT_VERSION, MANIFEST, PROGRAM, TOKENIZER, WEIGHTS
+from mme2e_jax.export.load import ExportedModel
+from mme2e_jax.export.save import export_run
+from mme2e_jax.predict.exported_model import clip_model
+from tests.helpers.exports import LABELS, THRESHOLDS, make_run
+from tests.test_launch import run as launched
+
+fuzz = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+Members = dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose model reads words alone: the smallest there is."""
+    return make_run(tmp_path_factory.mktemp("text"), mini_dense, modalities="t")
+
+
+@pytest.fixture(scope="module")
+def exported(workdir: Path) -> Path:
+    """Its file."""
+    return export_run(workdir)
+
+
+def members_of(path: Path) -> Members:
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def rewritten(exported: Path, path: Path, change: Callable[[dict[str, Any], Members], object]) -> Path:
+    """The file with another manifest or other members, whose sizes and digests are right again: made with malice."""
+    members = members_of(exported)
+    manifest = json.loads(members.pop(MANIFEST))
+    change(manifest, members)
+    if manifest.get("members"):
+        manifest["members"] = {
+            name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in members.items()
+        }
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(MANIFEST, json.dumps(manifest))
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+def refusal(path: Path) -> str:
+    """The message; it names the file."""
+    with pytest.raises(UserError) as error:
+        ExportedModel(path)
+    assert str(path) in str(error.value)
+    return str(error.value)
+
+
+def test_exporting_twice_gives_the_same_bytes(workdir: Path, exported: Path, tmp_path: Path) -> None:
+    again = export_run(workdir, tmp_path / "deep" / "again.mme2e")
+
+    assert again.read_bytes() == exported.read_bytes()
+    assert [path.name for path in again.parent.iterdir()] == ["again.mme2e"]
+    # Nor does it say where the program that exported it lies.
+    assert str(Path(__file__).parent.parent.parent).encode() not in members_of(exported)[PROGRAM]
+
+
+def test_a_file_says_what_its_model_is(workdir: Path, exported: Path) -> None:
+    model = ExportedModel(exported)
+
+    manifest = model.manifest
+    assert (manifest.model, manifest.modalities, manifest.task) == ("mme2e", "t", "multi_label")
+    assert (tuple(manifest.label_names), dict(manifest.thresholds)) == (LABELS, THRESHOLDS)
+    assert manifest.preprocessing["frame_interval_ms"] == 500
+    assert manifest.provenance["step"] == 0
+    assert manifest.provenance["config"]["model"]["modalities"] == "t"
+    assert "dir" not in manifest.provenance["config"]["data"]
+    kept = (workdir / "tokenizer" / "tokenizer.json").read_bytes()
+    assert members_of(exported)[TOKENIZER + "tokenizer.json"] == kept
+    assert manifest.tokenizer is not None
+    assert model.load_encoder().encode("one two").tolist()[0] == manifest.tokenizer["cls_id"]
+
+
+def test_the_command_exports_to_the_run_and_replaces_exports_only(workdir: Path, exported: Path) -> None:
+    expected = exported.read_bytes()
+    exported.write_bytes(expected[:-1] + b"?")
+    launched("--mode=export", f"--workdir={workdir}")
+
+    assert (workdir / "model.mme2e").read_bytes() == expected
+    other = workdir / "film.mp4"
+    other.write_bytes(b"a film")
+    for arguments, message in [
+        ((f"--workdir={workdir}", f"--out={other}"), "found a file that is no exported model at .*film.mp4"),
+        ((f"--workdir={workdir}", f"--out={workdir}"), "found a directory"),
+        ((), "Expected --workdir=RUN"),
+        (("--workdir=absent",), "absent does not exist"),
+        ((f"--workdir={workdir}", "--config=configs/mini_dense.py"), "leave out --config"),
+        ((f"--workdir={workdir}", f"--tokenizer={other.parent}/absent"), "expected a directory with tokenizer.json"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            launched("--mode=export", *arguments)
+    assert other.read_bytes() == b"a film"
+
+
+def test_a_baseline_is_exported_and_not_run_on_clips(tmp_path: Path) -> None:
+    exported = export_run(make_run(tmp_path / "run", mini_lf_rnn))
+
+    with pytest.raises(UserError, match=r"holds lf_rnn, which reads hand-crafted features"):
+        clip_model(exported)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "not a zip file"),
+        (b"no model", "not a zip file"),
+        (pickle.dumps({"a": 1}), "not a zip file"),
+    ],
+)
+def test_files_that_are_none_are_refused(tmp_path: Path, content: bytes, found: str) -> None:
+    path = tmp_path / "model.mme2e"
+    path.write_bytes(content)
+
+    assert found in refusal(path)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    assert "found nothing" in refusal(tmp_path / "absent")
+    assert "found a directory" in refusal(tmp_path)
+
+
+def test_other_versions_and_formats_are_refused(exported: Path, tmp_path: Path) -> None:
+    newer = rewritten(exported, tmp_path / "newer", lambda m, _: m.update(format_version=FORMAT_VERSION + 1))
+    other = rewritten(exported, tmp_path / "other", lambda m, _: m.update(format="something else"))
+
+    assert f"has format version {FORMAT_VERSION + 1}, expected {FORMAT_VERSION}" in refusal(newer)
+    assert "is not that of a mme2e_jax exported model" in refusal(other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"label_names": ["calm", "calm"]}, "label_names must be different names"),
+        ({"label_names": ["calm"]}, "thresholds must be a number for each label"),
+        ({"thresholds": {"anger": float("nan")}}, "thresholds must be a number"),
+        ({"model": ["mme2e"]}, "model must be one of mme2e, mme2e_sparse"),
+        ({"modalities": "tt"}, "modalities must be"),
+        ({"modalities": "tv"}, "inputs must be what is read of clips"),
+        ({"loss": {}}, "loss must be one of bce"),
+        ({"task": "regression"}, "task must be that of its loss"),
+        ({"text_max_len": 10**9}, "text_max_len must be 1 to 512"),
+        ({"text_max_len": True}, "text_max_len must be"),
+        ({"sparse_threshold": 2}, "sparse_threshold must be in"),
+        ({"preprocessing": {"frame_interval_ms": 0}}, "preprocessing must be known"),
+        ({"preprocessing": {"face_choice": "../x"}}, "preprocessing must be known"),
+        ({"tokenizer": None}, "tokenizer must state vocab_size"),
+        ({"inputs": {"token_ids": {"shape": ["q"], "dtype": "int32"}}}, "inputs must be arrays"),
+        ({"inputs": {"token_ids": {"shape": ["t"], "dtype": "int32"}}}, "inputs must be what is read of clips"),
+        ({"dimensions": {"b": {}}}, "dimensions must have"),
+        ({"provenance": {}}, "provenance must state the step"),
+        ({"members": {}}, "expected members of"),
+        ({"members": {"../out": {}}}, "expected members of"),
+    ],
+)
+def test_manifests_that_make_no_sense_are_refused(
+    exported: Path, tmp_path: Path, changes: dict[str, Any], found: str
+) -> None:
+    def change(manifest: dict[str, Any], members: Members) -> None:
+        manifest.update(changes)
+        if "members" in changes:
+            members.clear()
+            # Not to be made right again.
+            manifest["members"] = _Kept(changes["members"])
+
+    assert found in refusal(rewritten(exported, tmp_path / "model.mme2e", change))
+
+
+class _Kept(dict):
+    """Says that there is nothing to make right."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def a_program(compute: Callable[[Any], Any]) -> bytes:
+    """A program of a matrix, and so of other inputs than a model's."""
+    return bytes(export.export(jax.jit(compute))(jax.ShapeDtypeStruct((2, 2), np.float32)).serialize())
+
+
+def larger(weights: bytes) -> bytes:
+    return save({name: np.concatenate([x, x]) for name, x in load(weights).items()})
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda members: members.pop(PROGRAM), "expected members of"),
+        (lambda members: members.update({"tokenizer/evil.py": b""}), "expected members of"),
+        (lambda members: members.update({"../../evil": b""}), "expected members of"),
+        (lambda members: members.update({PROGRAM: b""}), "program.bin: "),
+        (lambda members: members.update({PROGRAM: pickle.dumps([])}), "program.bin: "),
+        (lambda members: members.update({PROGRAM: a_program(lambda x: x)}), "program.bin: it takes"),
+        (lambda members: members.update({WEIGHTS: b"{}"}), "weights.safetensors: "),
+        (lambda members: members.update({WEIGHTS: save({"a": np.zeros(1)})}), "program.bin: it takes"),
+        (lambda members: members.update({WEIGHTS: larger(members[WEIGHTS])}), "expected an array"),
+    ],
+)
+def test_members_that_do_not_belong_are_refused(
+    exported: Path, tmp_path: Path, change: Callable[[Members], object], found: str
+) -> None:
+    assert found in refusal(rewritten(exported, tmp_path / "model.mme2e", lambda _, members: change(members)))
+
+
+def test_a_program_that_asks_for_functions_of_libraries_is_refused(exported: Path, tmp_path: Path) -> None:
+    # Of LAPACK.
+    program = a_program(jnp.linalg.cholesky)
+
+    changed = rewritten(exported, tmp_path / "model.mme2e", lambda _, members: members.update({PROGRAM: program}))
+
+    assert re.search("asks for functions of libraries: .*lapack", refusal(changed))
+
+
+def test_a_damaged_tokenizer_is_refused(exported: Path, tmp_path: Path) -> None:
+    for content in (b"", b"{", b"[]", b"\xff"):
+        damage = {TOKENIZER + "tokenizer.json": content}
+        changed = rewritten(exported, tmp_path / "model.mme2e", lambda _, members, d=damage: members.update(d))
+        with pytest.raises(UserError, match=r"model\.mme2e is damaged"):
+            ExportedModel(changed).load_encoder()
+
+
+def test_compressed_members_are_refused(exported: Path, tmp_path: Path) -> None:
+    # A few bytes may stand for gigabytes then.
+    path = tmp_path / "model.mme2e"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members_of(exported).items():
+            file.writestr(name, content)
+
+    assert "stored as it is" in refusal(path)
+
+
+@fuzz
+@given(st.floats(0, 1, exclude_max=True))
+def test_a_truncated_file_is_refused(exported: Path, tmp_path: Path, share: float) -> None:
+    content = exported.read_bytes()
+    path = tmp_path / "model.mme2e"
+    path.write_bytes(content[: int(share * len(content))])
+
+    refusal(path)
+
+
+@fuzz
+@given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=4))
+def test_flipped_bytes_are_refused_or_change_nothing(
+    exported: Path, tmp_path: Path, flips: list[tuple[float, int]]
+) -> None:
+    content = bytearray(exported.read_bytes())
+    for place, mask in flips:
+        content[int(place * len(content))] ^= mask
+    path = tmp_path / "model.mme2e"
+    path.write_bytes(content)
+
+    # Not all bytes of a zip are content.
+    with contextlib.suppress(UserError):
+        assert ExportedModel(path).files == ExportedModel(exported).files
+
+
+@fuzz
+@given(st.binary(max_size=200), st.booleans())
+def test_any_manifest_is_read_or_refused(exported: Path, tmp_path: Path, noise: bytes, valid: bool) -> None:
+    members = members_of(exported)
+    content = bytearray(members[MANIFEST])
+    place = int.from_bytes(noise[:2], "big") % len(content)
+    content[place : place + len(noise)] = noise
+    path = tmp_path / "model.mme2e"
+    with zipfile.ZipFile(path, "w") as file:
+        for name, stored in (members | {MANIFEST: bytes(content) if valid else noise}).items():
+            file.writestr(name, stored)
+
+    with contextlib.suppress(UserError):
+        ExportedModel(path)
+
+
+def test_a_manifest_of_endless_depth_is_refused(exported: Path, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr(MANIFEST, "[" * 200_000)
+    path = tmp_path / "model.mme2e"
+    path.write_bytes(buffer.getvalue())
+
+    refusal(path)

@@ -1,0 +1,78 @@
+"""A few training steps and an evaluation of a config, without what surrounds them in a run."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mme2e_jax.config.schema import Config, site_selection, validate, validate_devices
+from mme2e_jax.data.dataset import Dataset
+from mme2e_jax.data.pipeline import Input
+from mme2e_jax.evaluation.inference import Parameters, predict
+from mme2e_jax.models.variables import TrainState, Variables
+from mme2e_jax.runs.load import input_of
+from mme2e_jax.runs.spec import model_spec
+from mme2e_jax.runtime.sharding import DataMesh
+from mme2e_jax.training import setup
+
+
+class Trained(NamedTuple):
+    """What came of a few steps."""
+
+    losses: list[float]
+    start: dict[str, np.ndarray]  # variables before
+    end: dict[str, np.ndarray]  # and after
+    score: np.ndarray  # of the validation split, [n, l]
+
+
+class Beginning(NamedTuple):
+    """What the first step needs."""
+
+    mesh: DataMesh
+    batches: Input
+    variables: Variables
+    state: TrainState
+    step: Callable
+
+
+def begin(config: Config, dataset: Dataset) -> Beginning:
+    """All that a config's training starts from, on the devices."""
+    validate(config)
+    mesh = DataMesh(validate_devices(config, jax.device_count()))
+    batches = input_of(config, dataset, mesh, config.optim.epochs)
+    spec = model_spec(config, len(dataset.label_names), dataset.tokenizer)
+    tx = setup.make_optimizer(config, batches.total_steps)
+    variables = setup.start_variables(config, spec)
+
+    def fresh_state(variables):
+        return TrainState(jnp.zeros((), jnp.int32), variables, tx.init(variables.params))
+
+    # Placed and donated as in a run, so that a run's compiled step serves here too.
+    state = jax.jit(fresh_state, out_shardings=mesh.replicated)(mesh.put_replicated(variables))
+    options = setup.compiler_options(config)
+    step = jax.jit(setup.make_step(config, dataset, tx), donate_argnums=0, compiler_options=options)
+    return Beginning(mesh, batches, variables, state, step)
+
+
+def compiled_step(config: Config, dataset: Dataset) -> jax.stages.Compiled:
+    """A config's training step as the compiler made it for the first batch."""
+    start = begin(config, dataset)
+    batch = start.mesh.put_batch(next(start.batches.training(0)))
+    with start.mesh.active():
+        return start.step.lower(start.state, batch, jnp.float32(0.7)).compile()
+
+
+def run_steps(config: Config, dataset: Dataset, steps: int) -> Trained:
+    """Trains for `steps` steps, at the final threshold, and evaluates the validation split."""
+    mesh, batches, variables, state, step = begin(config, dataset)
+    threshold, _ = site_selection(config)
+    losses = []
+    for _, batch in zip(range(steps), batches.training(0), strict=False):
+        with mesh.active():
+            state, metrics = step(state, mesh.put_batch(batch), jnp.float32(threshold))
+        losses.append(float(metrics.loss))
+    parameters = Parameters(state.variables, threshold)
+    score = predict(parameters, batches.evaluation("valid"), config.optim.loss, mesh).score
+    return Trained(losses, variables.arrays(), jax.device_get(state.variables.arrays()), score)

@@ -1,0 +1,50 @@
+"""What records of each kind hold of an utterance's footage."""
+
+import numpy as np
+
+from mme2e_jax.media.arrays import TO_ARRAYS, Footage, UtteranceFeatures, UtteranceMedia
+from mme2e_jax.media.features.audio import audio_features
+from mme2e_jax.media.features.video import video_features
+from mme2e_jax.media.mel import mel_chunks
+from tests.helpers.media import tone
+
+RNG = np.random.default_rng(0)
+FOOTAGE = Footage(
+    faces=RNG.integers(0, 256, (3, 48, 48, 3), dtype=np.uint8),
+    face_found=np.array([True, False, True]),
+    frame_ms=np.array([0, 500, 1000], np.float32),
+    wave=tone(1.0).astype(np.float32),
+    sample_rate=16_000,
+)
+NOTHING = Footage(
+    faces=np.zeros((0, 48, 48, 3), np.uint8),
+    face_found=np.zeros(0, bool),
+    frame_ms=np.zeros(0, np.float32),
+    wave=np.zeros(0, np.float32),
+    sample_rate=16_000,
+)
+
+
+def test_media_are_faces_and_mel_chunks() -> None:
+    arrays = TO_ARRAYS["media"](FOOTAGE)
+
+    assert isinstance(arrays, UtteranceMedia)
+    np.testing.assert_array_equal(arrays.faces, FOOTAGE.faces)
+    np.testing.assert_array_equal(arrays.face_found, FOOTAGE.face_found)
+    np.testing.assert_array_equal(arrays.frame_ms, FOOTAGE.frame_ms)
+    np.testing.assert_array_equal(arrays.mel, mel_chunks(FOOTAGE.wave, 16_000))
+
+
+def test_features_are_rows_of_sound_and_of_faces() -> None:
+    arrays = TO_ARRAYS["features"](FOOTAGE)
+
+    assert isinstance(arrays, UtteranceFeatures)
+    np.testing.assert_array_equal(arrays.audio, audio_features(FOOTAGE.wave, 16_000))
+    np.testing.assert_array_equal(arrays.video, video_features(FOOTAGE.faces, FOOTAGE.face_found))
+
+
+def test_nothing_is_arrays_of_no_rows() -> None:
+    arrays = TO_ARRAYS["features"](NOTHING)
+
+    assert isinstance(arrays, UtteranceFeatures)
+    assert (arrays.audio.shape, arrays.video.shape) == ((0, 144), (0, 35))

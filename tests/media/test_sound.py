@@ -1,0 +1,85 @@
+"""Sound: the right channel, the right stretch, and clear errors."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mme2e_jax.media.sound import Sound, SoundError, read_track, read_wav
+from tests.helpers.media import tone, write_video, write_wav
+
+
+def test_stereo_gives_channel_zero(tmp_path: Path) -> None:
+    left, right = tone(0.5, 300), tone(0.5, 700)
+    write_wav(tmp_path / "stereo.wav", np.stack([left, right], axis=1))
+
+    sound = read_wav(tmp_path / "stereo.wav")
+
+    assert sound.sample_rate == 16_000
+    assert sound.duration == 0.5
+    assert sound.wave.dtype == np.float32
+    np.testing.assert_allclose(sound.wave, left, atol=1 / 32768)
+
+
+def test_cut_takes_the_samples_of_the_stretch_as_far_as_there_are_any() -> None:
+    sound = Sound(np.arange(100, dtype=np.float32), 10)
+
+    np.testing.assert_array_equal(sound.cut(1.0, 1.5), [10, 11, 12, 13, 14])
+    np.testing.assert_array_equal(sound.cut(9.8, 12.0), [98, 99])
+    assert len(sound.cut(11.0, 12.0)) == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"no sound at all"])
+def test_a_broken_wav_is_a_sound_error(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(content)
+
+    with pytest.raises(SoundError):
+        read_wav(tmp_path / "a.wav")
+
+
+def test_a_wav_without_samples_is_a_sound_error(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", np.zeros(0))
+
+    with pytest.raises(SoundError, match="no samples"):
+        read_wav(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("sample", [np.nan, -np.inf, 1e20])
+def test_samples_that_are_no_sound_are_a_sound_error(sample: float, tmp_path: Path) -> None:
+    wave = tone(0.5)
+    wave[100] = sample
+    soundfile.write(tmp_path / "a.wav", wave, 16_000, subtype="FLOAT")
+
+    with pytest.raises(SoundError, match=r"samples that are NaN, infinite, or above 1e\+12"):
+        read_wav(tmp_path / "a.wav")
+
+
+def test_the_track_of_a_video_sounds_like_its_wav(tmp_path: Path) -> None:
+    # Silence for half a second, then a tone: the place of its start shows that time is kept.
+    wave = np.concatenate([np.zeros(8_000), tone(1.0)])
+    write_video(tmp_path / "v.mp4", [100] * 15, wave=wave)
+
+    sound = read_track(tmp_path / "v.mp4")
+
+    assert sound.sample_rate == 16_000
+    assert sound.duration == pytest.approx(1.5, abs=0.1)
+    loud = np.flatnonzero(np.abs(sound.wave) > 0.25)
+    assert loud[0] / 16_000 == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_silent_video_has_no_track(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4", [100])
+
+    with pytest.raises(SoundError, match="no sound track"):
+        read_track(tmp_path / "v.mp4")
+
+
+def test_a_channel_is_chosen_and_counted(tmp_path: Path) -> None:
+    write_wav(tmp_path / "v.wav", np.stack([tone(0.1), 0.5 * tone(0.1)], axis=1))
+
+    first, second, third = (read_wav(tmp_path / "v.wav", channel) for channel in (0, 1, 2))
+
+    assert first.channels == second.channels == 2
+    np.testing.assert_allclose(second.wave, 0.5 * first.wave, atol=1e-4)
+    np.testing.assert_array_equal(third.wave, second.wave)

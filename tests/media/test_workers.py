@@ -1,0 +1,101 @@
+"""The pool of worker processes, with made-up workers; the real ones run in test_prepare."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mme2e_jax.media import workers
+from mme2e_jax.media.utterance import Media, Utterance
+from mme2e_jax.media.workers import Job, run_jobs
+
+
+def make_jobs(count: int) -> list[Job]:
+    return [
+        Job(
+            [Utterance(f"v{i}_0", f"v{i}", 0.0, 1.0, "text", (0,) * 6, f"v{i}")],
+            Media(None, None),
+            {},
+            Path(f"{i}.npz"),
+        )
+        for i in range(count)
+    ]
+
+
+def install(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[str]:
+    """Replaces worker processes by `answer(video)`; returns the log of starts and ends."""
+    log: list[str] = []
+    lock = threading.Lock()
+
+    class MadeUpWorker:
+        def __init__(self) -> None:
+            with lock:
+                log.append("start")
+
+        def ask(self, job: Job) -> dict[str, Any] | None:
+            return answer(job.utterances[0].video)
+
+        def close(self) -> None:
+            with lock:
+                log.append("end")
+
+    monkeypatch.setattr(workers, "_Worker", MadeUpWorker)
+    return log
+
+
+def fine(video: str) -> dict[str, Any]:
+    return {"kept": [f"{video}_0"], "findings": [], "seconds": {"mel": 1.0}}
+
+
+@pytest.mark.parametrize("processes", [1, 2, 9])
+def test_every_job_is_answered_once(processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = install(monkeypatch, fine)
+
+    results = list(run_jobs(make_jobs(5), processes))
+
+    assert sorted(result.kept[0] for result in results) == [f"v{i}_0" for i in range(5)]
+    # A quick worker may leave nothing for the others to start for.
+    assert 1 <= log.count("start") == log.count("end") <= processes
+
+
+def test_a_video_that_kills_workers_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = install(monkeypatch, lambda video: None if video == "v1" else fine(video))
+
+    results = {result.job.utterances[0].video: result for result in run_jobs(make_jobs(3), 1)}
+
+    assert [results[video].kept for video in ("v0", "v1", "v2")] == [["v0_0"], [], ["v2_0"]]
+    assert [(f.id, f.reason) for f in results["v1"].findings] == [("v1_0", "worker_died")]
+    # One for v0, which dies of v1; one more that dies of v1; one for v2.
+    assert log.count("start") == log.count("end") == 3
+
+
+def test_a_worker_that_dies_once_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[str] = []
+
+    def answer(video: str) -> dict[str, Any] | None:
+        tries.append(video)
+        return None if tries == ["v0"] else fine(video)
+
+    install(monkeypatch, answer)
+
+    (result,) = run_jobs(make_jobs(1), 1)
+
+    assert result.kept == ["v0_0"]
+    assert tries == ["v0", "v0"]
+
+
+def test_an_exception_in_a_worker_is_raised_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = install(monkeypatch, lambda video: {"error": "Traceback: our mistake"})
+
+    with pytest.raises(RuntimeError, match=r"Extracting v0_0 of .*failed:\nTraceback: our mistake"):
+        list(run_jobs(make_jobs(2), 1))
+
+    assert log.count("start") == log.count("end")
+
+
+def test_no_jobs_start_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = install(monkeypatch, fine)
+
+    assert list(run_jobs([], 2)) == []
+    assert log == []

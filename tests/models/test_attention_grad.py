@@ -1,0 +1,106 @@
+"""Scores that learn: gradients of the sparse tower under `renormalized`, against finite differences."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from mme2e_jax.models import start
+from mme2e_jax.models.towers import SparseTower
+from mme2e_jax.models.variables import Variables
+from mme2e_jax.runtime import pytree
+
+IMAGES, SIZE, THRESHOLD = 3, 16, 0.6
+
+
+@functools.cache
+def tower(renormalize: bool) -> Variables:
+    def make():
+        module = SparseTower((SIZE, SIZE, 3), 5, 6, 0.0625, renormalize=renormalize, rows_for=1.0, rngs=nnx.Rngs(0))
+        return Variables(*nnx.split(module, nnx.Param, nnx.BatchStat))
+
+    abstract = jax.eval_shape(make)
+    # Under the paths of a whole model, by which the rules draw.
+    drawn = start.draw({f"towers/v/{path}": leaf.shape for path, leaf in abstract.arrays().items()}, 0)
+    drawn = {path.removeprefix("towers/v/"): value for path, value in drawn.items()}
+    for path in drawn:
+        if path.startswith("scores/") and "kernel" in path:
+            drawn[path] = drawn[path] * 3  # peaky attention: scores matter
+    return abstract.with_arrays(drawn)
+
+
+def run(variables: Variables, params):
+    rng = np.random.default_rng(0)
+    dtype = jax.tree.leaves(params)[0].dtype
+    x = jnp.asarray(rng.normal(size=(IMAGES, SIZE, SIZE, 3)), dtype)
+    text = jnp.asarray(rng.normal(size=(1, 2, 6)), dtype)
+    model = nnx.merge(variables.graphdef, params, variables.batch_stats, copy=True)
+    valid, utterance = jnp.array([True, True, False]), jnp.array([[0, 1, 1]])
+    vectors, stages = model(x, valid, text, utterance, THRESHOLD, train=True)
+    weight = jnp.asarray(rng.normal(size=vectors.shape), dtype) * valid[:, None]
+    return jnp.sum(weight * jnp.tanh(vectors)), stages
+
+
+def float64(variables: Variables) -> Variables:
+    return variables.with_arrays({k: jnp.asarray(v, jnp.float64) for k, v in variables.arrays().items()})
+
+
+def score_gradients(renormalize: bool, of=lambda value, stages: value) -> dict[str, np.ndarray]:
+    variables = float64(tower(renormalize))
+    gradient = jax.jit(jax.grad(lambda params: of(*run(variables, params))))(variables.params)
+    return {k: np.asarray(g) for k, g in pytree.flatten(gradient).items() if k.startswith("scores/")}
+
+
+def test_scores_that_only_select_get_no_gradient():
+    with jax.enable_x64(True):
+        gradients = score_gradients(renormalize=False)
+    assert len(gradients) == 3 * 5
+    assert not any(g.any() for g in gradients.values())
+
+
+def test_every_score_parameter_but_the_last_bias_learns_and_agrees_with_finite_differences():
+    with jax.enable_x64(True):
+        variables = float64(tower(True))
+        gradients = score_gradients(renormalize=True)
+        value = jax.jit(lambda params: run(variables, params))
+        arrays, checked = pytree.flatten(variables.params), 0
+        kept = [s.kept for s in value(variables.params)[1]]
+        for path, gradient in gradients.items():
+            if path.endswith("score/bias"):
+                # Softmax does not see what is added to all scores alike.
+                np.testing.assert_allclose(gradient, 0.0, atol=1e-12)
+                continue
+            assert np.abs(gradient).max() > 1e-6, path
+            index = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
+            step, ends = 1e-6, []
+            for sign in (1, -1):
+                moved = arrays | {path: arrays[path].at[index].add(sign * step)}
+                end, stages = value(pytree.unflatten(variables.params, moved))
+                # Where the kept set changes, the loss jumps.
+                assert all(np.array_equal(a, b.kept) for a, b in zip(kept, stages, strict=True))
+                ends.append(float(end))
+            assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(float(gradient[index]), rel=1e-4), path
+            checked += 1
+    assert checked == 3 * 4
+
+
+def test_the_penalty_on_spread_attention_reaches_the_scores_without_multipliers_too():
+    def spread(_, stages):
+        return sum(stage.spread for stage in stages)
+
+    with jax.enable_x64(True):
+        gradients = score_gradients(renormalize=False, of=spread)
+    assert all(g.any() for path, g in gradients.items() if not path.endswith("score/bias"))
+
+
+def test_uniform_scores_make_both_ways_equal():
+    values = []
+    for renormalize in (False, True):
+        variables = tower(renormalize)
+        flat = {k: v * 0 if k.startswith("scores/") else v for k, v in variables.arrays().items()}
+        even = variables.with_arrays(flat)
+        values.append(jax.jit(lambda params, even=even: run(even, params)[0])(even.params))
+    assert float(values[0]) == pytest.approx(float(values[1]), rel=1e-5)

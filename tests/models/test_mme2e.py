@@ -1,0 +1,177 @@
+"""The whole model: packing, padding, missing modalities, dropout, modalities."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mme2e_jax.batch import Batch, segments
+from mme2e_jax.models import variables as model_variables
+from mme2e_jax.models.albert import SIZES
+from mme2e_jax.models.dropout import step_seed
+from mme2e_jax.models.mme2e import ModelSpec
+from mme2e_jax.models.variables import initial_variables
+from mme2e_jax.training.losses import make_loss
+
+SPEC = ModelSpec("tav", True, 6, 50, SIZES["tiny"], 0.0625, 16, 1, 2, 0.2)
+TOKENS = (5, 3, 8, 2)
+FRAMES = (2, 0, 1, 3)
+CHUNKS = (1, 2, 0, 2)
+
+
+def utterances() -> list[dict[str, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "ids": rng.integers(0, 50, t).astype(np.int32),
+            "faces": rng.integers(0, 255, (f, 48, 48, 3)).astype(np.uint8),
+            "mel": rng.random((c, 128, 32)).astype(np.float32),
+            "label": (rng.random(6) < 0.4).astype(np.float32),
+        }
+        for t, f, c in zip(TOKENS, FRAMES, CHUNKS, strict=True)
+    ]
+
+
+def packed(groups: list[list[int]], frames=7, chunks=6, tokens=10, fill=0.0) -> Batch:
+    """Utterances by number, -1 for padding rows, into groups; `fill` is what padding holds."""
+    every = utterances()
+    g, b = len(groups), len(groups[0])
+    batch = Batch(
+        token_ids=np.full((g, b, tokens), 49, np.int32),
+        token_count=np.zeros((g, b), np.int32),
+        faces=np.full((g, frames, 48, 48, 3), 255, np.uint8),
+        frame_count=np.zeros((g, b), np.int32),
+        mel=np.full((g, chunks, 128, 32), fill, np.float32),
+        chunk_count=np.zeros((g, b), np.int32),
+        labels=np.zeros((g, b, 6), np.float32),
+        example=np.array(groups, np.int32),
+    )
+    for i, members in enumerate(groups):
+        f = c = 0
+        for j, n in enumerate(members):
+            if n < 0:
+                continue
+            u = every[n]
+            batch.token_ids[i, j, : len(u["ids"])] = u["ids"]
+            batch.token_count[i, j] = len(u["ids"])
+            batch.faces[i, f : f + len(u["faces"])] = u["faces"]
+            batch.mel[i, c : c + len(u["mel"])] = u["mel"]
+            batch.frame_count[i, j], batch.chunk_count[i, j] = len(u["faces"]), len(u["mel"])
+            batch.labels[i, j] = u["label"]
+            f, c = f + len(u["faces"]), c + len(u["mel"])
+    return batch
+
+
+@functools.cache
+def compiled(sparse: bool, train: bool):
+    spec = dataclasses.replace(SPEC, sparse=sparse)
+    variables = initial_variables(spec, 0)
+
+    def run(v, b, run_seed=0):
+        seed = step_seed(run_seed, 3) if train else None
+        outputs, stats = model_variables.apply(v, b, train=train, threshold=0.6, seed=seed)
+        return outputs, stats
+
+    return variables, jax.jit(run)
+
+
+@functools.cache
+def gradients():
+    variables = initial_variables(SPEC, 0)
+
+    def loss(params, b):
+        v = model_variables.Variables(variables.graphdef, params, variables.batch_stats)
+        outputs, _ = model_variables.apply(v, b, train=True, threshold=0.6, seed=step_seed(0, 3))
+        return make_loss("bce", np.ones(6))(outputs.logits, b.labels, b.example >= 0)
+
+    return variables, jax.jit(jax.value_and_grad(loss))
+
+
+def logits_by_utterance(outputs, batch: Batch) -> dict[int, np.ndarray]:
+    rows = zip(batch.example.reshape(-1), np.asarray(outputs.logits).reshape(-1, 6), strict=True)
+    return {int(n): row for n, row in rows if n >= 0}
+
+
+@pytest.mark.parametrize(("sparse", "train"), [(True, True), (True, False), (False, True)])
+def test_neither_order_nor_grouping_nor_padding_changes_an_utterances_logits(sparse, train):
+    variables, run = compiled(sparse, train)
+    one = packed([[0, 1, 2, 3, -1]])
+    other = packed([[3, 1, -1], [0, -1, 2]], frames=5, chunks=8, tokens=16, fill=np.nan)
+    a = logits_by_utterance(run(variables, one)[0], one)
+    b = logits_by_utterance(run(variables, other)[0], other)
+    assert set(a) == set(b) == {0, 1, 2, 3}
+    for n in a:
+        np.testing.assert_allclose(a[n], b[n], atol=2e-5, err_msg=f"utterance {n}")
+
+
+def test_padding_that_holds_nan_changes_no_gradient_and_no_statistic():
+    variables, step = gradients()
+    clean, dirty = packed([[0, 1, 2, 3, -1]]), packed([[0, 1, 2, 3, -1]], fill=np.nan)
+    for a, b in zip(
+        jax.tree.leaves(step(variables.params, clean)), jax.tree.leaves(step(variables.params, dirty)), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+        assert np.isfinite(a).all()
+    v, run = compiled(True, True)
+    for a, b in zip(jax.tree.leaves(run(v, clean)[1]), jax.tree.leaves(run(v, dirty)[1]), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_missing_modality_says_nothing():
+    variables, run = compiled(True, False)
+    outputs, _ = run(variables, packed([[0, 1, 2, 3, -1]]))
+    np.testing.assert_array_equal(outputs.by_modality["v"][0, 1], 0.0)
+    np.testing.assert_array_equal(outputs.by_modality["a"][0, 2], 0.0)
+    assert np.count_nonzero(outputs.by_modality["v"][0, 0]) == 6
+
+
+def test_a_batch_of_padding_alone_is_finite():
+    variables, step = gradients()
+    loss, gradient = step(variables.params, packed([[-1] * 5]))
+    assert float(loss) == 0.0
+    assert all(np.all(np.asarray(g) == 0) for g in jax.tree.leaves(gradient))
+
+
+def test_dropout_is_a_function_of_the_seed():
+    variables, run = compiled(True, True)
+    batch = packed([[0, 1, 2, 3, -1]])
+    a, again, b = (run(variables, batch, run_seed)[0].logits for run_seed in (0, 0, 1))
+    np.testing.assert_array_equal(a, again)
+    assert not np.allclose(a, b)
+
+
+def test_the_scores_of_attention_get_no_gradient():
+    variables, step = gradients()
+    _, gradient = step(variables.params, packed([[0, 1, 2, 3, -1]]))
+    for path, value in model_variables.Variables(variables.graphdef, gradient, variables.batch_stats).arrays().items():
+        if "/scores/" in path:
+            np.testing.assert_array_equal(value, 0.0, err_msg=path)
+
+
+@pytest.mark.parametrize(("modalities", "sparse"), [("", False), ("x", False), ("tt", False), ("av", True)])
+def test_modalities_that_make_no_model_are_refused(modalities, sparse):
+    with pytest.raises(ValueError, match="modalities"):
+        model_variables.abstract_variables(dataclasses.replace(SPEC, modalities=modalities, sparse=sparse))
+
+
+@pytest.mark.parametrize("modalities", ["t", "a", "v", "ta", "tv", "av"])
+def test_every_subset_of_modalities_is_a_dense_model(modalities):
+    spec = dataclasses.replace(SPEC, modalities=modalities, sparse=False)
+    variables = model_variables.abstract_variables(spec)
+    outputs = jax.eval_shape(
+        lambda v, b: model_variables.apply(v, b, train=False, threshold=1.0, seed=None)[0], variables, packed([[0, 1]])
+    )
+    assert outputs.logits.shape == (1, 2, 6)
+    assert set(outputs.by_modality) == set(modalities)
+    assert ("fusion" in variables.arrays()) == (len(modalities) > 1)
+
+
+def test_segments_name_utterance_place_and_padding():
+    found = segments(jnp.array([[2, 0, 1], [0, 3, 0]]), 4)
+    np.testing.assert_array_equal(found.segment, [[0, 0, 2, 3], [1, 1, 1, 3]])
+    np.testing.assert_array_equal(found.position[0, :3], [0, 1, 0])
+    np.testing.assert_array_equal(found.position[1, :3], [0, 1, 2])
+    np.testing.assert_array_equal(found.valid, [[True, True, True, False]] * 2)

@@ -1,0 +1,161 @@
+"""The baselines on hand-crafted features against arrays of the paper's code, with padding that holds NaN."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from mme2e_jax.batch import FeatureBatch, segments
+from mme2e_jax.models import variables as model_variables
+from mme2e_jax.models.late_fusion import LateFusionSpec, TransformerSpec
+from mme2e_jax.models.recurrent import RecurrentSpec
+from mme2e_jax.models.variables import TrainState, Variables, abstract_variables
+from mme2e_jax.training.losses import make_loss
+from mme2e_jax.training.optimizer import learning_rate, optimizer
+from mme2e_jax.training.step import make_train_step
+from mme2e_jax.weights.torch_weights import convert, paper_rules
+from tests.helpers import oracle
+
+SIZES = (300, 144, 35)
+ENCODERS = {
+    "lf_rnn": RecurrentSpec("lstm", layers=1, hidden_size=0, bidirectional=True),
+    "lf_transformer": TransformerSpec(layers=2, heads=(4, 2, 5)),
+}
+both = pytest.mark.parametrize("name", list(ENCODERS))
+
+
+def spec(name: str, modalities: str = "tav") -> LateFusionSpec:
+    return LateFusionSpec(modalities, 6, SIZES, ENCODERS[name], parity_padding=True, dropout=0.0)
+
+
+@functools.cache
+def variables(name: str, modalities: str = "tav") -> Variables:
+    rules = paper_rules(spec(name, modalities))
+    tensors = oracle.baseline_state_dict(name, modalities)
+    return abstract_variables(spec(name, modalities)).with_arrays(convert(tensors, rules, name))
+
+
+def given() -> dict[str, np.ndarray]:
+    return {k.removeprefix("inputs/"): v for k, v in oracle.arrays("baselines").items() if k.startswith("inputs/")}
+
+
+def batch() -> FeatureBatch:
+    """The three utterances and one row of padding; every utterance padded beyond the longest, with NaN."""
+    stored = given()
+
+    def padded(rows, lengths):
+        x = np.full((1, 4, max(lengths) + 3, rows[0].shape[-1]), np.nan, np.float32)
+        for i, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+            x[0, i, :length] = row[:length]
+        return x, np.array([[*lengths, 0]], np.int32)
+
+    def split(m):
+        lengths = stored[f"{m}_lens"]
+        return padded(np.split(stored[m], np.cumsum(lengths)[:-1]), lengths)
+
+    labels = np.concatenate([stored["labels"], np.zeros((1, 6), np.float32)])[None]
+    example = np.array([[0, 1, 2, -1]], np.int32)
+    return FeatureBatch(*padded(stored["text"], stored["text_lens"]), *split("audio"), *split("video"), labels, example)
+
+
+def expected(name: str, part: str) -> dict[str, np.ndarray]:
+    prefix = f"{name}/{part}/"
+    return {k.removeprefix(prefix): v for k, v in oracle.arrays("baselines").items() if k.startswith(prefix)}
+
+
+@functools.cache
+def evaluated(name: str, modalities: str = "tav"):
+    run = jax.jit(lambda v, b: model_variables.apply(v, b, train=False, threshold=1.0, seed=None)[0])
+    return jax.device_get(run(variables(name, modalities), batch()))
+
+
+@functools.cache
+def trained(name: str) -> tuple[float, np.ndarray, dict[str, np.ndarray]]:
+    """Loss, logits and gradients, by our names, of one training step."""
+    loss_of = make_loss("bce", given()["pos_weight"].astype(np.float32))
+
+    def loss(params, v: Variables, b: FeatureBatch):
+        v = Variables(v.graphdef, params, v.batch_stats)
+        outputs, stats = model_variables.apply(v, b, train=True, threshold=1.0, seed=None)
+        return loss_of(outputs.logits, b.labels, b.example >= 0), (outputs, stats)
+
+    v = variables(name)
+    (value, (outputs, stats)), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(v.params, v, batch())
+    arrays = Variables(v.graphdef, gradient, stats).arrays()
+    return float(value), np.asarray(outputs.logits[0, :3]), {k: np.asarray(x) for k, x in arrays.items()}
+
+
+@both
+@pytest.mark.parametrize("modalities", ["tav", "ta", "tv", "av", "t", "a", "v"])
+def test_evaluation_gives_the_paper_codes_fused_logits(name, modalities):
+    want = expected(name, "eval")["logits" if modalities == "tav" else f"logits_{modalities}"]
+    np.testing.assert_allclose(evaluated(name, modalities).logits[0, :3], want, atol=1e-5)
+
+
+@both
+def test_evaluation_gives_the_paper_codes_logits_of_each_modality(name):
+    for m in "tav":
+        want = expected(name, "eval")[f"affines.{m}"]
+        np.testing.assert_allclose(evaluated(name).by_modality[m][0, :3], want, atol=1e-5, err_msg=m)
+
+
+@pytest.mark.parametrize(("m", "field"), [("t", "text"), ("a", "audio"), ("v", "video")])
+def test_the_transformers_give_the_paper_codes_features(m, field):
+    v = variables("lf_transformer")
+    model = nnx.merge(v.graphdef, v.params, v.batch_stats)
+    x, count = (getattr(batch(), name)[0, :3] for name in (field, f"{field}_count"))
+    # Over text the padding takes part.
+    count = np.full_like(count, count.max()) if m == "t" else count
+    where = segments(jnp.asarray(count)[:, None], x.shape[1])
+    found = jax.jit(model.sequences[m])(np.nan_to_num(x), where, jnp.arange(3)[:, None], None)
+    want = expected("lf_transformer", "eval")[f"transformers.{m}"]
+    np.testing.assert_allclose(found[:, 0], want, atol=1e-5)
+
+
+@both
+def test_a_training_step_gives_the_paper_codes_loss_and_logits(name):
+    loss, logits, _ = trained(name)
+    want = expected(name, "train")
+    assert loss == pytest.approx(float(want["loss"]), abs=1e-5)
+    np.testing.assert_allclose(logits, want["logits"], atol=1e-5)
+
+
+@both
+def test_a_training_step_gives_the_paper_codes_gradients(name):
+    found, want = trained(name)[2], expected(name, "train")
+    rules = paper_rules(spec(name))
+    for torch_name, rule in rules.items():
+        # Our kernels are the transposed weights; the oracle holds whole tensors or their first 2000 elements.
+        gradient = found[rule.path].T.reshape(-1)
+        norm = float(want[f"gradnorm/{torch_name}"])
+        head = want.get(f"grad/{torch_name}", want.get(f"gradhead/{torch_name}"))
+        assert head is not None, torch_name
+        assert abs(np.linalg.norm(gradient) - norm) <= 1e-4 * norm, torch_name
+        assert np.linalg.norm(gradient[: head.size] - head.reshape(-1)) <= 1e-4 * norm, torch_name
+    assert {k for k in want if k.startswith("gradnorm/")} == {f"gradnorm/{n}" for n in rules}
+
+
+@both
+@pytest.mark.parametrize(("lr", "clip", "key"), [(5e-4, 2.0, "lr0.0005_clip2"), (5e-3, 0.0, "lr0.005")])
+def test_twenty_steps_give_the_paper_codes_losses(name, lr, clip, key):
+    tx = optimizer("adam", learning_rate(lr, "constant", 20), text_lr_factor=1.0, weight_decay=0.0, clip=clip)
+    loss_of = make_loss("bce", given()["pos_weight"].astype(np.float32))
+    step = jax.jit(make_train_step(tx, loss_of, seed=0, attention_entropy=0.0))
+    v = variables(name)
+    current = TrainState(jnp.zeros((), jnp.int32), v, tx.init(v.params))
+    losses = []
+    for _ in range(21):
+        current, metrics = step(current, batch(), jnp.float32(1.0))
+        losses.append(float(metrics.loss))
+    np.testing.assert_allclose(losses, expected(name, "traj")[key], rtol=0, atol=1e-3)
+
+
+@both
+@pytest.mark.parametrize("modalities", ["tav", "av", "t"])
+def test_every_parameter_has_one_rule_and_every_rule_a_parameter(name, modalities):
+    paths = [rule.path for rule in paper_rules(spec(name, modalities)).values()]
+    assert len(paths) == len(set(paths))
+    assert set(paths) == set(abstract_variables(spec(name, modalities)).arrays())

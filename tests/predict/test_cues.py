@@ -1,0 +1,124 @@
+"""Cues of transcripts, and windows where there are none."""
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mme2e_jax.errors import UserError
+from mme2e_jax.predict.cues import Cue, read_cues, shortened, windows
+
+
+def written(tmp_path: Path, name: str, text: str) -> Path:
+    path = tmp_path / name
+    path.write_bytes(text.encode())
+    return path
+
+
+def test_a_short_clip_is_one_window_to_its_very_end() -> None:
+    assert windows(10.0, "hello") == [Cue(0.0, math.inf, "hello")]
+    # As long as ten seconds in a file of MPEG-4.
+    assert windows(10.048, "hello") == [Cue(0.0, math.inf, "hello")]
+    assert len(windows(10.2, "")) == 2
+
+
+@given(st.floats(0.01, 20_000.0))
+def test_windows_are_equal_cover_the_clip_and_last_ten_seconds_at_most(duration: float) -> None:
+    found = windows(duration, "")
+
+    lengths = [min(cue.end, duration) - cue.start for cue in found]
+    assert found[0].start == 0.0
+    assert found[-1].end == math.inf
+    assert all(a.end == b.start for a, b in itertools.pairwise(found))
+    assert max(lengths) <= 10.1 + 1e-4
+    assert min(lengths) == pytest.approx(max(lengths))
+
+
+def test_subrip_is_read(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "a.srt",
+        "\ufeff1\r\n00:00:01,500 --> 00:00:02,250\r\nHello,\r\n<i>world</i>!\r\n\r\n2\r\n"
+        "01:00:00,000 --> 01:00:01,000\r\n\r\n3\r\n00:00:00,000 --> 00:00:01,000 X1:0\r\n42\r\n",
+    )
+
+    assert read_cues(path, "a") == [Cue(0.0, 1.0, "42"), Cue(1.5, 2.25, "Hello, world!"), Cue(3600.0, 3601.0, "")]
+
+
+def test_webvtt_is_read(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "a.vtt",
+        "WEBVTT - made by hand\nKind: captions\n\nNOTE a note\n00:01.000 --> 00:02.000\n\nSTYLE\n::cue { color: red }\n"
+        "\nintro\n00:00.250 --> 00:01.000 align:start\n<v Ann>Tom &amp; <b>me</b>\n"
+        "\n100:00:00.000 --> 100:00:01.5\nlate\n",
+    )
+
+    assert read_cues(path, "a") == [Cue(0.25, 1.0, "Tom & me"), Cue(360_000.0, 360_001.5, "late")]
+
+
+def test_lines_of_mosei_are_read_those_of_this_clip_if_there_are_several(tmp_path: Path) -> None:
+    lines = "b___0___0___1___other\na___1___2.5___4___second ___ part\na___0___-0.1___2.5___first\n"
+
+    assert read_cues(written(tmp_path, "t.txt", lines), "a") == [
+        Cue(0.0, 2.5, "first"),
+        Cue(2.5, 4.0, "second ___ part"),
+    ]
+    assert read_cues(written(tmp_path, "t.txt", "b___0___0___1___other\n"), "a") == [Cue(0.0, 1.0, "other")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.srt", "", r"expected cues in .*a\.srt, found none"),
+        (
+            "a.srt",
+            "1\n00:00:01 -> 00:00:02\nhello\n",
+            r"line 2: expected the times of a cue.*found '00:00:01 -> 00:00:02'",
+        ),
+        ("a.srt", "1\n00:00:01,0 --> 00:00\nhello\n", r"line 2: expected the times of a cue"),
+        ("a.srt", "1\n00:00:02,000 --> 00:00:02,000\nx\n", r"line 2: expected a cue that ends after it starts"),
+        ("a.srt", "just words\n", r"line 1: expected the times of a cue, .*found 'just words'"),
+        ("a.vtt", "00:00.000 --> 00:01.000\nx\n", r"expected WEBVTT in the first line"),
+        ("a.txt", "just words\n", r"line 1: expected ID___clip___start___end___text .*found 1"),
+        ("a.txt", "b___0___0___1___x\nc___0___0___1___x\n", r"expected lines of 'a', found those of b, c"),
+        ("a.txt", "a___0___2___1___x\n", r"clip 0 does not end after it starts: 2 s to 1 s"),
+        ("a.doc", "x", r"expected a file \.srt, \.vtt, \.txt .*found 'a\.doc'"),
+    ],
+)
+def test_a_transcript_that_cannot_be_read_is_refused(name: str, text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        read_cues(written(tmp_path, name, text), "a")
+
+
+def test_a_transcript_that_is_no_text_or_not_there_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.srt").write_bytes(b"\xff\xfe1\x00")
+
+    with pytest.raises(UserError, match="expected text in UTF-8, found byte 0"):
+        read_cues(tmp_path / "a.srt", "a")
+    with pytest.raises(UserError, match=r"expected a file, found .*b\.srt"):
+        read_cues(tmp_path / "b.srt", "a")
+
+
+@given(st.text(alphabet="0123:,.->\n WEBVTTx", max_size=80), st.sampled_from(["a.srt", "a.vtt", "a.txt"]))
+def test_any_text_is_cues_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str, name: str) -> None:
+    path = written(tmp_path_factory.getbasetemp(), name, text)
+    try:
+        cues = read_cues(path, "a")
+    except UserError:
+        return
+    assert all(0 <= cue.start < cue.end for cue in cues)
+
+
+def test_a_very_long_cue_is_divided() -> None:
+    cues = [Cue(0.0, 300.0, "long"), Cue(10.0, 130.0, "short")]
+
+    assert shortened(cues) == [
+        Cue(0.0, 100.0, "long"),
+        Cue(10.0, 130.0, "short"),
+        Cue(100.0, 200.0, "long"),
+        Cue(200.0, 300.0, "long"),
+    ]

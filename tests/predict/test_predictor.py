@@ -1,0 +1,264 @@
+"""Prediction on clips: the logits of prepared records, what is said of clips that lack something, and refusals."""
+
+import csv
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from configs import mosei_sparse
+from data_tools.prepare import Settings, default_console, prepare
+from mme2e_jax import Predictor
+from mme2e_jax.batch import Batch
+from mme2e_jax.data.dataset import open_dataset
+from mme2e_jax.data.pipeline import Input
+from mme2e_jax.errors import UserError
+from mme2e_jax.evaluation.inference import predict_logits
+from mme2e_jax.media.tokens import train_mini
+from mme2e_jax.predict.batching import Capacity, make_batch
+from mme2e_jax.runs.load import load_run
+from tests.helpers.media import tone, write_video, write_wav
+from tests.helpers.synthetic import shrunk_run
+from tests.test_launch import run as launched
+
+WORDS = ("one two three four", "five six seven", "eight nine", "ten one two five", "six two", "nine ten one")
+SIZE = (160, 120)
+
+
+def levels(seconds: float, seed: int) -> list[int]:
+    """Brightness of frames at 10 per second, of a video of its own."""
+    return np.random.default_rng(seed).integers(0, 256, round(10 * seconds)).tolist()
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six clips; the last two are to be predicted, the very last by the times of its cue."""
+    root = tmp_path_factory.mktemp("release")
+    rows = ["path,transcript,start,end,split,calm,tense"]
+    for i, (words, split) in enumerate(zip(WORDS, ["train"] * 3 + ["valid"] + ["test"] * 2, strict=True)):
+        seconds = 2.0 + i
+        wave = tone(seconds, 200 + 100 * i) * np.linspace(0, 1, round(16_000 * seconds))
+        write_video(root / f"v{i}.mp4", levels(seconds, i), size=SIZE, wave=wave)
+        rows.append(f"v{i}.mp4,{words},{'1.25,4.5' if i == 5 else ','},{split},{i % 2},{1 - i % 2}")
+    (root / "clips.csv").write_text("\n".join(rows))
+    return root
+
+
+@pytest.fixture(scope="module")
+def workdir(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run on records of the clips."""
+    scratch = tmp_path_factory.mktemp("predictor")
+    train_mini(WORDS * 2).save(scratch / "tokenizer")
+    settings = Settings(dataset="clips", tokenizer=str(scratch / "tokenizer"), frame_interval_ms=400)
+    prepare(release, scratch / "records", settings, processes=1, console=default_console())
+    arguments = shrunk_run(mosei_sparse, scratch / "records", scratch / "run")
+    launched(*arguments, "--config.data.dataset=clips")
+    return scratch / "run"
+
+
+@pytest.fixture(scope="module")
+def predictor(workdir: Path) -> Iterator[Predictor]:
+    with Predictor.from_workdir(workdir) as predictor:
+        yield predictor
+
+
+pytestmark = pytest.mark.xdist_group("sparse")
+
+
+def test_logits_are_those_of_prepared_records(release: Path, workdir: Path, predictor: Predictor) -> None:
+    (release / "v5.txt").write_text("v5___0___1.25___4.5___nine ten one\n")
+
+    whole = predictor(release / "v4.mp4", WORDS[4])
+    cue = predictor(release / "v5.mp4", transcript_file=release / "v5.txt")
+
+    run = load_run(workdir)
+    dataset = open_dataset(run.config.data.dir, "clips")
+    batches = Input(dataset, batch_size=8, text_max_len=16, seed=0, epochs=0, max_shapes=1, groups=1)
+    (batch,) = batches.evaluation("test")
+
+    def evaluated(batch: Batch) -> np.ndarray:
+        with run.model.mesh.active():
+            return np.asarray(predict_logits(run.model.parameters, run.model.mesh.put_batch(batch)))[0]
+
+    together = evaluated(batch)
+    faces = np.split(batch.faces[0], np.cumsum(batch.frame_count))
+    mel = np.split(batch.mel[0], np.cumsum(batch.chunk_count))
+    for b, place in enumerate(batch.example[0]):
+        if place < 0:
+            continue
+        (utterance,) = (whole, cue)[place].utterances
+        assert utterance.evidence is not None
+        np.testing.assert_array_equal(utterance.evidence.faces, faces[b])
+        np.testing.assert_array_equal(utterance.evidence.mel, mel[b])
+        ids = batch.token_ids[0, b, : batch.token_count[0, b]]
+        alone = evaluated(make_batch(ids, faces[b], mel[b], 16, Capacity.of_window(400), labels=2))[0]
+        logits = list(utterance.logits.values())
+        np.testing.assert_array_equal(logits, alone)
+        # Batches of another shape are rounded otherwise, and a site at the edge of the threshold may then be out.
+        np.testing.assert_allclose(logits, together[b], rtol=0, atol=1e-3)
+
+
+def test_contributions_add_up_and_decisions_are_by_the_stored_thresholds(release: Path, predictor: Predictor) -> None:
+    (utterance,) = predictor(release / "v4.mp4", WORDS[4]).utterances
+
+    thresholds = load_run(predictor.model.source).record.thresholds
+    for name in ("calm", "tense"):
+        added = sum(utterance.contributions[m][name] for m in "tva")
+        assert added == pytest.approx(utterance.logits[name], abs=1e-5)
+        assert utterance.scores[name] == pytest.approx(1 / (1 + math.exp(-utterance.logits[name])))
+        assert (name in utterance.decided) == (utterance.scores[name] > thresholds[name])
+    assert sum(utterance.shares.values()) == pytest.approx(1.0)
+
+
+def test_kept_sites_are_a_nested_selection(release: Path, predictor: Predictor) -> None:
+    (utterance,) = predictor(release / "v4.mp4", WORDS[4]).utterances
+
+    evidence = utterance.evidence
+    assert evidence is not None
+    for m, images, size in (("v", utterance.frames, (24, 24)), ("a", utterance.chunks, (64, 16))):
+        candidate = np.ones((images, *size), bool)
+        for kept in evidence.kept[m]:
+            assert kept.shape == candidate.shape
+            assert not (kept & ~candidate).any()
+            # At threshold 0.5, see REFERENCE: one more for rounding.
+            assert (kept.sum((1, 2)) <= np.ceil(0.5 * candidate.sum((1, 2))) + 1).all()
+            assert kept.any((1, 2)).all()
+            n, h, w = kept.shape
+            candidate = kept.reshape(n, h // 2, 2, w // 2, 2).any((2, 4))
+
+
+def test_a_long_clip_is_cut_into_windows_and_a_silent_one_said_to_be(tmp_path: Path, predictor: Predictor) -> None:
+    write_video(tmp_path / "a.mp4", levels(21, 9), size=SIZE)
+
+    prediction = predictor(tmp_path / "a.mp4")
+
+    assert [(u.start, u.end) for u in prediction.utterances] == [(0, 7), (7, 14), (14, 21)]
+    assert [u.frames for u in prediction.utterances] == [18, 18, 18]
+    assert any("text input is empty" in note for note in prediction.notes)
+    for utterance in prediction.utterances:
+        assert utterance.chunks == 0
+        assert utterance.shares["a"] == 0
+        assert any("no sound track" in note for note in utterance.notes)
+        assert any("No face in any frame" in note for note in utterance.notes)
+
+
+def test_a_sound_file_has_no_faces(tmp_path: Path, predictor: Predictor) -> None:
+    write_wav(tmp_path / "a.wav", tone(1.5))
+
+    (utterance,) = predictor(tmp_path / "a.wav", "one two").utterances
+
+    assert (utterance.frames, utterance.chunks) == (0, 4)  # 121 mel frames
+    assert utterance.shares["v"] == 0
+
+
+def test_parts_of_a_long_clip_are_read_like_the_whole(
+    tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(tmp_path / "a.mp4", levels(25, 3), size=SIZE, wave=tone(25.0))
+    whole = predictor(tmp_path / "a.mp4", "one")
+    monkeypatch.setattr("mme2e_jax.predict.clip_reader._PART_SECONDS", 9.0)
+
+    parts = predictor(tmp_path / "a.mp4", "one")
+
+    assert [u.logits for u in parts.utterances] == [u.logits for u in whole.utterances]
+    assert len(parts.utterances) == 3
+
+
+def test_ten_thousand_words_are_cut_where_training_cuts_them(release: Path, predictor: Predictor) -> None:
+    (utterance,) = predictor(release / "v4.mp4", "one two " * 5000).utterances
+
+    assert utterance.tokens == 16
+    assert any("tokens longer than the model reads" in note for note in utterance.notes)
+
+
+def test_a_cue_behind_the_end_is_left_out_and_named(release: Path, tmp_path: Path, predictor: Predictor) -> None:
+    path = tmp_path / "a.srt"
+    path.write_text("1\n00:00:00,000 --> 00:00:01,000\none\n\n2\n00:01:00,000 --> 00:01:02,000\ntwo\n")
+
+    prediction = predictor(release / "v4.mp4", transcript_file=path)
+
+    assert [u.transcript for u in prediction.utterances] == ["one"]
+    assert any(note.startswith("60.00 s to 62.00 s was left out.") for note in prediction.notes)
+
+
+def test_the_files_say_the_same(release: Path, tmp_path: Path, predictor: Predictor) -> None:
+    prediction = predictor(release / "v4.mp4", "one <b>two</b>")
+
+    paths = prediction.write(tmp_path / "out")
+
+    assert [path.name for path in paths] == ["predictions.json", "predictions.csv", "predictions.html"]
+    stored = json.loads(paths[0].read_text())
+    (utterance,) = prediction.utterances
+    assert stored["utterances"][0]["scores"] == utterance.scores
+    assert stored["utterances"][0]["shares"]["faces"] == utterance.shares["v"]
+    with paths[1].open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["calm"]) == pytest.approx(utterance.scores["calm"], rel=1e-5)
+    assert bool(int(row["tense_decided"])) == ("tense" in utterance.decided)
+    assert row["transcript"] == "one <b>two</b>"
+
+
+def write_nothing(path: Path) -> None:
+    """A video with a picture track and no picture."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        container.start_encoding()
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        (
+            "a.mp4",
+            lambda p: p.write_text("no video"),
+            r"expected a video or sound file that FFmpeg reads.*Invalid data",
+        ),
+        ("a.mp4", lambda p: p.write_bytes(b""), r"found .*a\.mp4 to be empty"),
+        ("a.mp4", lambda p: p.mkdir(), r"found a directory"),
+        ("a.mp4", lambda p: None, r"found nothing"),
+        ("a.mkv", write_nothing, r"End of file"),
+        ("a.mp4", write_nothing, r"expected pictures or sound in .*found neither"),
+    ],
+)
+def test_a_file_that_is_no_clip_is_refused(
+    name: str, write, message: str, tmp_path: Path, predictor: Predictor
+) -> None:
+    write(tmp_path / name)
+
+    with pytest.raises(UserError, match=message):
+        predictor(tmp_path / name)
+
+
+def test_a_tokenizer_that_is_missing_or_another_one_is_refused(workdir: Path, tmp_path: Path) -> None:
+    train_mini(["other words altogether"] * 2).save(tmp_path / "other")
+
+    with pytest.raises(UserError, match=r"--tokenizer: .* is not the tokenizer that the run's data were prepared with"):
+        Predictor.from_workdir(workdir, tokenizer=tmp_path / "other")
+    with pytest.raises(UserError, match=r"--tokenizer: expected a directory with tokenizer\.json"):
+        Predictor.from_workdir(workdir, tokenizer=tmp_path)
+
+
+def test_training_keeps_the_tokenizer(workdir: Path) -> None:
+    kept = (workdir / "tokenizer" / "tokenizer.json").read_bytes()
+
+    assert kept == (workdir.parent / "records" / "tokenizer" / "tokenizer.json").read_bytes()
+
+
+def test_the_command_writes_where_it_is_told_and_refuses_at_once(release: Path, workdir: Path, tmp_path: Path) -> None:
+    predict = ("--mode=predict", f"--workdir={workdir}")
+    launched(*predict, f"--input={release / 'v4.mp4'}", "--transcript=six two", f"--output_dir={tmp_path / 'out'}")
+
+    assert json.loads((tmp_path / "out" / "predictions.json").read_text())["clip"] == "v4.mp4"
+    for arguments, message in [
+        (predict, "Expected --workdir=RUN.* and --input=FILE"),
+        ((*predict, "--input=absent.mp4"), "found nothing at 'absent.mp4'"),
+        (("--mode=predict", "--workdir=absent", f"--input={release / 'v4.mp4'}"), "absent does not exist"),
+        ((*predict, f"--input={release / 'v4.mp4'}", "--config=configs/mini_sparse.py"), "leave out --config"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            launched(*arguments)

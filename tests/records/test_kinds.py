@@ -1,0 +1,45 @@
+"""The two kinds of records name the same arrays to workers, to the writer and to the metadata."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from data_tools.records.kinds import KINDS, Kind, feature_kind, media_kind
+from mme2e_jax.media.arrays import TO_ARRAYS, UtteranceFeatures, UtteranceMedia
+from mme2e_jax.media.tokens import train_mini
+
+
+def make_kind(name: str) -> Kind:
+    if name == "features":
+        return feature_kind(250, "largest", labels=3)
+    return media_kind(250, "largest", train_mini(["a few words", "a few more"]), labels=3)
+
+
+@pytest.mark.parametrize(("name", "stored"), [("media", UtteranceMedia), ("features", UtteranceFeatures)])
+def test_an_example_is_words_and_what_workers_store_and_a_label(name: str, stored: type) -> None:
+    kind = make_kind(name)
+
+    assert kind.schema.metadata["kind"] == name
+    assert kind.media == tuple(field.name for field in fields(stored))
+    assert {*kind.words("a few words"), *kind.media, "label"} == set(kind.schema.arrays)
+    assert kind.schema.arrays["label"] == ((3,), np.float32)
+
+
+def test_every_kind_has_its_arrays() -> None:
+    assert tuple(TO_ARRAYS) == KINDS
+
+
+def test_only_media_have_a_tokenizer() -> None:
+    media, features = make_kind("media"), make_kind("features")
+
+    assert media.encoder is not None
+    assert media.metadata["tokenizer"]["name"] == media.encoder.name
+    assert features.encoder is None
+    assert "tokenizer" not in features.metadata
+
+
+def test_what_faces_depend_on_is_in_the_metadata() -> None:
+    media, features = make_kind("media").metadata, make_kind("features").metadata["features"]
+    for found in (media, features):
+        assert (found["frame_interval_ms"], found["face_choice"]) == (250, "largest")

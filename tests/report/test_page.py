@@ -1,0 +1,243 @@
+"""The page of a report, of contents made by hand: what it says, what does not apply, and that data stay data."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from mme2e_jax.evaluation import bootstrap, metrics
+from mme2e_jax.evaluation.inference import Decisions
+from mme2e_jax.evaluation.metrics import Task
+from mme2e_jax.report import tables
+from mme2e_jax.report.content import Content, Examples
+from mme2e_jax.report.page import notes, page
+from mme2e_jax.report.preparation import Preparation, Reason
+from mme2e_jax.report.training import Training
+from mme2e_jax.report.utterances import PARTLY, RIGHT, WRONG, Shown
+from mme2e_jax.report.write import write
+from tests.predict.test_page import Seen, evidence
+
+NAMES = ("happy", "<sad>", "a$b")
+THRESHOLDS = {"happy": 0.5, "<sad>": 0.4, "a$b": 0.3}
+FIGURES = {"loss", "validation", "f1", "auc", "roc", "precision_recall", "cooccurrence", "active"}
+COST = {
+    "active_fraction": {"a": [0.5, 0.4, 0.3], "v": [0.5, 0.45, 0.35]},
+    "macs": {"t": {"albert": 2e6}, "v": {"low_level": 3e6, "stage_0": 1e6}},
+    "dense_macs": {"t": {"albert": 2e6}, "v": {"low_level": 3e6, "stage_0": 2e6}},
+    "extraction_gflops": 0.25,
+    "dense_extraction_gflops": 0.5,
+}
+
+
+def judged(n: int, task: Task, absent: bool) -> Decisions:
+    rng = np.random.default_rng(n)
+    score = rng.random((n, 3))
+    truth = np.eye(3, dtype=bool)[rng.integers(3, size=n)] if task is Task.SINGLE_LABEL else rng.random((n, 3)) < 0.4
+    if absent:
+        truth[:, 2] = False
+    return Decisions(score, truth, metrics.decide(score, NAMES, THRESHOLDS, task))
+
+
+def content(
+    *, task: Task = Task.MULTI_LABEL, cost: bool = True, dataset: str = "mini", absent: bool = False, n: int = 25
+) -> Content:
+    """Of a sparse end-to-end model, where there is a cost."""
+    both = {"valid": judged(30, task, False), "test": judged(n, task, absent)}
+    found: dict[str, Any] = {"step": 12, "skipped": {}, "intervals": {}}
+    for split, (score, truth, predicted) in both.items():
+        found[split] = metrics.compute(score, truth.astype(np.float32), NAMES, THRESHOLDS, task).to_json()
+        found[split] |= {"cost": COST} if cost else {}
+        found["intervals"][split] = bootstrap.intervals(score, truth, predicted, NAMES, seed=0)
+    shown = Shown(
+        identity="clip<1>",
+        kind=WRONG,
+        truth=("happy",),
+        decided=("<sad>",),
+        scores={"happy": 0.2, "<sad>": 0.6, "a$b": 0.1},
+        shares={"t": 0.5, "v": 0.3, "a": 0.2},
+        transcript="<script>alert(1)</script>",
+        evidence=evidence(sparse=True) if cost else None,
+        notes=("There is <no> sound.",),
+    )
+    return Content(
+        run="runs/a & b",
+        metrics=found,
+        config={
+            "seed": 7,
+            "data": {"dataset": dataset, "dir": "<records>"},
+            "model": {"name": "mme2e_sparse" if cost else "lf_rnn"},
+            "evaluation": {"threshold_smoothing": 3},
+        },
+        task=task,
+        label_names=NAMES,
+        modalities="tva",
+        thresholds={} if task is Task.SINGLE_LABEL else THRESHOLDS,
+        sparse_threshold=0.5 if cost else None,
+        imported=False,
+        parameters=1234,
+        judged=both,
+        training=Training([(0.5, 1.2), (1.0, 1.1)], [1.15, 0.9], {"F1": [0.3, 0.4], "AUC": [None, 0.6]}, 2),
+        examples=Examples([shown, shown._replace(kind=RIGHT)], {RIGHT: 3, PARTLY: 4, WRONG: n - 7}),
+        preparation=Preparation(
+            {"kept": 80, "dropped": 1},
+            [Reason("no_wav", "degraded", "The wav <file> is missing.", 7, [f"u<{i}>" for i in range(7)])],
+            ["A dialogue is in <two> splits."],
+        ),
+        unlearned_steps=[],
+        provenance={"devices": "1 x cpu", "jax": "0.10.2"},
+    )
+
+
+def written(c: Content, directory: Path) -> str:
+    return write(c, directory).read_text(encoding="utf-8")
+
+
+def pictures(text: str) -> set[str]:
+    return {str(values["src"]) for tag, values in Seen(text, ("img",)).tags if tag == "img"}
+
+
+def test_the_page_has_all_figures_beside_it_and_needs_nothing_else(tmp_path: Path) -> None:
+    text = written(content(), tmp_path)
+    seen = Seen(text, ("img",))
+
+    assert not seen.open
+    assert not [tag for tag, _ in seen.tags if tag in ("script", "iframe", "object")]
+    links = [str(values[name]) for _, values in seen.tags for name in ("href", "src") if name in values]
+    assert pictures(text) == {f"{name}.png" for name in FIGURES}
+    assert all(link.startswith(("#", "data:")) for link in links if link not in pictures(text))
+    names = [values["id"] for _, values in seen.tags if "id" in values]
+    assert len(names) == len(set(names))
+    assert {link[1:] for link in links if link.startswith("#")} == set(names)
+    assert "http" not in text
+    for tag, values in seen.tags:
+        if tag == "img":
+            assert values["alt"]
+            height, width, _ = imread(tmp_path / str(values["src"])).shape
+            # Enough pixels for screens of higher density.
+            assert width == pytest.approx(1.6 * int(values["width"] or 0), abs=2)
+            assert height == pytest.approx(1.6 * int(values["height"] or 0), abs=2)
+
+
+def test_names_and_words_are_text_not_markup(tmp_path: Path) -> None:
+    text = written(content(dataset="<data>"), tmp_path)
+
+    for name in ("<sad>", "<script>", "clip<1>", "<no>", "<file>", "u<0>", "<two>", "<records>", "<data>"):
+        assert name not in text
+        assert name.replace("<", "&lt;").replace(">", "&gt;") in text
+    assert "Report of a &amp; b" in text
+
+
+def test_scores_are_shown_with_their_intervals() -> None:
+    c = content()
+    around = c.metrics["intervals"]["test"]["mean"]["f1"]
+    low, high = f"{around['low']:.3f}", f"{around['high']:.3f}"
+
+    text = page(c, {})
+
+    assert f"<b>{c.metrics['test']['mean']['f1']:.3f}</b>mean F1" in text
+    assert f"95%: {low} to {high}" in text
+    assert "do not cover other seeds of training" in text
+    assert tables.scores(c, "test").rows[-1][1].endswith(f"({around['low']:.2f} to {around['high']:.2f})")
+
+
+def test_a_small_split_is_said_to_have_wide_intervals() -> None:
+    assert any("25 utterances, and so intervals are wide" in note for note in notes(content()))
+    assert not any("wide" in note for note in notes(content(n=3000)))
+
+
+def test_an_emotion_without_positives_is_named_and_has_no_curve(tmp_path: Path) -> None:
+    c = content(absent=True)
+
+    text = written(c, tmp_path)
+
+    assert "No utterance of the test split has: a$b." in text
+    assert tables.scores(c, "test").rows[2][2] == "–"
+    assert "None" not in text
+    assert "nan" not in text
+
+
+def test_where_one_label_is_decided_there_are_no_thresholds(tmp_path: Path) -> None:
+    text = written(content(task=Task.SINGLE_LABEL), tmp_path)
+
+    assert "there are no thresholds" in text
+    assert "validation: positives" not in text
+    assert "(none)" not in text
+
+
+def test_values_have_their_own_scores(tmp_path: Path) -> None:
+    text = written(content(task=Task.REGRESSION), tmp_path)
+
+    assert "mean absolute error" in text
+    assert "value is above its threshold" in text
+
+
+def test_a_model_on_features_has_no_cost_and_no_pictures(tmp_path: Path) -> None:
+    (tmp_path / "active.png").write_bytes(b"of an earlier report")
+    (tmp_path / "sparsity_curve.png").write_bytes(b"not of a report")
+
+    text = written(content(cost=False), tmp_path)
+
+    assert "Does not apply: this model reads features" in text
+    assert "Pictures do not apply" in text
+    assert pictures(text) == {f"{name}.png" for name in FIGURES - {"active"}}
+    assert not (tmp_path / "active.png").exists()
+    assert (tmp_path / "sparsity_curve.png").exists()
+
+
+def test_imported_weights_have_no_training(tmp_path: Path) -> None:
+    text = written(dataclasses.replace(content(), imported=True, training=None), tmp_path)
+
+    assert "The weights were imported" in text
+    assert "Does not apply: this program did not train these weights" in text
+    assert not pictures(text) & {"loss.png", "validation.png"}
+
+
+def test_what_was_left_out_is_told() -> None:
+    c = content()
+    c.metrics["skipped"]["clip_9"] = "shard 3, record 4 (test): expected <mel>"
+
+    text = page(c, {})
+
+    assert "80 kept, 1 dropped" in text
+    assert c.preparation is not None
+    assert tables.reasons(c.preparation).rows == [
+        ["no wav", "degraded", "7", "The wav <file> is missing.", "u<0>, u<1>, u<2>, u<3>, u<4> and 2 more"]
+    ]
+    assert "Utterances left out of all numbers, because their records are of no use (see below): 1." in text
+    assert "expected &lt;mel&gt;" in text
+    assert "what preparation left out is not known" in page(dataclasses.replace(c, preparation=None), {})
+
+
+def test_steps_that_were_not_learned_from_are_counted() -> None:
+    assert "2 steps were not learned from" in page(dataclasses.replace(content(), unlearned_steps=[3, 9]), {})
+
+
+def test_the_papers_rows_stand_beside_ours() -> None:
+    c = content(dataset="mosei")
+    rows = {row[0]: list(row[1:]) for row in tables.paper(c).rows}
+
+    # As the paper prints them: weighted accuracy, F1, GFLOPs.
+    assert rows["FE2E"] == ["67.6", "47.4", "8.65"]
+    assert rows["MESM, p = 0.5 (this model)"] == ["66.8", "46.8", "4.34"]
+    assert rows["this run, test split"][0].startswith(f"{100 * c.scores['mean']['weighted_accuracy']:.1f} (")
+    assert rows["this run, test split"][2] == "0.25"
+    assert tables.paper(content(dataset="iemocap")).headings[1] == "accuracy"
+    assert "Does not apply: the paper has no results on mini" in page(content(), {})
+
+
+def test_thresholds_are_shown_with_what_they_do_on_both_splits() -> None:
+    c = content()
+    score, truth, _ = c.judged["valid"]
+
+    row = tables.thresholds(c).rows[1]
+
+    assert row[:4] == ["<sad>", "0.40", str(truth[:, 1].sum()), str((score[:, 1] > 0.4).sum())]
+    assert row[-1] == f"{c.metrics['test']['per_label']['<sad>']['f1']:.3f}"
+
+
+def test_kept_sites_are_not_called_an_explanation() -> None:
+    assert "they are not an explanation" in page(content(), {})
+    assert "they are not an explanation" not in page(content(cost=False), {})

@@ -1,0 +1,44 @@
+"""One run at a time in a directory."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mme2e_jax.errors import UserError
+from mme2e_jax.runtime.lock import locked
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from mme2e_jax.runtime.lock import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_second_run_in_a_directory_is_refused_until_the_first_ends(tmp_path: Path) -> None:
+    workdir = tmp_path / "made" / "run"
+    with locked(workdir):
+        with pytest.raises(UserError, match=r"Another run works in .*run\. .* another --workdir"), locked(workdir):
+            pass
+        with locked(tmp_path / "other"):
+            pass
+    with locked(workdir):
+        pass
+
+
+def test_a_run_that_is_killed_leaves_no_lock(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "locked\n"
+    with pytest.raises(UserError, match="Another run"), locked(tmp_path):
+        pass
+
+    process.kill()
+    process.communicate()
+
+    with locked(tmp_path):
+        pass
