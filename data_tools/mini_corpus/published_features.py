@@ -1,4 +1,4 @@
-"""Writes hand-crafted features of the embedded corpus as the paper's authors publish theirs (`data_tools.releases.published`).
+"""Writes hand-crafted features of the embedded corpus in the form of `data_tools.releases.published`.
 
 The numbers are our own features, in the authors' widths: 74 of sound for MOSEI; for IEMOCAP 763, of which those that
 their baselines read are filled, and 709 of a picture, of which the last 35 are. The whole picture stands for the face.

@@ -1,6 +1,6 @@
 """Weights from elsewhere into a run, to evaluate them or to start training from them.
 
-    python -m mme2e_jax.commands.import_weights --from=FILE --config=CONFIG --workdir=RUN
+    python -m mme2e_jax.import_weights --from=FILE --config=CONFIG --workdir=RUN
     python launch.py --mode=evaluate --workdir=RUN --data_dir=RECORDS
     python launch.py --config=CONFIG --config.init.checkpoint=RUN --workdir=OTHER
 
@@ -180,8 +180,11 @@ def main(argv: Sequence[str]) -> None:
     import_weights(config, Path(source), Path(workdir))
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the command line; a user's mistake ends the program with one message."""
     try:
         main(sys.argv)
     except UserError as error:
         sys.exit(f"\nError: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted.")

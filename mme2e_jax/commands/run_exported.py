@@ -1,8 +1,8 @@
 """Predicts the emotions of a clip with an exported model. Needs none of the code that models are made of.
 
     python launch.py --mode=export --workdir=runs/mini_sparse --out=model.mme2e
-    python -m mme2e_jax.commands.run_exported model.mme2e clip.mp4 --transcript="What is said in it."
-    python -m mme2e_jax.commands.run_exported model.mme2e film.mkv --transcript_file=film.srt --output_dir=OUT
+    python -m mme2e_jax.run_exported model.mme2e clip.mp4 --transcript="What is said in it."
+    python -m mme2e_jax.run_exported model.mme2e film.mkv --transcript_file=film.srt --output_dir=OUT
 
 Prints the same table as `launch.py --mode=predict` and writes predictions.json and predictions.csv to OUT (by default
 predictions/CLIP). There is no page: which sites a sparse model kept is not among the results of an exported program.
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
         return
     if len(given) != 2:
         raise UserError(
-            "Expected an exported model and a clip, python -m mme2e_jax.commands.run_exported model.mme2e clip.mp4; found "
+            "Expected an exported model and a clip, python -m mme2e_jax.run_exported model.mme2e clip.mp4; found "
             f"{' '.join(given) or 'neither'}. See --help."
         )
     from mme2e_jax.commands.predict import predict_exported
@@ -57,7 +57,8 @@ def main(argv: Sequence[str]) -> None:
     )
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the command line; a user's mistake ends the program with one message."""
     try:
         main(sys.argv)
     except UserError as error:

@@ -1,7 +1,7 @@
 """Runs of one config under several seeds, and under several values of some of its keys.
 
-    python -m mme2e_jax.commands.sweep --config=configs/mini_sparse.py --seeds=0,1,2
-    python -m mme2e_jax.commands.sweep --config=configs/mini_sparse.py --seeds=0,1,2 \\
+    python -m mme2e_jax.sweep --config=configs/mini_sparse.py --seeds=0,1,2
+    python -m mme2e_jax.sweep --config=configs/mini_sparse.py --seeds=0,1,2 \\
         --grid config.model.sparse_threshold=0.5,0.8 --grid config.optim.lr=1e-3,5e-4 --out=DIR
 
 Every combination is a run of `launch.py` in a directory of its own below DIR (by default runs/sweep-<config name>),
@@ -200,7 +200,8 @@ def _overrides(argv: Sequence[str]) -> list[str]:
     return found
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the command line; a user's mistake ends the program with one message."""
     try:
         sys.exit(main(sys.argv))
     except UserError as error:

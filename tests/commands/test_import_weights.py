@@ -400,7 +400,4 @@ def test_a_bad_command_line_is_refused(arguments: list[str], message: str) -> No
 def test_help_says_how_to_use_it(capsys: pytest.CaptureFixture[str]) -> None:
     import_weights.main(["import_weights.py", "--help"])
 
-    assert (
-        "python -m mme2e_jax.commands.import_weights --from=FILE --config=CONFIG --workdir=RUN"
-        in capsys.readouterr().out
-    )
+    assert "python -m mme2e_jax.import_weights --from=FILE --config=CONFIG --workdir=RUN" in capsys.readouterr().out

@@ -19,7 +19,7 @@ from tests.helpers.media import tone, write_video, write_wav
 
 AS_A_PROGRAM = """
 import runpy
-runpy.run_module("mme2e_jax.commands.run_exported", run_name="__main__", alter_sys=True)
+runpy.run_module("mme2e_jax.run_exported", run_name="__main__", alter_sys=True)
 """
 
 

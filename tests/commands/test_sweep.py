@@ -107,7 +107,7 @@ def test_a_sweep_goes_on_survives_a_failure_and_tells_the_spread(
 
 
 def test_a_sweep_asked_to_stop_lets_the_run_save_and_goes_on_from_there(feature_records: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mme2e_jax.commands.sweep", *arguments(feature_records, tmp_path), "--seeds=3"]
+    command = [sys.executable, "-m", "mme2e_jax.sweep", *arguments(feature_records, tmp_path), "--seeds=3"]
     command += ["--config.mesh.devices=1", "--config.optim.epochs=200", "--config.checkpoint.every_steps=0"]
     workdir = tmp_path / "seed=3"
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)

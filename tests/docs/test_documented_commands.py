@@ -15,6 +15,7 @@ PREPARE = "python -m data_tools.prepare"
 RAW = "--raw=RELEASE --out=RECORDS"
 MOSEI = "python launch.py --config=configs/mosei_sparse.py"
 TRAIN = f"{MOSEI} --config.data.dir=RECORDS --config.model.text.dir=ALBERT"
+TWO_PROCESSES = "tests/training/test_several_processes.py::test_two_processes_train_and_evaluate_as_one_does"
 TWO = "--config.data.batch_size=128 --workdir=RUN --distributed --coordinator=HOST:PORT --process_count=2"
 OWN = "tests/docs/test_own_data.py::test_the_pages_commands_lead_from_a_table_to_predictions"
 
@@ -37,13 +38,13 @@ RUN_BY = {
     "python launch.py --mode=export --workdir=runs/mini_sparse --out=model.mme2e": (
         "tests/export/test_load.py::test_the_command_exports_to_the_run_and_replaces_exports_only"
     ),
-    'python -m mme2e_jax.commands.run_exported model.mme2e clip.mp4 --transcript="What is said in it."': (
+    'python -m mme2e_jax.run_exported model.mme2e clip.mp4 --transcript="What is said in it."': (
         "tests/commands/test_run_exported.py::test_an_exported_model_says_of_a_clip_what_its_run_says"
     ),
     "python launch.py --config=configs/mini_dense.py --config.optim.lr=5e-4 --config.model.modalities=ta "
-    "--workdir=runs/text_audio": "tests/training/test_several_processes.py::test_two_processes_train_and_evaluate_as_one_does",
+    "--workdir=runs/text_audio": TWO_PROCESSES,
     # from_the_papers_code.md, runs.md
-    "python -m mme2e_jax.commands.import_weights --from=model.pt --config=configs/mosei_sparse.py --workdir=RUN": (
+    "python -m mme2e_jax.import_weights --from=model.pt --config=configs/mosei_sparse.py --workdir=RUN": (
         "tests/commands/test_import_weights.py::test_a_state_dict_of_the_papers_own_size"
     ),
     "python launch.py --mode=evaluate --workdir=RUN --data_dir=RECORDS": (
@@ -112,7 +113,7 @@ RUN_BY = {
     "--config.optim.accumulate=4 --workdir=RUN": (
         "tests/training/test_accumulate.py::test_a_run_that_stops_within_a_window_goes_on_with_the_same_numbers"
     ),
-    "python -m mme2e_jax.commands.sweep --config=configs/mini_sparse.py --seeds=0,1,2 --grid "
+    "python -m mme2e_jax.sweep --config=configs/mini_sparse.py --seeds=0,1,2 --grid "
     "config.model.sparse_threshold=0.5,0.8": (
         "tests/commands/test_sweep.py::test_a_sweep_goes_on_survives_a_failure_and_tells_the_spread"
     ),
@@ -124,8 +125,8 @@ RUN_BY = {
     "XLA_FLAGS=--xla_force_host_platform_device_count=4 python launch.py --config=configs/mini_dense.py "
     "--workdir=RUN": "tests/training/test_devices.py::test_four_devices_train_and_predict_as_one_does",
     f"srun {TRAIN} --config.data.batch_size=128 --workdir=RUN --distributed": "not run: needs Slurm",
-    f"{TRAIN} {TWO} --process_id=0": "tests/training/test_several_processes.py::test_two_processes_train_and_evaluate_as_one_does",
-    f"{TRAIN} {TWO} --process_id=1": "tests/training/test_several_processes.py::test_two_processes_train_and_evaluate_as_one_does",
+    f"{TRAIN} {TWO} --process_id=0": TWO_PROCESSES,
+    f"{TRAIN} {TWO} --process_id=1": TWO_PROCESSES,
     # sparse_blocks.md
     "python -m docs.figures.sparse_blocks": (
         "tests/docs/test_figures.py::test_the_figure_of_the_sparse_blocks_is_current"
