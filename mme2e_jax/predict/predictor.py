@@ -23,7 +23,7 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.contributions import shares
 from mme2e_jax.evaluation.metrics import Task
-from mme2e_jax.html.evidence_data import Evidence
+from mme2e_jax.html.evidence import Evidence
 from mme2e_jax.predict.batching import Capacity, Words, cut_words, make_batch
 from mme2e_jax.predict.clip_reader import ClipReader, Stretch, open_clip
 from mme2e_jax.predict.cues import WINDOW_SECONDS, Cue, read_cues, shortened, windows

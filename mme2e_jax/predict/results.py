@@ -10,7 +10,7 @@ from typing import Any
 
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.evaluation.metrics import Task
-from mme2e_jax.html.evidence_data import Evidence
+from mme2e_jax.html.evidence import Evidence
 
 
 @dataclass(frozen=True)

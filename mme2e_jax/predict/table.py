@@ -8,7 +8,7 @@ from rich.table import Table
 
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.evaluation.metrics import Task
-from mme2e_jax.html.timecode import clock
+from mme2e_jax.html.formats import format_time
 from mme2e_jax.predict.results import Prediction, Utterance
 
 _ROWS = 40
@@ -52,7 +52,7 @@ def notes(prediction: Prediction) -> Iterator[str]:
 
 
 def _span(u: Utterance) -> str:
-    return f"{clock(u.start)}-{clock(u.end)}"
+    return f"{format_time(u.start)}-{format_time(u.end)}"
 
 
 def _cells(prediction: Prediction, u: Utterance) -> Iterable[str]:

@@ -8,6 +8,7 @@ import numpy as np
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.evaluation.curves import cooccurrence
 from mme2e_jax.evaluation.metrics import Task
+from mme2e_jax.html.formats import format_score
 from mme2e_jax.report.content import REPORTED, Content
 from mme2e_jax.report.paper import TABLES
 from mme2e_jax.report.preparation import Preparation
@@ -15,7 +16,6 @@ from mme2e_jax.report.provenance import flat
 from mme2e_jax.report.utterances import Shown
 
 NONE = "(none)"
-_MISSING = "–"
 # What splits and parts of models are called.
 SPLITS = {"valid": "validation", "test": "test"}
 _PARTS = {"albert": "ALBERT", "stage_0": "first stage", "stage_1": "second stage", "stage_2": "third stage"}
@@ -41,16 +41,11 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """A score; a dash where there is none."""
-    return _MISSING if value is None else f"{value:.{digits}f}"
-
-
 def with_interval(value: float | None, interval: Mapping[str, float | None]) -> str:
     """A score and its interval."""
     if value is None or interval["low"] is None:
-        return number(value)
-    return f"{number(value)} ({number(interval['low'], 2)} to {number(interval['high'], 2)})"
+        return format_score(value)
+    return f"{format_score(value)} ({format_score(interval['low'], 2)} to {format_score(interval['high'], 2)})"
 
 
 def scores(c: Content, split: str) -> Table:
@@ -62,7 +57,7 @@ def scores(c: Content, split: str) -> Table:
     rows = []
     for label, values, intervals, count in (*of, ("mean", found["mean"], around["mean"], "")):
         cells = [with_interval(values[name], intervals[name]) for name in _WITH_INTERVAL]
-        rows.append([label, *cells, *(number(values[name]) for name in plain), count])
+        rows.append([label, *cells, *(format_score(values[name]) for name in plain), count])
     return Table(["emotion", *(_TITLES[name] for name in names), "positives"], rows)
 
 
@@ -82,11 +77,11 @@ def thresholds(c: Content) -> Table:
         headings += [f"{SPLITS[split]}: positives", "predicted", "precision", "recall", "F1"]
     rows = []
     for i, label in enumerate(c.label_names):
-        cells = [label, number(c.thresholds[label], 2)]
+        cells = [label, format_score(c.thresholds[label], 2)]
         for split, judged in c.judged.items():
             values = c.metrics[split]["per_label"][label]
             cells += [str(int(what[:, i].sum())) for what in (judged.truth, judged.predicted)]
-            cells += [number(values[name]) for name in ("precision", "recall", "f1")]
+            cells += [format_score(values[name]) for name in ("precision", "recall", "f1")]
         rows.append(cells)
     return Table(headings, rows)
 
@@ -112,7 +107,7 @@ def cost(c: Content) -> Table:
     found: Mapping[str, Any] = c.scores["cost"]
     rows = []
     for m, parts in found["macs"].items():
-        active = {f"stage_{k}": number(share, 2) for k, share in enumerate(found["active_fraction"].get(m, ()))}
+        active = {f"stage_{k}": format_score(share, 2) for k, share in enumerate(found["active_fraction"].get(m, ()))}
         for name, value in parts.items():
             dense = found["dense_macs"][m].get(name)
             words = f"{MODALITY_NAMES[m]}: {_PARTS.get(name, name.replace('_', ' '))}"
@@ -127,11 +122,11 @@ def paper(c: Content) -> Table:
     rows = []
     for row in found.rows:
         mark = " (this model)" if row.model == model else ""
-        rows.append([f"{row.name}{mark}", f"{row.accuracy:.1f}", f"{row.f1:.1f}", number(row.gflops, 2)])
+        rows.append([f"{row.name}{mark}", f"{row.accuracy:.1f}", f"{row.f1:.1f}", format_score(row.gflops, 2)])
     around, mean = c.intervals["mean"], c.scores["mean"]
     ours = [percent(mean[name], around[name]) for name in (found.accuracy, "f1")]
     gflops = c.scores["cost"]["extraction_gflops"] if "cost" in c.scores else None
-    rows.append([f"this run, {REPORTED} split", *ours, number(gflops, 2)])
+    rows.append([f"this run, {REPORTED} split", *ours, format_score(gflops, 2)])
     return Table(["mean over the emotions", _TITLES[found.accuracy], "F1", "GFLOPs of feature extraction"], rows)
 
 
@@ -146,9 +141,9 @@ def utterance(c: Content, u: Shown) -> Table:
     """Scores of an utterance, beside thresholds and truth."""
     rows = []
     for label in c.label_names:
-        threshold = [number(c.thresholds[label], 2)] if c.thresholds else []
+        threshold = [format_score(c.thresholds[label], 2)] if c.thresholds else []
         said, there = ("yes" if label in labels else "" for labels in (u.decided, u.truth))
-        rows.append([label, number(u.scores[label], 2), *threshold, said, there])
+        rows.append([label, format_score(u.scores[label], 2), *threshold, said, there])
     return Table(["emotion", "score", *(["threshold"] if c.thresholds else []), "said", "true"], rows)
 
 
@@ -173,7 +168,7 @@ def provenance(c: Content) -> Table:
     return Table(["what", "value"], [["seed", str(c.config["seed"])], *map(list, c.provenance.items())])
 
 
-def decided_by(task: Task) -> str:
+def decision_rule(task: Task) -> str:
     """In words, what makes a decision."""
     return {
         Task.MULTI_LABEL: "Each emotion is said to be there where its probability is above its threshold.",

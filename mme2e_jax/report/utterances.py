@@ -14,7 +14,7 @@ from mme2e_jax.data.dataset import Split
 from mme2e_jax.data.packing import BadRecord, Values
 from mme2e_jax.data.reader import Reader
 from mme2e_jax.evaluation.attention_maps import Kept
-from mme2e_jax.html.evidence_data import Evidence
+from mme2e_jax.html.evidence import Evidence
 
 RIGHT, PARTLY, WRONG = "right", "partly right", "wrong"
 EACH = 3

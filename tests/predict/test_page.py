@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from mme2e_jax.evaluation.metrics import Task
-from mme2e_jax.html.evidence_data import Evidence
+from mme2e_jax.html.evidence import Evidence
+from mme2e_jax.html.formats import format_time
 from mme2e_jax.html.images import data_uri, mel_picture, mel_sites, veil
-from mme2e_jax.html.timecode import clock
 from mme2e_jax.predict.page import page
 from mme2e_jax.predict.results import Prediction, Utterance
 from mme2e_jax.predict.table import notes
@@ -143,8 +143,8 @@ def test_a_note_of_several_utterances_is_told_once() -> None:
     ]
 
 
-def test_clock() -> None:
-    assert [clock(s) for s in (0, 61.25, 59.96, 3723.4)] == ["0:00.0", "1:01.2", "1:00.0", "1:02:03.4"]
+def test_times_have_hours_only_where_needed() -> None:
+    assert [format_time(s) for s in (0, 61.25, 59.96, 3723.4)] == ["0:00.0", "1:01.2", "1:00.0", "1:02:03.4"]
 
 
 def test_a_veil_is_clear_where_sites_are_kept() -> None:

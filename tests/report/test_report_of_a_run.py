@@ -66,7 +66,7 @@ def test_the_page_shows_pictures_and_kept_sites_of_utterances(workdir: Path) -> 
     # A veil for each of three stages over each picture.
     assert len(images) % 4 == 0
     assert len(images) >= 4 * shown
-    assert "what preparation left out is not known" in text
+    assert "it is unknown what preparation left out" in text
 
 
 def test_kept_sites_are_those_that_evaluation_counted(workdir: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_baseline_that_chooses_one_emotion_has_a_report(feature_records: Path,
 
     text = page_of(tmp_path)
     assert "there are no thresholds" in text
-    assert "Pictures do not apply: this model reads features." in text
+    assert "Images do not apply: this model reads features." in text
     assert pictures(text) == {f"{name}.png" for name in FIGURES - {"active"}}
     assert "<blockquote>made up</blockquote>" in text
     assert metrics_of(tmp_path)["intervals"]["resamples"] == 1000
