@@ -20,7 +20,7 @@ from rich.table import Table
 from mme2e_jax.commands.subprocess_run import finished_run
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.evaluation import metrics, tasks
-from mme2e_jax.evaluation.inference import Parameters
+from mme2e_jax.evaluation.inference import InferenceState
 from mme2e_jax.models import variables
 from mme2e_jax.runs.load import Run, input_of, load_run
 
@@ -83,7 +83,7 @@ def _row(variant: str, threshold: str) -> dict:
 
 
 @jax.jit
-def _look(params: Parameters, batch):
+def _look(params: InferenceState, batch):
     outputs, _ = variables.apply(params.variables, batch, train=False, threshold=params.threshold, seed=None)
     sites = {m: [(s.active, s.total) for s in stages] for m, stages in outputs.stages.items()}
     return {"fused": outputs.logits} | outputs.by_modality, sites
@@ -107,7 +107,7 @@ def _heads(run: Run) -> dict:
 def _predictions(run: Run, batches):
     logits, labels, sites = {head: [] for head in HEADS}, [], {m: np.zeros((3, 2)) for m in "va"}
     for batch in batches:
-        found, counts = jax.device_get(_look(run.model.parameters, run.model.mesh.put_batch(batch)))
+        found, counts = jax.device_get(_look(run.model.state, run.model.mesh.put_batch(batch)))
         real = batch.example.reshape(-1) >= 0
         for head in HEADS:
             logits[head].append(found[head].reshape(len(real), -1)[real])

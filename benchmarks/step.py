@@ -32,7 +32,7 @@ from rich.table import Table
 
 from benchmarks import paper_size
 from mme2e_jax.evaluation import flops
-from mme2e_jax.evaluation.inference import Parameters, run_batch
+from mme2e_jax.evaluation.inference import InferenceState, infer_batch
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import TrainState
 from mme2e_jax.runs.spec import model_spec
@@ -96,8 +96,8 @@ class Trainee:
         """Compiles a step, of training or of evaluation."""
         batch = self.mesh.put_batch(paper_size.batch(text_length, _UTTERANCES.value))
 
-        def parameters() -> Parameters:
-            return Parameters(self.state.variables, self.threshold)
+        def parameters() -> InferenceState:
+            return InferenceState(self.state.variables, self.threshold)
 
         start = time.perf_counter()
         if mode == "train":
@@ -105,7 +105,7 @@ class Trainee:
             options = setup.compiler_options(self.config)
             lowered = jax.jit(step, donate_argnums=0, compiler_options=options).lower(self.state, batch, self.threshold)
         else:
-            lowered = run_batch.lower(parameters(), batch)
+            lowered = infer_batch.lower(parameters(), batch)
         compiled = lowered.compile()
         seconds = time.perf_counter() - start
 

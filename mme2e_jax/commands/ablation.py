@@ -23,13 +23,13 @@ from rich.table import Table
 
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.evaluation import tasks
-from mme2e_jax.evaluation.inference import Predictions, judge, predict
+from mme2e_jax.evaluation.inference import Predictions, predict, score_predictions
 from mme2e_jax.models.fusion import in_order
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import fusion_weights
 from mme2e_jax.report.terminal import SUMMARY, summary_cells
 from mme2e_jax.report.write_json import write_report
-from mme2e_jax.runs.load import load_run, model_to_judge, open_input
+from mme2e_jax.runs.load import load_run, model_with_thresholds, open_input
 from mme2e_jax.runtime.console import console
 
 FILE = "ablation.json"
@@ -81,12 +81,12 @@ def ablate_run(workdir: str | Path, data_dir: str | Path | None = None) -> dict[
     """
     run = load_run(workdir)
     batches = open_input(run, data_dir)
-    model = model_to_judge(run, batches)
-    weights = fusion_weights(run.spec, model.parameters.variables)
-    predictions = predict(model.parameters, batches.evaluation(SPLIT), model.loss, model.mesh)
+    model = model_with_thresholds(run, batches)
+    weights = fusion_weights(run.spec, model.state.variables)
+    predictions = predict(model.state, batches.evaluation(SPLIT), model.loss, model.mesh)
     found = []
     for kept in subsets(in_order(run.spec.modalities, "tav")):
-        scores = judge(model, without_others(predictions, weights, kept, model.loss))
+        scores = score_predictions(model, without_others(predictions, weights, kept, model.loss))
         found.append({"modalities": kept, "scores": scores.to_json()})
     guided = isinstance(run.spec, ModelSpec) and run.spec.sparse
     report = {

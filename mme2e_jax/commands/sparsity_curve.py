@@ -24,13 +24,13 @@ from mme2e_jax.config.schema import site_selection
 from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import flops
-from mme2e_jax.evaluation.inference import Model, Parameters, judge, predict
+from mme2e_jax.evaluation.inference import InferenceState, Model, predict, score_predictions
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import structures
 from mme2e_jax.report.sparsity_figure import draw
 from mme2e_jax.report.terminal import SUMMARY, summary_cells
 from mme2e_jax.report.write_json import write_report
-from mme2e_jax.runs.load import Run, load_run, model_to_judge, open_input
+from mme2e_jax.runs.load import Run, load_run, model_with_thresholds, open_input
 from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.distributed import is_first
 
@@ -63,7 +63,7 @@ def curve_of_run(workdir: str | Path, data_dir: str | Path | None = None) -> dic
     run = load_run(workdir)
     spec = _sparse_spec(run, workdir)
     batches = open_input(run, data_dir)
-    model = model_to_judge(run, batches)
+    model = model_with_thresholds(run, batches)
     trained, _ = site_selection(run.config)
     report = {
         "step": run.step,
@@ -81,10 +81,10 @@ def curve_of_run(workdir: str | Path, data_dir: str | Path | None = None) -> dic
     return report
 
 
-def at_threshold(parameters: Parameters, spec: ModelSpec, threshold: float) -> Parameters:
+def at_threshold(parameters: InferenceState, spec: ModelSpec, threshold: float) -> InferenceState:
     """A model's parameters with another threshold, and the structure that works there."""
     structure = structures(spec)(threshold)
-    return Parameters(dataclasses.replace(parameters.variables, graphdef=structure), threshold)
+    return InferenceState(dataclasses.replace(parameters.variables, graphdef=structure), threshold)
 
 
 def point(model: Model, spec: ModelSpec, batches: Input, threshold: float) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def point(model: Model, spec: ModelSpec, batches: Input, threshold: float) -> di
       `threshold`; `way`, "rows" or "masks"; `scores`; per tower and stage the share of sites that it worked on
       (`active_fraction`); `extraction_gflops` per utterance and those of the dense model; `seconds_per_utterance`.
     """
-    parameters = at_threshold(model.parameters, spec, threshold)
+    parameters = at_threshold(model.state, spec, threshold)
 
     def one_pass():
         return predict(parameters, batches.evaluation(SPLIT), model.loss, model.mesh)
@@ -112,7 +112,7 @@ def point(model: Model, spec: ModelSpec, batches: Input, threshold: float) -> di
     return {
         "threshold": threshold,
         "way": "rows" if 0 < threshold <= spec.rows_for else "masks",
-        "scores": judge(model, predictions).to_json(),
+        "scores": score_predictions(model, predictions).to_json(),
         **{name: account[name] for name in kept},
         "seconds_per_utterance": seconds / len(predictions.truth),
     }

@@ -96,17 +96,9 @@ class Input:
         ids = self.dataset.split("train").ids
         return [ids[i] for i in self.planned(step).examples.reshape(-1) if i >= 0]
 
-    def evaluation(self, split: str, having: Collection[int] | None = None) -> Iterator[Any]:
-        """A split once, every utterance exactly once.
-
-        Args:
-          split: its name.
-          having: only those batches, as they are, that hold one of these examples, by index; None for all.
-        """
-        records = self.dataset.split(split)
-        batches = self._evaluation(split)
-        if having is not None:
-            batches = [batch for batch in batches if np.isin(batch, list(having)).any()]
+    def evaluation(self, split: str) -> Iterator[Any]:
+        """The batches of a split, every utterance exactly once."""
+        records, batches = self.dataset.split(split), self._evaluation(split)
         return self._run(records, lambda i: self._shaped(batches[i], records), 0, len(batches))
 
     def seen_lengths(self, split: str) -> Lengths:

@@ -1,61 +1,76 @@
-"""Which sites a sparse model kept of a few utterances of a split.
+"""Attention maps of a split's utterances: the sites that a sparse model kept.
 
-By the program and the batches of the evaluation itself: nothing is compiled, and these are the sites that its
-predictions came from, to the last one. All processes of a run take part.
-
-Axis legend: `g` device groups, `b` utterances per group, `i` images (frames or mel chunks) of an utterance, `h`, `w`
+Axis legend: `g` device groups, `b` utterances per group, `n` images (frames or mel chunks) of an utterance, `h`, `w`
 height and width of a stage's sites.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from mme2e_jax.batch import Batch
-from mme2e_jax.evaluation.inference import Parameters, run_batch
-from mme2e_jax.runtime.sharding import DataMesh
-
-# Per tower and stage, which sites were kept: bool [i, h, w].
-Kept = Mapping[str, list[np.ndarray]]
+# Of one utterance, per sparse tower and stage: which sites were kept, bool [n, h, w].
+AttentionMaps = Mapping[str, Sequence[np.ndarray]]
 
 
-def kept_sites(
-    params: Parameters, batches: Iterable[Batch], mesh: DataMesh, examples: Collection[int]
-) -> dict[int, Kept]:
-    """The kept sites of utterances, by index in their split.
+class AttentionMapStore:
+    """Attention maps of all utterances of a split, one bit per site.
 
-    Args:
-      params: of an end-to-end model; of a dense one nothing is returned.
-      batches: numpy batches that hold the utterances, this process's part of each.
-      mesh: where to compute.
-      examples: the utterances' indices.
+    The report chooses its utterances by their scores, which are known after the last batch only, so that all maps are
+    kept until then. A face has 24*24 + 12*12 + 6*6 = 756 sites (95 bytes), a mel chunk 64*16 + 32*8 + 16*4 = 1,344
+    (168 bytes): MOSEI's 4,662 test utterances of about 15 frames and 20 chunks take 4,662 * (15*95 + 20*168) bytes, or
+    22 MB. Bool arrays would take 180 MB.
     """
-    found: dict[int, Kept] = {}
-    for batch in batches:
-        placed = mesh.put_batch(batch)
-        with mesh.active():
-            kept = run_batch(params, placed).kept
-        kept, example, frames, chunks = mesh.gather((kept, placed.example, placed.frame_count, placed.chunk_count))
-        count = {"v": frames, "a": chunks}
-        for g, b in np.argwhere(np.isin(example, list(examples))).tolist():
-            found[int(example[g, b])] = {
-                m: [of_utterance(stage, count[m], g, b) for stage in stages] for m, stages in kept.items()
+
+    def __init__(self) -> None:
+        self._packed: dict[int, dict[str, list[tuple[tuple[int, ...], bytes]]]] = {}
+
+    def add(
+        self,
+        kept: Mapping[str, Sequence[np.ndarray]],
+        example: Int[np.ndarray, "g b"],
+        image_counts: Mapping[str, Int[np.ndarray, "g b"]],
+    ) -> None:
+        """Adds the utterances of a batch.
+
+        Args:
+          kept: kept sites per tower and stage, bool `[g*images, h, w]`, group by group.
+          example: index of each utterance in its split, -1 for a padding row.
+          image_counts: images of each utterance, per tower.
+        """
+        for g, b in np.argwhere(example >= 0).tolist():
+            self._packed[int(example[g, b])] = {
+                m: [_packed(utterance_sites(stage, image_counts[m], g, b)) for stage in stages]
+                for m, stages in kept.items()
             }
-    return found if any(found.values()) else {}
+
+    def __getitem__(self, example: int) -> AttentionMaps:
+        """The maps of an utterance, by its index in the split; empty for a model without sparse towers."""
+        packed = self._packed.get(example, {})
+        return {m: [_unpacked(*stage) for stage in stages] for m, stages in packed.items()}
 
 
-def of_utterance(
-    sites: Bool[np.ndarray, "gi h w"], count: Int[np.ndarray, "g b"], g: int, b: int
-) -> Bool[np.ndarray, "i h w"]:
-    """An utterance's part of what is packed end to end in each group.
+def utterance_sites(
+    sites: Bool[np.ndarray, "g*n h w"], count: Int[np.ndarray, "g b"], g: int, b: int
+) -> Bool[np.ndarray, "n h w"]:
+    """An utterance's part of the images that are packed end to end in each group.
 
     Args:
-      sites: of all images, group by group.
+      sites: sites of all images, group by group.
       count: images of each utterance.
       g, b: group of the utterance, and its row there.
     """
     group: Any = sites.reshape(len(count), -1, *sites.shape[1:])[g]
     start = int(count[g, :b].sum())
     return group[start : start + int(count[g, b])]
+
+
+def _packed(sites: np.ndarray) -> tuple[tuple[int, ...], bytes]:
+    return sites.shape, np.packbits(sites).tobytes()
+
+
+def _unpacked(shape: tuple[int, ...], packed: bytes) -> np.ndarray:
+    bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=math.prod(shape))
+    return bits.astype(bool).reshape(shape)

@@ -1,4 +1,4 @@
-"""Evaluation as pure functions of variables and batches.
+"""Inference over a split, and the decisions and scores that follow.
 
 Axis legend: `g` device groups, `b` utterances per group, `n` utterances of a split, `l` labels,
 `k` sparse stages, `i` images (frames or mel chunks), `h`, `w` height and width of their sites.
@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from mme2e_jax.batch import AnyBatch
+from mme2e_jax.batch import AnyBatch, Batch
 from mme2e_jax.evaluation import metrics, tasks
+from mme2e_jax.evaluation.attention_maps import AttentionMapStore
 from mme2e_jax.evaluation.metrics import Metrics
 from mme2e_jax.models import variables as model_variables
 from mme2e_jax.models.variables import Variables
@@ -23,8 +24,8 @@ from mme2e_jax.runtime.sharding import DataMesh
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Parameters:
-    """What prediction is a function of, beside the batch."""
+class InferenceState:
+    """The arrays that logits depend on, except for the batch."""
 
     variables: Variables
     threshold: Float[Array, ""] | float  # of the sparse attention
@@ -32,45 +33,52 @@ class Parameters:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A trained model with what turns its logits into decisions."""
+    """A trained model and how its logits become decisions."""
 
-    parameters: Parameters
+    state: InferenceState
     label_names: tuple[str, ...]
     thresholds: Mapping[str, float]  # per label, of the score
-    loss: str  # what it was trained on: says what its logits mean
+    loss: str  # name of the training loss, which defines what logits mean
     mesh: DataMesh
 
 
 class Predictions(NamedTuple):
-    """Of a split, in stored order, on the host."""
+    """Model outputs for a split, in stored order, on the host."""
 
-    score: np.ndarray  # float64 [n, l], see `objective.scores`
+    score: np.ndarray  # float64 [n, l], see `tasks.scores`
     truth: np.ndarray  # float32 [n, l]
-    sites: dict[str, np.ndarray]  # float64 [k, 2] per sparse tower: per stage, sites it worked on, and all
-    by_modality: dict[str, np.ndarray]  # float32 [n, l] per modality: its logits, before they are mixed
-    example: np.ndarray  # int32 [n], index in the split: some may have been left out
+    sites: dict[str, np.ndarray]  # float64 [k, 2] per sparse tower: active sites and all sites of each stage
+    by_modality: dict[str, np.ndarray]  # float32 [n, l] per modality: its logits before fusion
+    example: np.ndarray  # int32 [n], index in the split; unusable records are left out
+    attention_maps: AttentionMapStore | None = None  # None unless requested
 
 
 class Decisions(NamedTuple):
-    """Of a split, in stored order."""
+    """Scores and decisions for a split, in stored order."""
 
     score: np.ndarray  # float64 [n, l]
     truth: np.ndarray  # bool [n, l]
-    predicted: np.ndarray  # bool [n, l], what is decided by the scores
+    predicted: np.ndarray  # bool [n, l]
+
+
+class SplitResult(NamedTuple):
+    """One pass over a split: the model's outputs, its decisions and their scores."""
+
+    predictions: Predictions
+    decisions: Decisions
+    scores: Metrics
 
 
 class BatchOutputs(NamedTuple):
-    """Of one batch, on the devices."""
+    """Model outputs for one batch, on the devices."""
 
     logits: Float[Array, "g b l"]  # those of padding rows have no meaning
     sites: dict[str, Float[Array, "k 2"]]  # as in Predictions, over the batch
     by_modality: dict[str, Float[Array, "g b l"]]  # before fusion
-    kept: dict[str, list[Bool[Array, "i h w"]]]  # per sparse tower and stage, which sites it worked on, group by group
+    kept: dict[str, list[Bool[Array, "i h w"]]]  # kept sites per sparse tower and stage, group by group
 
 
-class _Part(NamedTuple):
-    """What is kept of a batch, row by row."""
-
+class _Rows(NamedTuple):
     logits: Any
     labels: Any
     example: Any
@@ -78,58 +86,55 @@ class _Part(NamedTuple):
 
 
 @jax.jit
-def run_batch(params: Parameters, batch: AnyBatch) -> BatchOutputs:
-    """What the model says about a batch, and which sites its sparse towers looked at for that."""
-    outputs, _ = model_variables.apply(params.variables, batch, train=False, threshold=params.threshold, seed=None)
+def infer_batch(state: InferenceState, batch: AnyBatch) -> BatchOutputs:
+    """Runs the model on a batch."""
+    outputs, _ = model_variables.apply(state.variables, batch, train=False, threshold=state.threshold, seed=None)
     sites = {m: jnp.array([(s.active, s.total) for s in stages]) for m, stages in outputs.stages.items()}
     kept = {m: [stage.kept for stage in stages] for m, stages in outputs.stages.items()}
     return BatchOutputs(outputs.logits, sites, outputs.by_modality, kept)
 
 
-def predict_logits(params: Parameters, batch: AnyBatch) -> Float[Array, "g b l"]:
-    """Logits of every utterance of a batch; those of padding rows have no meaning."""
-    return run_batch(params, batch).logits
-
-
-def predict(params: Parameters, batches: Iterable[AnyBatch], loss: str, mesh: DataMesh) -> Predictions:
-    """Predictions for all utterances of the batches.
+def predict(
+    state: InferenceState, batches: Iterable[AnyBatch], loss: str, mesh: DataMesh, *, keep_maps: bool = False
+) -> Predictions:
+    """Runs the model once on all batches of a split. Every process must call it and gets all predictions.
 
     Args:
-      params: of the model.
+      state: trained variables and attention threshold.
       batches: numpy batches, this process's part of each; every utterance once.
-      loss: name of the one the model was trained on.
-      mesh: where to compute.
+      loss: name of the training loss.
+      mesh: devices to compute on.
+      keep_maps: whether to keep the attention maps of a sparse model.
     """
-    parts: list[_Part] = []
+    parts: list[_Rows] = []
     sites: dict[str, np.ndarray] = {}
+    maps = AttentionMapStore() if keep_maps else None
     for batch in batches:
         placed = mesh.put_batch(batch)
         with mesh.active():
-            outputs = run_batch(params, placed)
+            outputs = infer_batch(state, placed)
         # Every process gets all predictions: scores such as F1 are not sums over parts.
-        part = _Part(outputs.logits, placed.labels, placed.example, outputs.by_modality)
+        part = _Rows(outputs.logits, placed.labels, placed.example, outputs.by_modality)
         rows, counts = mesh.gather((part, outputs.sites))
+        if maps is not None and outputs.kept and isinstance(placed, Batch):
+            kept, frames, chunks = mesh.gather((outputs.kept, placed.frame_count, placed.chunk_count))
+            maps.add(kept, rows.example, {"v": frames, "a": chunks})
         parts.append(jax.tree.map(lambda row: row.reshape(-1, *row.shape[2:]), rows))
         sites = {m: sites.get(m, 0.0) + count.astype(np.float64) for m, count in counts.items()}
     whole = jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
     order = np.argsort(whole.example)[np.sum(whole.example < 0) :]
     logits, labels, example, by_modality = jax.tree.map(lambda rows: rows[order], whole)
-    return Predictions(tasks.scores(logits, loss), labels, sites, by_modality, example)
+    return Predictions(tasks.scores(logits, loss), labels, sites, by_modality, example, maps)
 
 
-def evaluate(model: Model, batches: Iterable[AnyBatch]) -> Metrics:
-    """Scores of a trained model, by its own thresholds."""
-    return judge(model, predict(model.parameters, batches, model.loss, model.mesh))
-
-
-def judge(model: Model, predictions: Predictions) -> Metrics:
-    """Scores of predictions, by the model's thresholds."""
+def score_predictions(model: Model, predictions: Predictions) -> Metrics:
+    """Scores predictions by the model's thresholds."""
     score, truth = predictions.score, predictions.truth
     return metrics.compute(score, truth, model.label_names, model.thresholds, tasks.TASKS[model.loss])
 
 
-def decisions(model: Model, predictions: Predictions) -> Decisions:
-    """Predictions with what the model decides by them."""
+def decide(model: Model, predictions: Predictions) -> Decisions:
+    """Decides on every label by the model's thresholds."""
     task = tasks.TASKS[model.loss]
     predicted = metrics.decide(predictions.score, model.label_names, model.thresholds, task)
     # As `metrics.compute` counts positives.

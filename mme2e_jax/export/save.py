@@ -44,8 +44,8 @@ def export_run(workdir: str | Path, out: str | Path | None = None, tokenizer: st
     run = load_run(workdir, devices=1)
     reads_words = isinstance(run.spec, ModelSpec)
     directory = find_tokenizer(run, Path(workdir), tokenizer) if reads_words else None
-    variables = jax.device_get(run.model.parameters.variables)
-    exported = program.export_program(run.spec, variables, float(run.model.parameters.threshold))
+    variables = jax.device_get(run.model.state.variables)
+    exported = program.export_program(run.spec, variables, float(run.model.state.threshold))
     manifest = _manifest(run, exported)
     members = {
         archive.PROGRAM: bytes(exported.serialize()),

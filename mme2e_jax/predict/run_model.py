@@ -12,7 +12,7 @@ from mme2e_jax.batch import Batch
 from mme2e_jax.config.schema import records_kind
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation.contributions import contributions
-from mme2e_jax.evaluation.inference import run_batch
+from mme2e_jax.evaluation.inference import infer_batch
 from mme2e_jax.models import variables
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.predict.model import ClipModel, Said
@@ -42,7 +42,7 @@ def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> 
             "--dataset=clips --kind=features and evaluate on them."
         )
     directory = find_tokenizer(run, workdir, tokenizer)
-    weights = variables.fusion_weights(run.spec, run.model.parameters.variables)
+    weights = variables.fusion_weights(run.spec, run.model.state.variables)
 
     def load() -> "TextEncoder":
         # Here, not at the top: importing transformers takes a second.
@@ -53,7 +53,7 @@ def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> 
 
     def say(batch: Batch) -> Said:
         with run.model.mesh.active():
-            said = jax.device_get(run_batch(run.model.parameters, run.model.mesh.put_batch(batch)))
+            said = jax.device_get(infer_batch(run.model.state, run.model.mesh.put_batch(batch)))
         # The only utterance of the only group.
         by_modality = {m: logits[0, 0] for m, logits in said.by_modality.items()}
         return Said(said.logits[0, 0], contributions(by_modality, weights), said.kept)

@@ -9,9 +9,8 @@ import numpy as np
 from mme2e_jax.checkpoints import reader
 from mme2e_jax.config.schema import site_selection
 from mme2e_jax.evaluation import metrics, tasks
-from mme2e_jax.evaluation.attention_maps import Kept, kept_sites
 from mme2e_jax.evaluation.contributions import contributions, shares
-from mme2e_jax.evaluation.inference import Decisions, Model, Predictions, decisions
+from mme2e_jax.evaluation.inference import Model, SplitResult
 from mme2e_jax.models.fusion import in_order
 from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
 from mme2e_jax.models.variables import fusion_weights, parameter_count
@@ -30,8 +29,8 @@ def gather(
     run: "Run",
     model: Model,
     batches: "Input",
-    predictions: Mapping[str, Predictions],
-    found: Mapping[str, Any],
+    results: Mapping[str, SplitResult],
+    report: Mapping[str, Any],
     workdir: str | Path,
 ) -> Content:
     """What the report of a run shows. All processes take part.
@@ -40,19 +39,18 @@ def gather(
       run: with the checkpoint that is reported.
       model: with the thresholds of its decisions.
       batches: of the data.
-      predictions: by split, the validation first.
-      found: what `metrics.json` holds.
+      results: one pass over each split, the validation split first; of the test split with attention maps.
+      report: content of `metrics.json`.
       workdir: of the run.
     """
     task = tasks.TASKS[model.loss]
-    judged = {split: decisions(model, predicted) for split, predicted in predictions.items()}
     modalities = in_order(run.spec.modalities, MODALITIES)
     last = last_record(workdir) or run.record
     threshold, _ = site_selection(run.config)
     sparse = isinstance(run.spec, ModelSpec) and run.spec.sparse
     return Content(
         run=str(workdir),
-        metrics=found,
+        metrics=report,
         config=run.config.to_dict(),
         task=task,
         label_names=model.label_names,
@@ -60,30 +58,30 @@ def gather(
         thresholds=model.thresholds if task is not metrics.Task.SINGLE_LABEL else {},
         sparse_threshold=threshold if sparse and set(modalities) & set("av") else None,
         imported=run.step == reader.IMPORTED_STEP,
-        parameters=parameter_count(model.parameters.variables),
-        judged=judged,
+        parameters=parameter_count(model.state.variables),
+        judged={split: result.decisions for split, result in results.items()},
         training=course(workdir, last.history, len(run.record.history), run.step),
-        examples=_examples(run, model, batches, predictions[REPORTED], judged[REPORTED]),
+        examples=_examples(run, model, batches, results[REPORTED]),
         preparation=read_preparation(batches.dataset.directory),
         unlearned_steps=last.skipped,
         provenance=provenance(model.mesh.devices),
     )
 
 
-def _examples(run: "Run", model: Model, batches: "Input", predictions: Predictions, judged: Decisions) -> Examples:
+def _examples(run: "Run", model: Model, batches: "Input", result: SplitResult) -> Examples:
+    predictions, judged = result.predictions, result.decisions
     split, spec, names = batches.dataset.split(REPORTED), run.spec, model.label_names
     end_to_end = isinstance(spec, ModelSpec)
     kind = kinds(judged.truth, judged.predicted)
     seen = visible(split, predictions.example) if end_to_end else np.ones(len(kind), bool)
     places = choose(kind, seen, run.config.seed)
     chosen = predictions.example[places].tolist()
-    kept: Mapping[int, Kept] = {}
-    if isinstance(spec, ModelSpec) and spec.sparse:
-        kept = kept_sites(model.parameters, batches.evaluation(REPORTED, chosen), model.mesh, chosen)
-    weights = fusion_weights(spec, model.parameters.variables)
+    maps = predictions.attention_maps
+    assert maps is not None
+    weights = fusion_weights(spec, model.state.variables)
 
     def shown(place: int, example: int) -> Shown:
-        record = stored(split, example, kept.get(example, {}), spec.modalities if end_to_end else "")
+        record = stored(split, example, maps[example], spec.modalities if end_to_end else "")
         added = contributions({m: logits[place] for m, logits in predictions.by_modality.items()}, weights)
         return Shown(
             identity=split.ids[example],

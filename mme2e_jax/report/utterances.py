@@ -13,7 +13,7 @@ from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.data.dataset import Split
 from mme2e_jax.data.packing import BadRecord, Values
 from mme2e_jax.data.reader import Reader
-from mme2e_jax.evaluation.attention_maps import Kept
+from mme2e_jax.evaluation.attention_maps import AttentionMaps
 from mme2e_jax.html.evidence import Evidence
 
 RIGHT, PARTLY, WRONG = "right", "partly right", "wrong"
@@ -73,13 +73,13 @@ def visible(split: Split, examples: np.ndarray) -> Bool[np.ndarray, "n"]:
     return (lengths.frames[examples] > 0) | (lengths.chunks[examples] > 0)
 
 
-def stored(split: Split, example: int, kept: Kept, modalities: str) -> Stored:
+def stored(split: Split, example: int, maps: AttentionMaps, modalities: str) -> Stored:
     """Reads an utterance again, with all that batches do not hold of it.
 
     Args:
       split: that holds it.
       example: its index there.
-      kept: sites of it that the model worked on, by modality and stage; nothing for a model that selects none.
+      maps: its attention maps; empty for a model without sparse towers.
       modalities: that the model reads; "" if it reads features, and there is nothing to show.
     """
     records, problems = Reader(split.files).read([example])
@@ -90,13 +90,13 @@ def stored(split: Split, example: int, kept: Kept, modalities: str) -> Stored:
         transcript = values.text("transcript")
         if not modalities:
             return Stored(transcript, None, ())
-        return Stored(transcript, *_evidence(values, split, example, kept, modalities))
+        return Stored(transcript, *_evidence(values, split, example, maps, modalities))
     except BadRecord as bad:
         return Stored("", None, (f"Its record lacks what is shown here: {bad.reason}.",))
 
 
 def _evidence(
-    values: Values, split: Split, example: int, kept: Kept, modalities: str
+    values: Values, split: Split, example: int, maps: AttentionMaps, modalities: str
 ) -> tuple[Evidence, tuple[str, ...]]:
     frames, chunks = (int(lengths[example]) for lengths in (split.lengths.frames, split.lengths.chunks))
     faces = values.array("faces", np.uint8, [frames, FACE_SIZE, FACE_SIZE, 3])
@@ -124,7 +124,7 @@ def _evidence(
         face_found=found[which["v"]],
         frame_ms=times[which["v"]],
         mel=mel[which["a"]],
-        kept={m: [stage[which[m]] for stage in stages] for m, stages in kept.items()},
+        kept={m: [stage[which[m]] for stage in stages] for m, stages in maps.items()},
     ), tuple(notes)
 
 

@@ -20,7 +20,7 @@ from mme2e_jax.data.audio_columns import audio_columns
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import metrics, tasks
-from mme2e_jax.evaluation.inference import Model, Parameters, predict
+from mme2e_jax.evaluation.inference import InferenceState, Model, Predictions, predict
 from mme2e_jax.models.variables import Spec, abstract_variables
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.console import console
@@ -61,8 +61,8 @@ def load_run(workdir: str | Path, devices: int | None = None) -> Run:
     like = mesh.abstract(abstract_variables(spec))
     variables = checkpoints.restore_variables(step, like)
     threshold, _ = site_selection(config)
-    parameters = Parameters(variables, threshold)
-    model = Model(parameters, tuple(record.label_names), record.thresholds, config.optim.loss, mesh)
+    state = InferenceState(variables, threshold)
+    model = Model(state, tuple(record.label_names), record.thresholds, config.optim.loss, mesh)
     return Run(model, config, record, step, spec)
 
 
@@ -124,20 +124,23 @@ def open_input(run: Run, data_dir: str | Path | None = None) -> "Input":
     return input_of(run.config, dataset, run.model.mesh, run.config.optim.epochs)
 
 
-def model_to_judge(run: Run, batches: "Input") -> Model:
-    """The run's model with thresholds for its decisions: stored ones, or, of imported weights, chosen here."""
-    return _with_thresholds(run, batches) if run.step == reader.IMPORTED_STEP else run.model
+def model_with_thresholds(run: Run, batches: "Input", valid: Predictions | None = None) -> Model:
+    """The run's model with its stored thresholds; for imported weights, with thresholds chosen on the validation split.
 
-
-def _with_thresholds(run: Run, batches: "Input") -> Model:
-    """The model of imported weights, with thresholds as training chooses them."""
+    Args:
+      run: opened run.
+      batches: batch loader.
+      valid: predictions for the validation split; None to compute them if they are needed.
+    """
+    model = run.model
+    if run.step != reader.IMPORTED_STEP:
+        return model
     console.print("Imported weights have no thresholds: they are chosen on the validation split.")
-    model, smoothing = run.model, run.config.evaluation.threshold_smoothing
-    score, truth, *_ = predict(model.parameters, batches.evaluation("valid"), model.loss, model.mesh)
-    task = tasks.TASKS[model.loss]
-    return dataclasses.replace(
-        model, thresholds=metrics.best_thresholds(score, truth, model.label_names, smoothing, task)
-    )
+    if valid is None:
+        valid = predict(model.state, batches.evaluation("valid"), model.loss, model.mesh)
+    smoothing, task = run.config.evaluation.threshold_smoothing, tasks.TASKS[model.loss]
+    thresholds = metrics.best_thresholds(valid.score, valid.truth, model.label_names, smoothing, task)
+    return dataclasses.replace(model, thresholds=thresholds)
 
 
 def check_fit(record: reader.RunRecord, dataset: Dataset) -> None:

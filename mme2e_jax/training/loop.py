@@ -21,7 +21,7 @@ from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import metrics, tasks
-from mme2e_jax.evaluation.inference import Parameters, predict
+from mme2e_jax.evaluation.inference import InferenceState, predict
 from mme2e_jax.models.variables import Spec, TrainState, abstract_variables, parameter_count, structures
 from mme2e_jax.runs.load import check_fit, input_of
 from mme2e_jax.runs.spec import model_spec
@@ -241,7 +241,7 @@ class _Loop:
     def _validated(self, stop: StopRequests) -> tuple[RunRecord, metrics.Metrics, float]:
         """Validates, at the threshold that the finished model will have, and chooses the emotions' thresholds."""
         config, record, names = self._config, self._record, self._batches.dataset.label_names
-        parameters = Parameters(self._state.variables, site_selection(config)[0])
+        parameters = InferenceState(self._state.variables, site_selection(config)[0])
         batches = stop.interrupt(self._batches.evaluation("valid"))
         score, truth, *_ = predict(parameters, batches, config.optim.loss, self._mesh)
         refuse_nonfinite_scores(len(record.history), score)

@@ -75,9 +75,9 @@ def test_all_modalities_have_the_evaluations_scores(workdir: Path) -> None:
 def test_the_models_logits_are_the_weighted_sum_of_its_modalities(workdir: Path) -> None:
     loaded = load_run(workdir)
     model = loaded.model
-    weights = fusion_weights(loaded.spec, model.parameters.variables)
+    weights = fusion_weights(loaded.spec, model.state.variables)
 
-    found = predict(model.parameters, open_input(loaded).evaluation("test"), model.loss, model.mesh)
+    found = predict(model.state, open_input(loaded).evaluation("test"), model.loss, model.mesh)
 
     assert report_of(workdir, "ablation.json")["fusion_weights"] == weights
     assert len(set(weights.values())) == 3
@@ -91,8 +91,8 @@ def test_one_modality_alone_by_hand(workdir: Path) -> None:
     loaded = load_run(workdir)
     model = loaded.model
     # The fusion layer of the paper stacks text, video, audio.
-    weight = np.asarray(model.parameters.variables.arrays()["fusion"])[1]
-    found = predict(model.parameters, open_input(loaded).evaluation("test"), model.loss, model.mesh)
+    weight = np.asarray(model.state.variables.arrays()["fusion"])[1]
+    found = predict(model.state, open_input(loaded).evaluation("test"), model.loss, model.mesh)
     score = 1 / (1 + np.exp(-weight.astype(float) * found.by_modality["v"]))
 
     expected = metrics.compute(score, found.truth, model.label_names, model.thresholds).to_json()
@@ -132,9 +132,9 @@ def test_a_baseline_is_ablated_in_the_order_of_its_own_fusion(feature_records: P
     assert ablated["text_guides_attention"] is False
     loaded = load_run(tmp_path)
     model = loaded.model
-    found = predict(model.parameters, open_input(loaded).evaluation("test"), model.loss, model.mesh)
+    found = predict(model.state, open_input(loaded).evaluation("test"), model.loss, model.mesh)
     # Text, audio, video here.
-    weights = dict(zip("tav", model.parameters.variables.arrays()["fusion"].tolist(), strict=True))
+    weights = dict(zip("tav", model.state.variables.arrays()["fusion"].tolist(), strict=True))
     assert ablated["fusion_weights"] == weights
     np.testing.assert_allclose(1 / (1 + np.exp(-mixed(found.by_modality, weights, "tav"))), found.score, rtol=1e-5)
 

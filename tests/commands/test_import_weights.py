@@ -15,7 +15,7 @@ from mme2e_jax.commands import import_weights
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import metrics
-from mme2e_jax.evaluation.inference import Parameters, predict_logits
+from mme2e_jax.evaluation.inference import InferenceState, infer_batch
 from mme2e_jax.media.tokens import train_mini
 from mme2e_jax.models import albert
 from mme2e_jax.models.albert import AlbertSize
@@ -82,10 +82,10 @@ def test_an_imported_model_gives_the_logits_that_it_gave(records: Path, imported
 
     loaded = load_run(imported)
     batches = input_of(loaded.config, open_dataset(records), loaded.model.mesh, epochs=0)
-    original = Parameters(loaded.model.mesh.put_replicated(expected), loaded.config.model.sparse_threshold)
+    original = InferenceState(loaded.model.mesh.put_replicated(expected), loaded.config.model.sparse_threshold)
     for batch in batches.evaluation("test"):
         placed = loaded.model.mesh.put_batch(batch)
-        found, wanted = (predict_logits(p, placed) for p in (loaded.model.parameters, original))
+        found, wanted = (infer_batch(p, placed).logits for p in (loaded.model.state, original))
         np.testing.assert_array_equal(found, wanted)
 
 
@@ -103,7 +103,7 @@ def test_evaluating_it_chooses_thresholds_on_the_validation_split(
     for batch in batches.evaluation("valid"):
         placed = loaded.model.mesh.put_batch(batch)
         real = batch.example >= 0
-        logits.append(np.asarray(predict_logits(loaded.model.parameters, placed))[real])
+        logits.append(np.asarray(infer_batch(loaded.model.state, placed).logits)[real])
         labels.append(batch.labels[real])
     probability = 1 / (1 + np.exp(-np.concatenate(logits).astype(np.float64)))
     smoothing = loaded.config.evaluation.threshold_smoothing
@@ -237,7 +237,7 @@ def test_a_model_without_text_needs_no_vocabulary(records: Path, tmp_path: Path)
     import_(file, *command)
 
     assert record_of(tmp_path / "run").tokenizer == {}
-    assert_same(jax.device_get(load_run(tmp_path / "run").model.parameters.variables.arrays()), variables.arrays())
+    assert_same(jax.device_get(load_run(tmp_path / "run").model.state.variables.arrays()), variables.arrays())
 
 
 def test_all_names_and_shapes_that_do_not_fit_are_in_one_message(records: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from mme2e_jax.checkpoints.writer import CheckpointWriter
 from mme2e_jax.commands.sparsity_curve import at_threshold, curve_table, thresholds
 from mme2e_jax.config.schema import Config
 from mme2e_jax.errors import UserError
-from mme2e_jax.evaluation.inference import Parameters, predict
+from mme2e_jax.evaluation.inference import InferenceState, predict
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import initial_variables
 from mme2e_jax.report.sparsity_figure import draw
@@ -90,14 +90,14 @@ def test_the_same_variables_are_judged_at_every_threshold_by_rows_as_with_masks(
     assert isinstance(loaded.spec, ModelSpec)
     batches, model, masks = open_input(loaded), loaded.model, dataclasses.replace(loaded.spec, rows_for=0.0)
 
-    def score(parameters: Parameters) -> np.ndarray:
+    def score(parameters: InferenceState) -> np.ndarray:
         return predict(parameters, batches.evaluation("test"), model.loss, model.mesh).score
 
-    own = score(model.parameters)
-    np.testing.assert_array_equal(score(at_threshold(model.parameters, loaded.spec, 0.5)), own)
+    own = score(model.state)
+    np.testing.assert_array_equal(score(at_threshold(model.state, loaded.spec, 0.5)), own)
     for threshold in (0.2, 0.9):
-        found = score(at_threshold(model.parameters, loaded.spec, threshold))
-        np.testing.assert_allclose(found, score(at_threshold(model.parameters, masks, threshold)), atol=1e-6)
+        found = score(at_threshold(model.state, loaded.spec, threshold))
+        np.testing.assert_allclose(found, score(at_threshold(model.state, masks, threshold)), atol=1e-6)
         assert np.abs(found - own).max() > 1e-4
 
 

@@ -11,7 +11,7 @@ from mme2e_jax.batch import Batch
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.evaluation import flops
-from mme2e_jax.evaluation.inference import Parameters, predict
+from mme2e_jax.evaluation.inference import InferenceState, predict
 from mme2e_jax.models import variables as model_variables
 from mme2e_jax.models.albert import SIZES
 from mme2e_jax.models.mme2e import ModelSpec
@@ -161,7 +161,7 @@ def test_evaluation_counts_the_sites_of_real_images_only(records):
     variables = setup.start_variables(config, spec)
 
     def counted(threshold: float):
-        return predict(Parameters(variables, threshold), batches.evaluation("valid"), "bce", mesh).sites
+        return predict(InferenceState(variables, threshold), batches.evaluation("valid"), "bce", mesh).sites
 
     seen = batches.seen_lengths("valid")
     every, half = counted(1.0), counted(0.5)

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from configs import mini_dense, mini_lf_rnn, mini_lf_transformer, mini_sparse
 from mme2e_jax.batch import Batch, FeatureBatch
-from mme2e_jax.evaluation.inference import run_batch
+from mme2e_jax.evaluation.inference import infer_batch
 from mme2e_jax.export.load import ExportedModel
 from mme2e_jax.export.program import PLATFORMS
 from mme2e_jax.export.save import export_run
@@ -55,8 +55,8 @@ def said_by_checkpoint(workdir: Path, batch: dict[str, np.ndarray]) -> dict[str,
     known["labels"] = np.zeros((1, utterances, len(LABELS)), np.float32)
     known["example"] = np.arange(utterances, dtype=np.int32)[None]
     with run.model.mesh.active():
-        outputs = jax.device_get(run_batch(run.model.parameters, run.model.mesh.put_batch(kind(**known))))
-    weights = fusion_weights(run.spec, run.model.parameters.variables)
+        outputs = jax.device_get(infer_batch(run.model.state, run.model.mesh.put_batch(kind(**known))))
+    weights = fusion_weights(run.spec, run.model.state.variables)
     added = {m: logits[0] * weights[m] for m, logits in outputs.by_modality.items()}
     return {"logits": outputs.logits[0], **added}
 

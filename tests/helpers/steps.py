@@ -10,7 +10,7 @@ import numpy as np
 from mme2e_jax.config.schema import Config, site_selection, validate, validate_devices
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.data.pipeline import Input
-from mme2e_jax.evaluation.inference import Parameters, predict
+from mme2e_jax.evaluation.inference import InferenceState, predict
 from mme2e_jax.models.variables import TrainState, Variables
 from mme2e_jax.runs.load import input_of
 from mme2e_jax.runs.spec import model_spec
@@ -73,6 +73,6 @@ def run_steps(config: Config, dataset: Dataset, steps: int) -> Trained:
         with mesh.active():
             state, metrics = step(state, mesh.put_batch(batch), jnp.float32(threshold))
         losses.append(float(metrics.loss))
-    parameters = Parameters(state.variables, threshold)
+    parameters = InferenceState(state.variables, threshold)
     score = predict(parameters, batches.evaluation("valid"), config.optim.loss, mesh).score
     return Trained(losses, variables.arrays(), jax.device_get(state.variables.arrays()), score)

@@ -17,7 +17,7 @@ from mme2e_jax.batch import Batch
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
-from mme2e_jax.evaluation.inference import predict_logits
+from mme2e_jax.evaluation.inference import infer_batch
 from mme2e_jax.media.tokens import train_mini
 from mme2e_jax.predict.batching import Capacity, make_batch
 from mme2e_jax.runs.load import load_run
@@ -82,7 +82,7 @@ def test_logits_are_those_of_prepared_records(release: Path, workdir: Path, pred
 
     def evaluated(batch: Batch) -> np.ndarray:
         with run.model.mesh.active():
-            return np.asarray(predict_logits(run.model.parameters, run.model.mesh.put_batch(batch)))[0]
+            return np.asarray(infer_batch(run.model.state, run.model.mesh.put_batch(batch)).logits)[0]
 
     together = evaluated(batch)
     faces = np.split(batch.faces[0], np.cumsum(batch.frame_count))

@@ -2,21 +2,22 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from configs import mini_dense, mini_lf_rnn, mini_sparse
-from mme2e_jax.commands.evaluate import evaluate_run
+from mme2e_jax.commands.evaluate import SPLITS, evaluate_run
 from mme2e_jax.data.dataset import open_dataset
-from mme2e_jax.evaluation.attention_maps import kept_sites, of_utterance
-from mme2e_jax.evaluation.inference import predict
+from mme2e_jax.evaluation import inference
+from mme2e_jax.evaluation.inference import InferenceState, infer_batch
 from mme2e_jax.report.training import last_record, step_losses, thinned
 from mme2e_jax.report.utterances import EACH, PARTLY, RIGHT, WRONG, choose, kinds, stored
 from mme2e_jax.runs.load import load_run, open_input
 from mme2e_jax.runtime.console import console
 from tests.commands.test_sparsity_curve import untrained
-from tests.helpers.synthetic import SIZES, make_example, shrink, shrunk_run
+from tests.helpers.synthetic import make_example, shrink, shrunk_run
 from tests.predict.test_page import Seen
 from tests.report.test_page import FIGURES, pictures
 from tests.test_launch import run
@@ -69,39 +70,27 @@ def test_the_page_shows_pictures_and_kept_sites_of_utterances(workdir: Path) -> 
     assert "it is unknown what preparation left out" in text
 
 
-def test_kept_sites_are_those_that_evaluation_counted(workdir: Path) -> None:
-    loaded = load_run(workdir)
-    parameters, batches, everything = loaded.model.parameters, open_input(loaded), range(SIZES["test"])
-    predictions = predict(parameters, batches.evaluation("test"), "bce", loaded.model.mesh)
+@pytest.fixture
+def inferred(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The utterances of each batch that the model is run on, in order."""
+    found: list[list[int]] = []
 
-    found = kept_sites(parameters, batches.evaluation("test", everything), loaded.model.mesh, everything)
+    def counted(state: InferenceState, batch: Any) -> Any:
+        found.append(np.asarray(batch.example).ravel().tolist())
+        return infer_batch(state, batch)
 
-    assert sorted(found) == predictions.example.tolist() == list(everything)
-    for m, name in (("v", "faces"), ("a", "mel")):
-        for k, (active, total) in enumerate(predictions.sites[m].tolist()):
-            stages = [found[i][m][k] for i in everything]
-            assert [len(stage) for stage in stages] == [len(make_example("test", i)[name]) for i in everything]
-            assert sum(int(stage.sum()) for stage in stages) == active
-            assert sum(stage.size for stage in stages) == total
+    monkeypatch.setattr(inference, "infer_batch", counted)
+    return found
 
 
-def test_only_batches_with_the_wanted_utterances_are_read(workdir: Path) -> None:
-    loaded = load_run(workdir)
-    batches = open_input(loaded)
-    whole = [batch.example.tolist() for batch in batches.evaluation("valid")]
+def test_evaluation_runs_the_model_once_on_each_batch(workdir: Path, inferred: list[list[int]]) -> None:
+    batches = open_input(load_run(workdir))
+    expected = [batch.example.ravel().tolist() for split in SPLITS for batch in batches.evaluation(split)]
 
-    assert len(whole) == 2
-    some = whole[1][0][0]
-    assert [batch.example.tolist() for batch in batches.evaluation("valid", [some])] == whole[1:]
+    evaluate_run(workdir)
 
-
-def test_an_utterances_sites_lie_behind_those_before_it_in_its_group() -> None:
-    # Two groups of three images each: utterances of one and two images, and of none and two.
-    sites, count = np.arange(6)[:, None, None], np.array([[1, 2], [0, 2]])
-
-    assert of_utterance(sites, count, 0, 1)[:, 0, 0].tolist() == [1, 2]
-    assert of_utterance(sites, count, 1, 0).size == 0
-    assert of_utterance(sites, count, 1, 1)[:, 0, 0].tolist() == [3, 4]
+    assert len(expected) == 3
+    assert inferred == expected
 
 
 def test_an_utterance_is_shown_as_it_is_stored(records: Path) -> None:
@@ -183,13 +172,17 @@ def test_a_baseline_that_chooses_one_emotion_has_a_report(feature_records: Path,
     assert metrics_of(tmp_path)["intervals"]["resamples"] == 1000
 
 
-def test_imported_weights_that_read_words_alone_have_a_report(records: Path, tmp_path: Path) -> None:
+def test_imported_weights_that_read_words_alone_have_a_report(
+    records: Path, tmp_path: Path, inferred: list[list[int]]
+) -> None:
     config = shrink(mini_dense.get_config(), records)
     config.model.modalities = "t"
     untrained(config, tmp_path)
 
     evaluate_run(tmp_path)
 
+    # Their thresholds are chosen by the same pass over the validation split.
+    assert len(inferred) == 3
     text = page_of(tmp_path)
     assert "The weights were imported" in text
     assert "Active sites do not apply" in text
