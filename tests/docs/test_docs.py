@@ -1,9 +1,14 @@
-"""What the documentation says of options is true of the program."""
+"""The options, files, modules and links in the documentation exist."""
 
+import importlib
+import importlib.util
 import re
 from pathlib import Path
 
+import pytest
+
 from mme2e_jax.config.schema import all_rules
+from tests.helpers.commands import PAGES
 
 PAGE = Path("docs/from_the_papers_code.md").read_text(encoding="utf-8")
 # Long names of all options of the paper's command line.
@@ -65,3 +70,26 @@ def test_every_config_that_is_named_exists() -> None:
     named = re.findall(r"configs/\w+\.py", PAGE + Path("README.md").read_text(encoding="utf-8"))
     assert named
     assert all(Path(name).is_file() for name in named)
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module, or an attribute of one."""
+    module, _, attribute = name.rpartition(".")
+    if "." not in name or importlib.util.find_spec(module) is None:
+        return "." not in name and importlib.util.find_spec(name) is not None
+    return importlib.util.find_spec(name) is not None or hasattr(importlib.import_module(module), attribute)
+
+
+@pytest.mark.parametrize("page", [*PAGES, Path("benchmarks/README.md")], ids=str)
+def test_what_a_page_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+
+    files = re.findall(r"`([\w./-]+/[\w-]+\.(?:py|md|txt|toml))`", text)
+    folders = re.findall(r"`((?:mme2e_jax|data_tools|tests|configs|benchmarks|docs)/[\w/]*)`", text)
+    modules = re.findall(r"\b(?<![/.])((?:mme2e_jax|data_tools|benchmarks|docs|tests)(?:\.[A-Za-z_]\w*)+)", text)
+    links = re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", text)
+
+    assert [name for name in files if not Path(name).is_file()] == []
+    assert [name for name in folders if not Path(name).is_dir()] == []
+    assert [name for name in modules if not exists(name)] == []
+    assert [name for name in links if not (page.parent / name).is_file()] == []
