@@ -22,7 +22,7 @@ from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.inference import InferenceState
 from mme2e_jax.models import variables
-from mme2e_jax.runs.load import Run, input_of, load_run
+from mme2e_jax.runs.load import Run, load_run, make_batch_loader
 
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of training; the corpus is the same for all.")
 _THRESHOLDS = flags.DEFINE_list("thresholds", ["0.5", "0.3"], "Final sparse thresholds.")
@@ -91,7 +91,7 @@ def _look(params: InferenceState, batch):
 
 def _heads(run: Run) -> dict:
     """Scores of the fused logits and of each modality's own, by thresholds of their own, and active shares."""
-    batches = input_of(run.config, open_dataset(run.config.data.dir), run.model.mesh, epochs=0)
+    batches = make_batch_loader(run.config, open_dataset(run.config.data.dir), run.model.mesh, epochs=0)
     names, smoothing = run.model.label_names, run.config.evaluation.threshold_smoothing
     splits = {split: _predictions(run, batches.evaluation(split)) for split in ("valid", "test")}
     result: dict = {"f1": {}, "auc": {}, "active": splits["test"][2]}

@@ -27,9 +27,9 @@ from rich.table import Table
 from data_tools.records.records import write_dataset
 from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, LABEL_NAMES, MEL_BANDS
 from mme2e_jax.data import plan
+from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import FEATURES, Dataset, Split, open_dataset
 from mme2e_jax.data.description import Files
-from mme2e_jax.data.pipeline import Input
 from mme2e_jax.data.plan import Lengths
 
 _UTTERANCES = flags.DEFINE_integer("utterances", 600, "Records to write.", lower_bound=64)
@@ -135,8 +135,8 @@ def _speed(directory: Path) -> dict[str, Any]:
     }
 
 
-def _input(dataset: Dataset, batch_size: int, devices: int, epochs: int) -> Input:
-    return Input(
+def _input(dataset: Dataset, batch_size: int, devices: int, epochs: int) -> BatchLoader:
+    return BatchLoader(
         dataset,
         batch_size=batch_size,
         text_max_len=TEXT_MAX_LEN,

@@ -29,7 +29,7 @@ from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import fusion_weights
 from mme2e_jax.report.terminal import SUMMARY, summary_cells
 from mme2e_jax.report.write_json import write_report
-from mme2e_jax.runs.load import load_run, model_with_thresholds, open_input
+from mme2e_jax.runs.load import load_run, model_with_thresholds, open_batch_loader
 from mme2e_jax.runtime.console import console
 
 FILE = "ablation.json"
@@ -80,7 +80,7 @@ def ablate_run(workdir: str | Path, data_dir: str | Path | None = None) -> dict[
       UserError: if the run or the data are missing or do not belong together.
     """
     run = load_run(workdir)
-    batches = open_input(run, data_dir)
+    batches = open_batch_loader(run, data_dir)
     model = model_with_thresholds(run, batches)
     weights = fusion_weights(run.spec, model.state.variables)
     predictions = predict(model.state, batches.evaluation(SPLIT), model.loss, model.mesh)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mme2e_jax.batch import AnyBatch
-from mme2e_jax.data.pipeline import Input
+from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.evaluation import bootstrap, flops
 from mme2e_jax.evaluation.inference import SplitResult, decide, predict, score_predictions
 from mme2e_jax.models.mme2e import ModelSpec
@@ -12,7 +12,7 @@ from mme2e_jax.report.content import REPORTED
 from mme2e_jax.report.gather import gather
 from mme2e_jax.report.terminal import cost_table, scores_table
 from mme2e_jax.report.write_json import write_report
-from mme2e_jax.runs.load import load_run, model_with_thresholds, open_input
+from mme2e_jax.runs.load import load_run, model_with_thresholds, open_batch_loader
 from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.distributed import is_first, meet
 
@@ -22,7 +22,7 @@ SPLITS = ("valid", "test")
 def evaluate_run(
     workdir: str | Path,
     data_dir: str | Path | None = None,
-    batches: Input | None = None,
+    batches: BatchLoader | None = None,
     while_wanted: Callable[[Iterable[AnyBatch]], Iterable[AnyBatch]] = lambda batches: batches,
 ) -> dict:
     """Evaluates the best checkpoint of a run on the validation and test splits, prints tables and writes the report.
@@ -44,7 +44,7 @@ def evaluate_run(
     """
     run = load_run(workdir)
     if batches is None:
-        batches = open_input(run, data_dir)
+        batches = open_batch_loader(run, data_dir)
     model = run.model
     report: dict = {"step": run.step}
     results: dict[str, SplitResult] = {}

@@ -21,7 +21,7 @@ from typing import Any
 from rich.table import Table
 
 from mme2e_jax.config.schema import site_selection
-from mme2e_jax.data.pipeline import Input
+from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import flops
 from mme2e_jax.evaluation.inference import InferenceState, Model, predict, score_predictions
@@ -30,7 +30,7 @@ from mme2e_jax.models.variables import structures
 from mme2e_jax.report.sparsity_figure import draw
 from mme2e_jax.report.terminal import SUMMARY, summary_cells
 from mme2e_jax.report.write_json import write_report
-from mme2e_jax.runs.load import Run, load_run, model_with_thresholds, open_input
+from mme2e_jax.runs.load import Run, load_run, model_with_thresholds, open_batch_loader
 from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.distributed import is_first
 
@@ -62,7 +62,7 @@ def curve_of_run(workdir: str | Path, data_dir: str | Path | None = None) -> dic
     """
     run = load_run(workdir)
     spec = _sparse_spec(run, workdir)
-    batches = open_input(run, data_dir)
+    batches = open_batch_loader(run, data_dir)
     model = model_with_thresholds(run, batches)
     trained, _ = site_selection(run.config)
     report = {
@@ -87,7 +87,7 @@ def at_threshold(parameters: InferenceState, spec: ModelSpec, threshold: float) 
     return InferenceState(dataclasses.replace(parameters.variables, graphdef=structure), threshold)
 
 
-def point(model: Model, spec: ModelSpec, batches: Input, threshold: float) -> dict[str, Any]:
+def point(model: Model, spec: ModelSpec, batches: BatchLoader, threshold: float) -> dict[str, Any]:
     """A trained model evaluated at a threshold of its attention; plain values.
 
     Args:

@@ -21,14 +21,14 @@ from mme2e_jax.report.training import course, last_record
 from mme2e_jax.report.utterances import PARTLY, RIGHT, WRONG, Shown, choose, kinds, names_of, stored, visible
 
 if TYPE_CHECKING:
-    from mme2e_jax.data.pipeline import Input
+    from mme2e_jax.data.batch_loader import BatchLoader
     from mme2e_jax.runs.load import Run
 
 
 def gather(
     run: "Run",
     model: Model,
-    batches: "Input",
+    batches: "BatchLoader",
     results: Mapping[str, SplitResult],
     report: Mapping[str, Any],
     workdir: str | Path,
@@ -68,7 +68,7 @@ def gather(
     )
 
 
-def _examples(run: "Run", model: Model, batches: "Input", result: SplitResult) -> Examples:
+def _examples(run: "Run", model: Model, batches: "BatchLoader", result: SplitResult) -> Examples:
     predictions, judged = result.predictions, result.decisions
     split, spec, names = batches.dataset.split(REPORTED), run.spec, model.label_names
     end_to_end = isinstance(spec, ModelSpec)

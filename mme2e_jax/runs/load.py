@@ -27,7 +27,7 @@ from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.sharding import DataMesh
 
 if TYPE_CHECKING:
-    from mme2e_jax.data.pipeline import Input
+    from mme2e_jax.data.batch_loader import BatchLoader
 
 
 class Run(NamedTuple):
@@ -66,16 +66,16 @@ def load_run(workdir: str | Path, devices: int | None = None) -> Run:
     return Run(model, config, record, step, spec)
 
 
-def input_of(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> "Input":
+def make_batch_loader(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> "BatchLoader":
     """The batches of a run; `epochs` 0 for evaluation alone.
 
     Raises:
       UserError: if the dataset lacks a split, or features that the model reads.
     """
     # Here, not at the top: it imports TensorFlow, which takes seconds, and predictions on clips do without.
-    from mme2e_jax.data.pipeline import Input
+    from mme2e_jax.data.batch_loader import BatchLoader
 
-    return Input(
+    return BatchLoader(
         dataset,
         batch_size=config.data.batch_size,
         text_max_len=config.data.text_max_len,
@@ -109,7 +109,7 @@ def _audio_columns(config: Config, dataset: Dataset) -> tuple[int, ...]:
     return columns
 
 
-def open_input(run: Run, data_dir: str | Path | None = None) -> "Input":
+def open_batch_loader(run: Run, data_dir: str | Path | None = None) -> "BatchLoader":
     """The batches to evaluate a run on.
 
     Args:
@@ -121,10 +121,10 @@ def open_input(run: Run, data_dir: str | Path | None = None) -> "Input":
     """
     dataset = open_dataset(data_dir or run.config.data.dir, run.config.data.dataset, records_kind(run.config))
     check_fit(run.record, dataset)
-    return input_of(run.config, dataset, run.model.mesh, run.config.optim.epochs)
+    return make_batch_loader(run.config, dataset, run.model.mesh, run.config.optim.epochs)
 
 
-def model_with_thresholds(run: Run, batches: "Input", valid: Predictions | None = None) -> Model:
+def model_with_thresholds(run: Run, batches: "BatchLoader", valid: Predictions | None = None) -> Model:
     """The run's model with its stored thresholds; for imported weights, with thresholds chosen on the validation split.
 
     Args:

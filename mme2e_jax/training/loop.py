@@ -17,13 +17,13 @@ import optax
 from mme2e_jax.checkpoints.reader import IMPORTED_STEP, Checkpoints, RunRecord
 from mme2e_jax.checkpoints.writer import CheckpointWriter
 from mme2e_jax.config.schema import Config, refuse_changes, site_selection, validate_devices
+from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import Dataset
-from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.inference import InferenceState, predict
 from mme2e_jax.models.variables import Spec, TrainState, abstract_variables, parameter_count, structures
-from mme2e_jax.runs.load import check_fit, input_of
+from mme2e_jax.runs.load import check_fit, make_batch_loader
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runs.tokenizer import keep_tokenizer
 from mme2e_jax.runtime.console import console
@@ -41,7 +41,7 @@ from mme2e_jax.training.step_log import StepLog
 from mme2e_jax.training.timing import Clock
 
 
-def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
+def train(config: Config, dataset: Dataset, workdir: Path) -> BatchLoader:
     """Trains, or goes on where an earlier call with the same workdir ended, however that ended.
 
     Args:
@@ -59,7 +59,7 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> Input:
       Stopped: if SIGTERM or Ctrl-C asked for it; what was done is saved.
     """
     mesh = DataMesh(validate_devices(config, jax.device_count()))
-    batches = input_of(config, dataset, mesh, config.optim.epochs)
+    batches = make_batch_loader(config, dataset, mesh, config.optim.epochs)
     losses.check_labels(config.optim.loss, dataset)
     spec = model_spec(config, len(dataset.label_names), dataset.tokenizer)
     tx = setup.make_optimizer(config, batches.total_steps)
@@ -144,7 +144,7 @@ class _Loop:
     def __init__(
         self,
         config: Config,
-        batches: Input,
+        batches: BatchLoader,
         mesh: DataMesh,
         spec: Spec,
         step: Callable,

@@ -12,7 +12,7 @@ from mme2e_jax.config.schema import Config
 from mme2e_jax.evaluation import metrics
 from mme2e_jax.evaluation.inference import Predictions, predict
 from mme2e_jax.models.variables import abstract_variables, fusion_weights
-from mme2e_jax.runs.load import load_run, open_input
+from mme2e_jax.runs.load import load_run, open_batch_loader
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.console import console
 from tests.helpers.synthetic import METADATA, SIZES, shrunk_run
@@ -77,7 +77,7 @@ def test_the_models_logits_are_the_weighted_sum_of_its_modalities(workdir: Path)
     model = loaded.model
     weights = fusion_weights(loaded.spec, model.state.variables)
 
-    found = predict(model.state, open_input(loaded).evaluation("test"), model.loss, model.mesh)
+    found = predict(model.state, open_batch_loader(loaded).evaluation("test"), model.loss, model.mesh)
 
     assert report_of(workdir, "ablation.json")["fusion_weights"] == weights
     assert len(set(weights.values())) == 3
@@ -92,7 +92,7 @@ def test_one_modality_alone_by_hand(workdir: Path) -> None:
     model = loaded.model
     # The fusion layer of the paper stacks text, video, audio.
     weight = np.asarray(model.state.variables.arrays()["fusion"])[1]
-    found = predict(model.state, open_input(loaded).evaluation("test"), model.loss, model.mesh)
+    found = predict(model.state, open_batch_loader(loaded).evaluation("test"), model.loss, model.mesh)
     score = 1 / (1 + np.exp(-weight.astype(float) * found.by_modality["v"]))
 
     expected = metrics.compute(score, found.truth, model.label_names, model.thresholds).to_json()
@@ -132,7 +132,7 @@ def test_a_baseline_is_ablated_in_the_order_of_its_own_fusion(feature_records: P
     assert ablated["text_guides_attention"] is False
     loaded = load_run(tmp_path)
     model = loaded.model
-    found = predict(model.state, open_input(loaded).evaluation("test"), model.loss, model.mesh)
+    found = predict(model.state, open_batch_loader(loaded).evaluation("test"), model.loss, model.mesh)
     # Text, audio, video here.
     weights = dict(zip("tav", model.state.variables.arrays()["fusion"].tolist(), strict=True))
     assert ablated["fusion_weights"] == weights

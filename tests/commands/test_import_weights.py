@@ -20,7 +20,7 @@ from mme2e_jax.media.tokens import train_mini
 from mme2e_jax.models import albert
 from mme2e_jax.models.albert import AlbertSize
 from mme2e_jax.models.variables import abstract_variables, initial_variables
-from mme2e_jax.runs.load import input_of, load_run
+from mme2e_jax.runs.load import load_run, make_batch_loader
 from mme2e_jax.weights.torch_weights import convert, paper_rules
 from tests.helpers import oracle, weights
 from tests.helpers.synthetic import METADATA, make_records, shrink, shrunk_run
@@ -81,7 +81,7 @@ def test_an_imported_model_gives_the_logits_that_it_gave(records: Path, imported
     assert_same(arrays_of(imported), expected.arrays())
 
     loaded = load_run(imported)
-    batches = input_of(loaded.config, open_dataset(records), loaded.model.mesh, epochs=0)
+    batches = make_batch_loader(loaded.config, open_dataset(records), loaded.model.mesh, epochs=0)
     original = InferenceState(loaded.model.mesh.put_replicated(expected), loaded.config.model.sparse_threshold)
     for batch in batches.evaluation("test"):
         placed = loaded.model.mesh.put_batch(batch)
@@ -97,7 +97,7 @@ def test_evaluating_it_chooses_thresholds_on_the_validation_split(
     assert "have no thresholds: they are chosen on the validation split" in capsys.readouterr().out
     report = json.loads(metrics_of(imported))
     loaded = load_run(imported)
-    batches = input_of(loaded.config, open_dataset(records), loaded.model.mesh, epochs=0)
+    batches = make_batch_loader(loaded.config, open_dataset(records), loaded.model.mesh, epochs=0)
     names = METADATA["label_names"]
     logits, labels = [], []
     for batch in batches.evaluation("valid"):

@@ -20,7 +20,7 @@ from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import initial_variables
 from mme2e_jax.report.sparsity_figure import draw
 from mme2e_jax.runs import spec
-from mme2e_jax.runs.load import load_run, open_input
+from mme2e_jax.runs.load import load_run, open_batch_loader
 from mme2e_jax.runtime.console import console
 from tests.helpers.synthetic import METADATA, make_records, shrink, shrunk_run
 from tests.test_launch import run
@@ -88,7 +88,7 @@ def test_rows_serve_up_to_the_threshold_they_were_made_for_and_masks_above(curve
 def test_the_same_variables_are_judged_at_every_threshold_by_rows_as_with_masks(workdir: Path) -> None:
     loaded = load_run(workdir)
     assert isinstance(loaded.spec, ModelSpec)
-    batches, model, masks = open_input(loaded), loaded.model, dataclasses.replace(loaded.spec, rows_for=0.0)
+    batches, model, masks = open_batch_loader(loaded), loaded.model, dataclasses.replace(loaded.spec, rows_for=0.0)
 
     def score(parameters: InferenceState) -> np.ndarray:
         return predict(parameters, batches.evaluation("test"), model.loss, model.mesh).score

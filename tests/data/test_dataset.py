@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mme2e_jax.constants import DATASETS, EMBEDDED
+from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import open_dataset
-from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
 from tests.helpers.synthetic import METADATA, SIZES, make_feature_records, make_records
 
@@ -126,4 +126,4 @@ def test_a_missing_or_empty_split_is_refused_before_training_starts(tmp_path: Pa
     dataset = open_dataset(make_records(tmp_path / "records", sizes))
 
     with pytest.raises(UserError, match=f"no utterances in its {missing} split"):
-        Input(dataset, batch_size=2, text_max_len=16, seed=0, epochs=1, max_shapes=2, groups=1)
+        BatchLoader(dataset, batch_size=2, text_max_len=16, seed=0, epochs=1, max_shapes=2, groups=1)

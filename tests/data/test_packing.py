@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mme2e_jax.batch import FeatureBatch
+from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import Dataset, open_dataset
-from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
 from tests.helpers.synthetic import FEATURE_SIZES, SIZES, make_feature_example, make_feature_records
 
@@ -22,9 +22,9 @@ def dataset(feature_records: Path) -> Dataset:
     return open_dataset(feature_records, kind="features")
 
 
-def make_input(dataset: Dataset, groups: int, **changes) -> Input:
+def make_loader(dataset: Dataset, groups: int, **changes) -> BatchLoader:
     settings: dict[str, Any] = {"batch_size": 4, "text_max_len": TEXT_MAX_LEN, "seed": 0, "epochs": 1, "max_shapes": 2}
-    return Input(dataset, groups=groups, **(settings | changes))
+    return BatchLoader(dataset, groups=groups, **(settings | changes))
 
 
 def padded_by_hand(batch: FeatureBatch, split: str, columns: Sequence[int] = range(144)) -> FeatureBatch:
@@ -54,7 +54,7 @@ def assert_equal_batches(found: FeatureBatch, expected: FeatureBatch) -> None:
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_feature_batches_hold_the_records_rows(dataset: Dataset, groups: int) -> None:
-    batches = make_input(dataset, groups)
+    batches = make_loader(dataset, groups)
     for found, split in [(batches.training(0), "train"), (batches.evaluation("valid"), "valid")]:
         seen = []
         for batch in found:
@@ -68,7 +68,7 @@ def test_feature_batches_hold_the_records_rows(dataset: Dataset, groups: int) ->
 
 def test_every_utterance_fits_the_shape_of_its_batch(dataset: Dataset) -> None:
     # The last resort too holds one utterance's rows, not those of all together.
-    batches = make_input(dataset, 1, max_shapes=1)
+    batches = make_loader(dataset, 1, max_shapes=1)
 
     assert {(s.frames, s.chunks) for s in batches.ladder} == {(5, 6)}
     for batch in batches.training(0):
@@ -79,7 +79,7 @@ def test_every_utterance_fits_the_shape_of_its_batch(dataset: Dataset) -> None:
 
 def test_the_columns_of_the_audio_are_those_asked_for_in_their_order(dataset: Dataset) -> None:
     columns = [5, 0, 143]
-    for batch in make_input(dataset, 2, audio_columns=columns).evaluation("test"):
+    for batch in make_loader(dataset, 2, audio_columns=columns).evaluation("test"):
         assert batch.audio.shape[-1] == 3
         assert_equal_batches(batch, padded_by_hand(batch, "test", columns))
 
@@ -91,4 +91,4 @@ def test_rows_that_are_not_those_of_the_metadata_are_refused(tmp_path: Path) -> 
     (directory / "metadata.json").write_text(json.dumps(metadata))
 
     with pytest.raises(UserError, match=r"utterance test_1: .*expected audio as float32 \[1, 144\], found 0 bytes"):
-        list(make_input(open_dataset(directory, kind="features"), 1).evaluation("test"))
+        list(make_loader(open_dataset(directory, kind="features"), 1).evaluation("test"))

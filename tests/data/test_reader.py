@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import open_dataset
-from mme2e_jax.data.pipeline import Input
 from mme2e_jax.data.reader import Reader
 from mme2e_jax.errors import UserError
 from tests.helpers.corrupt import flip
@@ -116,4 +116,6 @@ def contents(directory: Path) -> dict[str, list[bytes]]:
 
 def read_all(directory: Path) -> list:
     dataset = open_dataset(directory)
-    return list(Input(dataset, batch_size=6, text_max_len=20, seed=0, epochs=1, max_shapes=1, groups=1).training(0))
+    return list(
+        BatchLoader(dataset, batch_size=6, text_max_len=20, seed=0, epochs=1, max_shapes=1, groups=1).training(0)
+    )

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from mme2e_jax.batch import Batch
+from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import open_dataset
-from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
 from tests.helpers.corrupt import changed, flip, rewrite, with_array, without
 from tests.helpers.synthetic import make_feature_records, make_records
@@ -20,7 +20,7 @@ SPLITS = {"train": 12, "valid": 4, "test": 4}
 BAD = {"test": "mini-test.array_record-00000", "train": "mini-train.array_record-00001"}
 
 
-def make_input(directory: Path, kind: str = "media", told: list[str] | None = None, **changes: Any) -> Input:
+def make_loader(directory: Path, kind: str = "media", told: list[str] | None = None, **changes: Any) -> BatchLoader:
     settings: dict[str, Any] = {
         "batch_size": 4,
         "text_max_len": 20,
@@ -30,7 +30,7 @@ def make_input(directory: Path, kind: str = "media", told: list[str] | None = No
         "groups": 1,
     }
     tell: Callable[[str], object] = print if told is None else told.append
-    return Input(open_dataset(directory, kind=kind), tell=tell, **(settings | changes))
+    return BatchLoader(open_dataset(directory, kind=kind), tell=tell, **(settings | changes))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_record_of_no_use_is_told_with_its_file_and_what_to_do(tmp_path: Path,
     rewrite(directory / BAD["test"], 3, change)
 
     with pytest.raises(UserError, match=rf"utterance test_3: .*{BAD['test']}, record 3 \(test\): {found}") as error:
-        list(make_input(directory).evaluation("test"))
+        list(make_loader(directory).evaluation("test"))
     assert f"Prepare {directory} again" in str(error.value)
     assert "--config.data.skip_bad=1" in str(error.value)
     # Nothing of TensorFlow's is chained to it, so that nothing of it is printed.
@@ -71,7 +71,7 @@ def test_a_number_that_is_not_finite_is_found_in_features_too(tmp_path: Path, na
     rewrite(directory / BAD["test"], 3, with_array(name, np.float32, -1, np.inf))
 
     with pytest.raises(UserError, match=rf"utterance test_3: .*{name} holds 1 numbers that are NaN or infinite"):
-        list(make_input(directory, "features").evaluation("test"))
+        list(make_loader(directory, "features").evaluation("test"))
 
 
 @pytest.fixture
@@ -87,9 +87,9 @@ def damaged(tmp_path: Path) -> Path:
 def test_utterances_that_are_left_out_are_rows_of_padding_and_all_others_as_before(
     damaged: Path, tmp_path: Path
 ) -> None:
-    whole = make_input(make_records(tmp_path / "whole", SPLITS), groups=2)
+    whole = make_loader(make_records(tmp_path / "whole", SPLITS), groups=2)
     told: list[str] = []
-    batches = make_input(damaged, told=told, groups=2, skip_bad=3)
+    batches = make_loader(damaged, told=told, groups=2, skip_bad=3)
 
     for split, bad in (("train", {8, 9}), ("test", {1})):
         pairs = zip(
@@ -124,7 +124,7 @@ def assert_equal_without(found: Batch, expected: Batch, bad: set[int]) -> None:
 
 @pytest.mark.parametrize(("skip_bad", "met"), [(0, 1), (1, 2), (2, 3)])
 def test_one_more_than_is_allowed_stops_and_names_all(damaged: Path, skip_bad: int, met: int) -> None:
-    batches = make_input(damaged, skip_bad=skip_bad)
+    batches = make_loader(damaged, skip_bad=skip_bad)
 
     with pytest.raises(UserError, match=f"Expected at most {skip_bad} utterances .*, found {met}:") as error:
         list(itertools.chain(batches.training(0), batches.evaluation("test")))
@@ -133,8 +133,8 @@ def test_one_more_than_is_allowed_stops_and_names_all(damaged: Path, skip_bad: i
 
 
 def test_what_is_left_out_does_not_depend_on_what_was_met_before(damaged: Path) -> None:
-    whole = list(make_input(damaged, skip_bad=3).training(0))
-    rest = list(make_input(damaged, skip_bad=3).training(2))
+    whole = list(make_loader(damaged, skip_bad=3).training(0))
+    rest = list(make_loader(damaged, skip_bad=3).training(2))
 
     assert len(rest) == len(whole) - 2
     for found, expected in zip(rest, whole[2:], strict=True):
@@ -143,7 +143,7 @@ def test_what_is_left_out_does_not_depend_on_what_was_met_before(damaged: Path) 
 
 
 def test_the_error_comes_at_the_step_that_holds_the_record(damaged: Path) -> None:
-    batches = make_input(damaged)
+    batches = make_loader(damaged)
     first = min(step for step in range(batches.total_steps) if np.isin(batches.planned(step).examples, [8, 9]).any())
 
     training = batches.training(0)
@@ -155,7 +155,7 @@ def test_the_error_comes_at_the_step_that_holds_the_record(damaged: Path) -> Non
 
 
 def test_lengths_do_not_count_what_was_left_out(damaged: Path) -> None:
-    batches = make_input(damaged, skip_bad=3)
+    batches = make_loader(damaged, skip_bad=3)
     before = batches.seen_lengths("test")
     list(batches.evaluation("test"))
     after = batches.seen_lengths("test")

@@ -8,7 +8,7 @@ import pytest
 from configs import mini_sparse
 from mme2e_jax.evaluation.attention_maps import AttentionMapStore, utterance_sites
 from mme2e_jax.evaluation.inference import predict
-from mme2e_jax.runs.load import load_run, open_input
+from mme2e_jax.runs.load import load_run, open_batch_loader
 from tests.commands.test_sparsity_curve import untrained
 from tests.helpers.synthetic import SIZES, make_example, shrink
 
@@ -21,7 +21,7 @@ def test_kept_sites_are_those_that_evaluation_counted(records: Path, tmp_path: P
     everything = range(SIZES["test"])
 
     predictions = predict(
-        loaded.model.state, open_input(loaded).evaluation("test"), "bce", loaded.model.mesh, keep_maps=True
+        loaded.model.state, open_batch_loader(loaded).evaluation("test"), "bce", loaded.model.mesh, keep_maps=True
     )
 
     maps = predictions.attention_maps

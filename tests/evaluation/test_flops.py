@@ -16,7 +16,7 @@ from mme2e_jax.models import variables as model_variables
 from mme2e_jax.models.albert import SIZES
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.report.terminal import cost_table
-from mme2e_jax.runs.load import input_of
+from mme2e_jax.runs.load import make_batch_loader
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.sharding import DataMesh
@@ -155,7 +155,7 @@ def test_extraction_costs_what_is_said_beside_the_papers_figure(modalities, fram
 def test_evaluation_counts_the_sites_of_real_images_only(records):
     config = shrink(mini_sparse.get_config(), records)
     dataset, mesh = open_dataset(records), DataMesh(1)
-    batches = input_of(config, dataset, mesh, 1)
+    batches = make_batch_loader(config, dataset, mesh, 1)
     spec = model_spec(config, 6, dataset.tokenizer)
     assert isinstance(spec, ModelSpec)
     variables = setup.start_variables(config, spec)

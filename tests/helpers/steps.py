@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mme2e_jax.config.schema import Config, site_selection, validate, validate_devices
+from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import Dataset
-from mme2e_jax.data.pipeline import Input
 from mme2e_jax.evaluation.inference import InferenceState, predict
 from mme2e_jax.models.variables import TrainState, Variables
-from mme2e_jax.runs.load import input_of
+from mme2e_jax.runs.load import make_batch_loader
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.sharding import DataMesh
 from mme2e_jax.training import setup
@@ -31,7 +31,7 @@ class Beginning(NamedTuple):
     """What the first step needs."""
 
     mesh: DataMesh
-    batches: Input
+    batches: BatchLoader
     variables: Variables
     state: TrainState
     step: Callable
@@ -41,7 +41,7 @@ def begin(config: Config, dataset: Dataset) -> Beginning:
     """All that a config's training starts from, on the devices."""
     validate(config)
     mesh = DataMesh(validate_devices(config, jax.device_count()))
-    batches = input_of(config, dataset, mesh, config.optim.epochs)
+    batches = make_batch_loader(config, dataset, mesh, config.optim.epochs)
     spec = model_spec(config, len(dataset.label_names), dataset.tokenizer)
     tx = setup.make_optimizer(config, batches.total_steps)
     variables = setup.start_variables(config, spec)

@@ -14,8 +14,8 @@ from configs import mosei_sparse
 from data_tools.prepare import Settings, default_console, prepare
 from mme2e_jax import Predictor
 from mme2e_jax.batch import Batch
+from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import open_dataset
-from mme2e_jax.data.pipeline import Input
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation.inference import infer_batch
 from mme2e_jax.media.tokens import train_mini
@@ -77,7 +77,7 @@ def test_logits_are_those_of_prepared_records(release: Path, workdir: Path, pred
 
     run = load_run(workdir)
     dataset = open_dataset(run.config.data.dir, "clips")
-    batches = Input(dataset, batch_size=8, text_max_len=16, seed=0, epochs=0, max_shapes=1, groups=1)
+    batches = BatchLoader(dataset, batch_size=8, text_max_len=16, seed=0, epochs=0, max_shapes=1, groups=1)
     (batch,) = batches.evaluation("test")
 
     def evaluated(batch: Batch) -> np.ndarray:

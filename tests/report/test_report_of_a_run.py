@@ -14,7 +14,7 @@ from mme2e_jax.evaluation import inference
 from mme2e_jax.evaluation.inference import InferenceState, infer_batch
 from mme2e_jax.report.training import last_record, step_losses, thinned
 from mme2e_jax.report.utterances import EACH, PARTLY, RIGHT, WRONG, choose, kinds, stored
-from mme2e_jax.runs.load import load_run, open_input
+from mme2e_jax.runs.load import load_run, open_batch_loader
 from mme2e_jax.runtime.console import console
 from tests.commands.test_sparsity_curve import untrained
 from tests.helpers.synthetic import make_example, shrink, shrunk_run
@@ -84,7 +84,7 @@ def inferred(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
 
 def test_evaluation_runs_the_model_once_on_each_batch(workdir: Path, inferred: list[list[int]]) -> None:
-    batches = open_input(load_run(workdir))
+    batches = open_batch_loader(load_run(workdir))
     expected = [batch.example.ravel().tolist() for split in SPLITS for batch in batches.evaluation(split)]
 
     evaluate_run(workdir)

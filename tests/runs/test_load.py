@@ -8,7 +8,7 @@ from configs import mini_lf_rnn
 from mme2e_jax.config.schema import Config
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.errors import UserError
-from mme2e_jax.runs.load import input_of
+from mme2e_jax.runs.load import make_batch_loader
 from mme2e_jax.runtime.sharding import DataMesh
 from tests.helpers.synthetic import make_feature_records, shrink
 
@@ -25,7 +25,7 @@ def config_of(dataset: Dataset, feature_type: int, sizes: tuple[int, int, int]) 
 
 
 def first_widths(config: Config, dataset: Dataset) -> list[int]:
-    batch = next(input_of(config, dataset, DataMesh(1), 1).training(0))
+    batch = next(make_batch_loader(config, dataset, DataMesh(1), 1).training(0))
     return [x.shape[-1] for x in (batch.text, batch.audio, batch.video)]
 
 
@@ -47,7 +47,7 @@ def test_all_widths_that_are_not_the_models_are_named(dataset: Dataset) -> None:
     config = config_of(dataset, 2, (300, 144, 36))
 
     with pytest.raises(UserError, match=r"feature_sizes: .*130 for audio, found 144; 35 for video, found 36") as error:
-        input_of(config, dataset, DataMesh(1), 1)
+        make_batch_loader(config, dataset, DataMesh(1), 1)
     assert "for text" not in str(error.value)
 
 
@@ -61,4 +61,4 @@ def test_a_modality_that_is_not_used_may_have_any_width(dataset: Dataset) -> Non
 
 def test_a_feature_type_that_the_records_do_not_have_is_refused(dataset: Dataset) -> None:
     with pytest.raises(UserError, match=r"audio_feature_type: expected 0, 1, 2, 3, 4, 5 .* found 6"):
-        input_of(config_of(dataset, 6, (300, 306, 35)), dataset, DataMesh(1), 1)
+        make_batch_loader(config_of(dataset, 6, (300, 306, 35)), dataset, DataMesh(1), 1)

@@ -16,7 +16,7 @@ from mme2e_jax.config.schema import Config
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.variables import TrainState
-from mme2e_jax.runs.load import input_of
+from mme2e_jax.runs.load import make_batch_loader
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime import pytree
 from mme2e_jax.runtime.sharding import DataMesh
@@ -74,7 +74,7 @@ class Trainee:
         kind = "features" if "lf" in config.model.name else "media"
         dataset = open_dataset(config.data.dir, kind=kind)
         self.mesh = DataMesh(1)
-        self.batches = input_of(config, dataset, self.mesh, config.optim.epochs)
+        self.batches = make_batch_loader(config, dataset, self.mesh, config.optim.epochs)
         self.tx = setup.make_optimizer(config, self.batches.total_steps)
         spec = model_spec(config, len(dataset.label_names), dataset.tokenizer)
         variables = self.mesh.put_replicated(setup.start_variables(config, spec))

@@ -20,7 +20,7 @@ from mme2e_jax.data.skipped import Skipped
 PREFETCH = 2
 
 
-class Input:
+class BatchLoader:
     """All batches of a run: those of training by step number, those of an evaluation by split.
 
     They are of numpy arrays: a `Batch` each where the records are media, a `FeatureBatch` where they are features.
