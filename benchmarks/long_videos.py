@@ -13,11 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_tools.mini_corpus import release
+from data_tools.mini_corpus import mosei_release
 from data_tools.mini_corpus.media import Movie, write_wav
 from data_tools.mini_corpus.plan import NoiseRates, VideoPlan, plan_video
 from data_tools.mini_corpus.speakers import make_face
-from data_tools.mini_corpus.video import FPS, MIN_FRAMES, ClipTimes, act, clip_sound, loudness_of
+from data_tools.mini_corpus.video import FPS, MIN_FRAMES, ClipTimes, animate_face, make_clip_sound, measure_loudness
 from data_tools.mini_corpus.voice import SAMPLE_RATE, VOICES
 from mme2e_jax.runtime.files import finished_directory
 
@@ -49,11 +49,11 @@ def make_long_videos(out: Path, sizes: Sizes, workers: int) -> None:
     """
     plans = [_plan(sizes, index) for index in range(sizes.videos)]
     with finished_directory(out) as root:
-        release.make_directories(root)
+        mosei_release.make_directories(root)
         # Not forked: forked copies of a process with threads (TensorFlow) can hang.
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
             made = list(pool.map(_make_video, [root] * len(plans), plans, [sizes.seconds] * len(plans)))
-        release.write_labels(root, made)
+        mosei_release.write_labels(root, made)
 
 
 def _plan(sizes: Sizes, index: int) -> VideoPlan:
@@ -71,15 +71,15 @@ def _make_video(root: Path, plan: VideoPlan, seconds: int) -> VideoPlan:
     grain_rng = plan.rng(_GRAIN_STREAM)
     grain = [grain_rng.integers(0, 5, (HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(4)]
     times, start = [], 0
-    with Movie(release.movie_path(root, plan.video_id), (WIDTH, HEIGHT), FPS * _REPEATS, SAMPLE_RATE) as movie:
+    with Movie(mosei_release.movie_path(root, plan.video_id), (WIDTH, HEIGHT), FPS * _REPEATS, SAMPLE_RATE) as movie:
         for clip, sound in zip(plan.clips, sounds, strict=True):
             count = len(sound) * FPS // SAMPLE_RATE
-            drawn = act(plan.rng(_FACE_STREAM, clip.index), face, clip.face, loudness_of(sound, count))
+            drawn = animate_face(plan.rng(_FACE_STREAM, clip.index), face, clip.face, measure_loudness(sound, count))
             movie.append(_enlarged(drawn, grain), sound)
             times.append(ClipTimes(start / FPS, (start + count) / FPS))
             start += count
-    write_wav(release.wav_path(root, plan.video_id), np.concatenate(sounds), SAMPLE_RATE)
-    release.write_transcript(root, plan, times)
+    write_wav(mosei_release.wav_path(root, plan.video_id), np.concatenate(sounds), SAMPLE_RATE)
+    mosei_release.write_transcript(root, plan, times)
     return plan
 
 
@@ -90,7 +90,7 @@ def _fitting_sounds(plan: VideoPlan, frames: int) -> list[np.ndarray]:
     left = frames * SAMPLE_RATE // FPS
     shortest = MIN_FRAMES * SAMPLE_RATE // FPS
     for clip in plan.clips:
-        sound = clip_sound(plan.rng(_VOICE_STREAM, clip.index), clip, voice)
+        sound = make_clip_sound(plan.rng(_VOICE_STREAM, clip.index), clip, voice)
         if left - len(sound) < shortest:
             sounds.append(np.pad(sound, (0, max(left - len(sound), 0)))[:left])
             break

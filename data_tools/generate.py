@@ -21,13 +21,13 @@ from absl import app, flags
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data_tools.mini_corpus import iemocap_release, processed_release, release
+from data_tools.mini_corpus import iemocap_release, mosei_release, processed_release
 from data_tools.mini_corpus.dialogues import plan_dialogues
 from data_tools.mini_corpus.plan import NoiseRates, plan_corpus
 from data_tools.mini_corpus.video import ClipTimes
 from mme2e_jax.runtime.files import finished_directory
 
-MakeOne = Callable[[Path, Any], tuple[str, list[ClipTimes]]]
+WriteVideo = Callable[[Path, Any], tuple[str, list[ClipTimes]]]
 
 
 class Layout(NamedTuple):
@@ -35,25 +35,25 @@ class Layout(NamedTuple):
 
     plan: Callable[[int, int, NoiseRates], Sequence[Any]]
     make_directories: Callable[[Path], None]
-    make_one: MakeOne
+    write_video: WriteVideo
     finish: Callable[..., None]
 
 
 LAYOUTS: Mapping[str, Layout] = {
-    "mosei": Layout(plan_corpus, release.make_directories, release.make_one, release.finish),
+    "mosei": Layout(plan_corpus, mosei_release.make_directories, mosei_release.write_video, mosei_release.finish),
     "iemocap": Layout(
-        plan_dialogues, iemocap_release.make_directories, iemocap_release.make_one, iemocap_release.finish
+        plan_dialogues, iemocap_release.make_directories, iemocap_release.write_dialogue, iemocap_release.finish
     ),
     "processed_mosei": Layout(
         plan_corpus,
         processed_release.make_mosei_directories,
-        processed_release.make_mosei_video,
+        processed_release.write_mosei_video,
         processed_release.finish_mosei,
     ),
     "processed_iemocap": Layout(
         plan_dialogues,
         processed_release.make_iemocap_directories,
-        processed_release.make_iemocap_dialogue,
+        processed_release.write_iemocap_dialogue,
         processed_release.finish_iemocap,
     ),
 }
@@ -96,12 +96,12 @@ def generate(
     out = Path(out)
     with finished_directory(out) as root:
         files.make_directories(root)
-        times = _make_videos(root, plans, files.make_one, workers or os.cpu_count() or 1)
+        times = _make_videos(root, plans, files.write_video, workers or os.cpu_count() or 1)
         files.finish(root, plans, times, seed=seed, rates=rates)
     return out
 
 
-def _make_videos(root: Path, plans: Sequence[Any], make_one: MakeOne, workers: int) -> dict[str, list[ClipTimes]]:
+def _make_videos(root: Path, plans: Sequence[Any], write_video: WriteVideo, workers: int) -> dict[str, list[ClipTimes]]:
     console = Console(stderr=True)
     columns = (
         TextColumn("generating videos"),
@@ -112,22 +112,22 @@ def _make_videos(root: Path, plans: Sequence[Any], make_one: MakeOne, workers: i
     times = {}
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(plans))
-        for video_id, spans in _each_video(root, plans, make_one, min(workers, len(plans))):
+        for video_id, spans in _each_video(root, plans, write_video, min(workers, len(plans))):
             times[video_id] = spans
             progress.advance(task)
     return times
 
 
 def _each_video(
-    root: Path, plans: Sequence[Any], make_one: MakeOne, workers: int
+    root: Path, plans: Sequence[Any], write_video: WriteVideo, workers: int
 ) -> Iterator[tuple[str, list[ClipTimes]]]:
     if workers == 1:
-        yield from (make_one(root, plan) for plan in plans)
+        yield from (write_video(root, plan) for plan in plans)
         return
     # Not forked: forked copies of a process with threads (decoders, JAX) can hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(make_one, root, plan) for plan in plans]
+        futures = [pool.submit(write_video, root, plan) for plan in plans]
         try:
             for future in as_completed(futures):
                 yield future.result()

@@ -24,17 +24,17 @@ from pathlib import Path
 from absl import app, flags
 from rich.console import Console
 
-from data_tools.preparation.division import divide
 from data_tools.preparation.dry_run import dry_run
 from data_tools.preparation.extraction import RunJobs, extract_all
 from data_tools.preparation.output import write_records
 from data_tools.preparation.published_extraction import extract_published
 from data_tools.preparation.settings import COMPUTED, FEATURES, PUBLISHED, PrepareError, Settings
+from data_tools.preparation.splitting import divide
 from data_tools.preparation.spool import open_spool
-from data_tools.records.kinds import KINDS, feature_kind, media_kind, published_kind
+from data_tools.records.record_kinds import KINDS, feature_kind, media_kind, published_kind
 from data_tools.records.report import Report
 from data_tools.releases import splits
-from data_tools.releases.published import require_features
+from data_tools.releases.published_features import require_features
 from data_tools.releases.release import ReleaseError
 from data_tools.releases.sources import SOURCES
 from mme2e_jax.media import tokens
@@ -135,7 +135,7 @@ def prepare(
     return report
 
 
-def require_enough(report: Report, max_dropped: float) -> None:
+def require_few_dropped(report: Report, max_dropped: float) -> None:
     """Raises `PrepareError` if more than the share `max_dropped` of the utterances was lost."""
     share = report.dropped_share()
     if share > max_dropped:
@@ -213,7 +213,7 @@ def main(argv: Sequence[str]) -> None:
         run = _chosen_run(Path(values.raw))
         report = prepare(values.raw, values.out, settings, processes=values.processes, run=run)
         print(f"{len(report.kept)} utterances written to {values.out}")
-        require_enough(report, values.max_dropped)
+        require_few_dropped(report, values.max_dropped)
     except (PrepareError, ReleaseError, tokens.TokenizerError, OutputExistsError) as error:
         raise SystemExit(f"prepare: {error}") from None
 

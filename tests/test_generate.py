@@ -16,7 +16,7 @@ from av.error import FFmpegError
 from scipy.io import wavfile
 
 from data_tools.generate import generate
-from data_tools.mini_corpus import plan, release
+from data_tools.mini_corpus import mosei_release, plan
 from data_tools.mini_corpus.emotions import EMOTIONS
 from data_tools.mini_corpus.video import FPS, SHORT_FRAMES, WAV_CUT_S, make_video
 from mme2e_jax.runtime.files import OutputExistsError
@@ -198,8 +198,8 @@ def test_label_columns_are_those_of_mosei(small_corpus):
 
 
 def test_some_rows_have_no_answers_and_some_names_have_a_path(tmp_path):
-    release.make_directories(tmp_path)
-    release.write_labels(tmp_path, plan.plan_corpus(160, SEED))
+    mosei_release.make_directories(tmp_path)
+    mosei_release.write_labels(tmp_path, plan.plan_corpus(160, SEED))
     rows = [row for answers in label_rows(tmp_path).values() for row in answers]
     empty = [row for row in rows if not any(row[column] for column in EMOTION_COLUMNS.values())]
     prefixed = [row for row in rows if row["Input.VIDEO_ID"].startswith("x/")]
@@ -323,7 +323,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise OSError("disk full")
 
-    monkeypatch.setattr(release, "write_labels", fail)
+    monkeypatch.setattr(mosei_release, "write_labels", fail)
     monkeypatch.setattr("data_tools.generate._make_videos", lambda *_: {})
     with pytest.raises(OSError, match="disk full"):
         generate(tmp_path / "out", 8)

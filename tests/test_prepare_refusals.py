@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_tools.preparation.settings import PrepareError, Settings
-from data_tools.prepare import prepare, require_enough
+from data_tools.prepare import prepare, require_few_dropped
 from data_tools.records.report import Report
 from data_tools.releases.release import ReleaseError
 from mme2e_jax.media.utterance import Finding
@@ -19,9 +19,9 @@ from mme2e_jax.runtime.files import OutputExistsError
 def test_the_share_that_may_be_lost_is_a_bound() -> None:
     report = Report(findings=[Finding("a_1", "no_media")], kept=["a_2", "a_3", "a_4"])
 
-    require_enough(report, 0.25)
+    require_few_dropped(report, 0.25)
     with pytest.raises(PrepareError, match=r"1 utterances were dropped, 25% .*expected at most 24%.*max_dropped=0\.25"):
-        require_enough(report, 0.24)
+        require_few_dropped(report, 0.24)
 
 
 def test_an_occupied_directory_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from data_tools.mini_corpus.dialogues import MONO_WAV, NO_VIDEO, NO_WAV, Dialogu
 from data_tools.mini_corpus.face import Face
 from data_tools.mini_corpus.media import DIVX, Movie, write_wav
 from data_tools.mini_corpus.speakers import HEIGHT, WIDTH, make_face
-from data_tools.mini_corpus.video import FPS, ClipTimes, act, clip_sound, loudness_of
+from data_tools.mini_corpus.video import FPS, ClipTimes, animate_face, make_clip_sound, measure_loudness
 from data_tools.mini_corpus.voice import SAMPLE_RATE, VOICES
 
 _FACE_STREAM, _VOICE_STREAM, _ROOM_STREAM = 31, 32, 33
@@ -26,7 +26,7 @@ def make_dialogue(plan: DialoguePlan, movie_path: Path, wav_path: Path) -> list[
     sides = (plan.left, "M" if plan.left == "F" else "F")
     people = {who: 2 * (plan.session - 1) + "FM".index(who) for who in sides}
     sounds = [
-        clip_sound(plan.rng(_VOICE_STREAM, i), turn.clip, VOICES[people[turn.speaker] % len(VOICES)])
+        make_clip_sound(plan.rng(_VOICE_STREAM, i), turn.clip, VOICES[people[turn.speaker] % len(VOICES)])
         for i, turn in enumerate(plan.turns)
     ]
     starts: list[int] = []
@@ -66,7 +66,7 @@ def _side(
     plan: DialoguePlan, who: str, face: Face, turn_at: dict[int, int], sounds: list[np.ndarray], total: int
 ) -> Iterator[np.ndarray]:
     """The `total` frames of one speaker, who rests where it is not their turn."""
-    rest = next(act(plan.rng(_FACE_STREAM, "FM".index(who), 0), face, (), np.zeros(1)))
+    rest = next(animate_face(plan.rng(_FACE_STREAM, "FM".index(who), 0), face, (), np.zeros(1)))
     frame = 0
     while frame < total:
         if frame not in turn_at:
@@ -74,8 +74,8 @@ def _side(
             frame += 1
             continue
         i = turn_at[frame]
-        loudness = loudness_of(sounds[i], round(len(sounds[i]) / _SAMPLES))
-        yield from act(plan.rng(_FACE_STREAM, 2, i), face, plan.turns[i].clip.face, loudness)
+        loudness = measure_loudness(sounds[i], round(len(sounds[i]) / _SAMPLES))
+        yield from animate_face(plan.rng(_FACE_STREAM, 2, i), face, plan.turns[i].clip.face, loudness)
         frame += len(loudness)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from data_tools.mini_corpus.plan import ClipPlan, NoiseRates, luck_of, plan_clip
+from data_tools.mini_corpus.plan import ClipPlan, NoiseRates, noise_draws, plan_clip
 from mme2e_jax.constants import LABEL_NAMES
 
 SESSIONS = 5
@@ -150,7 +150,7 @@ def _plan_dialogue(seed: int, index: int, first: int, count: int, rates: NoiseRa
         speaker = "FM"[(turn + take) % 2]
         label = _label(seed, index, turn, first + turn)
         rng = np.random.default_rng([seed, index, _TURN_STREAM, turn])
-        clip = plan_clip(rng, turn, PLAYED[label], None, rates, luck_of(seed, first + turn))
+        clip = plan_clip(rng, turn, PLAYED[label], None, rates, noise_draws(seed, first + turn))
         case = cases.get(turn)
         gap = int(np.random.default_rng([seed, index, _GAP_STREAM, turn]).integers(1, 6))
         turns.append(

@@ -39,7 +39,7 @@ def make_directories(root: Path) -> None:
             (dialog / folder).mkdir(parents=True)
 
 
-def make_one(root: Path, plan: DialoguePlan) -> tuple[str, list[ClipTimes]]:
+def write_dialogue(root: Path, plan: DialoguePlan) -> tuple[str, list[ClipTimes]]:
     """Writes all files of one dialogue; returns its name and where its turns lie."""
     dialog = _dialog(root, plan.session)
     times = make_dialogue(plan, dialog / "avi/DivX" / f"{plan.name}.avi", dialog / "wav" / f"{plan.name}.wav")

@@ -147,7 +147,7 @@ def plan_video(seed: int, video: int, clips: int, rates: NoiseRates) -> VideoPla
         rng = np.random.default_rng([seed, video, _CLIP_STREAM, clip])
         case = clip_cases.get(clip)
         number = first_clip(video) + clip
-        labels, luck = _labels(seed, number), luck_of(seed, number)
+        labels, luck = _labels(seed, number), noise_draws(seed, number)
         plans.append(plan_clip(rng, clip, labels, case, rates, luck))
     return VideoPlan(
         seed=seed,
@@ -170,7 +170,7 @@ def _labels(seed: int, clip: int) -> tuple[str, ...]:
     return deck[rng.permutation(_DECK_SIZE)[position]]
 
 
-def luck_of(seed: int, clip: int) -> np.ndarray:
+def noise_draws(seed: int, clip: int) -> np.ndarray:
     """Three numbers in [0, 1), one per modality; below the modality's rate it is noise.
 
     Within a deck they are spread evenly, so that even a small corpus keeps to the rates; the
@@ -198,7 +198,7 @@ def plan_clip(
       labels: what it expresses.
       case: that makes it awkward.
       rates: how often a modality is noise.
-      luck: of text, face and voice, from `luck_of`.
+      luck: of text, face and voice, from `noise_draws`.
     """
     noisy = luck < (rates.text, rates.face, rates.voice)
     text, face, voice = (_noise(rng, labels, rates.contradiction) if is_noise else labels for is_noise in noisy)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from scipy.io import wavfile
 
-from data_tools.mini_corpus import iemocap_release, published_features, release
+from data_tools.mini_corpus import iemocap_release, mosei_release, published_features
 from data_tools.mini_corpus.dialogues import OTHER_LABELS, DialoguePlan
 from data_tools.mini_corpus.emotions import EMOTIONS
 from data_tools.mini_corpus.plan import NO_LABEL, NO_TRANSCRIPT, NoiseRates, VideoPlan
@@ -41,13 +41,13 @@ def make_iemocap_directories(root: Path) -> None:
         (root / name).mkdir()
 
 
-def make_mosei_video(root: Path, plan: VideoPlan) -> tuple[str, list[ClipTimes]]:
+def write_mosei_video(root: Path, plan: VideoPlan) -> tuple[str, list[ClipTimes]]:
     """Writes the folders of one video's clips; returns its name and where they lay."""
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch)
-        release.make_directories(raw)
-        _, times = release.make_one(raw, plan)
-        movie, wav = release.movie_path(raw, plan.video_id), release.wav_path(raw, plan.video_id)
+        mosei_release.make_directories(raw)
+        _, times = mosei_release.write_video(raw, plan)
+        movie, wav = mosei_release.movie_path(raw, plan.video_id), mosei_release.wav_path(raw, plan.video_id)
         try:
             end = times[-1].end
             frames = [f for _, f in frames_at(movie, [i / _MOSEI_FPS for i in range(int(end * _MOSEI_FPS) + 1)])]
@@ -67,12 +67,12 @@ def make_mosei_video(root: Path, plan: VideoPlan) -> tuple[str, list[ClipTimes]]
     return plan.video_id, times
 
 
-def make_iemocap_dialogue(root: Path, plan: DialoguePlan) -> tuple[str, list[ClipTimes]]:
+def write_iemocap_dialogue(root: Path, plan: DialoguePlan) -> tuple[str, list[ClipTimes]]:
     """Writes the folders of one dialogue's turns; returns its name and where they lay."""
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch)
         iemocap_release.make_directories(raw)
-        _, times = iemocap_release.make_one(raw, plan)
+        _, times = iemocap_release.write_dialogue(raw, plan)
         dialog = raw / f"Session{plan.session}" / "dialog"
         movie, wav = dialog / "avi/DivX" / f"{plan.name}.avi", dialog / "wav" / f"{plan.name}.wav"
         if not (movie.exists() and wav.exists()):

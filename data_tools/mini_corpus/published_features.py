@@ -1,4 +1,4 @@
-"""Writes hand-crafted features of the embedded corpus in the form of `data_tools.releases.published`.
+"""Writes hand-crafted features of the embedded corpus in the form of `data_tools.releases.published_features`.
 
 The numbers are our own features, in the authors' widths: 74 of sound for MOSEI; for IEMOCAP 763, of which those that
 their baselines read are filled, and 709 of a picture, of which the last 35 are. The whole picture stands for the face.
@@ -18,9 +18,9 @@ from mme2e_jax.data.audio_columns import FULL_WIDTH, TYPES
 from mme2e_jax.media.features.audio import audio_features
 from mme2e_jax.media.features.text import text_features
 from mme2e_jax.media.features.video import video_features
-from mme2e_jax.media.pictures import numbers
+from mme2e_jax.media.image_sequence import image_numbers
 from mme2e_jax.media.sound import read_wav
-from mme2e_jax.media.utterance import Pictures
+from mme2e_jax.media.utterance import ImageSequence
 
 _MOSEI_AUDIO = 74
 _OPENFACE = 709
@@ -92,7 +92,7 @@ def _in_full(rows: np.ndarray) -> np.ndarray:
 
 
 def _faces(folder: Path, prefix: str) -> dict[str, np.ndarray]:
-    names = [f"{prefix}{number}" for number in numbers(Pictures(folder, prefix, 1.0))]
+    names = [f"{prefix}{number}" for number in image_numbers(ImageSequence(folder, prefix, 1.0))]
     if not names:
         return {}
     pictures = [cv2.imread(str(folder / f"{name}.jpg"), cv2.IMREAD_COLOR) for name in names]

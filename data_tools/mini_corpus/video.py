@@ -47,13 +47,13 @@ def make_video(plan: VideoPlan, movie_path: Path, wav_path: Path) -> list[ClipTi
     with Movie(movie_path, (WIDTH, HEIGHT), FPS, SAMPLE_RATE) as movie:
         for clip in plan.clips:
             rng = plan.rng(_VOICE_STREAM, clip.index)
-            sound = clip_sound(rng, clip, voice)
+            sound = make_clip_sound(rng, clip, voice)
             count = len(sound) * FPS // SAMPLE_RATE
             if NO_FACE in clip.awkward:
                 frames = (room for _ in range(count))
             else:
                 face_rng = plan.rng(_FACE_STREAM, clip.index)
-                frames = act(face_rng, face, clip.face, loudness_of(sound, count))
+                frames = animate_face(face_rng, face, clip.face, measure_loudness(sound, count))
             noisy = (cv2.add(frame, grain[i % len(grain)]) for i, frame in enumerate(frames))
             movie.append(noisy, sound)
             sounds.append(sound)
@@ -79,7 +79,7 @@ def _truncate(path: Path) -> None:
     path.write_bytes(content[: len(content) // 2])
 
 
-def clip_sound(rng: np.random.Generator, clip: ClipPlan, voice: str) -> np.ndarray:
+def make_clip_sound(rng: np.random.Generator, clip: ClipPlan, voice: str) -> np.ndarray:
     """The sound of a clip, padded with silence to a whole number of frames."""
     spoken = speak(rng, clip.pieces, clip.voice, voice=voice, max_seconds=(MAX_FRAMES - 3) / FPS)
     frames = int(np.clip(np.ceil(len(spoken) * FPS / SAMPLE_RATE) + 2, MIN_FRAMES, MAX_FRAMES))
@@ -90,7 +90,7 @@ def clip_sound(rng: np.random.Generator, clip: ClipPlan, voice: str) -> np.ndarr
     return add_room(rng, np.pad(spoken, (0, max(0, length - len(spoken))))[:length])
 
 
-def loudness_of(sound: np.ndarray, frames: int) -> np.ndarray:
+def measure_loudness(sound: np.ndarray, frames: int) -> np.ndarray:
     """Loudness in [0, 1] at each of `frames` frames, which moves the lips."""
     blocks = sound[: len(sound) // frames * frames].reshape(frames, -1)
     level = np.sqrt(np.mean(blocks**2, axis=1))
@@ -98,7 +98,9 @@ def loudness_of(sound: np.ndarray, frames: int) -> np.ndarray:
     return smooth / (smooth.max() + 1e-6)
 
 
-def act(rng: np.random.Generator, face: Face, emotions: tuple[str, ...], loudness: np.ndarray) -> Iterator[np.ndarray]:
+def animate_face(
+    rng: np.random.Generator, face: Face, emotions: tuple[str, ...], loudness: np.ndarray
+) -> Iterator[np.ndarray]:
     """Frames of a face that talks and shows `emotions`, each for an equal share of the time."""
     strength = rng.uniform(0.95, 1.25)
     moods = [EXPRESSIONS[emotion].scaled(strength) for emotion in emotions] or [NEUTRAL]

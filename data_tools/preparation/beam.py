@@ -20,9 +20,9 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from data_tools.preparation.settings import PrepareError
-from data_tools.preparation.spool import Spool, answer_path
-from mme2e_jax.media.utterance import Media, Pictures
-from mme2e_jax.media.workers import Extractor, Job, JobResult, died
+from data_tools.preparation.spool import Spool, result_path
+from mme2e_jax.media.utterance import ImageSequence, Media
+from mme2e_jax.media.workers import Extractor, Job, JobResult, dead_worker_result
 
 
 def run_on_beam(
@@ -48,7 +48,7 @@ def run_on_beam(
         FileSystems.set_options(pipeline_options)
         if staging is not None:
             _collect(jobs, staging)
-        waiting = [task for task in tasks if not answer_path(task.job).exists()]
+        waiting = [task for task in tasks if not result_path(task.job).exists()]
         if waiting:
             with beam.Pipeline(options=pipeline_options) as pipeline:
                 created = pipeline | "Videos" >> beam.Create(waiting)
@@ -57,7 +57,7 @@ def run_on_beam(
         if staging is not None:
             _collect(jobs, staging)
         for job in jobs:
-            yield Spool(job.spool.parent).load(job) or died(job)
+            yield Spool(job.spool.parent).load(job) or dead_worker_result(job)
 
     return run
 
@@ -86,8 +86,8 @@ class _Extract(beam.DoFn):
             result = self._extractor.run(job)
             Spool(job.spool.parent).store(result)
             # The answer last: with it the result is complete. There is none where the worker died.
-            if element.staging is not None and answer_path(job).exists():
-                for path in (job.spool, answer_path(job)):
+            if element.staging is not None and result_path(job).exists():
+                for path in (job.spool, result_path(job)):
                     _copy_there(path, FileSystems.join(element.staging, path.name))
 
     def teardown(self) -> None:
@@ -110,13 +110,13 @@ def _task(job: Job, raw: Path, release: str | None, staging: str | None) -> _Tas
         return FileSystems.join(release, *path.relative_to(root).parts)
 
     video, wav = job.media.video, job.media.wav
-    source = video.folder / video.prefix if isinstance(video, Pictures) else video
+    source = video.folder / video.prefix if isinstance(video, ImageSequence) else video
     return _Task(job, source and url(source), wav and url(wav), staging)
 
 
 def _absolute(media: Media) -> Media:
     video = media.video
-    if isinstance(video, Pictures):
+    if isinstance(video, ImageSequence):
         video = replace(video, folder=video.folder.absolute())
     return Media(video.absolute() if isinstance(video, Path) else video, media.wav and media.wav.absolute())
 
@@ -127,7 +127,7 @@ def _fetch(task: _Task, scratch: Path) -> Job:
     if task.video is not None:
         folder = scratch / "video"
         folder.mkdir()
-        if isinstance(video, Pictures):
+        if isinstance(video, ImageSequence):
             (matched,) = FileSystems.match([f"{task.video}*.jpg"])
             for metadata in matched.metadata_list:
                 _copy_here(metadata.path, folder)
@@ -144,7 +144,7 @@ def _collect(jobs: Sequence[Job], staging: str) -> None:
     (matched,) = FileSystems.match([FileSystems.join(staging, "*.json")])
     there = {PurePosixPath(metadata.path).name for metadata in matched.metadata_list}
     for job in jobs:
-        answer = answer_path(job)
+        answer = result_path(job)
         if answer.name in there and not answer.exists():
             for name in (job.spool.name, answer.name):
                 _copy_here(FileSystems.join(staging, name), job.spool.parent)

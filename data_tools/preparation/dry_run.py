@@ -6,11 +6,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from data_tools.preparation.division import divide
 from data_tools.preparation.settings import Settings
+from data_tools.preparation.splitting import divide
 from data_tools.records.report import Report
 from data_tools.releases import splits
-from data_tools.releases.published import require_features
+from data_tools.releases.published_features import require_features
 from data_tools.releases.release import Release
 from mme2e_jax.media.utterance import Finding, Utterance
 
@@ -49,7 +49,7 @@ def _with_media(release: Release, settings: Settings, report: Report) -> list[Ut
     """Those that have a video or a sound; what is missing goes into the report."""
     usable = []
     for utterance in release.utterances:
-        media = release.media[utterance.files]
+        media = release.media[utterance.media_key]
         if media.video is None:
             report.findings.append(Finding(utterance.id, "no_video"))
         in_video = settings.source.sound_in_video and media.video is not None

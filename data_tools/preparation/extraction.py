@@ -24,7 +24,7 @@ def extract_all(release: Release, spool: Spool, settings: Settings, run: RunJobs
     """Extracts every video that the spool does not hold yet; the results in the order of the videos."""
     by_files: dict[str, list[Utterance]] = {}
     for utterance in release.utterances:
-        by_files.setdefault(utterance.files, []).append(utterance)
+        by_files.setdefault(utterance.media_key, []).append(utterance)
     extract_settings = {
         "frame_interval_ms": settings.frame_interval_ms,
         "audio_from_video": settings.audio_from_video,

@@ -9,7 +9,7 @@ import numpy as np
 
 from data_tools.preparation.settings import Settings
 from data_tools.records import records
-from data_tools.records.kinds import Kind
+from data_tools.records.record_kinds import Kind
 from data_tools.records.report import Report
 from mme2e_jax.media.utterance import Utterance
 from mme2e_jax.media.workers import JobResult

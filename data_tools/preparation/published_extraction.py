@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from data_tools.preparation.spool import Spool
-from data_tools.releases.published import NAMES, Arrays, read_split, require_features
+from data_tools.releases.published_features import NAMES, Arrays, read_split, require_features
 from data_tools.releases.release import Release, ReleaseError
 from data_tools.releases.splits import SPLITS
 from mme2e_jax.media.utterance import Finding, Media

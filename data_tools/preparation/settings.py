@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data_tools.records.kinds import KINDS
+from data_tools.records.record_kinds import KINDS
 from data_tools.releases.release import Release
 from data_tools.releases.sources import SOURCES, Source
 from mme2e_jax.media.face_choice import CHOICES, MOST_PROBABLE
@@ -66,14 +66,14 @@ class Settings:
             raise PrepareError(f"face_choice {self.face_choice!r}: expected one of {', '.join(CHOICES)}.")
         if self.features not in FEATURES:
             raise PrepareError(f"features {self.features!r}: expected one of {', '.join(FEATURES)}.")
-        if self.published and not (self.kind == "features" and self.source.has_pictures):
+        if self.published and not (self.kind == "features" and self.source.stores_images):
             raise PrepareError(
                 "features 'published' are those that the paper's authors made for their processed folders; expected "
                 f"--kind=features and a processed dataset, found --kind={self.kind} --dataset={self.dataset}."
             )
         if self.seed < 0:
             raise PrepareError(f"seed: expected 0 or more, found {self.seed}.")
-        if self.source_fps is not None and not self.source.has_pictures:
+        if self.source_fps is not None and not self.source.stores_images:
             raise PrepareError(
                 f"source_fps: {self.dataset} has videos, which say it themselves; expected no --source_fps, found "
                 f"{self.source_fps:g}."
@@ -100,7 +100,7 @@ class Settings:
 
     def read(self, raw: Path) -> Release:
         """Reads the texts of the release at `raw`; raises `ReleaseError` if it is none."""
-        options = {"fps": self.source_fps, "with_media": not self.published} if self.source.has_pictures else {}
+        options = {"fps": self.source_fps, "with_media": not self.published} if self.source.stores_images else {}
         return self.source.read(raw, **options)
 
     @property

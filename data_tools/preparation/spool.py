@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mme2e_jax.media.utterance import Finding, Media, Pictures, Utterance
+from mme2e_jax.media.utterance import Finding, ImageSequence, Media, Utterance
 from mme2e_jax.media.workers import Job, JobResult
 from mme2e_jax.runtime.files import OutputExistsError, remove_unfinished
 
@@ -46,7 +46,7 @@ class Spool:
     def load(self, job: Job) -> JobResult | None:
         """The result of a job that was finished before."""
         try:
-            stored = json.loads(answer_path(job).read_text(encoding="utf-8"))
+            stored = json.loads(result_path(job).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         return JobResult(job, stored["kept"], [Finding(**finding) for finding in stored["findings"]], {})
@@ -55,7 +55,7 @@ class Spool:
         """Notes that a job is finished. One whose worker died is not: it may succeed another time."""
         if any(finding.reason == "worker_died" for finding in result.findings):
             return
-        path = answer_path(result.job)
+        path = result_path(result.job)
         unfinished = path.with_suffix(f".{uuid.uuid4().hex}")
         content = {"kept": result.kept, "findings": [asdict(finding) for finding in result.findings]}
         unfinished.write_text(json.dumps(content), encoding="utf-8")
@@ -100,15 +100,15 @@ def open_spool(out: Path) -> Iterator[Spool]:
                 shutil.rmtree(directory, ignore_errors=True)
 
 
-def answer_path(job: Job) -> Path:
+def result_path(job: Job) -> Path:
     """The file that a finished job has beside its arrays: what was kept and found."""
     return job.spool.with_suffix(".json")
 
 
-def _identity(path: Path | Pictures | None) -> list[Any] | None:
+def _identity(path: Path | ImageSequence | None) -> list[Any] | None:
     if path is None:
         return None
-    if isinstance(path, Pictures):
+    if isinstance(path, ImageSequence):
         return [*(_identity(path.folder) or []), path.prefix, path.fps]
     found = os.stat(path)
     return [str(path.resolve()), found.st_size, found.st_mtime_ns]

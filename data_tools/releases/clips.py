@@ -22,8 +22,7 @@ from pathlib import Path, PurePosixPath
 from data_tools.releases.release import Release, ReleaseError
 from data_tools.releases.release_files import first_file, listing
 from data_tools.releases.splits import SPLITS
-from mme2e_jax.media.suffixes import SOUNDS
-from mme2e_jax.media.utterance import Finding, Media, Utterance, is_identifier
+from mme2e_jax.media.utterance import SOUND_SUFFIXES, Finding, Media, Utterance, is_identifier
 
 TABLE = "clips.csv"
 _REQUIRED = ("path", "transcript")
@@ -147,7 +146,7 @@ def _label_columns(columns: list[str], table: Path) -> tuple[str, ...]:
 
 
 def _media(path: Path) -> Media:
-    if path.suffix.lower() in SOUNDS:
+    if path.suffix.lower() in SOUND_SUFFIXES:
         return Media(video=None, wav=first_file([path]))
     return Media(video=first_file([path]), wav=first_file([path.with_suffix(".wav")]))
 

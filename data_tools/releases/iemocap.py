@@ -76,7 +76,7 @@ def read_release(raw: Path) -> Release:
                 if turn in texts:
                     findings.append(Finding(turn, "duplicate", f"transcriptions/{path.name}"))
                 texts.setdefault(turn, text)
-    utterances, mismatches = match(evaluations, texts)
+    utterances, mismatches = join_texts(evaluations, texts)
     findings += mismatches
     used = {utterance.video for utterance in utterances}
     return Release(EMOTIONS, utterances, {d: files for d, files in media.items() if d in used}, findings)
@@ -138,7 +138,7 @@ def parse_transcript(text: str, stem: str) -> tuple[list[tuple[str, str]], list[
     return lines, findings
 
 
-def match(evaluations: dict[str, Evaluation], texts: dict[str, str]) -> tuple[list[Utterance], list[Finding]]:
+def join_texts(evaluations: dict[str, Evaluation], texts: dict[str, str]) -> tuple[list[Utterance], list[Finding]]:
     """Joins evaluations and texts, both by turn; the utterances by dialogue and time."""
     utterances: list[Utterance] = []
     findings = [Finding(turn, "transcript_without_label") for turn in sorted(texts.keys() - evaluations.keys())]
@@ -172,7 +172,7 @@ def session_of(utterance: Utterance) -> int:
     return int(fields["session"])
 
 
-def speaker_of(turn: str) -> tuple[str, str, bool]:
+def parse_turn(turn: str) -> tuple[str, str, bool]:
     """The dialogue and the speaker of a turn, and whether that is the one on the left and on channel 0.
 
     Raises:
@@ -185,7 +185,7 @@ def speaker_of(turn: str) -> tuple[str, str, bool]:
 
 
 def _utterance(evaluation: Evaluation, start: float, text: str) -> Utterance:
-    dialogue, speaker, on_left = speaker_of(evaluation.turn)
+    dialogue, speaker, on_left = parse_turn(evaluation.turn)
     return Utterance(
         id=evaluation.turn,
         video=dialogue,

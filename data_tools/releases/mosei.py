@@ -54,7 +54,7 @@ def read_release(raw: Path) -> Release:
     for path in _label_files(raw):
         findings += _add_labels(labels, path)
 
-    utterances, mismatches = match(lines, labels)
+    utterances, mismatches = join_labels(lines, labels)
     findings += mismatches
     videos = sorted({utterance.video for utterance in utterances})
     media = {
@@ -98,7 +98,7 @@ def parse_labels(
     return parsed, findings
 
 
-def match(
+def join_labels(
     lines: dict[tuple[str, int], TranscriptLine], labels: dict[tuple[str, int], list[float]]
 ) -> tuple[list[Utterance], list[Finding]]:
     """Joins transcript lines and summed answers (NaN where no worker answered) by (video, clip)."""

@@ -19,14 +19,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
-from data_tools.releases.iemocap import OTHER_EMOTIONS, speaker_of
+from data_tools.releases.iemocap import OTHER_EMOTIONS, parse_turn
 from data_tools.releases.pickles import reading
 from data_tools.releases.release import Release, ReleaseError
 from data_tools.releases.release_files import first_file, listing, require_directory
 from data_tools.releases.splits import read_split_files
 from mme2e_jax.constants import LABEL_NAMES
-from mme2e_jax.media.pictures import numbers
-from mme2e_jax.media.utterance import Finding, Media, Pictures, Utterance, is_identifier
+from mme2e_jax.media.image_sequence import image_numbers
+from mme2e_jax.media.utterance import Finding, ImageSequence, Media, Utterance, is_identifier
 from mme2e_jax.pickles import numpy_pickle, plain_pickle
 
 META = "meta.pkl"
@@ -115,7 +115,7 @@ def read_meta(path: Path) -> dict[Any, Any]:
     if path.stat().st_size > _MOST_META_BYTES:
         raise ReleaseError(f"Expected {path} to be at most {_MOST_META_BYTES >> 20} MB, found more: it is no meta.pkl.")
     with reading(path, "meta.pkl", "dictionaries, texts and numbers"):
-        meta = plain_pickle.load(path.read_bytes(), numpy_pickle.NAMES)
+        meta = plain_pickle.load(path.read_bytes(), numpy_pickle.GLOBALS)
     if not isinstance(meta, dict) or not meta:
         raise ReleaseError(f"Expected {path} to hold a dictionary by utterance, found {type(meta).__name__}.")
     return meta
@@ -141,7 +141,7 @@ def _iemocap_entry(key: str, known: Meta) -> _Entry | Finding:
     if label in OTHER_EMOTIONS:
         return Finding(key, "other_emotion", label)
     try:
-        dialogue, speaker, on_left = speaker_of(key)
+        dialogue, speaker, on_left = parse_turn(key)
     except ValueError as error:
         return Finding(key, "bad_meta", str(error))
     if label not in names:
@@ -155,7 +155,7 @@ def _iemocap_entry(key: str, known: Meta) -> _Entry | Finding:
 
 
 def _utterance(key: str, video: str, text: str, label: tuple[int, ...], speaker: str, view: str) -> Utterance:
-    return Utterance(key, video, 0.0, math.inf, " ".join(text.split()), label, speaker, view, own_files=True)
+    return Utterance(key, video, 0.0, math.inf, " ".join(text.split()), label, speaker, view, owns_media=True)
 
 
 def _media(
@@ -169,18 +169,18 @@ def _media(
     default = None
     if any(rates[entry.utterance.id] is None for entry in here):
         default = _work_out_rate(
-            [(Pictures(folders[e.utterance.id], e.prefix, 1.0), wavs[e.utterance.id]) for e in here]
+            [(ImageSequence(folders[e.utterance.id], e.prefix, 1.0), wavs[e.utterance.id]) for e in here]
         )
     media = {}
     for utterance, prefix, _ in entries:
         rate, folder = rates[utterance.id] or default, folders.get(utterance.id)
-        pictures = Pictures(folder, prefix, rate) if folder and rate else None
+        pictures = ImageSequence(folder, prefix, rate) if folder and rate else None
         media[utterance.id] = Media(pictures, wavs[utterance.id])
     return media
 
 
-def _work_out_rate(candidates: Sequence[tuple[Pictures, Path | None]]) -> float:
-    """Pictures per second of the whole folder: as many pictures as there are seconds of sound."""
+def _work_out_rate(candidates: Sequence[tuple[ImageSequence, Path | None]]) -> float:
+    """ImageSequence per second of the whole folder: as many pictures as there are seconds of sound."""
     count, seconds = 0, 0.0
     step = max(1, len(candidates) // _SAMPLED)
     for pictures, wav in candidates[::step]:
@@ -190,7 +190,7 @@ def _work_out_rate(candidates: Sequence[tuple[Pictures, Path | None]]) -> float:
             length = soundfile.info(wav).duration
         except soundfile.SoundFileError:
             continue
-        found = len(numbers(pictures))
+        found = len(image_numbers(pictures))
         if found:
             count, seconds = count + found, seconds + length
     if not seconds:
@@ -203,7 +203,7 @@ def _work_out_rate(candidates: Sequence[tuple[Pictures, Path | None]]) -> float:
 
 
 def _rate_of(known: Any) -> float | None:
-    """Pictures per second, where `meta.pkl` says it."""
+    """ImageSequence per second, where `meta.pkl` says it."""
     rate = known.get("fps") if isinstance(known, dict) else None
     return float(rate) if isinstance(rate, int | float) and 0 < rate <= 1000 else None
 

@@ -18,11 +18,11 @@ class Release:
       utterances: usable as far as the texts tell, in the order to store them.
       media: by `files` of `utterances`.
       findings: what was left out or repaired.
-      sides: train, valid or test by utterance, where the release itself splits; else None.
+      splits: train, valid or test by utterance, where the release itself splits; else None.
     """
 
     label_names: tuple[str, ...]
     utterances: list[Utterance] = field(default_factory=list)
     media: dict[str, Media] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-    sides: dict[str, str] | None = None
+    splits: dict[str, str] | None = None

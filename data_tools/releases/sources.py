@@ -16,7 +16,7 @@ class Source(NamedTuple):
     own_tokenizer: bool = False  # trained on the transcripts where none is named
     session_of: Callable[[Utterance], int] | None = None  # where no speaker is in two sessions
     sound_in_video: bool = False  # rather than in wav files
-    has_pictures: bool = False  # rather than videos
+    stores_images: bool = False  # rather than videos
 
 
 SOURCES: Mapping[str, Source] = {
@@ -24,7 +24,7 @@ SOURCES: Mapping[str, Source] = {
     "mini_iemocap": Source(iemocap.read_release, "mini_iemocap", own_tokenizer=True, session_of=iemocap.session_of),
     "mosei": Source(mosei.read_release, "mosei"),
     "iemocap": Source(iemocap.read_release, "iemocap", session_of=iemocap.session_of),
-    "processed_mosei": Source(processed.read_mosei, "mosei", has_pictures=True),
-    "processed_iemocap": Source(processed.read_iemocap, "iemocap", session_of=iemocap.session_of, has_pictures=True),
+    "processed_mosei": Source(processed.read_mosei, "mosei", stores_images=True),
+    "processed_iemocap": Source(processed.read_iemocap, "iemocap", session_of=iemocap.session_of, stores_images=True),
     "clips": Source(clips.read_release, "clips", sound_in_video=True),
 }

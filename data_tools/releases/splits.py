@@ -95,7 +95,7 @@ def leave_one_out(
     return _by_side(utterances, {u.id: sides.get(group_of(u), "train") for u in utterances})
 
 
-def split_as_given(
+def split_by_mapping(
     utterances: Sequence[Utterance], sides: Mapping[str, str]
 ) -> tuple[dict[str, list[Utterance]], list[Finding]]:
     """Splits as `sides` say (train, valid or test by utterance).
@@ -149,7 +149,7 @@ def split_by_files(
     """
     keys = {u.id: next((key for key in (u.id, u.video) if key in named), None) for u in utterances}
     sides = {name: named[key] for name, key in keys.items() if key is not None}
-    parts, findings = split_as_given(utterances, sides)
+    parts, findings = split_by_mapping(utterances, sides)
     unused = sorted(named.keys() - set(keys.values()))
     warnings = [f"{len(unused)} lines of the split files name no usable utterance: {_some(unused)}."] if unused else []
     return parts, findings, warnings

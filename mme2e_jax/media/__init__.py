@@ -1,1 +1,1 @@
-"""From media files to the arrays of one utterance: frames, faces, sound, mel, tokens."""
+"""Turns media files into the arrays of one utterance: faces, sound, mel chunks, tokens."""

@@ -1,4 +1,4 @@
-"""From what was read of an utterance to the arrays that records of each kind hold of it.
+"""Converts the faces and the sound of an utterance to stored arrays.
 
 Axes: `t` frames of an utterance, `x` samples, `s` mel chunks or rows of audio features.
 """
@@ -19,10 +19,10 @@ class Footage:
 
     Attributes:
       faces: uint8 RGB `[t, 48, 48, 3]`.
-      face_found: bool `[t]`; False where the middle of the frame stands in for a face.
+      face_found: bool `[t]`; False where the centre of the frame replaces a face.
       frame_ms: float32 `[t]`, milliseconds from the utterance's start.
       wave: float32 `[x]`, full scale [-1, 1]; `x` is 0 without sound.
-      sample_rate: of the wave, in Hz.
+      sample_rate: samples per second.
     """
 
     faces: np.ndarray
@@ -34,12 +34,7 @@ class Footage:
 
 @dataclass(frozen=True)
 class UtteranceMedia:
-    """What end-to-end models see of an utterance, its words aside.
-
-    Attributes:
-      faces, face_found, frame_ms: as in `Footage`.
-      mel: float32 `[s, 128, 32]`.
-    """
+    """Faces and sound as end-to-end models read them: as `Footage`, with `mel` float32 `[s, 128, 32]`."""
 
     faces: np.ndarray
     face_found: np.ndarray
@@ -49,32 +44,27 @@ class UtteranceMedia:
 
 @dataclass(frozen=True)
 class UtteranceFeatures:
-    """What baselines see of an utterance, its words aside.
-
-    Attributes:
-      audio: float32 `[s, 144]`.
-      video: float32 `[t, 35]`.
-    """
+    """Faces and sound as baselines read them: `audio` float32 `[s, 144]`, `video` float32 `[t, 35]`."""
 
     audio: np.ndarray
     video: np.ndarray
 
 
 def media_arrays(footage: Footage) -> UtteranceMedia:
-    """The faces as they are, and the sound as mel chunks."""
+    """Keeps the faces and converts the sound to mel chunks."""
     mel = mel_chunks(footage.wave, footage.sample_rate)
     return UtteranceMedia(footage.faces, footage.face_found, footage.frame_ms, mel)
 
 
 def feature_arrays(footage: Footage) -> UtteranceFeatures:
-    """Hand-crafted features of the sound and of the faces."""
+    """Computes hand-crafted features of the sound and of the faces."""
     return UtteranceFeatures(
         audio=audio_features(footage.wave, footage.sample_rate),
         video=video_features(footage.faces, footage.face_found),
     )
 
 
-# By kind of record.
+# By record kind.
 TO_ARRAYS: Mapping[str, Callable[[Footage], UtteranceMedia | UtteranceFeatures]] = {
     "media": media_arrays,
     "features": feature_arrays,

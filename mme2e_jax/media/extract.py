@@ -1,4 +1,4 @@
-"""From the media files of one video to the arrays of its utterances.
+"""Extracts the arrays of all utterances of one video.
 
 Axes: `t` frames of an utterance, `x` samples.
 """
@@ -18,20 +18,22 @@ from mme2e_jax.media.arrays import Footage
 from mme2e_jax.media.face_choice import MOST_PROBABLE, Scene, choose_face
 from mme2e_jax.media.faces import BATCH_SIZE, FaceDetector
 from mme2e_jax.media.framing import VIEWS
-from mme2e_jax.media.open_sound import OpenSound, OpenSounds
-from mme2e_jax.media.pictures import pictures_at, pictures_duration
-from mme2e_jax.media.sound import Sound, SoundError, read_track, read_wav
+from mme2e_jax.media.image_sequence import images_at, sequence_duration
+from mme2e_jax.media.sound import Sound, SoundError, read_soundtrack, read_wav
+from mme2e_jax.media.sound_stream import SoundStream, SoundStreamCache
 from mme2e_jax.media.track import Track
-from mme2e_jax.media.utterance import Finding, Media, Pictures, Utterance
+from mme2e_jax.media.utterance import Finding, ImageSequence, Media, Utterance
 from mme2e_jax.media.video import TIME_TOLERANCE_S, VideoError, frames_at, sample_times, video_duration
 
-# Times of a transcript may be rounded; what lies past the end by less than this is no news.
+# Times of a transcript may be rounded: an end this little after the media's end is not reported.
 _END_TOLERANCE_S = 0.05
 _SHORT_SOUND_S = 0.5
 _LENGTH_MISMATCH_S = 0.5
 _NO_SOUND = Sound(np.zeros(0, np.float32), 16_000)
 
 A = TypeVar("A")
+# Reason and detail of a finding about a video.
+_Note = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class ExtractSettings:
 
     Attributes:
       frame_interval_ms: milliseconds between the frames of an utterance.
-      audio_from_video: whether the video's own sound stands in for a missing wav file.
-      sound_in_video: whether it is where the release keeps the sound, so that a missing wav is no news.
-      face_choice: which of several faces is taken, one of `face_choice.CHOICES`.
+      audio_from_video: whether the video's sound track replaces a missing wav file.
+      sound_in_video: whether the release stores sound in the videos, so that a missing wav file is not reported.
+      face_choice: choice among several faces, one of `face_choice.CHOICES`.
     """
 
     frame_interval_ms: int = 500
@@ -56,8 +58,8 @@ class Extracted(Generic[A]):
     """The outcome for one video.
 
     Attributes:
-      arrays: by utterance identifier, without the utterances that had to be dropped.
-      findings: what was dropped or degraded, or is worth knowing.
+      arrays: arrays by utterance identifier, without dropped utterances.
+      findings: dropped, degraded and noted utterances.
       seconds: time spent by kind of work: decode, faces, features.
     """
 
@@ -78,43 +80,43 @@ def extract(
     settings: ExtractSettings,
     detector: FaceDetector,
     to_arrays: Callable[[Footage], A],
-    open_sounds: OpenSounds | None = None,
+    streams: SoundStreamCache | None = None,
 ) -> Extracted[A]:
     """Reads the frames and the sound of all utterances of one video, decoding it once.
 
-    Frames are taken every `frame_interval_ms` from the utterance's start (`video.sample_times`,
-    `video.frames_at`); in each one face is cut out, by `face_choice`. Whatever cannot be read leaves
-    that modality empty and is reported; an utterance without frames and sound is dropped.
+    Frames are taken every `frame_interval_ms` from the utterance's start (`video.sample_times`, `video.frames_at`); one
+    face of each is cropped, by `face_choice`. An unreadable modality stays empty and is reported; an utterance without
+    frames and sound is dropped.
 
     Args:
-      utterances: all of this video.
-      media: the video's files.
-      settings: how they are read.
-      detector: finds the faces.
-      to_arrays: makes of an utterance's footage what is stored of it (`arrays.TO_ARRAYS`).
-      open_sounds: of calls for one part of a video after the other, with utterances in the order of their starts:
-        the sound is kept open in between instead of being read as a whole.
+      utterances: all utterances of the video.
+      media: files of the video.
+      settings: how the media are read.
+      detector: face detector.
+      to_arrays: converts the footage of an utterance to its stored arrays (`arrays.TO_ARRAYS`).
+      streams: open sounds, for successive calls with the parts of a video in order of time; None to read the sound as
+        a whole.
     """
     result: Extracted[A] = Extracted()
     ids = [utterance.id for utterance in utterances]
 
-    def report(reason: str, detail: str = "", only: Sequence[str] = ids) -> None:
-        result.findings += [Finding(name, reason, detail) for name in only]
+    def report(reason: str, detail: str = "", names: Sequence[str] = ids) -> None:
+        result.findings += [Finding(name, reason, detail) for name in names]
 
     with result.timed("decode"):
-        sounds = {c: _read_sound(media, settings, c, open_sounds) for c in sorted({u.channel for u in utterances})}
+        sounds = {c: _read_sound(media, settings, c, streams) for c in sorted({u.channel for u in utterances})}
         length, video_note = _video_length(media)
     for channel, (_, notes) in sounds.items():
         for reason, detail in notes:
             report(reason, detail, [u.id for u in utterances if u.channel == channel])
     if video_note:
         report(*video_note)
-    # All channels are of one file, and equally long.
+    # All channels belong to one file and are equally long.
     sound = next((sound for sound, _ in sounds.values() if sound), None)
     if sound is None and length is None:
         report("no_media")
         return result
-    tolerance = _LENGTH_MISMATCH_S + (1 / media.video.fps if isinstance(media.video, Pictures) else 0.0)
+    tolerance = _LENGTH_MISMATCH_S + (1 / media.video.fps if isinstance(media.video, ImageSequence) else 0.0)
     if sound and length is not None and abs(sound.duration - length) > tolerance:
         report("length_mismatch", f"sound {sound.duration:.2f} s, video {length:.2f} s")
 
@@ -136,11 +138,11 @@ def extract(
         sound, _ = sounds[by_id[name].channel]
         wave = (sound or _NO_SOUND).cut(start, by_id[name].end)
         if sound and not len(wave):
-            report("no_sound", only=[name])
+            report("no_sound", names=[name])
         elif sound and len(wave) < _SHORT_SOUND_S * sound.sample_rate:
             report("too_short", f"{len(wave) / sound.sample_rate:.2f} s", [name])
         if not tracks[name].faces and not len(wave):
-            report("no_media", only=[name])
+            report("no_media", names=[name])
             continue
         footage = tracks[name].footage(wave, (sound or _NO_SOUND).sample_rate)
         with result.timed("features"):
@@ -149,40 +151,40 @@ def extract(
 
 
 def _read_sound(
-    media: Media, settings: ExtractSettings, channel: int, open_sounds: OpenSounds | None
-) -> tuple[Sound | OpenSound | None, list[tuple[str, str]]]:
-    """The sound and, where it is not simply the wav's channel, reasons and details to report."""
-    wav, track = (open_sounds.wav, open_sounds.track) if open_sounds else (read_wav, read_track)
-    notes = [("no_wav", "")]
+    media: Media, settings: ExtractSettings, channel: int, streams: SoundStreamCache | None
+) -> tuple[Sound | SoundStream | None, list[_Note]]:
+    """The sound, and what is to be reported unless it is the wav file's channel."""
+    read, read_from_video = (streams.wav, streams.soundtrack) if streams else (read_wav, read_soundtrack)
+    note = ("no_wav", "")
     if media.wav is not None:
         try:
-            sound = wav(media.wav, channel)
+            sound = read(media.wav, channel)
             return sound, _channel_notes(sound, channel)
         except SoundError as error:
-            notes = [("broken_wav", str(error))]
+            note = ("broken_wav", str(error))
     if (settings.audio_from_video or settings.sound_in_video) and isinstance(media.video, Path):
-        (reason, detail) = notes[0]
+        reason, detail = note
         try:
-            sound = track(media.video, channel)
+            sound = read_from_video(media.video, channel)
             replaced = [] if settings.sound_in_video and reason == "no_wav" else [("audio_from_video", reason)]
             return sound, [*replaced, *_channel_notes(sound, channel)]
         except SoundError as error:
-            notes = [(reason, f"{detail} video's track: {error}".strip())]
-    return None, notes
+            note = (reason, f"{detail} video's track: {error}".strip())
+    return None, [note]
 
 
-def _channel_notes(sound: Sound | OpenSound, channel: int) -> list[tuple[str, str]]:
+def _channel_notes(sound: Sound | SoundStream, channel: int) -> list[_Note]:
     if channel < sound.channels:
         return []
     return [("no_channel", f"channel {channel} of {sound.channels}, counted from 0")]
 
 
-def _video_length(media: Media) -> tuple[float | None, tuple[str, str] | None]:
+def _video_length(media: Media) -> tuple[float | None, _Note | None]:
     if media.video is None:
         return None, ("no_video", "")
     try:
-        if isinstance(media.video, Pictures):
-            return pictures_duration(media.video), None
+        if isinstance(media.video, ImageSequence):
+            return sequence_duration(media.video), None
         return video_duration(media.video), None
     except VideoError as error:
         return None, ("broken_video", str(error))
@@ -201,48 +203,48 @@ def _extract_faces(
     tracks = {name: Track() for name in spans}
     if media.video is None or length is None:
         return tracks
-    wanted = [
+    requested = [
         (moment, name)
         for name, (start, end) in spans.items()
         for moment in sample_times(start, end, settings.frame_interval_ms)
         if moment < length - TIME_TOLERANCE_S
     ]
-    wanted.sort()  # utterances may overlap; the video is decoded once, in the order of time
+    requested.sort()  # utterances may overlap; the video is decoded once, in order of time
     batch: list[tuple[int, np.ndarray]] = []
 
     def finish_batch() -> None:
         with result.timed("faces"):
-            found = detector.find([picture for _, picture in batch])
-            for (index, picture), faces in zip(batch, found, strict=True):
-                moment, name = wanted[index]
-                height, width = picture.shape[:2]
+            faces_of_images = detector.find([image for _, image in batch])
+            for (index, image), faces in zip(batch, faces_of_images, strict=True):
+                moment, name = requested[index]
+                height, width = image.shape[:2]
                 box = choose_face(faces, settings.face_choice, Scene(width, height, tracks[name].last_box))
-                tracks[name].add(picture, box, len(faces), 1000 * (moment - spans[name][0]))
+                tracks[name].add(image, box, len(faces), 1000 * (moment - spans[name][0]))
         batch.clear()
 
     failure = "decoding ended early"
     try:
-        times = [moment for moment, _ in wanted]
-        for index, picture in _timed_views(media.video, times, [views[name] for _, name in wanted], result):
-            # A picture may change its size in mid-video; a batch has one size.
-            if batch and (len(batch) == BATCH_SIZE or batch[0][1].shape != picture.shape):
+        times = [moment for moment, _ in requested]
+        for index, image in _timed_views(media.video, times, [views[name] for _, name in requested], result):
+            # The frame size may change within a video; all images of a batch have one size.
+            if batch and (len(batch) == BATCH_SIZE or batch[0][1].shape != image.shape):
                 finish_batch()
-            batch.append((index, picture))
+            batch.append((index, image))
     except VideoError as error:
         failure = str(error)
     if batch:
         finish_batch()
 
-    asked = Counter(name for _, name in wanted)
+    counts = Counter(name for _, name in requested)
     for name, track in tracks.items():
-        result.findings += track.findings(name, asked[name], failure)
+        result.findings += track.findings(name, counts[name], failure)
     return tracks
 
 
 def _timed_views(
-    video: Path | Pictures, times: Sequence[float], views: Sequence[str], result: Extracted[A]
+    video: Path | ImageSequence, times: Sequence[float], views: Sequence[str], result: Extracted[A]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    frames = pictures_at(video, times) if isinstance(video, Pictures) else frames_at(video, times)
+    frames = images_at(video, times) if isinstance(video, ImageSequence) else frames_at(video, times)
     while True:
         with result.timed("decode"):
             item = next(frames, None)

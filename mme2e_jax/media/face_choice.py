@@ -1,6 +1,6 @@
-"""Which face is taken where a picture shows several.
+"""Chooses a face where an image shows several.
 
-Boxes are (left, top, right, bottom) in pixels of the picture.
+Boxes are (left, top, right, bottom) in pixels of the image.
 """
 
 import math
@@ -13,18 +13,18 @@ MOST_PROBABLE = "most_probable"
 
 
 class Face(NamedTuple):
-    """One face that was found: its box, and how sure the detector is of it, [0, 1]."""
+    """A detected face: its box and the detector's probability, [0, 1]."""
 
     box: Box
     probability: float
 
 
 class Scene(NamedTuple):
-    """What a choice may look at beside the faces.
+    """The context of a choice.
 
     Attributes:
-      width, height: of the picture, in pixels.
-      previous: the face taken in the last frame of the same utterance in which one was found; None before the first.
+      width, height: size of the image in pixels.
+      previous: last face chosen in the same utterance; None before the first.
     """
 
     width: int
@@ -33,15 +33,11 @@ class Scene(NamedTuple):
 
 
 def choose_face(faces: Sequence[Face], choice: str, scene: Scene) -> Box | None:
-    """The box of the face to take, by one of `CHOICES`; the first listed of several that are equally good.
-
-    Returns:
-      None if there is no face.
-    """
+    """The box of the best face by one of `CHOICES`, the first of equally good ones; None without faces."""
     if not faces:
         return None
-    goodness = CHOICES[choice]
-    return max(faces, key=lambda face: goodness(face, scene)).box
+    score = CHOICES[choice]
+    return max(faces, key=lambda face: score(face, scene)).box
 
 
 def _probability(face: Face, _: Scene) -> float:
@@ -53,7 +49,7 @@ def _area(face: Face, _: Scene) -> float:
     return (right - left) * (bottom - top)
 
 
-def _nearness_to_middle(face: Face, scene: Scene) -> float:
+def _nearness_to_centre(face: Face, scene: Scene) -> float:
     return -math.dist(_centre(face.box), (scene.width / 2, scene.height / 2))
 
 
@@ -68,14 +64,14 @@ def _centre(box: Box) -> tuple[float, float]:
     return (left + right) / 2, (top + bottom) / 2
 
 
-# By name, how good a face is:
-#   most_probable  the one that the detector is surest of
-#   largest        by area
-#   central        whose centre is nearest to that of the picture
-#   previous       whose centre is nearest to that of the last face taken in the utterance; to begin with, the largest
+# Scores by name:
+#   most_probable  probability of the detector
+#   largest        area
+#   central        nearness of the face's centre to the image's centre
+#   previous       nearness to the last face chosen in the utterance; area for the first
 CHOICES: Mapping[str, Callable[[Face, Scene], float]] = {
     MOST_PROBABLE: _probability,
     "largest": _area,
-    "central": _nearness_to_middle,
+    "central": _nearness_to_centre,
     "previous": _nearness_to_previous,
 }

@@ -1,10 +1,10 @@
-"""Finds the faces in pictures, with the `mtcnn` package (1.0.0).
+"""Detects faces with the `mtcnn` package (1.0.0), which runs on TensorFlow.
 
-That package runs on TensorFlow. What its version 1.0.0 needs to be guarded against:
+Two defects of that version are handled here:
 
 - with `min_face_size` above 20 its smallest scale can fall below the first network's window;
-- it takes TensorFlow's `InvalidArgumentError`, from whatever cause, for "no face in any picture",
-  so one odd picture empties its whole batch, without a word.
+- it reads every `InvalidArgumentError` of TensorFlow as "no face in any image", so that one defective image
+  silently empties its whole batch.
 """
 
 import os
@@ -20,7 +20,7 @@ BATCH_SIZE = 8
 
 
 def limit_tensorflow() -> None:
-    """Keeps TensorFlow to one thread, the CPU and reproducible kernels. Call before any use of it.
+    """Limits TensorFlow to one thread, the CPU and reproducible kernels. Call it before TensorFlow is used.
 
     Raises:
       RuntimeError: TensorFlow has already started with other settings.
@@ -35,42 +35,41 @@ def limit_tensorflow() -> None:
 
 
 class FaceDetector:
-    """MTCNN with its weights from the package; loading takes seconds, so keep one."""
+    """MTCNN with the package's weights; loading takes seconds, so reuse the object."""
 
     def __init__(self) -> None:
-        # Here, not at the top: importing TensorFlow takes seconds.
+        # Importing TensorFlow takes seconds.
         import tensorflow as tf
         from mtcnn import MTCNN
         from mtcnn.stages import StageONet, StagePNet, StageRNet
 
         stages: Any = [StagePNet(), StageRNet(), StageONet()]
         for stage in stages:
-            # As a graph a network takes 2/3 of the time it takes layer by layer.
+            # A graph takes 2/3 of the time of eager execution.
             stage._model = tf.function(stage.model, reduce_retracing=True)
         self._mtcnn = MTCNN(stages=stages)
 
-    def find(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Finds the faces of each picture.
+    def find(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
+        """Finds the faces of each image.
 
         Args:
-          pictures: uint8 RGB, all of one size. They go through the networks together; a dozen at a
-            time is fast.
+          images: uint8 RGB, all of one size, processed as one batch; about a dozen is fast.
 
         Returns:
-          for each picture its faces, in the order in which the detector lists them, boxes in its pixels.
+          The faces of each image in the detector's order, with boxes in pixels of the image.
         """
-        if not pictures:
+        if not images:
             return []
-        faces = self._find(pictures)
-        if len(pictures) > 1 and not any(faces):
-            # Perhaps none has a face, perhaps one made the whole batch fail.
-            faces = [self._find([picture])[0] for picture in pictures]
+        faces = self._find(images)
+        if len(images) > 1 and not any(faces):
+            # Either no image has a face, or one image made the whole batch fail.
+            faces = [self._find([image])[0] for image in images]
         return faces
 
-    def _find(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
-        faces: list[list[Face]] = [[] for _ in pictures]
-        # float32: from uint8 the package would compute in float64, at twice the time.
-        batch = [picture.astype(np.float32) for picture in pictures]
+    def _find(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
+        faces: list[list[Face]] = [[] for _ in images]
+        # float32: with uint8 the package computes in float64, which takes twice the time.
+        batch = [image.astype(np.float32) for image in images]
         found = self._mtcnn.detect_faces(batch, min_face_size=MIN_FACE_SIZE, output_type="numpy", box_format="xyxy")
         for index, left, top, right, bottom, probability in np.asarray(found)[:, :6].tolist():
             if right > left and bottom > top:

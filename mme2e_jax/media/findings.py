@@ -1,12 +1,11 @@
-"""Every reason for a finding about an utterance, and its effect."""
+"""Defines every reason for a finding, with its effect and meaning."""
 
-# Dropped utterances are lost to a defect; excluded ones were never part of the task; degraded ones are kept with
-# something missing; of noted ones nothing is missing.
+# Dropped utterances are lost to a defect. Excluded utterances were never part of the task. Degraded utterances are
+# kept with something missing. Noted utterances are complete.
 DROPPED, DEGRADED, EXCLUDED, NOTED = "dropped", "degraded", "excluded", "noted"
 
-
 REASONS: dict[str, tuple[str, str]] = {
-    # What the texts of the release say ...
+    # Texts of the release.
     "bad_id": (DROPPED, "An identifier with characters other than letters, digits and . _ -."),
     "bad_transcript_line": (DROPPED, "A transcript line that cannot be read."),
     "bad_label_row": (DROPPED, "A label row that cannot be read."),
@@ -18,36 +17,36 @@ REASONS: dict[str, tuple[str, str]] = {
     "transcript_without_label": (EXCLUDED, "A transcript of a clip that has no label."),
     "line_without_id": (EXCLUDED, "A transcript line that names no utterance."),
     "other_emotion": (EXCLUDED, "An emotion that is none of the dataset's labels."),
-    "no_answers": (DROPPED, "No worker answered any emotion of this clip."),
+    "no_answers": (DROPPED, "No annotator rated any emotion of this clip."),
     "bad_times": (DROPPED, "The clip does not end after it starts."),
     "duplicate": (DROPPED, "A second line for the same clip; the first is used."),
     "negative_start": (DEGRADED, "The clip starts before its video; it is read from time 0."),
     "empty_transcript": (DEGRADED, "The transcript is empty."),
     "undecodable_text": (DEGRADED, "The transcript is not UTF-8; some characters are lost."),
-    # ... what the media files hold ...
+    # Media files.
     "no_media": (DROPPED, "Neither frames nor sound could be read."),
     "past_end": (DROPPED, "The clip starts after the end of its video."),
     "worker_died": (DROPPED, "The process that read this video died, twice."),
     "no_wav": (DEGRADED, "The wav file is missing; the utterance is kept without sound."),
     "broken_wav": (DEGRADED, "The wav file cannot be read; the utterance is kept without sound."),
     "audio_from_video": (DEGRADED, "The sound comes from the video's own track, not from a wav file."),
-    "no_channel": (DEGRADED, "The sound lacks the speaker's channel; the last one there is used."),
+    "no_channel": (DEGRADED, "The sound lacks the speaker's channel; its last channel is used."),
     "no_sound": (DEGRADED, "The sound ends before the clip starts."),
     "no_video": (DEGRADED, "The video file is missing; the utterance is kept without frames."),
-    "broken_video": (DEGRADED, "The video cannot be decoded, or not up to the clip's end."),
-    "no_frames": (DEGRADED, "The pictures end before the clip starts."),
+    "broken_video": (DEGRADED, "The video cannot be decoded up to the clip's end."),
+    "no_frames": (DEGRADED, "The video's frames end before the clip starts."),
     "clipped": (DEGRADED, "The clip ends after its video; it is cut there."),
-    "too_short": (DEGRADED, "Less than half a second of sound; mostly padding in the mel chunk."),
-    "length_mismatch": (DEGRADED, "Wav and video differ in length by more than half a second."),
-    "no_face": (DEGRADED, "No face in any frame; the middle of each frame stands in (features: zeros)."),
-    "some_faces_missing": (DEGRADED, "No face in some frames; the middle of the frame stands in (features: zeros)."),
-    "several_faces": (NOTED, "Several faces in some frames; the face choice says which one is taken."),
-    # ... what features that others made hold ...
-    "no_features": (DROPPED, "The published features have nothing for this utterance."),
+    "too_short": (DEGRADED, "The sound is shorter than half a second; its mel chunk is mostly padding."),
+    "length_mismatch": (DEGRADED, "The wav file and the video differ in length by more than half a second."),
+    "no_face": (DEGRADED, "No face in any frame; the centre of each frame replaces it (features: zeros)."),
+    "some_faces_missing": (DEGRADED, "No face in some frames; the centre of the frame replaces it (features: zeros)."),
+    "several_faces": (NOTED, "Several faces in some frames; one is taken by the face choice."),
+    # Published features.
+    "no_features": (DROPPED, "The published features lack this utterance."),
     "bad_features": (DROPPED, "The published features of this utterance cannot be read."),
-    "features_incomplete": (DEGRADED, "The published features lack words, sound or video; kept without them."),
-    "features_not_finite": (DEGRADED, "Published features that are NaN or infinite became 0."),
-    "features_without_meta": (EXCLUDED, "Published features of what meta.pkl does not name as an utterance."),
-    # ... and what the user asked for.
+    "features_incomplete": (DEGRADED, "The published features lack text, audio or video; kept without them."),
+    "features_not_finite": (DEGRADED, "NaN or infinite published features were replaced by 0."),
+    "features_without_meta": (EXCLUDED, "Published features of an utterance that meta.pkl does not name."),
+    # Choices of the user.
     "not_in_splits": (EXCLUDED, "The given split files name neither this utterance nor its video."),
 }  # fmt: skip

@@ -1,9 +1,8 @@
-"""Mel power chunks of a waveform, as the paper computes them.
+"""Computes mel power chunks of a waveform, as in the paper.
 
-The paper's code uses torchaudio's default mel spectrogram: power (no logarithm), 128 HTK bands
-from 0 to half the sampling rate without area normalisation, periodic Hann window of 25 ms, hop of
-half a window, centred windows over a reflected border (REFERENCE: "One utterance"). librosa gives
-the same numbers.
+The paper's code uses torchaudio's default mel spectrogram: power (no logarithm), 128 HTK bands from 0 to half the
+sampling rate without area normalisation, periodic Hann window of 25 ms, hop of half a window, centred windows with
+reflection padding (REFERENCE: "One utterance"). librosa computes the same numbers.
 
 Axes: `x` samples, `m` mel bands (128), `c` time steps of a chunk (32), `s` chunks.
 """
@@ -22,7 +21,7 @@ POWER = 2.0
 
 
 def window_length(sample_rate: int) -> int:
-    """Samples in one analysis window, also the FFT's length: 400 at 16 kHz, in proportion else."""
+    """Samples of an analysis window, also the FFT length: 400 at 16 kHz, and in proportion at other rates."""
     return int(REFERENCE_WINDOW * sample_rate / REFERENCE_RATE)
 
 
@@ -30,9 +29,9 @@ def mel_power(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     """Computes the mel power spectrogram.
 
     Args:
-      wave: float `[x]`, full scale [-1, 1]. At most half a window of samples cannot be reflected
-        at the border; such a wave is first padded with silence on the right.
-      sample_rate: in Hz.
+      wave: float `[x]`, full scale [-1, 1]. A wave of up to half a window, too short for reflection padding, is first
+        padded with silence on the right.
+      sample_rate: samples per second.
 
     Returns:
       float32 `[m, 1 + x // hop]` with a hop of half a window; `[m, 0]` for an empty wave.
@@ -44,7 +43,7 @@ def mel_power(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     if shortfall > 0:
         wave = np.pad(wave, (0, shortfall))
     with warnings.catch_warnings():
-        # Said of sounds shorter than a window, which reflection fills.
+        # Reflection padding fills sounds shorter than a window.
         warnings.filterwarnings("ignore", message="n_fft=.* is too large for input signal")
         spectrum = librosa.stft(
             wave.astype(np.float32, copy=False),
@@ -60,10 +59,9 @@ def mel_power(wave: np.ndarray, sample_rate: int) -> np.ndarray:
 
 @functools.cache
 def _filters(sample_rate: int) -> np.ndarray:
-    """The mel bands' weights, float32 `[m, 1 + window // 2]`; computing them takes longer than using them."""
+    """The weights of the mel bands, float32 `[m, 1 + window // 2]`; computing them takes longer than applying them."""
     with warnings.catch_warnings():
-        # Below about 20 kHz some of the lowest bands lie between two FFT bins and stay zero. So
-        # they do in the paper's code.
+        # Below about 20 kHz some of the lowest bands lie between two FFT bins and stay zero, as in the paper's code.
         warnings.filterwarnings("ignore", message="Empty filters detected")
         return librosa.filters.mel(
             sr=sample_rate,
@@ -77,11 +75,7 @@ def _filters(sample_rate: int) -> np.ndarray:
 
 
 def mel_chunks(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Cuts the mel power spectrogram along time into chunks of 32 steps.
-
-    Args:
-      wave: float `[x]`, full scale [-1, 1].
-      sample_rate: in Hz.
+    """Splits the mel power spectrogram of a wave (see `mel_power`) into chunks of 32 time steps.
 
     Returns:
       float32 `[s, m, c]`; the last chunk is zero-padded on the right. `s` is 0 for an empty wave.
@@ -89,5 +83,4 @@ def mel_chunks(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     mel = mel_power(wave, sample_rate)
     count = -(-mel.shape[1] // CHUNK_FRAMES)
     padded = np.pad(mel, ((0, 0), (0, count * CHUNK_FRAMES - mel.shape[1])))
-    chunks = padded.reshape(MEL_BANDS, count, CHUNK_FRAMES).transpose(1, 0, 2)
-    return np.ascontiguousarray(chunks)
+    return np.ascontiguousarray(padded.reshape(MEL_BANDS, count, CHUNK_FRAMES).transpose(1, 0, 2))

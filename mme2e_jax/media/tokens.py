@@ -1,4 +1,4 @@
-"""Tokenizers: a small one trained on the spot, or one in Hugging Face's format.
+"""Trains a small tokenizer, or loads one in Hugging Face's format.
 
 Axes: `n` tokens of an utterance.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-# Else importing transformers says that it finds no PyTorch, which tokenizers do not need.
+# Otherwise importing transformers warns about missing PyTorch, which tokenizers do not need.
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
@@ -29,35 +29,29 @@ SPECIAL_TOKENS = {
 }
 MINI_NAME = "mini-bpe"
 MINI_VOCABULARY = 1000
-_HOW_TO_GET = (
-    "Get ALBERT's with `hf download albert/albert-base-v2 tokenizer.json tokenizer_config.json "
-    "config.json spiece.model --local-dir albert-base-v2` where the network allows it, and pass "
-    "--tokenizer=albert-base-v2."
+_DOWNLOAD_HINT = (
+    "Download ALBERT's tokenizer with `hf download albert/albert-base-v2 tokenizer.json tokenizer_config.json "
+    "config.json spiece.model --local-dir albert-base-v2`, and pass --tokenizer=albert-base-v2."
 )
 
 
 class TokenizerError(ValueError):
-    """A tokenizer that cannot be loaded, or does not mark texts as ALBERT's does."""
+    """A tokenizer that cannot be loaded, or that does not add [CLS] and [SEP] as ALBERT's does."""
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """Turns transcripts into token numbers.
-
-    Attributes:
-      name: what the dataset's metadata calls the tokenizer.
-      tokenizer: of Hugging Face.
-    """
+    """Encodes transcripts as token ids with a Hugging Face `tokenizer`; `name` is stored in the metadata."""
 
     name: str
     tokenizer: Any
 
     def encode(self, text: str) -> np.ndarray:
-        """The token numbers of the whole text, int32 `[n]`, [CLS] first and [SEP] last."""
+        """The token ids of the whole text, int32 `[n]`, [CLS] first and [SEP] last."""
         return np.asarray(self.tokenizer(text, verbose=False)["input_ids"], np.int32)
 
     def save(self, directory: Path) -> dict[str, Any]:
-        """Writes the tokenizer's files and returns what the dataset's metadata says of it."""
+        """Writes the tokenizer's files and returns its entry of the dataset's metadata."""
         self.tokenizer.save_pretrained(directory)
         return {
             "name": self.name,
@@ -70,20 +64,17 @@ class TextEncoder:
 
 
 def train_mini(transcripts: Iterable[str]) -> TextEncoder:
-    """Trains a tokenizer of at most 1000 pieces with ALBERT's special tokens and word marks.
+    """Trains a tokenizer of at most 1000 tokens with ALBERT's special tokens and word marks.
 
-    Text is decomposed (NFKD), lower-cased and stripped of accents; a piece that starts a word
-    starts with "▁". The same transcripts, in any order, give the same tokenizer: that is why the
-    pieces come from byte-pair merges. The library's WordPiece and Unigram trainers depend on the
-    order of hash tables.
+    Text is decomposed (NFKD), lower-cased and stripped of accents; a token that starts a word starts with "▁". The
+    same transcripts in any order give the same tokenizer. This needs byte-pair encoding: the library's WordPiece and
+    Unigram trainers depend on the order of hash tables.
     """
     tokenizer: Any = Tokenizer(models.BPE(unk_token=SPECIAL_TOKENS["unk_token"]))
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Punctuation(), pre_tokenizers.Metaspace(prepend_scheme="first")]
-    )
+    steps = [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    word_splitters = [pre_tokenizers.Punctuation(), pre_tokenizers.Metaspace(prepend_scheme="first")]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(word_splitters)
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
     trainer = trainers.BpeTrainer(
         vocab_size=MINI_VOCABULARY,
@@ -102,32 +93,30 @@ def train_mini(transcripts: Iterable[str]) -> TextEncoder:
 
 
 def load_tokenizer(source: str) -> TextEncoder:
-    """Loads a tokenizer from a local Hugging Face directory, or else by its hub id.
+    """Loads a tokenizer from a local Hugging Face directory or by its hub id.
 
     Raises:
-      TokenizerError: there is none, or it does not put [CLS] first and [SEP] last.
+      TokenizerError: it cannot be loaded, or does not put [CLS] first and [SEP] last.
     """
     path = Path(source)
     is_path = path.exists() or path.is_absolute() or source.startswith(".")
     if is_path and not (path / "tokenizer.json").is_file():
         found = "a directory without tokenizer.json" if path.is_dir() else "no such directory"
-        raise TokenizerError(f"Expected a directory with tokenizer.json at {source}, found {found}. {_HOW_TO_GET}")
+        raise TokenizerError(f"Expected a directory with tokenizer.json at {source}, found {found}. {_DOWNLOAD_HINT}")
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
-    # Which tells of every attempt where there is no network.
+    # Without a network, it logs every attempt.
     hub = logging.getLogger("huggingface_hub")
     hub_level = hub.level
     hub.setLevel(logging.ERROR)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
-    except Exception as error:  # tokenizers raises no narrower one
-        found = (
-            "is damaged, or needs code of its own, which is not run"
-            if is_path
-            else "is neither a local directory nor could it be had from the Hugging Face hub"
-        )
+    except Exception as error:  # tokenizers raises no narrower type
+        found = "is neither a local directory nor available from the Hugging Face hub"
+        if is_path:
+            found = "is damaged, or needs code of its own, which is not run"
         reason = str(error).split("\n", 1)[0]
-        raise TokenizerError(f"The tokenizer {source!r} {found} ({reason}). {_HOW_TO_GET}") from error
+        raise TokenizerError(f"The tokenizer {source!r} {found} ({reason}). {_DOWNLOAD_HINT}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
         hub.setLevel(hub_level)

@@ -1,4 +1,4 @@
-"""The frames of one utterance while they are gathered from its video."""
+"""Collects the frames of one utterance from its video."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from mme2e_jax.media.utterance import Finding
 
 @dataclass
 class Track:
-    """Frames in the order of time, with what was found in them.
+    """The frames of an utterance in order of time.
 
     Attributes:
-      faces: uint8 `[48, 48, 3]` of each frame: the face that was taken, or the middle of the frame.
-      face_found: of each frame, whether there was one.
-      frame_ms: of each frame, milliseconds since the utterance's start.
-      last_box: of the last face taken; None before the first.
-      crowded: frames with more than one face.
+      faces: uint8 `[48, 48, 3]` for each frame: the chosen face, or the centre of the frame.
+      face_found: for each frame, whether it has a face.
+      frame_ms: for each frame, milliseconds from the utterance's start.
+      last_box: box of the last chosen face; None before the first.
+      crowded: number of frames with several faces.
     """
 
     faces: list[np.ndarray] = field(default_factory=list)
@@ -29,28 +29,23 @@ class Track:
     last_box: Box | None = None
     crowded: int = 0
 
-    def add(self, picture: np.ndarray, box: Box | None, found: int, milliseconds: float) -> None:
+    def add(self, image: np.ndarray, box: Box | None, face_count: int, milliseconds: float) -> None:
         """Adds a frame.
 
         Args:
-          picture: uint8 RGB.
-          box: of the face to take; None for no face.
-          found: how many faces there are.
-          milliseconds: since the utterance's start.
+          image: uint8 RGB.
+          box: chosen face; None without faces.
+          face_count: number of faces in the image.
+          milliseconds: time from the utterance's start.
         """
-        self.faces.append(crop_face(picture, box) if box else crop_centre(picture))
+        self.faces.append(crop_face(image, box) if box else crop_centre(image))
         self.face_found.append(box is not None)
         self.frame_ms.append(milliseconds)
         self.last_box = box or self.last_box
-        self.crowded += found > 1
+        self.crowded += face_count > 1
 
     def footage(self, wave: np.ndarray, sample_rate: int) -> Footage:
-        """The frames, with the utterance's sound.
-
-        Args:
-          wave: float32 `[x]` samples.
-          sample_rate: of `wave`, in Hz.
-        """
+        """The frames together with the sound `wave`, float32 `[x]` at `sample_rate` Hz."""
         return Footage(
             faces=np.array(self.faces, np.uint8).reshape(-1, FACE_SIZE, FACE_SIZE, 3),
             face_found=np.array(self.face_found, np.bool_),
@@ -59,19 +54,19 @@ class Track:
             sample_rate=sample_rate,
         )
 
-    def findings(self, name: str, asked: int, failure: str) -> Iterator[Finding]:
-        """What is missing, or worth knowing.
+    def findings(self, name: str, requested: int, failure: str) -> Iterator[Finding]:
+        """Reports missing frames, missing faces and several faces.
 
         Args:
           name: identifier of the utterance.
-          asked: frames that were asked for.
-          failure: why there are fewer.
+          requested: number of frames requested from the video.
+          failure: reason why frames are missing.
         """
         frames, faces = len(self.faces), sum(self.face_found)
-        if not asked:
+        if not requested:
             yield Finding(name, "no_frames")
-        elif frames < asked:
-            yield Finding(name, "broken_video", f"{frames} of {asked} frames: {failure}")
+        elif frames < requested:
+            yield Finding(name, "broken_video", f"{frames} of {requested} frames: {failure}")
         if frames and not faces:
             yield Finding(name, "no_face", f"{frames} frames")
         elif faces < frames:

@@ -11,7 +11,7 @@ _CLIP_NUMBER = re.compile(r"[0-9]{1,9}(\.0*)?")
 
 @dataclass(frozen=True)
 class TranscriptLine:
-    """One line of a transcript; `start` is as written and may be negative."""
+    """One line of a transcript; `start` and `end` are seconds, and `start` may be negative."""
 
     video: str
     clip: int
@@ -24,16 +24,16 @@ def parse_transcript(text: str, stem: str) -> tuple[list[TranscriptLine], list[F
     """Parses the content of one transcript file. Never raises.
 
     Args:
-      text: the content; blank lines are skipped.
-      stem: the file's name without `.txt`, which is the video's identifier. It settles where an
-        identifier that itself ends with underscores stops.
+      text: file content; blank lines are skipped.
+      stem: file name without `.txt`, which is the video's identifier. It resolves identifiers that end with
+        underscores.
 
     Returns:
-      The readable lines, and a finding for each other line, named `stem:line number`.
+      The readable lines, and a finding named `stem:line number` for each other line.
     """
     lines: list[TranscriptLine] = []
     findings: list[Finding] = []
-    # Only line feeds end a line: str.splitlines also cuts at characters that people's texts hold.
+    # Only line feeds end a line: str.splitlines also splits at characters that transcripts contain.
     for number, raw_line in enumerate(text.split("\n"), start=1):
         line = raw_line.strip("\r")
         if not line.strip():
@@ -42,15 +42,13 @@ def parse_transcript(text: str, stem: str) -> tuple[list[TranscriptLine], list[F
         if isinstance(parsed, TranscriptLine):
             lines.append(parsed)
         else:
-            reason, detail = parsed
-            findings.append(Finding(f"{stem}:{number}", reason, detail))
+            findings.append(Finding(f"{stem}:{number}", *parsed))
     return lines, findings
 
 
 def _parse_line(line: str, stem: str) -> TranscriptLine | tuple[str, str]:
-    own = f"{stem}___"
-    known = line.startswith(own)
-    fields = [stem, *line[len(own) :].split("___", 3)] if known else line.split("___", 4)
+    prefix = f"{stem}___"
+    fields = [stem, *line[len(prefix) :].split("___", 3)] if line.startswith(prefix) else line.split("___", 4)
     if len(fields) != 5:
         return "bad_transcript_line", f"expected 5 fields between '___', found {len(fields)}"
     video, clip, start, end, text = fields
@@ -63,11 +61,13 @@ def _parse_line(line: str, stem: str) -> TranscriptLine | tuple[str, str]:
 
 
 def read_clip_number(text: str) -> int | None:
+    """The whole number that `text` holds, or None."""
     text = text.strip()
     return int(float(text)) if _CLIP_NUMBER.fullmatch(text) else None
 
 
 def read_number(text: str) -> float:
+    """The number that `text` holds, or NaN."""
     try:
         return float(text)
     except ValueError:

@@ -4,25 +4,27 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+# File name suffixes of sound files.
+SOUND_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
 # Identifiers become parts of paths and of record keys: no separators, no leading dot, ASCII.
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,127}")
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One labelled stretch of a video.
+    """One labelled part of a video.
 
     Attributes:
-      id: unique in the release.
+      id: identifier, unique in the release.
       video: identifier of the video, which is also the dialogue.
       start: seconds from the start of the video.
-      end: seconds, above `start`; may lie past the end of the video. Infinite for all that there is.
-      transcript: what is said.
-      label: one 0 or 1 for each of the release's labels.
-      speaker: who speaks; where a release names nobody, the video.
-      view: where in the picture the speaker is, one of `framing.VIEWS`.
-      channel: of the sound on which the speaker is, from 0.
-      own_files: whether its media are its own and start with it, rather than its video's.
+      end: seconds, above `start`; may lie past the end of the video. Infinite: up to the end of the media.
+      transcript: spoken text.
+      label: one 0 or 1 for each label of the release.
+      speaker: identifier of the speaker; the video's, where the release names no speaker.
+      view: part of the frame that shows the speaker, one of `framing.VIEWS`.
+      channel: sound channel of the speaker, from 0.
+      owns_media: whether the utterance has media files of its own, which start at its start.
     """
 
     id: str
@@ -34,17 +36,17 @@ class Utterance:
     speaker: str
     view: str = "centre"
     channel: int = 0
-    own_files: bool = False
+    owns_media: bool = False
 
     @property
-    def files(self) -> str:
+    def media_key(self) -> str:
         """The key of its media in `Release.media`."""
-        return self.id if self.own_files else self.video
+        return self.id if self.owns_media else self.video
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to tell about one utterance (or line of a file): see `report.REASONS`."""
+    """An observation about one utterance or one line of a file; `reason` is one of `findings.REASONS`."""
 
     id: str
     reason: str
@@ -52,14 +54,8 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """A video that is kept as pictures.
-
-    Attributes:
-      folder: of the pictures.
-      prefix: of their names; a number from 0 and `.jpg` follow.
-      fps: pictures per second.
-    """
+class ImageSequence:
+    """A video stored as numbered images `PREFIX0.jpg`, `PREFIX1.jpg`, ... in `folder`; `fps` is images per second."""
 
     folder: Path
     prefix: str
@@ -68,12 +64,12 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Media:
-    """Where the media of one video lie; None where the release has no such file."""
+    """The media files of one video; None where the release has no such file."""
 
-    video: Path | Pictures | None
+    video: Path | ImageSequence | None
     wav: Path | None
 
 
 def is_identifier(text: str) -> bool:
-    """Whether `text` is safe as an identifier, that is, cannot name another directory."""
+    """Whether `text` is a safe identifier, which cannot name another directory."""
     return _IDENTIFIER.fullmatch(text) is not None

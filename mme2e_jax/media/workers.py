@@ -1,11 +1,10 @@
-"""Worker processes that extract one video at a time, and outlive a video that kills one.
+"""Extracts videos in worker processes, and replaces a worker that dies.
 
-Workers are fresh interpreters that run this module, not children of `multiprocessing`: those would
-import the caller's main module again (the launcher, and JAX with it), inherit a TensorFlow that is
-already set up, and take the whole pool down when a decoder crashes. A job and its answer are one
-line of JSON each; arrays travel through a file.
+A worker is a new interpreter that runs this module. Children of `multiprocessing` would import the caller's main module
+(the launcher, and with it JAX), inherit a TensorFlow that is set up already, and end the whole pool when a decoder
+crashes. A job and its result are one line of JSON each; arrays are written to a file.
 
-    python -m mme2e_jax.media.workers      (started by an `Extractor`, never by hand)
+    python -m mme2e_jax.media.workers      (started by `Extractor`)
 """
 
 import contextlib
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from mme2e_jax.media.utterance import Finding, Media, Pictures, Utterance
+from mme2e_jax.media.utterance import Finding, ImageSequence, Media, Utterance
 
 _REPOSITORY = Path(__file__).resolve().parent.parent.parent
 _ATTEMPTS = 2
@@ -34,13 +33,12 @@ class Job:
     """One video to extract.
 
     Attributes:
-      utterances: all of this video.
-      media: the video's files.
-      settings: the fields of `extract.ExtractSettings`.
-      spool: the file to write the arrays to, `IDENTIFIER/NAME` in an npz.
-      kind: of records, one of `arrays.TO_ARRAYS`.
-      in_parts: one of several jobs for a video, one after the other in the order of time; its sound stays open between
-        them.
+      utterances: all utterances of the video.
+      media: files of the video.
+      settings: fields of `extract.ExtractSettings`.
+      spool: npz file to write the arrays to, as `IDENTIFIER/NAME`.
+      kind: record kind, one of `arrays.TO_ARRAYS`.
+      in_parts: whether successive jobs read the parts of one video in order of time; its sound stays open between them.
     """
 
     utterances: list[Utterance]
@@ -53,12 +51,12 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """Answer to a job.
+    """The result of a job.
 
     Attributes:
-      job: the job.
+      job: finished job.
       kept: identifiers of the utterances in the spool file, in the job's order.
-      findings: what was dropped or degraded.
+      findings: dropped, degraded and noted utterances.
       seconds: time spent by kind of work.
     """
 
@@ -69,13 +67,13 @@ class JobResult:
 
 
 def run_jobs(jobs: Sequence[Job], processes: int) -> Iterator[JobResult]:
-    """Runs the jobs in `processes` worker processes and yields the results as they come.
+    """Runs the jobs in `processes` worker processes and yields the results as they are finished.
 
-    A worker that dies is replaced and its job tried once more; then all utterances of that job are
-    reported as `worker_died`.
+    A worker that dies is replaced and its job is repeated once. If the job fails again, its utterances are reported as
+    `worker_died`.
 
     Raises:
-      RuntimeError: a worker raised; the message holds its traceback.
+      RuntimeError: an exception in a worker; the message holds its traceback.
     """
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
     for job in jobs:
@@ -111,7 +109,7 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> Iterator[JobResult]:
 
 
 class Extractor:
-    """Runs jobs one after the other in a worker process, which the first job starts; close it in the end."""
+    """Runs jobs one after the other in a worker process, which the first job starts; close it after use."""
 
     def __init__(self) -> None:
         self._worker: _Worker | None = None
@@ -123,19 +121,17 @@ class Extractor:
         self.close()
 
     def start(self) -> None:
-        """Starts the worker process before there is a job: it takes seconds until it is ready."""
+        """Starts the worker process before the first job, because this takes seconds."""
         self._worker = self._worker or _Worker()
 
     def run(self, job: Job) -> JobResult:
-        """The result of a job; see `run_jobs` for what becomes of one that kills the worker, or raises there."""
-        answer = None
+        """The result of a job; a job that kills the worker or raises an exception is handled as in `run_jobs`."""
         for _ in range(_ATTEMPTS):
             self._worker = self._worker or _Worker()
-            answer = self._worker.ask(job)
-            if answer is not None:
-                break
+            if (answer := self._worker.ask(job)) is not None:
+                return _to_result(job, answer)
             self.close()
-        return _to_result(job, answer)
+        return dead_worker_result(job)
 
     def close(self) -> None:
         """Ends the worker process, if there is one."""
@@ -148,8 +144,8 @@ class _Worker:
     """The caller's side of one worker process."""
 
     def __init__(self) -> None:
-        # One thread of linear algebra each: those of several workers would wait for each other, and
-        # the sums they make would depend on the machine's number of cores.
+        # One thread of linear algebra each: threads of several workers would wait for each other, and sums would
+        # depend on the number of cores.
         single = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
         path = os.pathsep.join(filter(None, [str(_REPOSITORY), os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
@@ -162,7 +158,7 @@ class _Worker:
         )
 
     def ask(self, job: Job) -> dict[str, Any] | None:
-        """The worker's answer, or None if it died."""
+        """The worker's answer, or None if the worker died."""
         assert self._process.stdin
         assert self._process.stdout
         try:
@@ -181,14 +177,12 @@ class _Worker:
                     self._process.stdin.close()
 
 
-def died(job: Job) -> JobResult:
-    """The result of a job whose worker died at every attempt."""
+def dead_worker_result(job: Job) -> JobResult:
+    """The result of a job whose worker died in every attempt."""
     return JobResult(job, [], [Finding(u.id, "worker_died") for u in job.utterances], {})
 
 
-def _to_result(job: Job, answer: dict[str, Any] | None) -> JobResult:
-    if answer is None:
-        return died(job)
+def _to_result(job: Job, answer: dict[str, Any]) -> JobResult:
     if "error" in answer:
         names = ", ".join(utterance.id for utterance in job.utterances[:3])
         raise RuntimeError(f"Extracting {names} of {job.media} failed:\n{answer['error']}")
@@ -197,8 +191,8 @@ def _to_result(job: Job, answer: dict[str, Any] | None) -> JobResult:
 
 
 def _work() -> None:
-    """Answers jobs from standard input until it ends."""
-    # Libraries print to standard output; the answers get a channel of their own.
+    """Runs the jobs of standard input until it ends."""
+    # Libraries print to standard output, so the answers use a separate file descriptor.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -208,12 +202,12 @@ def _work() -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    from mme2e_jax.media.open_sound import OpenSounds
+    from mme2e_jax.media.sound_stream import SoundStreamCache
 
-    detector, open_sounds = FaceDetector(), OpenSounds()
+    detector, streams = FaceDetector(), SoundStreamCache()
     for line in sys.stdin:
         try:
-            answer = _answer(json.loads(line), detector, open_sounds)
+            answer = _answer(json.loads(line), detector, streams)
         except Exception:
             import traceback
 
@@ -222,30 +216,24 @@ def _work() -> None:
         answers.flush()
 
 
-def _answer(job: dict[str, Any], detector: Any, open_sounds: Any) -> dict[str, Any]:
+def _answer(job: dict[str, Any], detector: Any, streams: Any) -> dict[str, Any]:
     from mme2e_jax.media.arrays import TO_ARRAYS
     from mme2e_jax.media.extract import ExtractSettings, extract
 
     utterances = [Utterance(**fields) for fields in job["utterances"]]
     video, wav = job["media"]["video"], job["media"]["wav"]
     if isinstance(video, dict):
-        video = Pictures(Path(video["folder"]), video["prefix"], video["fps"])
+        video = ImageSequence(Path(video["folder"]), video["prefix"], video["fps"])
     media = Media(Path(video) if isinstance(video, str) else video, wav and Path(wav))
-    extracted = extract(
-        utterances,
-        media,
-        ExtractSettings(**job["settings"]),
-        detector,
-        TO_ARRAYS[job["kind"]],
-        open_sounds if job["in_parts"] else None,
-    )
+    settings, to_arrays = ExtractSettings(**job["settings"]), TO_ARRAYS[job["kind"]]
+    extracted = extract(utterances, media, settings, detector, to_arrays, streams if job["in_parts"] else None)
     arrays: dict[str, Any] = {
-        f"{name}/{kind}": value
-        for name, of_utterance in extracted.arrays.items()
-        for kind, value in asdict(of_utterance).items()
+        f"{identifier}/{name}": array
+        for identifier, named in extracted.arrays.items()
+        for name, array in asdict(named).items()
     }
-    # Under a name of its own first: a worker that has outlived its caller may be at the same job as one of the
-    # caller's successor, on this machine or, with Beam, on another.
+    # The temporary name is unique: a worker that outlived its caller may run the same job as a worker of the next call,
+    # on this machine or, with Beam, on another.
     unfinished = Path(f"{job['spool']}.{uuid.uuid4().hex}")
     with unfinished.open("wb") as file:
         np.savez(file, **arrays)

@@ -102,7 +102,7 @@ def _count(shape: Any) -> int:
 
 # numpy 2 renamed `core`; files name what wrote them.
 _CORES = ("numpy.core", "numpy._core")
-NAMES: Mapping[str, Callable[..., Any] | None] = {
+GLOBALS: Mapping[str, Callable[..., Any] | None] = {
     "numpy.ndarray": None,
     "numpy.dtype": _Type,
     "_codecs.encode": _bytes,

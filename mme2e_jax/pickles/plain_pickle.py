@@ -50,7 +50,7 @@ class _Opaque:
 OPAQUE = _Opaque()
 
 
-def no_reference(_: Any) -> Any:
+def refuse_persistent_id(_: Any) -> Any:
     """The `persistent_load` of pickles that hold all that they describe."""
     raise Refused("a value outside the pickle")
 
@@ -58,7 +58,7 @@ def no_reference(_: Any) -> Any:
 def load(
     data: bytes | BinaryIO,
     names: Mapping[str, Callable[..., Any] | None],
-    persistent_load: Callable[[Any], Any] = no_reference,
+    persistent_load: Callable[[Any], Any] = refuse_persistent_id,
 ) -> Any:
     """The value that a pickle describes.
 

@@ -59,7 +59,7 @@ def _described(persistent_id: Any) -> tuple[Any, ...]:
 
 
 _NAMES: Mapping[str, Callable[..., Any] | None] = {
-    **numpy_pickle.NAMES,
+    **numpy_pickle.GLOBALS,
     "collections.OrderedDict": ordered_dict,
     "torch.storage._load_from_bytes": _storage,
     "torch._utils._rebuild_tensor": rebuild_tensor,

@@ -16,9 +16,8 @@ from av.error import FFmpegError
 
 from mme2e_jax.errors import UserError
 from mme2e_jax.media.findings import REASONS
-from mme2e_jax.media.suffixes import SOUNDS
-from mme2e_jax.media.utterance import Media, Utterance
-from mme2e_jax.media.video import stated_seconds
+from mme2e_jax.media.utterance import SOUND_SUFFIXES, Media, Utterance
+from mme2e_jax.media.video import track_duration
 from mme2e_jax.media.workers import Extractor, Job
 from mme2e_jax.predict.cues import Cue
 
@@ -73,7 +72,7 @@ def open_clip(path: str | Path) -> Clip:
     try:
         with av.open(str(path)) as container:
             tracks = {"pictures": container.streams.video[:1], "sound": container.streams.audio[:1]}
-            lengths = {name: stated_seconds(container, one[0]) or 0.0 for name, one in tracks.items() if one}
+            lengths = {name: track_duration(container, one[0]) or 0.0 for name, one in tracks.items() if one}
     except (FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise UserError(
@@ -120,7 +119,7 @@ class ClipReader:
         Yields:
           for each part its stretches; `arrays` is empty where there is nothing to read at all.
         """
-        sound_only = clip.path.suffix.lower() in SOUNDS
+        sound_only = clip.path.suffix.lower() in SOUND_SUFFIXES
         # As preparation takes the files of `--dataset=clips`, but for a wav file beside the video.
         media = Media(None, clip.path.absolute()) if sound_only else Media(clip.path.absolute(), None)
         with tempfile.TemporaryDirectory(prefix="mme2e-clip-") as scratch:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mme2e_jax.media.sound import Sound, SoundError, read_track, read_wav
+from mme2e_jax.media.sound import Sound, SoundError, read_soundtrack, read_wav
 from tests.helpers.media import tone, write_video, write_wav
 
 
@@ -60,7 +60,7 @@ def test_the_track_of_a_video_sounds_like_its_wav(tmp_path: Path) -> None:
     wave = np.concatenate([np.zeros(8_000), tone(1.0)])
     write_video(tmp_path / "v.mp4", [100] * 15, wave=wave)
 
-    sound = read_track(tmp_path / "v.mp4")
+    sound = read_soundtrack(tmp_path / "v.mp4")
 
     assert sound.sample_rate == 16_000
     assert sound.duration == pytest.approx(1.5, abs=0.1)
@@ -72,7 +72,7 @@ def test_a_silent_video_has_no_track(tmp_path: Path) -> None:
     write_video(tmp_path / "v.mp4", [100])
 
     with pytest.raises(SoundError, match="no sound track"):
-        read_track(tmp_path / "v.mp4")
+        read_soundtrack(tmp_path / "v.mp4")
 
 
 def test_a_channel_is_chosen_and_counted(tmp_path: Path) -> None:

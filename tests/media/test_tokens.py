@@ -85,7 +85,7 @@ def test_a_saved_tokenizer_is_loaded_by_us_and_by_transformers(tmp_path: Path) -
 
 
 def test_a_missing_directory_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(TokenizerError, match=r"no such directory\. Get ALBERT's with `hf download"):
+    with pytest.raises(TokenizerError, match=r"no such directory\. Download ALBERT's tokenizer with `hf download"):
         load_tokenizer(str(tmp_path / "absent"))
     with pytest.raises(TokenizerError, match=r"a directory without tokenizer\.json"):
         load_tokenizer(str(tmp_path))
@@ -97,7 +97,7 @@ def test_an_unreachable_hub_id_says_how_to_get_one(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", unreachable)
 
-    with pytest.raises(TokenizerError, match=r"couldn't connect .*huggingface.co'\)\. Get ALBERT's"):
+    with pytest.raises(TokenizerError, match=r"couldn't connect .*\.co'\)\. Download ALBERT's tokenizer with"):
         load_tokenizer("albert/albert-base-v2")
 
 

@@ -95,7 +95,7 @@ def test_a_broken_file_is_a_video_error(content: bytes, tmp_path: Path) -> None:
 def test_a_sound_file_has_no_pictures(tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", tone(0.1))
 
-    with pytest.raises(VideoError, match="no picture track"):
+    with pytest.raises(VideoError, match="no video track"):
         video_duration(tmp_path / "a.wav")
 
 

@@ -26,7 +26,7 @@ ARRAYS = {
 
 
 def read(data: bytes) -> Any:
-    return plain_pickle.load(data, numpy_pickle.NAMES)
+    return plain_pickle.load(data, numpy_pickle.GLOBALS)
 
 
 @every_protocol

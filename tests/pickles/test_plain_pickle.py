@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mme2e_jax.pickles.plain_pickle import OPAQUE, Name, Refused, Stateful, load, no_reference
+from mme2e_jax.pickles.plain_pickle import OPAQUE, Name, Refused, Stateful, load, refuse_persistent_id
 
 every_protocol = pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 
@@ -114,7 +114,7 @@ def test_a_file_is_read_to_the_end_of_one_pickle() -> None:
 
 def test_a_pickle_that_stands_alone_has_no_persistent_ids() -> None:
     with pytest.raises(Refused, match="a value outside the pickle"):
-        load(b"\x80\x02K\x01Q.", {}, no_reference)
+        load(b"\x80\x02K\x01Q.", {}, refuse_persistent_id)
 
 
 @every_protocol

@@ -53,7 +53,7 @@ def test_a_table_is_read(tmp_path: Path) -> None:
         ("a-my_day_1", "a-my_day", 0.0, 4.0, "No.", (0, 1), "ann"),
         ("b_0", "b", 0.0, float("inf"), "", (0, 0), "b"),
     ]
-    assert release.sides == {"a-my_day_0": "train", "a-my_day_1": "valid", "b_0": "test"}
+    assert release.splits == {"a-my_day_0": "train", "a-my_day_1": "valid", "b_0": "test"}
     assert release.media == {
         "a-my_day": Media(root / "a" / "my day.mp4", None),
         "b": Media(None, root / "b.wav"),
@@ -69,7 +69,7 @@ def test_a_sound_file_beside_a_video_is_its_sound(tmp_path: Path) -> None:
     release = read_release(root / "clips.csv")
 
     assert release.media == {"a": Media(root / "a.mp4", root / "a.wav")}
-    assert release.sides is None
+    assert release.splits is None
 
 
 @pytest.mark.parametrize(

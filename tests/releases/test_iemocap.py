@@ -12,7 +12,7 @@ from data_tools.releases.iemocap import (
     OTHER_EMOTIONS,
     Evaluation,
     is_turn_of,
-    match,
+    join_texts,
     parse_evaluation,
     parse_transcript,
     read_release,
@@ -86,7 +86,7 @@ def test_a_release_is_read(tmp_path: Path) -> None:
 def test_the_dialogues_letter_says_who_is_on_the_left() -> None:
     evaluations, _ = parse_evaluation("[0.0 - 1.0]\tSes05M_script01_1b_F012\tsad\t[2, 2, 2]", "Ses05M_script01_1b")
 
-    (utterance,), _ = match({e.turn: e for e in evaluations}, {"Ses05M_script01_1b_F012": "text"})
+    (utterance,), _ = join_texts({e.turn: e for e in evaluations}, {"Ses05M_script01_1b_F012": "text"})
 
     assert (utterance.video, utterance.speaker) == ("Ses05M_script01_1b", "Ses05_F")
     assert (utterance.view, utterance.channel) == ("right", 1)
@@ -97,7 +97,7 @@ def test_emotions_beside_the_six_are_excluded_and_named() -> None:
     turns = {f"{DIALOGUE}_F00{i}": emotion for i, emotion in enumerate((*OTHER_EMOTIONS, "hap"))}
     evaluations = {turn: Evaluation(turn, 0.0, 1.0, emotion) for turn, emotion in turns.items()}
 
-    utterances, findings = match(evaluations, dict.fromkeys(turns, "text"))
+    utterances, findings = join_texts(evaluations, dict.fromkeys(turns, "text"))
 
     assert [utterance.label for utterance in utterances] == [label("hap")]
     assert [(finding.reason, finding.detail) for finding in findings] == [
@@ -117,7 +117,7 @@ def test_emotions_beside_the_six_are_excluded_and_named() -> None:
 def test_times_are_clamped_or_refused(start: float, end: float, reason: str, kept_start: float | None) -> None:
     turn = f"{DIALOGUE}_F000"
 
-    utterances, findings = match({turn: Evaluation(turn, start, end, "ang")}, {turn: "text"})
+    utterances, findings = join_texts({turn: Evaluation(turn, start, end, "ang")}, {turn: "text"})
 
     assert [utterance.start for utterance in utterances] == ([] if kept_start is None else [kept_start])
     assert [finding.reason for finding in findings] == [reason]
@@ -126,7 +126,7 @@ def test_times_are_clamped_or_refused(start: float, end: float, reason: str, kep
 def test_evaluations_without_words_are_named() -> None:
     turns = [f"{DIALOGUE}_F000", f"{DIALOGUE}_F001"]
 
-    utterances, findings = match({turn: Evaluation(turn, 0.0, 1.0, "ang") for turn in turns}, {turns[1]: ""})
+    utterances, findings = join_texts({turn: Evaluation(turn, 0.0, 1.0, "ang") for turn in turns}, {turns[1]: ""})
 
     assert [utterance.id for utterance in utterances] == [turns[1]]
     assert findings == [Finding(turns[0], "label_without_transcript"), Finding(turns[1], "empty_transcript")]

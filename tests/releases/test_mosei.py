@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_tools.releases.mosei import match, parse_labels, read_release
+from data_tools.releases.mosei import join_labels, parse_labels, read_release
 from data_tools.releases.release import ReleaseError
 from mme2e_jax.media.findings import REASONS
 from mme2e_jax.media.transcripts import TranscriptLine, parse_transcript
@@ -116,7 +116,7 @@ def test_emotions_are_present_when_the_sum_over_workers_is_above_zero() -> None:
     parsed, findings = parse_labels(rows, "b.csv")
     line = TranscriptLine("v", 0, 0.0, 1.0, "text")
     sums = [sum(a for _, _, answers in parsed if not math.isnan(a := answers[i])) for i in range(6)]
-    utterances, _ = match({("v", 0): line}, {("v", 0): list(map(float, sums))})
+    utterances, _ = join_labels({("v", 0): line}, {("v", 0): list(map(float, sums))})
 
     assert findings == []
     # anger 1; disgust 0; fear -1 + 1 = 0; happy 0.5; sad never answered; surprise 3.
@@ -150,7 +150,7 @@ def test_unreadable_label_rows_are_named_by_their_number() -> None:
 def test_times_are_clamped_or_refused(start: float, end: float, reason: str, kept_start: float | None) -> None:
     line = TranscriptLine("v", 0, start, end, "text")
 
-    utterances, findings = match({("v", 0): line}, {("v", 0): [0.0] * 6})
+    utterances, findings = join_labels({("v", 0): line}, {("v", 0): [0.0] * 6})
 
     assert [utterance.start for utterance in utterances] == ([] if kept_start is None else [kept_start])
     assert [finding.reason for finding in findings] == [reason]
@@ -160,7 +160,7 @@ def test_lines_and_labels_without_each_other_are_named() -> None:
     line = TranscriptLine("v", 0, 0.0, 1.0, "")
     keys = {("v", number): TranscriptLine("v", number, 0.0, 1.0, "") for number in (0, 1, 3)}
 
-    utterances, findings = match(keys, {("v", 0): [0.0] * 6, ("v", 2): [0.0] * 6, ("v", 3): NO_ANSWER})
+    utterances, findings = join_labels(keys, {("v", 0): [0.0] * 6, ("v", 2): [0.0] * 6, ("v", 3): NO_ANSWER})
 
     assert utterances == [Utterance("v_0", "v", line.start, line.end, "", (0,) * 6, "v")]
     assert findings == [

@@ -16,7 +16,7 @@ from data_tools.generate import generate
 from data_tools.prepare import PrepareError, Settings, prepare
 from data_tools.releases.processed import read_iemocap, read_meta, read_mosei
 from data_tools.releases.release import ReleaseError
-from mme2e_jax.media.utterance import Finding, Media, Pictures
+from mme2e_jax.media.utterance import Finding, ImageSequence, Media
 from tests.helpers.media import tone, write_wav
 
 LABEL = [0, 1, 0, 0, 0, 1]
@@ -91,15 +91,15 @@ def test_mosei_is_read_and_its_rate_worked_out(tmp_path: Path) -> None:
 
     release = read_mosei(tmp_path)
 
-    read = {u.id: (u.video, u.transcript, u.label, u.view, u.files) for u in release.utterances}
+    read = {u.id: (u.video, u.transcript, u.label, u.view, u.media_key) for u in release.utterances}
     assert read == {
         "v_0": ("v", "one", tuple(LABEL), "centre", "v_0"),
         "v-1_12": ("v-1", "two", (0,) * 6, "centre", "v-1_12"),
     }
-    assert release.media["v_0"] == Media(Pictures(root / "v_0", "image_", 2.0), root / "v_0" / "audio.wav")
-    assert release.sides is None
+    assert release.media["v_0"] == Media(ImageSequence(root / "v_0", "image_", 2.0), root / "v_0" / "audio.wav")
+    assert release.splits is None
     assert release.findings == []
-    assert read_mosei(root, fps=30.0).media["v_0"].video == Pictures(root / "v_0", "image_", 30.0)
+    assert read_mosei(root, fps=30.0).media["v_0"].video == ImageSequence(root / "v_0", "image_", 30.0)
 
 
 def test_iemocap_is_read_with_the_speakers_half(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_iemocap_is_read_with_the_speakers_half(tmp_path: Path) -> None:
         ("Ses01F_impro01_M000", "Ses01F_impro01", "Ses01_M", "whole", 2),
     ]
     folder = root / "Ses01F_impro01" / "Ses01F_impro01_M000"
-    assert release.media[folder.name] == Media(Pictures(folder, "image_R_", 29.97), folder / "audio_R.wav")
+    assert release.media[folder.name] == Media(ImageSequence(folder, "image_R_", 29.97), folder / "audio_R.wav")
     assert release.findings[0] == Finding("Ses01F_impro01_M001", "other_emotion", "xxx")
     (odd,) = release.findings[1:]
     assert (odd.id, odd.reason) == ("Ses01F_impro01_M002", "bad_meta")
@@ -175,7 +175,7 @@ def test_the_authors_splits_are_used_and_checked(tmp_path: Path) -> None:
 
     release = read_mosei(tmp_path)
 
-    assert release.sides == {"a_0": "train", "b_0": "test"}
+    assert release.splits == {"a_0": "train", "b_0": "test"}
     assert release.findings == [Finding("b_0", "not_in_meta")]
 
 

@@ -11,8 +11,8 @@ from data_tools.releases.splits import (
     leak_warnings,
     leave_one_out,
     read_split_files,
-    split_as_given,
     split_by_files,
+    split_by_mapping,
     split_by_video,
 )
 from mme2e_jax.media.utterance import Finding, Utterance
@@ -127,7 +127,7 @@ def test_a_session_that_is_not_there_cannot_be_left_out() -> None:
 def test_what_has_no_side_is_named() -> None:
     utterances = make_utterances(1, clips=3)
 
-    parts, findings = split_as_given(utterances, {"v000_0": "test", "v000_2": "train"})
+    parts, findings = split_by_mapping(utterances, {"v000_0": "test", "v000_2": "train"})
 
     assert {split: [u.id for u in part] for split, part in parts.items()} == {
         "train": ["v000_2"],

@@ -1,8 +1,7 @@
-"""What is measured of a sound every 10 ms: energies of bands, cepstral coefficients, descriptors.
+"""Measures a sound every 10 ms: band energies, cepstral coefficients, descriptors.
 
-Energies and frequencies are logarithms. All numbers are centred and scaled by round constants,
-after which speech lies about in [-3, 3] and digital silence at about -4; nothing is fitted to a
-data set.
+Energies and frequencies are logarithmic. All values are centred and scaled by round constants that are not fitted to a
+data set: speech lies about in [-3, 3], digital silence at about -4.
 
 Axes: `x` samples, `k` bins of the spectrum, `f` frames of 10 ms, `w` samples around a frame.
 """
@@ -16,19 +15,19 @@ RATE = 16_000
 HOP = 160
 BANDS = 22
 CEPSTRA = 12
-# Of each descriptor the value that becomes 0, and the difference that becomes 1.
+# For each descriptor the offset and the scale: (value - offset) / scale.
 DESCRIPTORS = {
     "level": (-3.0, 1.5),  # log10 of the mean square, 0 at full scale
-    "level change": (0.0, 0.3),  # of the level from frame to frame, as all changes
-    "pitch": (0.0, 0.5),  # octaves above 200 Hz; between voiced frames it runs straight
+    "level change": (0.0, 0.3),  # slope over five frames, as all changes
+    "pitch": (0.0, 0.5),  # octaves above 200 Hz, interpolated between voiced frames
     "pitch change": (0.0, 0.15),
     "periodicity": (0.5, 0.3),  # correlation with the sound one period later, at most 1
-    "zero crossings": (0.3, 0.2),  # share of samples before which the sign changes
+    "zero crossings": (0.3, 0.2),  # share of samples with a sign change before them
     "crest": (1.5, 0.5),  # log2 of peak over root mean square; 0.5 for a sine
     "flux": (0.2, 0.4),  # mean rise of the band energies, in log10
     "centroid": (1.0, 0.6),  # octaves above 1 kHz
     "bandwidth": (1.0, 0.3),  # octaves above 1 kHz
-    "rolloff": (2.0, 0.7),  # octaves above 1 kHz of the frequency below which lie 85 %
+    "rolloff": (2.0, 0.7),  # octaves above 1 kHz; 85 % of the magnitude lies below it
     "flatness": (-1.2, 0.6),  # log10 of geometric over arithmetic mean
     "contrast": (1.2, 0.4),  # log10 of peaks over valleys, mean over octaves
     "alpha ratio": (0.0, 0.8),  # log10 of the energy at 1-5 kHz over that at 50 Hz-1 kHz
@@ -39,21 +38,21 @@ DESCRIPTORS = {
 }
 
 _FRAME, _WINDOW = 512, 400  # samples of a spectrum, and of its window: 25 ms
-_FLOOR = 1e-9  # power below which nothing is heard: -90 dB of full scale
+_FLOOR = 1e-9  # power of the threshold of hearing: -90 dB of full scale
 _BAND_CENTRE, _BAND_UNIT = -4.0, 1.5
-# Hz; the edges of critical bands 1 to 22 (Zwicker 1961). The last ends above what 16 kHz can hold.
+# Hz; edges of critical bands 1 to 22 (Zwicker 1961). The last edge is above half the sampling rate.
 _BAND_EDGES = (
     20, 100, 200, 300, 400, 510, 630, 770, 920, 1080, 1270, 1480, 1720, 2000, 2320, 2700, 3150, 3700, 4400, 5300,
     6400, 7700, 9500,
 )  # fmt: skip
 _MEL_BANDS = 40
-# Liftering raises the higher coefficients to the size of the lower ones.
+# Liftering raises the higher coefficients to the magnitude of the lower ones.
 _LIFTER, _CEPSTRUM_UNIT = 22, 4.0
 _PITCH_FRAME = 1024
 _LOWEST_PITCH, _HIGHEST_PITCH = 65.0, 600.0  # Hz
 _REFERENCE_PITCH = 200.0
-_LONGEST_PERIOD = 256  # samples; room for one of 65 Hz and what interpolation adds
-_VOICED = 0.5  # periodicity of speech with a pitch
+_LONGEST_PERIOD = 256  # samples; a period of 65 Hz and a margin for interpolation
+_VOICED = 0.5  # minimum periodicity of voiced speech
 _FAINT = 1e-4  # amplitude of noise
 
 
@@ -64,24 +63,24 @@ def measure(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
       wave: finite float32 `[x]` at 16 kHz, full scale [-1, 1], `x` at least 1.
 
     Returns:
-      finite floats: the energies of the critical bands `[22, f]`, the cepstral coefficients 1 to 12
-      `[12, f]`, and `DESCRIPTORS` `[18, f]`, with f = ceil(x / 160). Frame i lies around sample
-      160 i; outside of the wave is silence.
+      finite floats: energies of the critical bands `[22, f]`, cepstral coefficients 1 to 12 `[12, f]`, and
+      `DESCRIPTORS` `[18, f]`, with f = ceil(x / 160). Frame i is centred at sample 160 i; the wave is padded with
+      silence.
     """
     count = -(-len(wave) // HOP)
-    # librosa warns of sounds shorter than a frame. What follows the wave is silence anyway.
+    # librosa warns of sounds shorter than a frame; the padding is silence, as everywhere outside the wave.
     wave = np.pad(wave, (0, max(_PITCH_FRAME - len(wave), 0)))
     spectrum = librosa.stft(wave, n_fft=_FRAME, win_length=_WINDOW, hop_length=HOP)[:, :count]
-    # A sine of full scale has power 1 in its own bin: the window's sum is half its length.
+    # Scaled so that a full-scale sine has power 1 in its bin: the window's sum is half its length.
     power = (np.abs(spectrum) / (_WINDOW / 4)) ** 2
     energies = np.log10(_band_filters() @ power + _FLOOR)
     mel = np.log10(_mel_filters() @ power + _FLOOR)
     cepstra = librosa.feature.mfcc(S=mel, n_mfcc=1 + CEPSTRA, lifter=_LIFTER)[1:] / _CEPSTRUM_UNIT
 
     tracks = {
-        **_of_waveform(_around_frames(wave, count, _FRAME)),
-        **_of_pitch(wave, count),
-        **_of_spectrum(power),
+        **_waveform_descriptors(_around_frames(wave, count, _FRAME)),
+        **_pitch_descriptors(wave, count),
+        **_spectrum_descriptors(power),
         "flux": np.maximum(np.diff(energies, axis=1, prepend=energies[:, :1]), 0).mean(0),
         **{f"cepstrum {i + 1} change": _change(cepstra[i]) for i in range(3)},
     }
@@ -91,7 +90,7 @@ def measure(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @functools.cache
 def _band_filters() -> np.ndarray:
-    """Which bin belongs to which critical band: 0 or 1, float32 `[22, k]`."""
+    """Whether a bin belongs to a critical band, float32 0 or 1 `[22, k]`."""
     band = np.digitize(_hertz(), _BAND_EDGES) - 1
     return (band == np.arange(BANDS)[:, None]).astype(np.float32)
 
@@ -107,17 +106,17 @@ def _hertz() -> np.ndarray:
 
 
 def _around_frames(wave: np.ndarray, count: int, length: int) -> np.ndarray:
-    """The samples around the middle of each frame, `[f, w]`."""
+    """The samples around the centre of each frame, `[f, w]`."""
     padded = np.pad(wave, (length // 2, length))
     return librosa.util.frame(padded, frame_length=length, hop_length=HOP, axis=0)[:count]
 
 
 def _change(track: np.ndarray) -> np.ndarray:
-    """The slope of a track `[f]`, fitted to five frames."""
+    """The slope of a sequence `[f]`, fitted to five frames."""
     return librosa.feature.delta(track, width=5, mode="nearest")
 
 
-def _of_waveform(frames: np.ndarray) -> dict[str, np.ndarray]:
+def _waveform_descriptors(frames: np.ndarray) -> dict[str, np.ndarray]:
     square = np.square(frames).mean(1)
     level = np.log10(square + _FLOOR)
     return {
@@ -128,11 +127,11 @@ def _of_waveform(frames: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _of_pitch(wave: np.ndarray, count: int) -> dict[str, np.ndarray]:
+def _pitch_descriptors(wave: np.ndarray, count: int) -> dict[str, np.ndarray]:
     hertz = librosa.yin(
         wave, fmin=_LOWEST_PITCH, fmax=_HIGHEST_PITCH, sr=RATE, frame_length=_PITCH_FRAME, hop_length=HOP
     )[:count]
-    # yin names a pitch for every frame; how well the sound repeats at that distance says if it is one.
+    # yin estimates a pitch for every frame; the correlation at that period tells voiced frames from others.
     frames = _around_frames(wave, count, _PITCH_FRAME)
     length = _PITCH_FRAME - _LONGEST_PERIOD
     period = np.minimum(np.round(RATE / hertz).astype(int), _LONGEST_PERIOD)
@@ -148,9 +147,9 @@ def _of_pitch(wave: np.ndarray, count: int) -> dict[str, np.ndarray]:
     return {"pitch": pitch, "pitch change": _change(pitch), "periodicity": periodicity}
 
 
-def _of_spectrum(power: np.ndarray) -> dict[str, np.ndarray]:
+def _spectrum_descriptors(power: np.ndarray) -> dict[str, np.ndarray]:
     hertz = _hertz()
-    # With the faintest noise everywhere, silence has a shape too.
+    # Faint noise gives silence a defined spectral shape.
     power = power + _FLOOR
     magnitude = np.sqrt(power)
     centroid = librosa.feature.spectral_centroid(S=magnitude, freq=hertz)
@@ -164,7 +163,7 @@ def _of_spectrum(power: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "centroid": np.log2(centroid[0] / 1000),
         "bandwidth": np.log2(bandwidth[0] / 1000),
-        # A sound may lie in the bin at 0 Hz alone.
+        # All power may lie in the bin at 0 Hz.
         "rolloff": np.log2(np.maximum(rolloff[0], hertz[1]) / 1000),
         "flatness": np.log10(librosa.feature.spectral_flatness(S=magnitude)[0]),
         "contrast": decibels.mean(0) / 10,

@@ -1,16 +1,15 @@
-"""A sound as rows of 144 numbers, one row for 0.4 s.
+"""Computes audio features: one row of 144 values for 0.4 s.
 
-The layout is that of the features which the paper's code reads for IEMOCAP, so that its "audio
-feature types" (choices of columns) mean here what they mean there:
+The layout is that of the features which the paper's code reads for IEMOCAP, so that its "audio feature types" (choices
+of columns) have the same meaning:
 
-    0-21     energies of 22 critical bands, their mean over the row
-    22-33    mel-frequency cepstral coefficients 1-12, their mean over the row
-    34-141   18 descriptors (`acoustics.DESCRIPTORS`) in six statistics (`STATISTICS`) over the row,
-             descriptor by descriptor
-    142-143  zeros, which make the width divisible by a number of heads
+    0-21     energies of 22 critical bands, mean over the row
+    22-33    mel-frequency cepstral coefficients 1-12, mean over the row
+    34-141   six statistics (`STATISTICS`) of each of 18 descriptors (`acoustics.DESCRIPTORS`) over the row
+    142-143  zeros, which make the width divisible by the number of attention heads
 
-The paper's descriptors are posteriors of phonological classes, from a trained network; here they
-are level, pitch and the shape of the spectrum.
+The paper's descriptors are posteriors of phonological classes from a trained network; here they are level, pitch and
+the shape of the spectrum.
 
 Axes: `x` samples, `c` columns, `f` frames of 10 ms, `s` rows.
 """
@@ -26,7 +25,7 @@ SIZE = 144
 ROW_SAMPLES = 6_400
 STATISTICS = ("mean", "standard deviation", "skewness", "log2 of kurtosis / 3", "maximum", "minimum")
 _ROW_FRAMES = ROW_SAMPLES // HOP
-# Deviations much below this, of numbers scaled to about 1, mean nothing: a steady tone is not skewed.
+# Deviations far below this are noise (values are scaled to about 1): a steady tone is not skewed.
 _STEADY = 0.01
 
 DESCRIPTION: dict[str, Any] = {
@@ -47,10 +46,10 @@ def audio_features(wave: np.ndarray, sample_rate: int) -> np.ndarray:
 
     Args:
       wave: finite float `[x]`, full scale [-1, 1].
-      sample_rate: in Hz; sounds of other rates than 16 kHz are converted to it first.
+      sample_rate: samples per second; other rates than 16 kHz are resampled first.
 
     Returns:
-      finite float32 `[s, 144]`, one row for every 0.4 s that begin; `s` is 0 for an empty wave.
+      finite float32 `[s, 144]`, s = ceil(seconds / 0.4).
     """
     if not len(wave):
         return np.zeros((0, SIZE), np.float32)
@@ -62,12 +61,8 @@ def audio_features(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     rows = np.zeros((len(starts), SIZE), np.float32)
     for row, start in zip(rows, starts, strict=True):
         frames = slice(start, start + _ROW_FRAMES)
-        columns = (
-            bands[:, frames].mean(1),
-            cepstra[:, frames].mean(1),
-            _statistics(descriptors[:, frames]).reshape(-1),
-        )
-        filled = np.concatenate(columns)
+        statistics = _statistics(descriptors[:, frames]).reshape(-1)
+        filled = np.concatenate([bands[:, frames].mean(1), cepstra[:, frames].mean(1), statistics])
         row[: len(filled)] = filled
     return rows
 
@@ -75,8 +70,8 @@ def audio_features(wave: np.ndarray, sample_rate: int) -> np.ndarray:
 def _statistics(tracks: np.ndarray) -> np.ndarray:
     """`STATISTICS` of each track: from `[c, f]` to `[c, 6]`. A steady track has skewness and kurtosis 0.
 
-    Kurtosis is the fourth moment over the squared variance, 3 for normally distributed values. Its
-    logarithm is taken because one odd frame of 40 raises it to 38.
+    Kurtosis is the fourth moment over the squared variance, 3 for a normal distribution. The logarithm limits the
+    effect of outliers: one among 40 frames raises kurtosis to 38.
     """
     mean = tracks.mean(1)
     deviation = tracks - mean[:, None]

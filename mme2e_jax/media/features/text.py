@@ -1,8 +1,8 @@
-"""A word as 300 numbers: its character n-grams, hashed.
+"""Computes text features: 300 hashed character n-grams of each word.
 
-Words that share letters share columns, much as in fastText without its training. This is not
-GloVe or word2vec, which the paper's baselines read: nothing here knows what a word means, and a
-model learns that from its training transcripts alone. Nothing has to be downloaded for it.
+Words with common letters share columns, as in fastText, but without training. Unlike GloVe, which the paper's
+baselines read, the features carry no word meaning: a model learns it from its training transcripts. No download is
+needed.
 
 Axes: `l` words.
 """
@@ -14,14 +14,14 @@ from sklearn.feature_extraction.text import HashingVectorizer
 
 SIZE = 300
 _SHORTEST, _LONGEST = 3, 6
-# Any: the types say that it may return tuples.
+# Any: its type stubs allow tuples as results.
 _HASHER: Any = HashingVectorizer(
-    analyzer="char_wb",  # a word's first and last n-grams hold the blank beside it
+    analyzer="char_wb",  # the first and last n-grams of a word contain the adjacent blank
     ngram_range=(_SHORTEST, _LONGEST),
     n_features=SIZE,
     strip_accents="unicode",
     lowercase=True,
-    alternate_sign=True,  # n-grams that meet in a column cancel as often as they add up
+    alternate_sign=True,  # colliding n-grams cancel as often as they add up
     norm="l2",
 )
 
@@ -34,14 +34,13 @@ DESCRIPTION: dict[str, Any] = {
 
 
 def text_features(transcript: str) -> np.ndarray:
-    """Computes the features of what is said.
+    """Computes the features of a transcript.
 
     Args:
-      transcript: any text; its words are what white space separates, punctuation included.
+      transcript: any text; white space separates its words, punctuation included.
 
     Returns:
-      float32 `[l, 300]`, one row for a word, of length 1 (0 for a word of accents alone); `l` is 0
-      for a text without words.
+      float32 `[l, 300]`, one row of norm 1 for each word (norm 0 for a word of accents only).
     """
     words = transcript.split()
     if not words:

@@ -1,15 +1,15 @@
-"""A face as 35 numbers: its colour, and light and edges in six regions around brows and mouth.
+"""Computes video features: 35 values for each face.
 
-    0-3      of the face: lightness, its standard deviation, redness, yellowness
-    4-33     six regions (`REGIONS`) in five statistics (`STATISTICS`), region by region
-    34       whether a face was found; without one the whole row is zero
+    0-3      face: lightness, its standard deviation, redness, yellowness
+    4-33     five statistics (`STATISTICS`) of each of six regions (`REGIONS`) around brows and mouth
+    34       1 if a face was found; without a face the whole row is zero
 
-OpenFace's 35 action units, which the paper's baselines read, have this width but other meanings.
-Colours are those of CIE Lab. In the regions lightness is relative to the face's own mean and
-standard deviation, redness to its own mean, so that neither the light nor the skin matters much.
-All numbers are centred and scaled by round constants; nothing is fitted to a data set.
+OpenFace's 35 action units, which the paper's baselines read, have the same width but another meaning. Colours are in
+CIE Lab. In the regions, lightness is relative to the face's mean and standard deviation and redness to its mean, which
+reduces the effect of light and skin. All values are centred and scaled by round constants that are not fitted to a
+data set.
 
-Axes: `t` frames, `y`, `x` the pixels of a crop.
+Axes: `t` frames; `y`, `x` pixels of a crop.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 from mme2e_jax.constants import FACE_SIZE
 
 SIZE = 35
-# (top, bottom, left, right) in pixels of the crop, as MTCNN frames a face. Left is the picture's.
+# (top, bottom, left, right) in pixels of a crop by MTCNN. Left is the left of the image.
 REGIONS = {
     "left_brow": (8, 22, 4, 20),
     "right_brow": (8, 22, 28, 44),
@@ -30,8 +30,8 @@ REGIONS = {
     "mouth_right": (26, 42, 28, 38),
 }
 STATISTICS = ("lightness", "redness", "edges", "edges_upright", "edges_slanted")
-_SKIN = (8, 46, 6, 42)  # the part that is skin in most pictures
-_LEAST_CONTRAST = 2.0  # of 100; a flat grey picture has none to divide by
+_SKIN = (8, 46, 6, 42)  # the part that is skin in most images
+_LEAST_CONTRAST = 2.0  # of 100; avoids a division by 0 for a uniform image
 _FAINT = 1e-3  # squared slope of noise
 
 DESCRIPTION: dict[str, Any] = {
@@ -78,11 +78,11 @@ def _face(face: np.ndarray) -> list[float]:
 
 
 def _edges(slope_x: np.ndarray, slope_y: np.ndarray) -> tuple[float, float, float]:
-    """How strong the edges of a region are, and which way they run, from its structure tensor.
+    """The strength and the orientation of the edges of a region, from its structure tensor.
 
     Returns:
-      log10 of the mean squared slope, about in [-2, 1]; 1 if all edges are upright, -1 if all lie
-      flat; 1 if all rise from bottom left to top right, -1 if all fall.
+      log10 of the mean squared slope, about in [-2, 1]; 1 for vertical and -1 for horizontal edges; 1 for edges that
+      rise from bottom left to top right, -1 for edges that fall.
     """
     xx, yy, xy = (float((a * b).mean()) for a, b in ((slope_x, slope_x), (slope_y, slope_y), (slope_x, slope_y)))
     strength = xx + yy + _FAINT

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from data_tools.releases.iemocap import speaker_of
+from data_tools.releases.iemocap import parse_turn
 from data_tools.releases.pickles import reading
 from data_tools.releases.processed import find_root
 from data_tools.releases.release import ReleaseError
@@ -103,7 +103,7 @@ def _read_iemocap(folder: Path, split: str) -> tuple[dict[str, Arrays], list[Fin
     problems = {}
     for turn in sorted(set().union(*held.values())):
         try:
-            _, _, on_left = speaker_of(turn)
+            _, _, on_left = parse_turn(turn)
             turns[turn] = {
                 "text": held["text"].get(turn),
                 "audio": _channel(held["audio"].get(turn), "L" if on_left else "R"),
@@ -120,7 +120,7 @@ def _channel(by_side: Any, side: str) -> Any:
         return None
     if not isinstance(by_side, dict) or side not in by_side:
         raise ValueError(f"audio: expected a dictionary with the channel {side}, found {describe(by_side)}")
-    return rows_of(by_side[side], "audio").T
+    return as_matrix(by_side[side], "audio").T
 
 
 def _pictures(by_picture: Any, side: str) -> Any:
@@ -133,7 +133,7 @@ def _pictures(by_picture: Any, side: str) -> Any:
     numbered = sorted((int(match[1]), name) for name, match in found.items() if match)
     if by_picture and not numbered:
         raise ValueError(f"video: expected pictures named image_{side}_0 and so on, found {describe(by_picture)}")
-    return rows_of([by_picture[name] for _, name in numbered], "video")[:, -_ACTION_UNITS:]
+    return as_matrix([by_picture[name] for _, name in numbered], "video")[:, -_ACTION_UNITS:]
 
 
 def _convert(
@@ -142,13 +142,13 @@ def _convert(
     found, findings = {}, [Finding(name[:80], "bad_features", problem) for name, problem in problems.items()]
     for name, of_utterance in values.items():
         try:
-            found[name] = {kind: rows_of(value, kind) for kind, value in of_utterance.items()}
+            found[name] = {kind: as_matrix(value, kind) for kind, value in of_utterance.items()}
         except ValueError as error:
             findings.append(Finding(name[:80], "bad_features", str(error)))
     return found, findings
 
 
-def rows_of(value: Any, what: str) -> np.ndarray:
+def as_matrix(value: Any, what: str) -> np.ndarray:
     """A matrix as float32 `[n, d]`: of an array, or a list of equally long lists or arrays; `[0, 0]` of nothing.
 
     Raises:

@@ -5,7 +5,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from data_tools.records.kinds import KINDS, Kind, feature_kind, media_kind
+from data_tools.records.record_kinds import KINDS, Kind, feature_kind, media_kind
 from mme2e_jax.media.arrays import TO_ARRAYS, UtteranceFeatures, UtteranceMedia
 from mme2e_jax.media.tokens import train_mini
 

@@ -17,7 +17,7 @@ from data_tools.generate import generate
 from data_tools.preparation.dry_run import dry_run
 from data_tools.prepare import Settings, prepare
 from data_tools.records.inspection import inspect_records
-from data_tools.releases.published import read_split, require_features, rows_of
+from data_tools.releases.published_features import as_matrix, read_split, require_features
 from data_tools.releases.release import ReleaseError
 from mme2e_jax.commands.evaluate import evaluate_run
 from mme2e_jax.data.audio_columns import FULL_WIDTH
@@ -141,7 +141,7 @@ def test_lists_that_share_what_they_hold_do_not_fill_the_memory() -> None:
     loop.append(loop)
     for value in ([[0.0] * 100_000] * 100_000, loop, [loop]):
         with pytest.raises(ValueError, match="text: expected equally long rows"):
-            rows_of(value, "text")
+            as_matrix(value, "text")
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def make_directories(root: Path) -> None:
         (root / directory).mkdir(parents=True)
 
 
-def make_one(root: Path, plan: VideoPlan) -> tuple[str, list[ClipTimes]]:
+def write_video(root: Path, plan: VideoPlan) -> tuple[str, list[ClipTimes]]:
     """Writes all files of one video; returns its name and where its clips lie."""
     times = make_video(plan, movie_path(root, plan.video_id), wav_path(root, plan.video_id))
     write_transcript(root, plan, times)

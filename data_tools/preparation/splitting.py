@@ -39,9 +39,9 @@ def divide(
         how = "files"
         parts, findings, warnings = splits.split_by_files(usable, named)
         report.warnings += warnings
-    elif release.sides is not None and settings.fold is None:
+    elif release.splits is not None and settings.fold is None:
         how = "as given"
-        parts, findings = splits.split_as_given(usable, release.sides)
+        parts, findings = splits.split_by_mapping(usable, release.splits)
     elif session_of is not None:
         fold = settings.fold or 1
         how = f"session {fold} left out"

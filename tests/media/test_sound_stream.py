@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mme2e_jax.media.open_sound import OpenSound, OpenSounds
-from mme2e_jax.media.sound import Sound, SoundError, read_track, read_wav
+from mme2e_jax.media.sound import Sound, SoundError, read_soundtrack, read_wav
+from mme2e_jax.media.sound_stream import SoundStream, SoundStreamCache
 from tests.helpers.media import tone, write_video, write_wav
 
 STRETCHES = [(0.0, 0.5), (0.3, 1.0), (0.9, 0.95), (1.5, 2.25), (2.9, float("inf")), (9.0, 10.0)]
@@ -19,10 +19,10 @@ def test_parts_are_those_of_the_whole_sound(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     if path.suffix == ".wav":
         write_wav(path, tone(3.0))
-        whole, opened = read_wav(path), OpenSounds().wav(path, 0)
+        whole, opened = read_wav(path), SoundStreamCache().wav(path, 0)
     else:
         write_video(path, [0] * 30, wave=tone(3.0))
-        whole, opened = read_track(path), OpenSounds().track(path, 0)
+        whole, opened = read_soundtrack(path), SoundStreamCache().soundtrack(path, 0)
 
     assert (opened.sample_rate, opened.channels) == (whole.sample_rate, whole.channels)
     assert opened.duration == pytest.approx(whole.duration, abs=0.1)
@@ -31,7 +31,7 @@ def test_parts_are_those_of_the_whole_sound(name: str, tmp_path: Path) -> None:
 
 
 def test_the_file_stays_open_between_calls_until_it_is_another(tmp_path: Path) -> None:
-    path, sounds = tmp_path / "a.wav", OpenSounds()
+    path, sounds = tmp_path / "a.wav", SoundStreamCache()
     write_wav(path, tone(1.0, 300))
     first = sounds.wav(path, 0)
     assert sounds.wav(path, 0) is first
@@ -47,7 +47,7 @@ def endless() -> Iterator[Sound]:
 
 
 def test_memory_does_not_grow_with_time() -> None:
-    opened = OpenSound(endless, float("inf"))
+    opened = SoundStream(endless, float("inf"))
     tracemalloc.start()
     try:
         for start in range(0, 3 * 3600, 10):
@@ -63,7 +63,7 @@ def test_a_sound_that_breaks_off_ends_there() -> None:
         yield Sound(np.ones(100, np.float32), 10)
         raise SoundError("broken")
 
-    opened = OpenSound(broken, 20.0)
+    opened = SoundStream(broken, 20.0)
 
     assert len(opened.cut(5.0, 12.0)) == 50
     assert len(opened.cut(12.0, 13.0)) == 0
@@ -71,8 +71,8 @@ def test_a_sound_that_breaks_off_ends_there() -> None:
 
 def test_a_file_without_sound_is_an_error_every_time(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", [0] * 10)
-    sounds = OpenSounds()
+    sounds = SoundStreamCache()
 
     for _ in range(2):
         with pytest.raises(SoundError, match="no sound track"):
-            sounds.track(tmp_path / "a.mp4", 0)
+            sounds.soundtrack(tmp_path / "a.mp4", 0)

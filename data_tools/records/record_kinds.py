@@ -17,7 +17,7 @@ import numpy as np
 import sklearn
 
 from data_tools.records import records
-from data_tools.releases import published
+from data_tools.releases import published_features
 from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.media import mel
 from mme2e_jax.media.features import acoustics, audio, text, video
@@ -98,6 +98,6 @@ def published_kind(sizes: tuple[int, int, int], labels: int) -> Kind:
     return Kind(
         schema=records.feature_schema(sizes).with_labels(labels),
         words=lambda _: {},
-        media=published.NAMES,
-        metadata={"features": {"origin": "published", "about": published.DESCRIPTION}},
+        media=published_features.NAMES,
+        metadata={"features": {"origin": "published", "about": published_features.DESCRIPTION}},
     )

@@ -1,0 +1,46 @@
+"""Reads videos that are stored as numbered images."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+
+from mme2e_jax.media.utterance import ImageSequence
+from mme2e_jax.media.video import TIME_TOLERANCE_S, VideoError
+
+
+def image_numbers(sequence: ImageSequence) -> list[int]:
+    """The numbers of the images in the folder, ascending; other files are ignored."""
+    pattern = re.compile(re.escape(sequence.prefix) + r"([0-9]{1,7})\.jpg")
+    matches = (pattern.fullmatch(path.name) for path in sequence.folder.iterdir())
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def sequence_duration(sequence: ImageSequence) -> float:
+    """The length in seconds, up to the end of the last image; raises `VideoError` if there are no images."""
+    numbers = image_numbers(sequence)
+    if not numbers:
+        raise VideoError("no images")
+    return (numbers[-1] + 1) / sequence.fps
+
+
+def images_at(sequence: ImageSequence, times: Sequence[float]) -> Iterator[tuple[int, np.ndarray]]:
+    """Reads the image shown at each requested time: image n is shown from n / fps to (n + 1) / fps.
+
+    Args:
+      sequence: numbered images.
+      times: seconds from the start, ascending.
+
+    Yields:
+      (i, image): for each `times[i]` in order, uint8 RGB `[height, width, 3]`.
+
+    Raises:
+      VideoError: an image is missing or unreadable; all images before it have been yielded.
+    """
+    for i, time in enumerate(times):
+        name = f"{sequence.prefix}{int((time + TIME_TOLERANCE_S) * sequence.fps)}.jpg"
+        image = cv2.imread(str(sequence.folder / name), cv2.IMREAD_COLOR)
+        if image is None:
+            raise VideoError(f"{name} is missing or not an image")
+        yield i, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -1,3 +1,0 @@
-"""File name suffixes of sound files."""
-
-SOUNDS = (".wav", ".flac", ".mp3", ".ogg")
