@@ -6,7 +6,6 @@ Prints tables and writes `inspection.json`, `lengths.png`, `labels.png`, and, of
 sheet of random crops (`faces.png`) and pictures of their sounds (`mel.png`) to DIR, by default RECORDS-inspection.
 """
 
-import json
 import math
 import textwrap
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from rich.table import Table
 
 from data_tools.records.inspection import PROBLEMS, InspectError, Inspection, Sample, inspect_records
 from mme2e_jax.constants import CHUNK_FRAMES
+from mme2e_jax.runtime.files import write_json
 
 _COLUMNS = 8
 _MELS = 6
@@ -32,7 +32,7 @@ _TITLE = 24  # letters that fit over a face
 def write_inspection(found: Inspection, out: Path) -> list[Path]:
     """Writes what was found as JSON and pictures; returns the files."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "inspection.json").write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
+    write_json(out / "inspection.json", found.to_json(), indent=1)
     figures = {"lengths.png": _lengths(found), "labels.png": _labels(found)}
     if found.samples:
         figures["faces.png"] = _faces(found.samples)

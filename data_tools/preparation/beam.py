@@ -23,6 +23,7 @@ from data_tools.preparation.settings import PrepareError
 from data_tools.preparation.spool import Spool, result_path
 from mme2e_jax.media.utterance import ImageSequence, Media
 from mme2e_jax.media.workers import Extractor, Job, JobResult, dead_worker_result
+from mme2e_jax.runtime.files import atomic_file
 
 
 def run_on_beam(
@@ -152,10 +153,9 @@ def _collect(jobs: Sequence[Job], staging: str) -> None:
 
 def _copy_here(url: str, directory: Path) -> Path:
     path = directory / PurePosixPath(url).name
-    unfinished = path.with_name(path.name + ".unfinished")
-    with FileSystems.open(url, compression_type=CompressionTypes.UNCOMPRESSED) as source, unfinished.open("wb") as file:
+    with FileSystems.open(url, compression_type=CompressionTypes.UNCOMPRESSED) as source, atomic_file(path) as file:
         shutil.copyfileobj(source, file)
-    return unfinished.replace(path)
+    return path
 
 
 def _copy_there(path: Path, url: str) -> None:

@@ -1,6 +1,5 @@
 """What was extracted, split and encoded becomes a directory of records."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from data_tools.records.record_kinds import Kind
 from data_tools.records.report import Report
 from mme2e_jax.media.utterance import Utterance
 from mme2e_jax.media.workers import JobResult
+from mme2e_jax.runtime.files import write_json
 
 
 def write_records(
@@ -40,8 +40,7 @@ def write_records(
     def add_files(directory: Path) -> None:
         if kind.encoder is not None:
             kind.encoder.save(directory / "tokenizer")
-        text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
-        (directory / "report.json").write_text(text + "\n", encoding="utf-8")
+        write_json(directory / "report.json", report.to_json(), indent=1, ensure_ascii=False)
 
     records.write_dataset(
         out,

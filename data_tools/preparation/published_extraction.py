@@ -13,6 +13,7 @@ from data_tools.releases.release import Release, ReleaseError
 from data_tools.releases.splits import SPLITS
 from mme2e_jax.media.utterance import Finding, Media
 from mme2e_jax.media.workers import JobResult
+from mme2e_jax.runtime.files import atomic_file
 
 _PER_FILE = 64  # utterances in one file of the spool
 
@@ -68,7 +69,7 @@ def extract_published(
             keys = usable[start : start + _PER_FILE]
             job = spool.job([known[key] for key in keys], Media(None, None), {"features": "published"}, "features")
             arrays: dict[str, Any] = {f"{k}/{n}": _stored(found[k][n], widths[n]) for k in keys for n in NAMES}
-            with job.spool.open("wb") as file:
+            with atomic_file(job.spool) as file:
                 np.savez(file, **arrays)
             results.append(JobResult(job, keys, [], {}))
     findings += [Finding(name, "no_features") for name in sorted(known.keys() - seen)]

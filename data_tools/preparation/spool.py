@@ -5,12 +5,10 @@ a hash of everything that it depends on: the utterances, the files' sizes and ti
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +16,8 @@ from typing import Any
 
 from mme2e_jax.media.utterance import Finding, ImageSequence, Media, Utterance
 from mme2e_jax.media.workers import Job, JobResult
-from mme2e_jax.runtime.files import OutputExistsError, remove_unfinished
+from mme2e_jax.runtime.files import OutputExistsError, remove_unfinished, write_json
+from mme2e_jax.runtime.lock import lock_file
 
 # Raise it when the same media and settings give other arrays or findings than before.
 _VERSION = 2
@@ -55,12 +54,9 @@ class Spool:
         """Notes that a job is finished. One whose worker died is not: it may succeed another time."""
         if any(finding.reason == "worker_died" for finding in result.findings):
             return
-        path = result_path(result.job)
-        unfinished = path.with_suffix(f".{uuid.uuid4().hex}")
         content = {"kept": result.kept, "findings": [asdict(finding) for finding in result.findings]}
-        unfinished.write_text(json.dumps(content), encoding="utf-8")
-        # The arrays lie there already: a result is there as a whole or not at all.
-        unfinished.replace(path)
+        # The arrays are stored already, so this file marks a complete result.
+        write_json(result_path(result.job), content)
 
     def discard(self) -> None:
         """Lets the directory be removed in the end, whatever happens."""
@@ -82,14 +78,10 @@ def open_spool(out: Path) -> Iterator[Spool]:
     directory = out.parent / f".{out.name}.partial"
     directory.mkdir(parents=True, exist_ok=True)
     spool = Spool(directory)
-    with (directory / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OutputExistsError(
-                f"Expected to be the only one that prepares {out}, but another process does. Wait until it is "
-                "finished, or choose another output directory."
-            ) from error
+    refusal = OutputExistsError(
+        f"Another process prepares {out}. Wait until it is finished, or choose another output directory."
+    )
+    with lock_file(directory / "lock", refusal):
         remove_unfinished(out)
         try:
             yield spool

@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from mme2e_jax.runtime.files import write_text
+
 NAME = "digests.json"
 # Of times: written again after the seal, and nothing depends on it.
 _UNSEALED = "_CHECKPOINT_METADATA"
@@ -16,7 +18,8 @@ _UNSEALED = "_CHECKPOINT_METADATA"
 def seal(directory: Path) -> None:
     """Writes the digests of all files below a directory into it."""
     digests = {str(file.relative_to(directory)): _digest(file) for file in _files(directory)}
-    (directory / NAME).write_text(json.dumps(digests, indent=1, sort_keys=True))
+    # Without a final newline, so that no byte can be lost unnoticed.
+    write_text(directory / NAME, json.dumps(digests, indent=1, sort_keys=True))
 
 
 def damage(directory: Path) -> str | None:

@@ -11,6 +11,7 @@ from types import FrameType
 
 from mme2e_jax.config.cli import config_with
 from mme2e_jax.errors import UserError
+from mme2e_jax.runtime.files import write_json
 from mme2e_jax.runtime.signals import Stopped
 
 # In the run's directory: what a finished run was and gave; and what it printed.
@@ -55,9 +56,7 @@ def finished_run(workdir: Path, config: str, overrides: Sequence[str]) -> dict:
     if _version(metrics) == before:
         raise Stopped(f"The run in {workdir} was stopped before its end. The same command goes on.")
     report = json.loads(metrics.read_text()) | {"seconds": time.perf_counter() - start}
-    unfinished = stored.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps({"config": values, "report": report}))
-    unfinished.replace(stored)
+    write_json(stored, {"config": values, "report": report})
     return report
 
 

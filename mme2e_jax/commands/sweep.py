@@ -29,6 +29,7 @@ from mme2e_jax.config import preflight
 from mme2e_jax.config.cli import config_path, config_with, loaded_config, parse_flags
 from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.console import console
+from mme2e_jax.runtime.files import write_json
 from mme2e_jax.runtime.signals import Stopped
 
 FILE = "sweep.json"
@@ -129,7 +130,8 @@ def sweep(config: str, planned: Sequence[Planned], common: Sequence[str], out: P
             console.print(f"  {error}", markup=False)
         runs.append(entry)
         result = {"config": config, "overrides": list(common), "runs": runs, "points": _points(runs)}
-        _write(out / FILE, result)
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / FILE, result)
     return result
 
 
@@ -139,13 +141,6 @@ def _points(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if "report" in run:
             points.setdefault(json.dumps(run["values"]), []).append(run["report"])
     return [{"values": json.loads(point), **summary(reports)} for point, reports in points.items()]
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n")
-    unfinished.replace(path)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -9,13 +9,13 @@ a fixed list.
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mme2e_jax.errors import UserError
+from mme2e_jax.runtime.files import atomic_file
 
 FORMAT = "mme2e_jax exported model"
 FORMAT_VERSION = 1
@@ -67,17 +67,12 @@ def write_archive(path: Path, manifest: Mapping[str, Any], members: Mapping[str,
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     assert len(text.encode()) <= _LARGEST_MANIFEST
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as file:
-            for name, stored in {MANIFEST: text.encode(), **dict(sorted(members.items()))}.items():
-                entry = zipfile.ZipInfo(name, _TIME)
-                # As the system that writes it is part of the file.
-                entry.create_system, entry.external_attr = 3, 0o644 << 16
-                file.writestr(entry, stored)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with atomic_file(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as file:
+        for name, stored in {MANIFEST: text.encode(), **dict(sorted(members.items()))}.items():
+            entry = zipfile.ZipInfo(name, _TIME)
+            # The zip format records the writing system; a fixed value keeps the bytes the same everywhere.
+            entry.create_system, entry.external_attr = 3, 0o644 << 16
+            file.writestr(entry, stored)
 
 
 def read_archive(path: Path) -> Archive:

@@ -14,7 +14,6 @@ import queue
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from mme2e_jax.media.utterance import Finding, ImageSequence, Media, Utterance
+from mme2e_jax.runtime.files import atomic_file
 
 _REPOSITORY = Path(__file__).resolve().parent.parent.parent
 _ATTEMPTS = 2
@@ -232,12 +232,10 @@ def _answer(job: dict[str, Any], detector: Any, streams: Any) -> dict[str, Any]:
         for identifier, named in extracted.arrays.items()
         for name, array in asdict(named).items()
     }
-    # The temporary name is unique: a worker that outlived its caller may run the same job as a worker of the next call,
-    # on this machine or, with Beam, on another.
-    unfinished = Path(f"{job['spool']}.{uuid.uuid4().hex}")
-    with unfinished.open("wb") as file:
+    # Atomically: a worker that outlived its caller may run the same job as a worker of the next call, on this machine
+    # or, with Beam, on another.
+    with atomic_file(Path(job["spool"])) as file:
         np.savez(file, **arrays)
-    unfinished.replace(job["spool"])
     return {
         "kept": list(extracted.arrays),
         "findings": [asdict(finding) for finding in extracted.findings],

@@ -11,6 +11,7 @@ from mme2e_jax.report.content import REPORTED, Content
 from mme2e_jax.report.figures import Bar
 from mme2e_jax.report.page import Picture, page
 from mme2e_jax.report.tables import matrix
+from mme2e_jax.runtime.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +42,7 @@ def write(content: Content, directory: Path) -> Path:
         width, height = figure.get_size_inches()
         pictures[name] = Picture(file.name, alt, round(100 * width), round(100 * height))
     path = directory / PAGE
-    path.write_text(page(content, pictures), encoding="utf-8")
+    write_text(path, page(content, pictures))
     return path
 
 

@@ -1,12 +1,12 @@
 """Writes one JSON file of a report."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.distributed import is_first
+from mme2e_jax.runtime.files import write_json
 
 
 def write_report(workdir: str | Path, name: str, content: Mapping[str, Any]) -> None:
@@ -15,5 +15,5 @@ def write_report(workdir: str | Path, name: str, content: Mapping[str, Any]) -> 
         return
     path = Path(workdir) / "report" / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    write_json(path, content)
     console.print(f"Wrote {path}")

@@ -1,14 +1,50 @@
-"""Directories that appear complete or not at all."""
+"""Files and directories that appear complete or not at all."""
 
 import contextlib
+import json
+import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 
 class OutputExistsError(ValueError):
-    """The output directory already holds something that must not be overwritten."""
+    """The output directory already holds files that must not be overwritten."""
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Opens a temporary file that replaces `path` when the block ends.
+
+    When the block raises, `path` stays as it was. Several processes may write the same path; the last one to finish
+    wins.
+
+    Args:
+      path: file to write; its directory exists.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.unfinished")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes text in UTF-8, atomically."""
+    with atomic_file(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: Path, content: Any, *, indent: int | None = 2, ensure_ascii: bool = True) -> None:
+    """Writes JSON with a final newline, atomically; the options are those of `json.dumps`."""
+    write_text(path, json.dumps(content, indent=indent, ensure_ascii=ensure_ascii) + "\n")
 
 
 def require_free(directory: Path) -> None:

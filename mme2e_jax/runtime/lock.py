@@ -1,30 +1,43 @@
-"""One run at a time in a directory."""
+"""Locks that the system lifts when their process ends."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from mme2e_jax.errors import UserError
-from mme2e_jax.runtime.distributed import is_first
 
 FILE = "lock"
 
 
 @contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-    """Keeps other runs out of a directory, which is made where it is missing; the system lifts the lock of a dead run.
+def lock_file(path: Path, refusal: Exception) -> Iterator[None]:
+    """Locks a file, which is created if missing; raises `refusal` if another process holds the lock."""
+    # The library's fallback for file systems without locks would outlive a killed process.
+    lock = FileLock(path, blocking=False, fallback_to_soft=False)
+    try:
+        held = lock.acquire()
+    except Timeout as error:
+        raise refusal from error
+    with held:
+        yield
+
+
+@contextmanager
+def lock_workdir(workdir: Path) -> Iterator[None]:
+    """Keeps other runs out of a run directory, which is created if missing.
 
     Raises:
-      UserError: if another run works in it.
+      UserError: if another run holds the lock.
     """
+    # Here, not at the top: data preparation needs `lock_file` without JAX.
+    from mme2e_jax.runtime.distributed import is_first
+
     workdir.mkdir(parents=True, exist_ok=True)
     if not is_first():
         yield
         return
-    with (workdir / FILE).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"Another run works in {workdir}. Wait for its end, or give another --workdir.") from error
+    refusal = UserError(f"Another run works in {workdir}. Wait until it ends, or give another --workdir.")
+    with lock_file(workdir / FILE, refusal):
         yield

@@ -15,6 +15,7 @@ import tensorflow as tf
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation.metrics import Metrics
+from mme2e_jax.runtime.files import write_text
 from mme2e_jax.training.step import StepMetrics
 
 # In the run's directory: the project, and the id that W&B knows the run by.
@@ -139,7 +140,7 @@ class WeightsAndBiases:
                 "Log in with `wandb login`, or set WANDB_MODE=offline to keep the run on this disk and send it later "
                 "with `wandb sync`."
             ) from error
-        known.write_text(f"{project} {self._run.id}\n")
+        write_text(known, f"{project} {self._run.id}\n")
         self._run.define_metric("step", hidden=True)
         self._run.define_metric("*", step_metric="step")
         self._run.define_metric("valid/f1", step_metric="step", summary="max")

@@ -28,7 +28,7 @@ from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runs.tokenizer import keep_tokenizer
 from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.distributed import is_first
-from mme2e_jax.runtime.lock import locked
+from mme2e_jax.runtime.lock import lock_workdir
 from mme2e_jax.runtime.sharding import DataMesh
 from mme2e_jax.runtime.signals import Interrupted, Stopped, StopRequests
 from mme2e_jax.training import losses, setup
@@ -63,7 +63,7 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> BatchLoader:
     losses.check_labels(config.optim.loss, dataset)
     spec = model_spec(config, len(dataset.label_names), dataset.tokenizer)
     tx = setup.make_optimizer(config, batches.total_steps)
-    with locked(workdir), StopRequests() as stop:
+    with lock_workdir(workdir), StopRequests() as stop:
         writer = CheckpointWriter(workdir, config.checkpoint.keep_last)
         state, record = _start_or_go_on(config, dataset, workdir, mesh, spec, tx)
         if is_first():

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mme2e_jax.evaluation.metrics import Metrics
+from mme2e_jax.runtime.files import write_text
 from mme2e_jax.training.step import StepMetrics
 
 FILE = "steps.jsonl"
@@ -21,9 +22,7 @@ class StepLog:
         known = path.read_text().splitlines() if path.exists() else []
         # Line n is step n: a run logs every step it ever made.
         kept = "".join(f"{line}\n" for line in known[:start])
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.write_text(kept)
-        unfinished.replace(path)
+        write_text(path, kept)
         # Line by line, so that a kill loses none.
         self._file = path.open("a", buffering=1)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from mme2e_jax.errors import UserError
-from mme2e_jax.runtime.lock import locked
+from mme2e_jax.runtime.lock import lock_workdir
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from mme2e_jax.runtime.lock import locked
-with locked(Path(sys.argv[1])):
+from mme2e_jax.runtime.lock import lock_workdir
+with lock_workdir(Path(sys.argv[1])):
     print("locked", flush=True)
     time.sleep(600)
 """
@@ -21,12 +21,15 @@ with locked(Path(sys.argv[1])):
 
 def test_a_second_run_in_a_directory_is_refused_until_the_first_ends(tmp_path: Path) -> None:
     workdir = tmp_path / "made" / "run"
-    with locked(workdir):
-        with pytest.raises(UserError, match=r"Another run works in .*run\. .* another --workdir"), locked(workdir):
+    with lock_workdir(workdir):
+        with (
+            pytest.raises(UserError, match=r"Another run works in .*run\. .* another --workdir"),
+            lock_workdir(workdir),
+        ):
             pass
-        with locked(tmp_path / "other"):
+        with lock_workdir(tmp_path / "other"):
             pass
-    with locked(workdir):
+    with lock_workdir(workdir):
         pass
 
 
@@ -34,11 +37,11 @@ def test_a_run_that_is_killed_leaves_no_lock(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "locked\n"
-    with pytest.raises(UserError, match="Another run"), locked(tmp_path):
+    with pytest.raises(UserError, match="Another run"), lock_workdir(tmp_path):
         pass
 
     process.kill()
     process.communicate()
 
-    with locked(tmp_path):
+    with lock_workdir(tmp_path):
         pass

@@ -15,7 +15,7 @@ from mme2e_jax.commands.evaluate import evaluate_run
 from mme2e_jax.config.schema import Config, validate
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.errors import UserError
-from mme2e_jax.runtime.lock import locked
+from mme2e_jax.runtime.lock import lock_workdir
 from mme2e_jax.training.hooks import NonFiniteLoss
 from mme2e_jax.training.loop import train
 from tests.helpers.synthetic import (
@@ -132,7 +132,7 @@ def test_a_run_logs_to_wandb_where_asked_to(
 
 
 def test_a_second_run_in_the_same_directory_is_refused(feature_records: Path, tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(UserError, match="Another run works in"):
+    with lock_workdir(tmp_path), pytest.raises(UserError, match="Another run works in"):
         train_in(tmp_path, feature_records)
     assert not (tmp_path / "checkpoints").exists()
 

@@ -1,0 +1,59 @@
+"""Files appear complete or not at all."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mme2e_jax.runtime.files import atomic_file, write_json
+
+
+def test_a_file_is_replaced_when_its_new_content_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    with atomic_file(path) as file:
+        file.write(b"new")
+        assert path.read_text() == "old"
+
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_stays_as_it_was_when_writing_fails(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def fail_halfway() -> None:
+        with atomic_file(path) as file:
+            file.write(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_halfway()
+
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_several_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+
+    with atomic_file(path) as first:
+        with atomic_file(path) as second:
+            first.write(b"first")
+            second.write(b"second")
+        assert path.read_text() == "second"
+
+    assert path.read_text() == "first"
+
+
+def test_json_is_written_with_a_final_newline(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+
+    write_json(path, {"name": "ä", "values": [1, 0.1]})
+
+    assert path.read_text() == '{\n  "name": "\\u00e4",\n  "values": [\n    1,\n    0.1\n  ]\n}\n'
+    write_json(path, {"name": "ä"}, indent=None, ensure_ascii=False)
+    assert path.read_bytes() == b'{"name": "\xc3\xa4"}\n'
+    assert json.loads(path.read_bytes()) == {"name": "ä"}
