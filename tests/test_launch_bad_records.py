@@ -1,4 +1,4 @@
-"""Whole runs on records of which some are of no use."""
+"""Whole runs on records of which some are unusable."""
 
 import json
 import shutil
@@ -70,6 +70,6 @@ def test_the_user_sees_one_message_and_no_traceback(damaged: Path, tmp_path: Pat
     done = launched(*command_of(damaged, tmp_path / "run"))
 
     assert done.returncode == 1
-    assert "Error: Expected at most 0 utterances with records of no use (config.data.skip_bad), found 1:" in done.stderr
+    assert "Error: Expected at most 0 utterances with unusable records (config.data.skip_bad), found 1:" in done.stderr
     assert "--config.data.skip_bad=1" in done.stderr
     assert not any(word in done.stderr for word in ("Traceback", "numpy_function", "UnknownError", "InvalidArgument"))

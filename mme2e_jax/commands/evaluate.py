@@ -59,7 +59,7 @@ def evaluate_run(
         console.print(scores_table(f"{split} ({scores.utterances} utterances)", scores))
         console.print(f"  saying every emotion always: mean F1 {scores.always_f1:.3f}\n")
         if isinstance(run.spec, ModelSpec):
-            report[split]["cost"] = flops.account(run.spec, batches.seen_lengths(split), predictions.sites)
+            report[split]["cost"] = flops.cost_report(run.spec, batches.seen_lengths(split), predictions.sites)
     if isinstance(run.spec, ModelSpec):
         console.print(cost_table("millions of multiply-adds per utterance (test)", report["test"]["cost"]))
     report["intervals"] = {"level": bootstrap.LEVEL, "resamples": bootstrap.RESAMPLES} | {

@@ -107,7 +107,7 @@ def point(model: Model, spec: ModelSpec, batches: BatchLoader, threshold: float)
 
     predictions = one_pass()
     seconds = _least_seconds(one_pass)
-    account = flops.account(spec, batches.seen_lengths(SPLIT), predictions.sites)
+    account = flops.cost_report(spec, batches.seen_lengths(SPLIT), predictions.sites)
     kept = ("active_fraction", "extraction_gflops", "dense_extraction_gflops")
     return {
         "threshold": threshold,

@@ -1,19 +1,19 @@
-"""Which columns of stored audio features a model sees: the feature types of the paper code's IEMOCAP loader.
+"""Audio feature types: the columns of stored audio features that a model reads.
 
-The full set has bands (columns 0-21), MFCC (22-33), many more, and at 655-762 statistics of 18 descriptors: mean,
-standard deviation, skewness, kurtosis, maximum and minimum, neighbours for each. Records hold the full set, or type 0's
-144 columns of it in the order below, or features of another origin, of which only type 0, all of them, makes sense.
+They are those of the paper code's IEMOCAP loader. The full set has bands (columns 0-21), MFCC (22-33), many more, and
+at 655-762 six statistics each of 18 descriptors: mean, standard deviation, skewness, kurtosis, maximum and minimum.
+Records hold the full set, type 0's 144 columns of it, or other features, for which only type 0 (all columns) exists.
 """
 
 from collections.abc import Sequence
 
 from mme2e_jax.errors import UserError
 
-FULL_WIDTH = 763  # at least: what lies beyond belongs to no type
+FULL_WIDTH = 763  # minimum width; further columns belong to no type
 
 
 def _columns(*ranges: tuple[int, int]) -> tuple[int, ...]:
-    """Both ends of a range included."""
+    """The columns of ranges that include both ends."""
     return tuple(column for first, last in ranges for column in range(first, last + 1))
 
 
@@ -24,7 +24,7 @@ def _first_statistics(count: int) -> tuple[int, ...]:
     return tuple(c for c in _DESCRIPTORS if (c - _DESCRIPTORS[0]) % 6 < count)
 
 
-# By number, in columns of the full set.
+# Columns of the full set, by feature type.
 TYPES: Sequence[tuple[int, ...]] = (
     (*_BANDS, *_MFCC, *_DESCRIPTORS, 100, 101),  # the last two only fill up to 144
     (*_MFCC, *_DESCRIPTORS),
@@ -40,10 +40,10 @@ TYPES: Sequence[tuple[int, ...]] = (
 
 
 def audio_columns(feature_type: int, width: int) -> tuple[int, ...]:
-    """The columns of stored audio of a given width that a feature type selects, in its order.
+    """The columns that a feature type selects, in its order, from stored audio of a given width.
 
     Raises:
-      UserError: if the stored features do not have what the type selects.
+      UserError: if the stored features lack columns of the type.
     """
     if width >= FULL_WIDTH:
         return TYPES[feature_type]

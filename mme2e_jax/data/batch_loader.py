@@ -1,4 +1,4 @@
-"""Executes a plan with tf.data: reads records, packs them, and stays a few batches ahead of the devices.
+"""Loads planned batches with tf.data, a few batches ahead of the devices.
 
 Axis legend: `g` device groups, `b` utterances per group.
 """
@@ -14,17 +14,17 @@ from mme2e_jax.data import plan as planning
 from mme2e_jax.data.dataset import Dataset, Split
 from mme2e_jax.data.packing import BadRecord, FeaturePadder, MediaPacker, Packer, Records
 from mme2e_jax.data.plan import Lengths, PlannedBatch, Shape
-from mme2e_jax.data.reader import Reader
-from mme2e_jax.data.skipped import Skipped
+from mme2e_jax.data.reader import RecordReader
+from mme2e_jax.data.skipped import SkippedUtterances
 
 PREFETCH = 2
 
 
 class BatchLoader:
-    """All batches of a run: those of training by step number, those of an evaluation by split.
+    """The batches of a run: for training by step number, for evaluation by split.
 
-    They are of numpy arrays: a `Batch` each where the records are media, a `FeatureBatch` where they are features.
-    The state of the input is the step number: there is nothing else to save, and any step can be asked for.
+    Batches hold numpy arrays: `Batch` for media records, `FeatureBatch` for feature records. The loader's only state is
+    the step number; loading can start at any step.
     """
 
     def __init__(
@@ -40,24 +40,24 @@ class BatchLoader:
         local_groups: slice = slice(None),
         audio_columns: Sequence[int] = (),
         skip_bad: int = 0,
-        tell: Callable[[str], object] = print,
+        log: Callable[[str], object] = print,
     ):
         """Plans the run.
 
         Args:
           dataset: prepared records.
           batch_size: utterances per step over all devices.
-          text_max_len: tokens, or rows of text features, at which a transcript is cut.
-          seed: of the order.
-          epochs: of training; 0 plans evaluation alone.
-          max_shapes: shapes that the run's batches, or a sample of them, are fitted to; a last resort for any other
-            batch comes on top.
-          groups: devices over all processes.
-          local_groups: those of this process.
-          audio_columns: of feature records: the columns of the stored audio that batches hold; none for all.
-          skip_bad: utterances that may be left out, in all, because their records are of no use; their rows are
-            padding. Batches raise a `UserError` at the next one.
-          tell: shows a line to the user, one for each utterance that is left out.
+          text_max_len: maximum number of tokens, or of rows of text features.
+          seed: seed of the order.
+          epochs: number of training epochs; 0 for evaluation only.
+          max_shapes: number of shapes fitted to the run's batches, or to a sample of them; one more shape holds any
+            other batch.
+          groups: number of devices over all processes.
+          local_groups: device groups of this process.
+          audio_columns: for feature records, the columns of the stored audio that batches hold; empty for all.
+          skip_bad: number of utterances that may be left out because their records are unusable; their rows become
+            padding. One more raises a `UserError`.
+          log: called with a line for each utterance that is left out.
 
         Raises:
           UserError: if a split that the run needs is missing or empty.
@@ -66,11 +66,11 @@ class BatchLoader:
         self.batch_size, self.rows, self.groups = batch_size, batch_size // groups, groups
         self.text_max_len, self.seed, self.epochs = text_max_len, seed, epochs
         self._local = local_groups
-        self.skipped = Skipped(skip_bad, tell)
-        self._readers: dict[str, Reader] = {}
+        self.skipped = SkippedUtterances(skip_bad, log)
+        self._readers: dict[str, RecordReader] = {}
         self._packer = _packer(dataset, text_max_len, audio_columns)
         self._layout = self._packer.layout
-        # The last epoch asked for, grouped: neighbouring steps ask for the same one.
+        # Neighbouring steps belong to the same epoch.
         self._epoch = functools.lru_cache(maxsize=2)(self._grouped_epoch)
         self.ladder = self._fit_ladder(max_shapes)
 
@@ -83,16 +83,16 @@ class BatchLoader:
         return self.steps_per_epoch * self.epochs
 
     def planned(self, step: int) -> PlannedBatch:
-        """What training step `step` (from 0) works on."""
+        """The plan of training step `step`, from 0."""
         epoch, index = divmod(step, self.steps_per_epoch)
         return self._shaped(self._epoch(epoch)[index], self.dataset.split("train"))
 
     def training(self, start: int) -> Iterator[Any]:
-        """The batches of training from step `start` to the end."""
+        """The training batches from step `start` on."""
         return self._run(self.dataset.split("train"), self.planned, start, self.total_steps)
 
     def utterance_ids(self, step: int) -> list[str]:
-        """The utterances of a training step, for messages."""
+        """The ids of a training step's utterances."""
         ids = self.dataset.split("train").ids
         return [ids[i] for i in self.planned(step).examples.reshape(-1) if i >= 0]
 
@@ -102,7 +102,7 @@ class BatchLoader:
         return self._run(records, lambda i: self._shaped(batches[i], records), 0, len(batches))
 
     def seen_lengths(self, split: str) -> Lengths:
-        """Lengths of a split's utterances as batches hold them, in stored order; those that were left out are not."""
+        """Lengths of a split's utterances after truncation, in stored order, without those that were left out."""
         lengths, bad = self.dataset.split(split).lengths, list(self.skipped.examples(split))
         kept = Lengths(*(np.delete(values, bad) for values in lengths))
         return kept._replace(tokens=np.minimum(kept.tokens, self.text_max_len))
@@ -120,21 +120,21 @@ class BatchLoader:
     def _grouped(self, batch: np.ndarray, split: Split) -> np.ndarray:
         return planning.group(batch, split.lengths, self.groups, self.batch_size, self._layout)
 
-    def _need(self, examples: np.ndarray, split: Split) -> Shape:
-        return planning.need(examples, split.lengths, self.text_max_len, self._layout)
+    def _required_shape(self, examples: np.ndarray, split: Split) -> Shape:
+        return planning.required_shape(examples, split.lengths, self.text_max_len, self._layout)
 
     def _shaped(self, examples: np.ndarray, split: Split) -> PlannedBatch:
-        wanted = self._need(examples, split)
-        return PlannedBatch(examples, planning.choose(self.ladder, wanted, self.rows, self._layout))
+        required = self._required_shape(examples, split)
+        return PlannedBatch(examples, planning.choose_shape(self.ladder, required, self.rows, self._layout))
 
     def _fit_ladder(self, max_shapes: int) -> tuple[Shape, ...]:
         splits = [self.dataset.split(name) for name in ["train"] * bool(self.epochs) + ["valid", "test"]]
-        needs = []
+        required = []
         for split in splits:
             grouped = self._evaluation(split.name) if split.name != "train" else self._sampled_training()
-            needs += [self._need(g, split) for g in grouped]
-        ladder = planning.fit_ladder(needs, max_shapes, self.rows, self._layout)
-        # Compiled only if a batch beyond the sample asks for it.
+            required += [self._required_shape(g, split) for g in grouped]
+        ladder = planning.fit_ladder(required, max_shapes, self.rows, self._layout)
+        # The last shape is compiled only if a batch outside the sample needs it.
         bounds = [planning.largest_shape(s.lengths, self.rows, self.text_max_len, self._layout) for s in splits]
         return (*ladder, Shape(*(max(sizes) for sizes in zip(*bounds, strict=True))))
 
@@ -143,12 +143,12 @@ class BatchLoader:
         return [g for e in range(epochs) for g in self._grouped_epoch(e)]
 
     def _run(self, split: Split, planned: Callable[[int], PlannedBatch], start: int, stop: int) -> Iterator[Any]:
-        # What is wrong with records, by step and index in the split: nothing is raised where TensorFlow would wrap it.
-        found: dict[int, dict[int, str]] = {}
+        # Problems by step and index in the split. An error raised here would be wrapped by TensorFlow.
+        problems: dict[int, dict[int, str]] = {}
 
         def load(step):
             step_plan = planned(int(step))
-            batch, found[int(step)] = self._packed(split, step_plan.examples[self._local], step_plan.shape)
+            batch, problems[int(step)] = self._packed(split, step_plan.examples[self._local], step_plan.shape)
             return tuple(batch)
 
         dtypes = self._packer.dtypes
@@ -158,19 +158,13 @@ class BatchLoader:
 
         steps = tf.data.Dataset.range(start, stop)
         batches: Any = steps.map(batch, num_parallel_calls=2, deterministic=True).prefetch(PREFETCH)
-        return self._told(split, found, range(start, stop), batches.as_numpy_iterator())
-
-    def _told(
-        self, split: Split, found: dict[int, dict[int, str]], steps: range, batches: Iterator[Any]
-    ) -> Iterator[Any]:
-        """The batches, once what is bad in them is told. In the order of steps, whichever was loaded first."""
-        for step, batch in zip(steps, batches, strict=True):
-            for example, reason in sorted(found.pop(step).items()):
+        for step, loaded in zip(range(start, stop), batches.as_numpy_iterator(), strict=True):
+            for example, reason in sorted(problems.pop(step).items()):
                 self.skipped.add(split, example, reason)
-            yield batch
+            yield loaded
 
     def _packed(self, split: Split, examples: np.ndarray, shape: Shape) -> tuple[Any, dict[int, str]]:
-        """A batch without the utterances that are of no use, and what is wrong with them, by index in the split."""
+        """A batch without unusable utterances, and their problems by index in the split."""
         examples = _without(examples, self.skipped.examples(split.name))
         serialized, problems = self._reader(split).read(examples[examples >= 0].tolist())
         while True:
@@ -182,12 +176,12 @@ class BatchLoader:
                 records = Records([serialized[i] for i in kept], [split.ids[i] for i in kept], examples, lengths, shape)
                 return self._packer(records), problems
             except BadRecord as bad:
-                problems[int(examples[bad.place])] = bad.reason
+                problems[int(examples[bad.row])] = bad.reason
 
-    def _reader(self, split: Split) -> Reader:
-        # Two threads may make two; either will do.
+    def _reader(self, split: Split) -> RecordReader:
+        # Two threads may create two; either is correct.
         if split.name not in self._readers:
-            self._readers[split.name] = Reader(split.files)
+            self._readers[split.name] = RecordReader(split.files)
         return self._readers[split.name]
 
 

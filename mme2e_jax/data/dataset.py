@@ -1,4 +1,4 @@
-"""A dataset directory, as preparation leaves it: its splits, its lengths, what its labels are called."""
+"""Opens a directory of prepared records: splits, lengths and label names."""
 
 import dataclasses
 import functools
@@ -16,12 +16,12 @@ from mme2e_jax.data.plan import Lengths
 from mme2e_jax.data.reader import check_files
 from mme2e_jax.errors import UserError
 
-# What is read of an utterance, by kind of records.
+# Features read of each record, by kind of records.
 FEATURES = {
     "media": ("utterance_id", "token_ids", "faces", "mel", "label"),
     "features": ("utterance_id", "text", "audio", "video", "label"),
 }
-# How data were prepared, as their metadata say: what a model must be given that was trained on such data.
+# Metadata of the preparation that must be the same for training and inference.
 _PREPROCESSING = {
     "media": ("frame_interval_ms", "face_size", "face_choice", "sample_rate", "mel"),
     "features": ("kind", "feature_sizes", "features"),
@@ -34,15 +34,15 @@ class Split:
 
     name: str
     files: Files  # ArrayRecord files
-    ids: tuple[str, ...]  # of the utterances, in stored order
+    ids: tuple[str, ...]  # utterance ids, in stored order
     lengths: Lengths
-    positives: np.ndarray  # int [l], utterances that have each label
+    positives: np.ndarray  # int [l], number of utterances with each label
 
     def __len__(self) -> int:
         return len(self.lengths.tokens)
 
-    def place(self, example: int) -> tuple[Path, int]:
-        """The file that holds an utterance, and its position in there, from 0."""
+    def locate(self, example: int) -> tuple[Path, int]:
+        """The file that holds an utterance, and its position in the file, from 0."""
         ends = np.cumsum(self.files.records)
         index = int(np.searchsorted(ends, example, side="right"))
         return self.files.paths[index], example - int(ends[index] - self.files.records[index])
@@ -50,20 +50,20 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Prepared records and what one must know to train on them."""
+    """Prepared records and their metadata."""
 
     directory: Path
     name: str
     kind: str  # "media" or "features"
     label_names: tuple[str, ...]
-    tokenizer: Mapping[str, Any]  # name, sha256, vocab_size, pad_id, cls_id, sep_id; nothing for features
-    feature_sizes: tuple[int, ...]  # widths of text, audio and video as stored; nothing for media
-    preprocessing: Mapping[str, Any]  # frame interval, sample rate, mel settings, or what the features are
+    tokenizer: Mapping[str, Any]  # name, sha256, vocab_size, pad_id, cls_id, sep_id; empty for features
+    feature_sizes: tuple[int, ...]  # widths of text, audio and video as stored; empty for media
+    preprocessing: Mapping[str, Any]  # frame interval, sample rate, mel settings, or description of the features
     splits: Mapping[str, Split]
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Of what a run's order of utterances depends on: the same only for the same training and validation data."""
+        """Digest of the training and validation data that a run's batches depend on."""
         digest = hashlib.sha256()
         for name in ("train", "valid"):
             split = self.split(name)
@@ -73,15 +73,11 @@ class Dataset:
         return digest.hexdigest()
 
     def split(self, name: str) -> Split:
-        """A split by name.
-
-        Raises:
-          UserError: if it is missing or empty.
-        """
+        """A split by name; raises `UserError` if it is missing or empty."""
         if name not in self.splits or len(self.splits[name]) == 0:
-            have = ", ".join(f"{s.name} ({len(s)})" for s in self.splits.values())
+            found = ", ".join(f"{s.name} ({len(s)})" for s in self.splits.values())
             raise UserError(
-                f"{self.directory} has no utterances in its {name} split; it has {have or 'no splits at all'}. "
+                f"{self.directory} has no utterances in its {name} split; it has {found or 'no splits at all'}. "
                 "Prepare it again with splits that leave some for train, valid and test."
             )
         return self.splits[name]
@@ -91,12 +87,12 @@ def open_dataset(directory: str | Path, name: str = "mosei", kind: str = "media"
     """Opens prepared records.
 
     Args:
-      directory: of the records.
-      name: of the dataset that is looked for, to say how to get it where it is missing.
-      kind: of records that is needed, see `config.records_kind`.
+      directory: directory of the records.
+      name: name of the dataset, for the error message if it is missing.
+      kind: required kind of records, "media" or "features".
 
     Raises:
-      UserError: if there is no such directory, it is no dataset, or one of another kind or format version.
+      UserError: if the directory is missing, holds no dataset, or one of another kind or format version.
     """
     directory = Path(directory)
     missing = missing_records(directory, name, kind)
@@ -145,7 +141,7 @@ def _split(directory: Path, description: Description, name: str, entry: Mapping[
     stored = sum(files.records)
     if stored != len(ids):
         raise UserError(
-            f"{directory}: split {name} holds {stored} records, its metadata speaks of {len(ids)}. "
+            f"{directory}: split {name} holds {stored} records, its metadata lists {len(ids)}. "
             "The directory is damaged or was edited; prepare the data again."
         )
     return Split(name, files, ids, lengths, positives)
@@ -164,7 +160,7 @@ def _texts(values: Any) -> list[str]:
 
 
 def _check_features(dataset: Dataset, description: Description) -> None:
-    """Refuses records of which something is missing or stored otherwise than it is read."""
+    """Raises `UserError` if features are missing or stored in another format."""
     labels = Feature("float32", (len(dataset.label_names),))
     if dataset.kind == "media":
         arrays = {
@@ -184,6 +180,6 @@ def _check_features(dataset: Dataset, description: Description) -> None:
     ]
     if wrong:
         raise UserError(
-            f"{dataset.directory}: the records lack features that this program reads, or store them otherwise: "
+            f"{dataset.directory}: the records lack features, or store them in another format: "
             f"{'; '.join(wrong)}. Prepare the data again."
         )

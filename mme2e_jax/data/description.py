@@ -1,7 +1,7 @@
-"""What a dataset directory says of itself: read as plain JSON, and nothing that it names is imported.
+"""Reads the JSON files of a dataset directory without running any code.
 
-tensorflow-datasets could read the same files, but it imports whatever modules `features.json` names: records that
-somebody else made would run code.
+tensorflow-datasets could read the same files, but it imports the modules that `features.json` names, so that foreign
+records could run code.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _CLASSES = {
     f"tensorflow_datasets.core.features.{name}"
     for name in ("features_dict.FeaturesDict", "text_feature.Text", "tensor_feature.Tensor")
 }
-# Keys under which tensorflow-datasets looks for a class, in its present and its former format.
+# Keys under which tensorflow-datasets looks for a class, in its present and former formats.
 _CLASS_KEYS = ("pythonClassName", "python_class_name", "type")
 
 
@@ -29,21 +29,21 @@ class Files(NamedTuple):
     """The files of one split, in stored order."""
 
     paths: tuple[Path, ...]
-    records: tuple[int, ...]  # in each
+    records: tuple[int, ...]  # number of records in each file
 
 
 class Feature(NamedTuple):
-    """How an array is stored."""
+    """The stored format of an array."""
 
     dtype: str
     shape: tuple[int, ...]  # -1 where it varies
 
 
 class Description(NamedTuple):
-    """What the files beside the records say."""
+    """The content of a dataset's JSON files."""
 
     metadata: Mapping[str, Any]
-    features: Mapping[str, Feature | None]  # by name; None for what is no array stored as its bytes
+    features: Mapping[str, Feature | None]  # by name; None if not an array stored as bytes
     files: Mapping[str, Files]  # by split
 
 
@@ -51,7 +51,7 @@ def read_description(directory: Path) -> Description:
     """Reads `metadata.json`, `dataset_info.json` and `features.json`.
 
     Raises:
-      UserError: naming the file, if one is missing, damaged, of another format version, or asks for code.
+      UserError: if a file is missing, damaged, of another format version, or names foreign code.
     """
     metadata = _object(directory / "metadata.json")
     if metadata.get("format_version") != FORMAT_VERSION:
@@ -65,7 +65,7 @@ def read_description(directory: Path) -> Description:
     if foreign:
         raise UserError(
             f"{directory / 'features.json'} names code that no records of this program need: {', '.join(foreign)}. "
-            "Nothing of it was run. Prepare the data again yourself."
+            "None of it was run. Prepare the data again yourself."
         )
     with reading(directory / "features.json"):
         stored = {name: _feature(entry) for name, entry in features["featuresDict"]["features"].items()}
@@ -76,7 +76,7 @@ def read_description(directory: Path) -> Description:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turns what values of other types than expected raise into a `UserError` that names their file."""
+    """Turns errors from unexpected values into a `UserError` that names their file."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -100,7 +100,7 @@ def _object(path: Path) -> Mapping[str, Any]:
 
 
 def _classes(value: Any) -> Iterator[str]:
-    """All names of classes in it, wherever they are."""
+    """All class names, at any depth."""
     waiting = [value]
     while waiting:
         value = waiting.pop()
@@ -123,7 +123,7 @@ def _files(directory: Path, info: Mapping[str, Any]) -> Iterator[tuple[str, File
         raise ValueError(f"expected the file format {_FORMAT}, found {info.get('fileFormat')!r}")
     splits: Sequence[Mapping[str, Any]] = info.get("splits", ())
     for split in splits:
-        # A name with a separator, or another template, would lead to files elsewhere.
+        # A separator in a name, or another template, could point to files elsewhere.
         for what in (info["name"], split["name"]):
             if not _NAME.fullmatch(what):
                 raise ValueError(f"expected letters, digits and _ in a name, found {what!r}")

@@ -1,7 +1,6 @@
-"""Records to batches: packed end to end, or padded row by row.
+"""Builds batches from records: packed end to end, or padded row by row.
 
-In numpy: each byte is copied twice then, out of its record and into its place. TensorFlow's operations (parse, join,
-decode) copy it four times.
+In numpy, which copies each byte twice; TensorFlow's operations (parse, join, decode) copy it four times.
 
 Axis legend: `g` device groups, `b` utterances per group, `t` tokens, `f` packed frames, `c` packed mel chunks, `n` rows
 of one modality's features, `d` their width.
@@ -23,113 +22,96 @@ from mme2e_jax.data.plan import Layout, Lengths, Shape
 
 
 class BadRecord(Exception):
-    """A record that does not hold what a batch needs."""
+    """A record that cannot be used in a batch."""
 
-    def __init__(self, place: tuple[int, int], reason: str):
-        """Args: place: of its row in the batch, `[g, b]`; reason: what was expected and what was found."""
+    def __init__(self, row: tuple[int, int], reason: str):
+        """Args: row: group and row in the batch; reason: what was expected and found."""
         super().__init__(reason)
-        self.place, self.reason = place, reason
+        self.row, self.reason = row, reason
 
 
 class Records(NamedTuple):
-    """What a planned batch is made of."""
+    """The records of a planned batch."""
 
-    serialized: Sequence[bytes]  # of the rows that hold an utterance, in their order
-    ids: Sequence[str]  # that the dataset's metadata gives them
+    serialized: Sequence[bytes]  # one per utterance, in the order of the rows
+    ids: Sequence[str]  # utterance ids by the dataset's metadata
     example: np.ndarray  # int32 [g, b], -1 for a padding row
     lengths: Lengths  # int32 [g, b] each, as stored, 0 for a padding row
     shape: Shape
 
-    def rows(self) -> Iterator[tuple[tuple[int, int], "Values"]]:
-        """Place and values of each utterance.
+    def rows(self) -> Iterator[tuple[tuple[int, int], "RecordValues"]]:
+        """Group and row of each utterance, and its values.
 
         Raises:
-          BadRecord: if a record is none, or another utterance's.
+          BadRecord: if a record is damaged, or of another utterance.
         """
-        places = np.argwhere(self.example >= 0).tolist()
-        for (g, b), identity, serialized in zip(places, self.ids, self.serialized, strict=True):
-            yield (g, b), Values((g, b), identity, serialized)
+        rows = np.argwhere(self.example >= 0).tolist()
+        for (g, b), utterance_id, serialized in zip(rows, self.ids, self.serialized, strict=True):
+            yield (g, b), RecordValues((g, b), utterance_id, serialized)
 
 
-class Values:
-    """The arrays of one record; everything is checked that a batch would be spoilt by."""
+class RecordValues:
+    """The checked values of one record; all methods raise `BadRecord` for unusable ones."""
 
-    def __init__(self, place: tuple[int, int], identity: str, serialized: bytes):
-        """Args: place: of the row; identity: the utterance that is expected; serialized: a `tf.train.Example`."""
-        self._place = place
+    def __init__(self, row: tuple[int, int], utterance_id: str, serialized: bytes):
+        """Args: row: group and row in the batch; utterance_id: expected id; serialized: a `tf.train.Example`."""
+        self._row = row
         try:
             self._features: Any = tf.train.Example.FromString(serialized).features.feature
         except DecodeError as error:
-            raise BadRecord(place, f"expected a tf.train.Example, found {len(serialized)} other bytes") from error
+            raise BadRecord(row, f"expected a tf.train.Example, found {len(serialized)} other bytes") from error
         found = self.text("utterance_id")
-        if found != identity:
-            raise BadRecord(place, f"it holds another utterance, {found[:80]!r}")
+        if found != utterance_id:
+            raise BadRecord(row, f"it holds another utterance, {found[:80]!r}")
 
     def array(self, name: str, dtype: Any, shape: Sequence[int]) -> np.ndarray:
-        """A feature's array of finite numbers; read only.
-
-        Raises:
-          BadRecord: if the record holds more or less, or numbers that are not finite. Frames that the plan does not
-            know of would push those behind them to another utterance.
-        """
+        """A feature's array, read-only; its size must be exact and its numbers finite."""
         stored, dtype = self._bytes(name), np.dtype(dtype)
+        # Frames beyond the planned number would shift those of the next utterances.
         if len(stored) != math.prod(shape) * dtype.itemsize:
-            raise self._refusal(f"expected {name} as {dtype} {list(map(int, shape))}, found {len(stored)} bytes")
+            raise BadRecord(self._row, f"expected {name} as {dtype} {list(map(int, shape))}, found {len(stored)} bytes")
         values = np.frombuffer(stored, dtype).reshape(shape)
-        # Half the time of isfinite().all(); a NaN is neither above nor below anything.
+        # Half the time of isfinite().all(); comparisons with NaN are false.
         if dtype.kind == "f" and not (values.min(initial=0) > -np.inf and values.max(initial=0) < np.inf):
-            raise self._refusal(f"{name} holds {np.sum(~np.isfinite(values))} numbers that are NaN or infinite")
+            raise BadRecord(self._row, f"{name} holds {np.sum(~np.isfinite(values))} numbers that are NaN or infinite")
         return values
 
     def text(self, name: str) -> str:
-        """A feature that is text.
-
-        Raises:
-          BadRecord: if the record has none of that name.
-        """
+        """A text feature."""
         return self._bytes(name).decode(errors="replace")
 
     def tokens(self, count: int, vocabulary: int) -> np.ndarray:
-        """The token ids, int32 [count].
-
-        Raises:
-          BadRecord: as `array`, or if one is not in the vocabulary: an embedding would be looked up beyond its end.
-        """
+        """The token ids, int32 `[count]`; they must be in the vocabulary, which indexes the embedding."""
         ids = self.array("token_ids", np.int32, [count])
         if count and (ids.min() < 0 or ids.max() >= vocabulary):
-            raise self._refusal(f"expected token_ids from 0 to {vocabulary - 1}, found {ids.min()} to {ids.max()}")
+            raise BadRecord(
+                self._row, f"expected token_ids from 0 to {vocabulary - 1}, found {ids.min()} to {ids.max()}"
+            )
         return ids
 
     def label(self, count: int) -> np.ndarray:
-        """The labels, float32 [count].
-
-        Raises:
-          BadRecord: as `array`, or if one is neither 0 nor 1.
-        """
+        """The labels, float32 `[count]`; they must be 0 or 1."""
         label = self.array("label", np.float32, [count])
         if not ((label == 0) | (label == 1)).all():
-            raise self._refusal(f"expected labels 0 and 1, found {label.tolist()}")
+            raise BadRecord(self._row, f"expected labels 0 and 1, found {label.tolist()}")
         return label
 
     def _bytes(self, name: str) -> bytes:
-        # Asked for a feature that is not there, protobuf would make an empty one.
+        # Protobuf would create an empty feature if a missing one were read.
         stored = self._features[name].bytes_list.value if name in self._features else ()
         if len(stored) != 1:
-            raise self._refusal(f"expected {name} as one value of bytes, found {len(stored)}")
+            raise BadRecord(self._row, f"expected {name} as one value of bytes, found {len(stored)}")
         return stored[0]
-
-    def _refusal(self, reason: str) -> BadRecord:
-        return BadRecord(self._place, reason)
 
 
 @dataclass(frozen=True)
 class MediaPacker:
-    """Token ids row by row, faces and mel chunks end to end."""
+    """Pads token ids per utterance, packs faces and mel chunks end to end."""
 
     labels: int
-    text_max_len: int  # tokens at which a transcript is cut
+    text_max_len: int  # maximum number of tokens
     sep: int  # id of [SEP]
-    vocabulary: int  # token ids that there are
+    vocabulary: int  # number of token ids
     layout: ClassVar[Layout] = planning.MEDIA
     dtypes: ClassVar[Batch] = Batch(
         token_ids=np.int32,
@@ -143,11 +125,7 @@ class MediaPacker:
     )
 
     def __call__(self, records: Records) -> Batch:
-        """The batch.
-
-        Raises:
-          BadRecord: if a record does not hold what it should.
-        """
+        """Builds the batch, or raises `BadRecord`."""
         (g, b), shape, lengths = records.example.shape, records.shape, records.lengths
         face, chunk = (FACE_SIZE, FACE_SIZE, 3), (MEL_BANDS, CHUNK_FRAMES)
         kept = np.minimum(lengths.tokens, self.text_max_len)
@@ -162,28 +140,28 @@ class MediaPacker:
             example=records.example,
         )
         frame_ends, chunk_ends = np.cumsum(lengths.frames, axis=1), np.cumsum(lengths.chunks, axis=1)
-        for place, values in records.rows():
-            group, tokens = place[0], kept[place]
-            batch.token_ids[place][:tokens] = values.tokens(lengths.tokens[place], self.vocabulary)[:tokens]
-            if lengths.tokens[place] > tokens:
-                # A transcript that is cut still ends with [SEP], as the tokenizer's own truncation has it.
-                batch.token_ids[place][tokens - 1] = self.sep
-            faces = values.array("faces", np.uint8, [lengths.frames[place], *face])
-            batch.faces[group, frame_ends[place] - len(faces) : frame_ends[place]] = faces
-            mel = values.array("mel", np.float32, [lengths.chunks[place], *chunk])
-            batch.mel[group, chunk_ends[place] - len(mel) : chunk_ends[place]] = mel
-            batch.labels[place] = values.label(self.labels)
+        for row, values in records.rows():
+            group, tokens = row[0], kept[row]
+            batch.token_ids[row][:tokens] = values.tokens(lengths.tokens[row], self.vocabulary)[:tokens]
+            if lengths.tokens[row] > tokens:
+                # The tokenizer's own truncation keeps [SEP] at the end too.
+                batch.token_ids[row][tokens - 1] = self.sep
+            faces = values.array("faces", np.uint8, [lengths.frames[row], *face])
+            batch.faces[group, frame_ends[row] - len(faces) : frame_ends[row]] = faces
+            mel = values.array("mel", np.float32, [lengths.chunks[row], *chunk])
+            batch.mel[group, chunk_ends[row] - len(mel) : chunk_ends[row]] = mel
+            batch.labels[row] = values.label(self.labels)
         return batch
 
 
 @dataclass(frozen=True)
 class FeaturePadder:
-    """Rows of text, audio and video, each utterance's padded with zeros."""
+    """Pads each utterance's rows of text, audio and video with zeros."""
 
     labels: int
-    text_max_len: int  # rows at which a transcript is cut
+    text_max_len: int  # maximum number of text rows
     stored_sizes: Sequence[int]  # widths of text, audio and video as stored
-    audio_columns: Sequence[int]  # of the stored audio, those that the batch holds
+    audio_columns: Sequence[int]  # columns of the stored audio that the batch holds
     layout: ClassVar[Layout] = planning.FEATURES
     dtypes: ClassVar[FeatureBatch] = FeatureBatch(
         text=np.float32,
@@ -197,11 +175,7 @@ class FeaturePadder:
     )
 
     def __call__(self, records: Records) -> FeatureBatch:
-        """The batch.
-
-        Raises:
-          BadRecord: if a record does not hold what it should.
-        """
+        """Builds the batch, or raises `BadRecord`."""
         grid, shape, lengths = records.example.shape, records.shape, records.lengths
         text_size, audio_size, video_size = self.stored_sizes
         kept, columns = np.minimum(lengths.tokens, self.text_max_len), list(self.audio_columns)
@@ -215,13 +189,12 @@ class FeaturePadder:
             labels=np.zeros((*grid, self.labels), np.float32),
             example=records.example,
         )
-        for place, values in records.rows():
-            words, chunks, frames = lengths.tokens[place], lengths.chunks[place], lengths.frames[place]
-            text = values.array("text", np.float32, [words, text_size])
-            batch.text[place][: kept[place]] = text[: kept[place]]
-            batch.audio[place][:chunks] = values.array("audio", np.float32, [chunks, audio_size])[:, columns]
-            batch.video[place][:frames] = values.array("video", np.float32, [frames, video_size])
-            batch.labels[place] = values.label(self.labels)
+        for row, values in records.rows():
+            words, chunks, frames = lengths.tokens[row], lengths.chunks[row], lengths.frames[row]
+            batch.text[row][: kept[row]] = values.array("text", np.float32, [words, text_size])[: kept[row]]
+            batch.audio[row][:chunks] = values.array("audio", np.float32, [chunks, audio_size])[:, columns]
+            batch.video[row][:frames] = values.array("video", np.float32, [frames, video_size])
+            batch.labels[row] = values.label(self.labels)
         return batch
 
 

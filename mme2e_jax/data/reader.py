@@ -1,4 +1,4 @@
-"""Reads records by their index and says of each that cannot be read why."""
+"""Reads records by index and reports those that cannot be read."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,32 +11,32 @@ from mme2e_jax.data.description import Files
 from mme2e_jax.errors import UserError
 
 _OPEN_AT_ONCE = 16
-# What the library raises for files and records that are not whole, or not there.
+# The library raises these for damaged or missing files and records.
 _LIBRARY_ERRORS = (RuntimeError, ValueError, IndexError, OSError)
 
 
-class Reader:
-    """The records of one split; safe to use from several threads."""
+class RecordReader:
+    """Reads the records of one split; thread-safe."""
 
     def __init__(self, files: Files):
-        """Args: files: of the split, looked through by `check_files` before."""
-        # With their lengths given, the library opens no file before one of its records is asked for.
+        """Args: files: files of the split, already checked by `check_files`."""
+        # Given the number of records, the library opens a file only when one of its records is read.
         spans = [f"{path}[0:{count}]" for path, count in zip(*files, strict=True)]
         self._source = ArrayRecordDataSource(spans)
 
     def read(self, examples: Sequence[int]) -> tuple[dict[int, bytes], dict[int, str]]:
-        """Reads records by their index in the split.
+        """Reads records by index in the split.
 
         Returns:
-          The records that can be read, and of each other one the reason, by index.
+          By index, the records that can be read, and the problem with each other one.
         """
         if not examples:
-            # Which the library refuses to read; a device group may have nothing but padding.
+            # The library refuses an empty list; a device group may consist of padding.
             return {}, {}
         try:
             return dict(zip(examples, self._source.__getitems__(list(examples)), strict=True)), {}
         except _LIBRARY_ERRORS:
-            # One of them; the library does not say which.
+            # The library does not report which record failed.
             return self._read_singly(examples)
 
     def _read_singly(self, examples: Sequence[int]) -> tuple[dict[int, bytes], dict[int, str]]:
@@ -51,20 +51,20 @@ class Reader:
 
 
 def check_files(splits: Iterable[tuple[str, Files, Sequence[str]]]) -> None:
-    """Opens every file and counts its records by the file's own index; reads none of them.
+    """Opens every file and checks the number of records in its index; reads no record.
 
     Args:
-      splits: of each the name, the files, and the ids of its utterances in stored order.
+      splits: name, files and utterance ids of each split, in stored order.
 
     Raises:
-      UserError: naming every file that is missing, cut off, damaged in its index or of another length, and the
-        utterances in it.
+      UserError: if files are missing, truncated, damaged in their index or of another length; lists them with their
+        utterances.
     """
     problems = []
     with ThreadPoolExecutor(_OPEN_AT_ONCE) as pool:
         for split, files, ids in splits:
             first = 0
-            for path, count, problem in zip(*files, pool.map(_problem_of, *files), strict=True):
+            for path, count, problem in zip(*files, pool.map(_file_problem, *files), strict=True):
                 if problem:
                     last = first + count - 1
                     problems.append(f"{path} ({count} utterances of {split}, {ids[first]} to {ids[last]}): {problem}.")
@@ -72,12 +72,12 @@ def check_files(splits: Iterable[tuple[str, Files, Sequence[str]]]) -> None:
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise UserError(
-            f"Records cannot be read:\n{listed}\nCopy the files once more, or prepare the data again. "
+            f"Records cannot be read:\n{listed}\nCopy the files again, or prepare the data again. "
             "(config.data.skip_bad is for single utterances.)"
         )
 
 
-def _problem_of(path: Path, count: int) -> str:
+def _file_problem(path: Path, count: int) -> str:
     if not path.is_file():
         return "no such file"
     if not path.stat().st_size:
@@ -92,5 +92,5 @@ def _problem_of(path: Path, count: int) -> str:
 
 
 def _first_sentence(error: Exception) -> str:
-    """The library's messages go on with where it was in its own code and in the file."""
+    # The library's messages continue with positions in its code and in the file.
     return str(error).split(";")[0].split("\n")[0].strip() or "the library gives no reason"

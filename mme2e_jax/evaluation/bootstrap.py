@@ -1,16 +1,15 @@
-"""How far scores move with the choice of utterances: percentile bootstrap over those of a split.
+"""Percentile bootstrap intervals of scores, over the utterances of a split.
 
-A resample draws as many utterances as the split has, with replacement, and is scored by the same decisions. An interval
-holds the middle 95 % of the scores of all resamples. So it tells what another sample of such utterances might have
-given this model; not what another seed of training would, and nothing about other data. Utterances count as
-independent: where several are of one video or speaker, the true interval is wider.
+A resample draws as many utterances as the split has, with replacement; the decisions stay. An interval holds the middle
+95 % of the scores of all resamples: the variation over samples of utterances, not over training seeds or data sets.
+Utterances count as independent; where several share a video or a speaker, the true interval is wider.
 
-Where a resample has no such score it is left out, and counted: AUC and weighted accuracy need the emotion to be there
-in some utterances and not in others; F1 needs it to be there, or to be predicted, in one at least. The mean over the
-emotions is over those that have the score in that resample. But an emotion that the whole split never has, or always,
-counts in it as it does in the reported mean (`metrics.compute`: with 0 for what is undefined, and not at all in AUC).
+A resample in which a score is undefined is left out and counted: AUC and weighted accuracy need positives and
+negatives, F1 needs a positive or a prediction. The mean over labels covers the labels whose score is defined in that
+resample. A label that is constant over the whole split counts as it does in the reported mean (`metrics.compute`: 0
+where undefined, left out of the mean AUC).
 
-Axis legend: `r` resamples, `n` utterances, `l` labels, `v` different values of a score.
+Axis legend: `r` resamples, `n` utterances, `l` labels, `v` distinct values of a score.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +20,9 @@ from jaxtyping import Bool, Float
 
 LEVEL = 0.95
 RESAMPLES = 1000
-# Of those that `metrics.compute` gives.
+# A subset of the scores of `metrics.compute`.
 SCORES = ("f1", "auc", "accuracy", "weighted_accuracy")
-# Counts of a block of resamples, so that memory stays small however many utterances there are.
+# Counts per block of resamples, which bounds the memory.
 _BLOCK = 2_000_000
 
 
@@ -34,20 +33,20 @@ def intervals(
     label_names: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
-    """Intervals of scores, per label and of their mean; plain values, the same for the same arguments.
+    """Intervals of scores, per label and of their mean, as JSON values; deterministic.
 
     Args:
-      score: of each label; AUC depends on its order alone.
-      truth: whether the label is there.
-      predicted: whether it is said to be there.
-      label_names: of the columns.
-      seed: of the resamples.
+      score: score of each label; AUC depends on its order only.
+      truth: ground truth.
+      predicted: decisions.
+      label_names: names of the columns.
+      seed: seed of the resamples.
 
     Returns:
-      `mean` and `per_label`, with `low`, `high` (None where no resample has the score) and `undefined` (resamples that
-      have not) for each of SCORES.
+      `mean` and `per_label`, with `low`, `high` (None if no resample defines the score) and `undefined` (number of
+      resamples that do not define it) for each of SCORES.
     """
-    parts = list(_blocks(score, truth, predicted, np.random.default_rng(seed)))
+    parts = list(_resampled_blocks(score, truth, predicted, np.random.default_rng(seed)))
     constant = truth.all(0) | ~truth.any(0)
     mean, per_label = {}, {label: {} for label in label_names}
     for name in SCORES:
@@ -59,45 +58,45 @@ def intervals(
 
 
 class Resampled(NamedTuple):
-    """A score of resamples."""
+    """One score of every resample."""
 
-    value: Float[np.ndarray, "r l"]  # with 0 for what is undefined, as in `metrics.compute`; AUC is NaN then
+    value: Float[np.ndarray, "r l"]  # where undefined 0, as in `metrics.compute`; NaN for AUC
     exists: Bool[np.ndarray, "r l"]
 
 
-def resampled(
+def score_resamples(
     score: Float[np.ndarray, "n l"],
     truth: Bool[np.ndarray, "n l"],
     predicted: Bool[np.ndarray, "n l"],
     times: Float[np.ndarray, "r n"],
 ) -> dict[str, Resampled]:
-    """SCORES of resamples that hold each utterance so many times."""
+    """SCORES of resamples; `times` counts how often each resample holds each utterance."""
     n = times.shape[1]
-    there, said, both = (times @ what.astype(float) for what in (truth, predicted, truth & predicted))
-    absent = n - there
-    neither = absent - (said - both)
-    varied = (there > 0) & (absent > 0)
+    positive, claimed, both = (times @ values.astype(float) for values in (truth, predicted, truth & predicted))
+    negative = n - positive
+    neither = negative - (claimed - both)
+    varied = (positive > 0) & (negative > 0)
     auc = np.stack([_auc(s, t, times) for s, t in zip(score.T, truth.T, strict=True)], axis=1)
     return {
-        "f1": Resampled(_share(2 * both, there + said), there + said > 0),
+        "f1": Resampled(_ratio(2 * both, positive + claimed), positive + claimed > 0),
         "auc": Resampled(auc, varied),
         "accuracy": Resampled((both + neither) / n, np.ones_like(varied)),
-        "weighted_accuracy": Resampled((_share(both, there) + _share(neither, absent)) / 2, varied),
+        "weighted_accuracy": Resampled((_ratio(both, positive) + _ratio(neither, negative)) / 2, varied),
     }
 
 
-def _blocks(score, truth, predicted, rng: np.random.Generator) -> Iterator[Mapping[str, Resampled]]:
+def _resampled_blocks(score, truth, predicted, rng: np.random.Generator) -> Iterator[Mapping[str, Resampled]]:
     n, left = len(score), RESAMPLES
     while left:
         block = min(left, max(1, _BLOCK // n))
         drawn = rng.integers(n, size=(block, n)) + n * np.arange(block)[:, None]
         times = np.bincount(drawn.reshape(-1), minlength=block * n).reshape(block, n)
-        yield resampled(score, truth, predicted, times.astype(float))
+        yield score_resamples(score, truth, predicted, times.astype(float))
         left -= block
 
 
 def _auc(score: np.ndarray, truth: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Of all pairs of a positive and a negative, the share in which the positive scores higher; ties count half."""
+    """Fraction of positive-negative pairs in which the positive scores higher; ties count half."""
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
     positives, negatives = (
@@ -109,7 +108,7 @@ def _auc(score: np.ndarray, truth: np.ndarray, times: np.ndarray) -> np.ndarray:
         return np.sum(positives * (below + negatives / 2), axis=1) / pairs
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return part / np.maximum(whole, 1)
 
 

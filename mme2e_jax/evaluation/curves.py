@@ -1,4 +1,4 @@
-"""What scores are worth at other thresholds: ROC and precision-recall curves; and which labels are confused.
+"""ROC and precision-recall curves, and co-occurrence of labels.
 
 Axis legend: `n` utterances, `l` labels, `c` points of a curve.
 """
@@ -11,7 +11,7 @@ from sklearn import metrics as scores
 
 
 class Curve(NamedTuple):
-    """A curve, and where on it the decisions are."""
+    """A curve, and the point on it that the decisions correspond to."""
 
     x: Float[np.ndarray, "c"]
     y: Float[np.ndarray, "c"]
@@ -20,11 +20,11 @@ class Curve(NamedTuple):
 
 
 def roc(score: Float[np.ndarray, "n"], truth: Bool[np.ndarray, "n"], predicted: Bool[np.ndarray, "n"]) -> Curve | None:
-    """Share of the negatives that is taken for positives, and of the positives that is found; None without either."""
+    """False and true positive rates; None unless there are both positives and negatives."""
     if truth.all() or not truth.any():
         return None
     x, y, _ = scores.roc_curve(truth, score)
-    return Curve(x, y, float(scores.roc_auc_score(truth, score)), (_share(predicted, ~truth), _share(predicted, truth)))
+    return Curve(x, y, float(scores.roc_auc_score(truth, score)), (_rate(predicted, ~truth), _rate(predicted, truth)))
 
 
 def precision_recall(
@@ -32,23 +32,23 @@ def precision_recall(
 ) -> Curve | None:
     """Recall and precision, with average precision as area; None without positives.
 
-    Where nothing is predicted the decisions' precision is NaN.
+    The precision of the decisions is NaN if nothing is predicted.
     """
     if not truth.any():
         return None
     precision, recall, _ = scores.precision_recall_curve(truth, score)
     area = float(scores.average_precision_score(truth, score))
-    return Curve(recall, precision, area, (_share(predicted, truth), _share(truth, predicted)))
+    return Curve(recall, precision, area, (_rate(predicted, truth), _rate(truth, predicted)))
 
 
 def cooccurrence(truth: Bool[np.ndarray, "n l"], predicted: Bool[np.ndarray, "n l"]) -> Int[np.ndarray, "l+1 l+1"]:
-    """Utterances that have the row's label and are said to have the column's; the last row and column: no label.
+    """Number of utterances with the row's label in truth and the column's in the decisions.
 
-    An utterance counts once in each cell that it fits.
+    The last row and column stand for no label. An utterance counts once in every cell that it fits.
     """
     with_none = [np.column_stack([labels, ~labels.any(1)]).astype(int) for labels in (truth, predicted)]
     return with_none[0].T @ with_none[1]
 
 
-def _share(of: np.ndarray, among: np.ndarray) -> float:
+def _rate(of: np.ndarray, among: np.ndarray) -> float:
     return float(of[among].mean()) if among.any() else float("nan")

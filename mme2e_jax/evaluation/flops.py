@@ -1,16 +1,14 @@
-"""What an utterance costs: multiply-adds of each part of an end-to-end model, counted from shapes.
+"""Multiply-adds of an end-to-end model per utterance, counted from shapes.
 
-Counted are the products of convolutions, linear layers and attention, of real tokens, frames, mel chunks and sites; not
-biases, normalisation, activations, pooling and selection, nor what a batch pads. A convolution costs all its taps at
-every site it is computed at, those outside the image too: 9 per active site of a sparse stage, whose rows gather nine
-neighbours each whether these are active or not. Scores are computed at all sites of a stage, candidates or not.
+Counted are the products of convolutions, linear layers and attention over real tokens, frames, mel chunks and sites;
+not biases, normalisation, activations, pooling, selection and padding. A convolution costs all its taps at every site,
+also those outside the image: 9 per active site of a sparse stage. Site scores are computed at all sites of a stage.
 
-GFLOPs of feature extraction, as the paper's tables call it, are here two operations per multiply-add of everything in
-the towers of faces and mel chunks, without ALBERT and the sequence encoders. The paper does not say what it counts, and
-its 8.65 for FE2E is not to be had from both towers at the mean lengths of its data sets: 9 frames and 11 chunks
-(IEMOCAP, 4.5 s) are 27.3 here, 14 frames and 18 chunks (CMU-MOSEI, 7.3 s) 44.0, and half of that at one operation per
-multiply-add. Faces alone, 9 frames, are 8.69, which may be chance. So compare shares of the dense model: the paper's
-are 0.50 at threshold 0.5 and 0.60 at 0.7.
+GFLOPs of feature extraction are two operations per multiply-add in the towers of faces and mel chunks, without ALBERT
+and the sequence encoders. The paper does not define its count: its 8.65 for FE2E does not follow from both towers at
+the mean lengths of its data sets (9 frames and 11 chunks, IEMOCAP at 4.5 s: 27.3 here; 14 frames and 18 chunks,
+CMU-MOSEI at 7.3 s: 44.0), nor from half of that. Faces alone at 9 frames are 8.69, perhaps by chance. So compare
+fractions of the dense model: the paper's are 0.50 at threshold 0.5 and 0.60 at 0.7.
 """
 
 import dataclasses
@@ -31,27 +29,27 @@ TOWER = ("low_level", *(f"stage_{k}" for k in range(STAGES)), "scores", "head")
 
 # Multiply-adds by modality and part.
 Macs = dict[str, dict[str, float]]
-# Per sparse tower and stage, the sites it worked on and all that there were, summed over utterances: [k, 2].
+# Per sparse tower, active sites and all sites of each stage, summed over utterances: [k, 2].
 Sites = Mapping[str, np.ndarray]
 
 
 def stage_sizes(modality: str) -> list[tuple[int, int]]:
-    """Height and width of what each of the upper stages works on."""
+    """Height and width of the input of each upper stage."""
     h, w, _ = IMAGE_SIZE[modality]
     return [(h >> k, w >> k) for k in range(1, STAGES + 1)]
 
 
 def macs(spec: ModelSpec, lengths: Lengths, active: Mapping[str, Sequence[float]]) -> Macs:
-    """Multiply-adds of one pass forward, the mean over utterances.
+    """Multiply-adds of a forward pass, the mean over utterances.
 
     Args:
-      spec: the architecture.
-      lengths: of the utterances, as the model sees them: tokens after truncation.
-      active: of a sparse model, per tower and stage the sites worked on, summed over the utterances.
+      spec: architecture.
+      lengths: lengths of the utterances after truncation.
+      active: active sites per sparse tower and stage, summed over the utterances.
 
     Returns:
-      For text `albert`, for faces and mel chunks the parts of TOWER and `sequence`, each with its linear layer to the
-      labels. A dense tower has no `scores`.
+      For text `albert`, for faces and mel chunks the parts of TOWER and `sequence`; `albert` and `sequence` include the
+      linear layer to the labels. A dense tower has no `scores`.
     """
     utterances = len(lengths.tokens)
     found: Macs = {}
@@ -68,34 +66,34 @@ def macs(spec: ModelSpec, lengths: Lengths, active: Mapping[str, Sequence[float]
 
 
 def training_macs(spec: ModelSpec, lengths: Lengths, active: Mapping[str, Sequence[float]]) -> float:
-    """Multiply-adds of a training step, forward and backward, the mean over utterances; arguments as for `macs`.
+    """Multiply-adds of a training step, the mean over utterances; arguments as for `macs`.
 
-    Backward each product is needed twice, for the gradient of either factor; but images want no gradient, nor do scores
-    that only select.
+    The backward pass computes two products per product, one for the gradient of either factor, except for images, which
+    have no gradient, and scores that only select.
     """
     parts = macs(spec, lengths, active)
-    needless = sum(
+    skipped = sum(
         _first_convolution(spec, m) * float(np.mean(images))
         for m, images in (("v", lengths.frames), ("a", lengths.chunks))
         if m in parts
     )
     if not spec.renormalize:
-        needless += 2 * sum(tower.get("scores", 0.0) for tower in parts.values())
-    return 3 * sum(value for tower in parts.values() for value in tower.values()) - needless
+        skipped += 2 * sum(tower.get("scores", 0.0) for tower in parts.values())
+    return 3 * sum(value for tower in parts.values() for value in tower.values()) - skipped
 
 
 def extraction_gflops(parts: Macs) -> float:
-    """GFLOPs of feature extraction, see above."""
+    """GFLOPs of feature extraction, see the module's docstring."""
     return 2e-9 * sum(tower[name] for tower in parts.values() for name in TOWER if name in tower)
 
 
-def account(spec: ModelSpec, lengths: Lengths, sites: Sites) -> dict[str, Any]:
-    """What the report says of a split's cost; plain values, per utterance.
+def cost_report(spec: ModelSpec, lengths: Lengths, sites: Sites) -> dict[str, Any]:
+    """Cost per utterance of a split, as JSON values.
 
     Args:
-      spec: the architecture.
-      lengths: as for `macs`.
-      sites: counted by the model over the same utterances.
+      spec: architecture.
+      lengths: lengths of the utterances after truncation.
+      sites: sites that the model counted over the same utterances.
     """
     own = macs(spec, lengths, {m: counts[:, 0].tolist() for m, counts in sites.items()})
     dense = macs(dataclasses.replace(spec, sparse=False), lengths, {})

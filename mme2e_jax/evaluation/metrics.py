@@ -1,7 +1,9 @@
-"""What is reported of predictions: per emotion and their mean, on the host, from all predictions of a split at once.
+"""Metrics per label and their mean, by scikit-learn on the host.
 
-Axis legend: `n` utterances, `l` labels. Scores come from scikit-learn. An emotion that a split never has, or always,
-has no ROC-AUC: it is NaN there and left out of the mean.
+They need all predictions of a split at once. The ROC-AUC of a label that is constant in the split is NaN and left out
+of the mean.
+
+Axis legend: `n` utterances, `l` labels.
 """
 
 import dataclasses
@@ -14,20 +16,20 @@ import numpy as np
 from jaxtyping import Bool, Float
 from sklearn import metrics as scores
 
-# What tables show, of what is computed; the last two of values only.
+# The scores that tables show; the last two exist for REGRESSION only.
 TABLE = ("accuracy", "weighted_accuracy", "recall", "precision", "f1", "auc", "mae", "corr")
-# F1 of an emotion that is neither there nor predicted; scikit-learn's own type for it is str.
+# F1 of a label that neither occurs nor is predicted; scikit-learn declares the argument as str.
 _ZERO: Any = 0.0
 # The paper's search: 0.05, 0.10, ..., 0.95.
 THRESHOLD_GRID = tuple(round(0.05 * k, 2) for k in range(1, 20))
 
 
 class Task(enum.Enum):
-    """What scores mean."""
+    """The meaning of scores."""
 
-    MULTI_LABEL = "multi_label"  # probabilities, each label decided by its threshold
-    SINGLE_LABEL = "single_label"  # probabilities over the labels, the highest is the decision
-    REGRESSION = "regression"  # values, each label said to be there above its threshold
+    MULTI_LABEL = "multi_label"  # a probability per label, decided by its threshold
+    SINGLE_LABEL = "single_label"  # probabilities over the labels, decided by the highest
+    REGRESSION = "regression"  # a value per label, decided by its threshold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +38,13 @@ class Metrics:
 
     per_label: Mapping[str, Mapping[str, float]]  # label -> score -> value
     mean: Mapping[str, float]
-    whole: Mapping[str, float]  # of the utterances' sets of labels
-    thresholds: Mapping[str, float]  # label -> score above which it is said to be there; empty for SINGLE_LABEL
+    whole: Mapping[str, float]  # of the utterances' label sets
+    thresholds: Mapping[str, float]  # label -> threshold of its score; empty for SINGLE_LABEL
     utterances: int
-    always_f1: float  # mean F1 of saying that every emotion is always there: what a model must beat
+    always_f1: float  # mean F1 of the all-positive baseline
 
     def to_json(self) -> dict:
-        """Plain values; a score that does not exist is None."""
+        """JSON values; an undefined score is None."""
 
         def plain(values: Mapping[str, float]) -> dict:
             return {k: None if np.isnan(v) else v for k, v in values.items()}
@@ -66,19 +68,18 @@ def compute(
 ) -> Metrics:
     """Scores of predictions.
 
-    `weighted_accuracy` is the mean of the recall of the positives and that of the negatives (the paper's MOSEI measure,
-    also known as balanced accuracy); `accuracy` counts every utterance the same; `weighted_f1` averages the F1 of the
-    positives and of the negatives by their numbers. Means over labels are macro averages. `whole` has the shares of
-    utterances whose set of labels is predicted exactly (under SINGLE_LABEL that is the usual accuracy), predicted
-    without a false one and not empty (`subset`; exact ones count), and overlaps (`overlap`: one right label at least,
-    none false before it in the order of labels; exact ones count), as the paper's code counts them.
+    `weighted_accuracy` is balanced accuracy, the mean of the recalls of positives and negatives (the paper's MOSEI
+    measure); `weighted_f1` averages the F1 of positives and negatives by their numbers. Means over labels are macro
+    averages. `whole` counts utterances as the paper's code does, by their label sets: predicted exactly (`exact`, the
+    usual accuracy under SINGLE_LABEL); not empty and without a false label (`subset`); with a right label and no false
+    one before it in the order of labels (`overlap`). Exact ones count in all three.
 
     Args:
-      score: as the task means it.
-      truth: 0 or 1; for REGRESSION any values, of which those above 0.5 count as positive.
-      label_names: of the columns.
-      thresholds: per label, a score above which it counts as predicted; SINGLE_LABEL does not look at it.
-      task: what the scores mean.
+      score: scores, as the task defines them.
+      truth: 0 or 1; for REGRESSION any values, positive above 0.5.
+      label_names: names of the columns.
+      thresholds: per label, the score above which it is predicted; not used by SINGLE_LABEL.
+      task: meaning of the scores.
 
     Raises:
       ValueError: if a score is not finite.
@@ -94,7 +95,7 @@ def compute(
         if task is Task.REGRESSION:
             per_label[name] |= regression(score[:, i], truth[:, i])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no AUC at all is NaN, as it should be
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no AUC is NaN
         names = per_label[label_names[0]]
         mean = {s: float(np.nanmean([per_label[name][s] for name in label_names])) for s in names}
     return Metrics(per_label, mean, _whole(positive, predicted), chosen, len(truth), _always_f1(truth))
@@ -103,7 +104,7 @@ def compute(
 def decide(
     score: Float[np.ndarray, "n l"], label_names: Sequence[str], thresholds: Mapping[str, float], task: Task
 ) -> Bool[np.ndarray, "n l"]:
-    """Which labels are said to be there; arguments as of `compute`."""
+    """Decisions; arguments as for `compute`."""
     if task is Task.SINGLE_LABEL:
         return score.argmax(1)[:, None] == np.arange(score.shape[1])
     return score > np.array([float(thresholds[name]) for name in label_names])
@@ -114,14 +115,13 @@ def regression(
 ) -> dict[str, float]:
     """Scores of values on the scale of CMU-MOSEI's sentiment, -3 to 3.
 
-    `mae`, `corr` (Pearson), `acc7` and `acc5` (rounded values, cut at 3 and at 2), `acc2` and `sign_f1` (whether
-    above 0; F1 of both classes, weighted by how often each is predicted, as the field's codes have it: their arguments
-    are the other way round).
+    `mae`, `corr` (Pearson), `acc7` and `acc5` (rounded values, clipped at 3 and at 2), `acc2` and `sign_f1` (value
+    above 0; F1 of both classes, weighted by how often each is predicted: published code swaps the arguments).
 
     Args:
-      value: predicted.
-      truth: annotated.
-      exclude_zero: leave utterances of truth 0 out of `acc2` and `sign_f1`.
+      value: predictions.
+      truth: annotations.
+      exclude_zero: whether `acc2` and `sign_f1` leave out utterances of truth 0.
     """
 
     def agreement(limit: float) -> float:
@@ -147,16 +147,15 @@ def best_thresholds(
     smoothing: int,
     task: Task = Task.MULTI_LABEL,
 ) -> dict[str, float]:
-    """Per label, the threshold of the grid with the best F1; the lowest of equals.
+    """Per label, the threshold of the grid with the best F1; the lowest of equals. Empty for SINGLE_LABEL.
 
     Args:
       score: probabilities in [0, 1], or values of that scale.
       truth: 0 or 1.
-      label_names: of the columns.
-      smoothing: each threshold is judged by the mean F1 of itself and of so many neighbours on either side (the
-        outermost are repeated). With a handful of positives F1 is a staircase of chance, and its highest step seldom
-        the right one. 0 is the paper's search.
-      task: what the scores mean; there are no thresholds, {}, for SINGLE_LABEL.
+      label_names: names of the columns.
+      smoothing: number of neighbours on either side whose F1 is averaged with a threshold's own (the outermost are
+        repeated). With few positives F1 is a noisy step function. 0 is the paper's search.
+      task: meaning of the scores.
     """
     if task is Task.SINGLE_LABEL:
         return {}
@@ -178,7 +177,7 @@ def _whole(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     exact = (truth == predicted).all(1)
     right, wrong = truth & predicted, predicted & ~truth
     clean = right.any(1) & ~wrong.any(1)
-    # Up to the first false label, in the order of the labels: an artefact of the paper's code, which stops there.
+    # The paper's code stops at the first false label.
     before = np.cumsum(wrong, axis=1) == 0
     return {
         "exact": float(exact.mean()),

@@ -1,4 +1,4 @@
-"""What logits mean: the task and the scores of each training loss."""
+"""Task and scores that each training loss implies."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from mme2e_jax.evaluation.metrics import Task
 
-# Names of `optim.loss` -> what is decided by the scores that come of it.
+# By `optim.loss`.
 TASKS: Mapping[str, Task] = {
     "bce": Task.MULTI_LABEL,
     "ce": Task.SINGLE_LABEL,
@@ -17,7 +17,7 @@ TASKS: Mapping[str, Task] = {
 
 
 def scores(logits: Float[np.ndarray, "n l"], name: str) -> Float[np.ndarray, "n l"]:
-    """Logits as the loss means them, float64: probabilities of each label (bce), over the labels (ce), or values."""
+    """Scores of logits, float64: a probability per label (bce), over the labels (ce), or the values themselves."""
     logits = logits.astype(np.float64)
     if name == "bce":
         return 1 / (1 + np.exp(-logits))

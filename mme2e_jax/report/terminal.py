@@ -35,7 +35,7 @@ def cost_table(title: str, cost: Mapping[str, Any]) -> Table:
 
     Args:
       title: of the table.
-      cost: see `cost.account`.
+      cost: see `flops.cost_report`.
     """
     table = Table(title=title)
     for heading in ("part", "this model", "dense", "active sites"):

@@ -11,8 +11,8 @@ from jaxtyping import Bool
 
 from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.data.dataset import Split
-from mme2e_jax.data.packing import BadRecord, Values
-from mme2e_jax.data.reader import Reader
+from mme2e_jax.data.packing import BadRecord, RecordValues
+from mme2e_jax.data.reader import RecordReader
 from mme2e_jax.evaluation.attention_maps import AttentionMaps
 from mme2e_jax.html.evidence import Evidence
 
@@ -82,11 +82,11 @@ def stored(split: Split, example: int, maps: AttentionMaps, modalities: str) -> 
       maps: its attention maps; empty for a model without sparse towers.
       modalities: that the model reads; "" if it reads features, and there is nothing to show.
     """
-    records, problems = Reader(split.files).read([example])
+    records, problems = RecordReader(split.files).read([example])
     if example in problems:
         return Stored("", None, (f"Its record cannot be read: {problems[example]}.",))
     try:
-        values = Values((0, 0), split.ids[example], records[example])
+        values = RecordValues((0, 0), split.ids[example], records[example])
         transcript = values.text("transcript")
         if not modalities:
             return Stored(transcript, None, ())
@@ -96,7 +96,7 @@ def stored(split: Split, example: int, maps: AttentionMaps, modalities: str) -> 
 
 
 def _evidence(
-    values: Values, split: Split, example: int, maps: AttentionMaps, modalities: str
+    values: RecordValues, split: Split, example: int, maps: AttentionMaps, modalities: str
 ) -> tuple[Evidence, tuple[str, ...]]:
     frames, chunks = (int(lengths[example]) for lengths in (split.lengths.frames, split.lengths.chunks))
     faces = values.array("faces", np.uint8, [frames, FACE_SIZE, FACE_SIZE, 3])

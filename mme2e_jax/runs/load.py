@@ -86,7 +86,7 @@ def make_batch_loader(config: Config, dataset: Dataset, mesh: DataMesh, epochs: 
         local_groups=mesh.local_groups,
         audio_columns=_audio_columns(config, dataset) if dataset.kind == "features" else (),
         skip_bad=config.data.skip_bad,
-        tell=functools.partial(console.print, markup=False),
+        log=functools.partial(console.print, markup=False),
     )
 
 

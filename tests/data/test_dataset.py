@@ -33,8 +33,8 @@ def test_a_dataset_knows_its_splits_lengths_and_labels(records: Path) -> None:
     assert train.positives.tolist() == [4, 4, 3, 3, 3, 3]
     assert train.files.records == (8, 8, 4)
     assert train.ids == tuple(f"train_{i}" for i in range(20))
-    assert [train.place(i)[1] for i in (0, 7, 8, 19)] == [0, 7, 0, 3]
-    assert [train.place(i)[0].name[-5:] for i in (0, 7, 8, 19)] == ["00000", "00000", "00001", "00002"]
+    assert [train.locate(i)[1] for i in (0, 7, 8, 19)] == [0, 7, 0, 3]
+    assert [train.locate(i)[0].name[-5:] for i in (0, 7, 8, 19)] == ["00000", "00000", "00001", "00002"]
 
 
 def test_a_dataset_of_features_knows_their_widths_and_counts_their_rows(feature_records: Path) -> None:
@@ -114,7 +114,7 @@ def test_metadata_that_does_not_match_the_records_is_refused(tmp_path: Path) -> 
     split = {"utterances": 2, "utterance_ids": ["a", "b"], "positives": [1] * 6, **counts}
     edit_metadata(directory, splits={"train": split})
 
-    with pytest.raises(UserError, match="split train holds 3 records, its metadata speaks of 2"):
+    with pytest.raises(UserError, match="split train holds 3 records, its metadata lists 2"):
         open_dataset(directory)
 
 

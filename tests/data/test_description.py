@@ -116,7 +116,7 @@ def test_code_that_records_name_is_not_run(copy: Path, monkeypatch: pytest.Monke
     proof = name_code(copy, key)
     monkeypatch.syspath_prepend(copy.parent)
 
-    with pytest.raises(UserError, match=r"features\.json names code .*: records\.harmful\.A\. Nothing of it was run"):
+    with pytest.raises(UserError, match=r"features\.json names code .*: records\.harmful\.A\. None of it was run"):
         open_dataset(copy)
     with pytest.raises(InspectError, match=r"names code .*records\.harmful\.A"):
         inspect_records(copy)

@@ -64,7 +64,9 @@ def test_a_grouped_batch_keeps_its_utterances_and_fits_the_last_resort(lengths, 
 
         assert grouped.shape == (groups, rows)
         assert sorted(grouped[grouped >= 0]) == sorted(batch)
-        assert all(need <= most for need, most in zip(plan.need(grouped, lengths, 100, layout), bound, strict=True))
+        assert all(
+            need <= most for need, most in zip(plan.required_shape(grouped, lengths, 100, layout), bound, strict=True)
+        )
 
 
 def test_the_same_seed_and_epoch_give_the_same_plan_and_others_another() -> None:
@@ -133,11 +135,11 @@ def test_groups_do_not_depend_on_the_order_within_a_batch() -> None:
 def test_need_is_the_fullest_group_and_the_longest_text_on_a_rung() -> None:
     lengths = make_lengths([(10, 1, 7), (17, 2, 0), (33, 4, 1), (5, 8, 1)])
 
-    assert plan.need(np.array([[0, 1], [2, 3]]), lengths, 100, MEDIA) == Shape(48, 12, 7)
-    assert plan.need(np.array([[0, 1], [2, 3]]), lengths, 20, MEDIA) == Shape(20, 12, 7)
+    assert plan.required_shape(np.array([[0, 1], [2, 3]]), lengths, 100, MEDIA) == Shape(48, 12, 7)
+    assert plan.required_shape(np.array([[0, 1], [2, 3]]), lengths, 20, MEDIA) == Shape(20, 12, 7)
     # Padding rows ask for nothing; an axis is never empty.
-    assert plan.need(np.array([[0, -1], [-1, -1]]), lengths, 100, MEDIA) == Shape(16, 1, 7)
-    assert plan.need(np.array([[1, -1]]), lengths, 100, MEDIA) == Shape(32, 2, 1)
+    assert plan.required_shape(np.array([[0, -1], [-1, -1]]), lengths, 100, MEDIA) == Shape(16, 1, 7)
+    assert plan.required_shape(np.array([[1, -1]]), lengths, 100, MEDIA) == Shape(32, 2, 1)
 
 
 shapes = st.builds(Shape, st.sampled_from([16, 32, 48, 64, 100]), st.integers(1, 200), st.integers(1, 200))
@@ -150,7 +152,7 @@ def test_a_ladder_holds_all_needs_in_no_more_shapes_than_asked_for(needs, count,
 
     assert 1 <= len(ladder) <= count
     for need in needs:
-        chosen = plan.choose(ladder, need, rows, layout)
+        chosen = plan.choose_shape(ladder, need, rows, layout)
         assert all(have >= want for have, want in zip(chosen, need, strict=True))
 
 
@@ -171,12 +173,12 @@ def test_the_cheapest_shape_that_fits_is_chosen() -> None:
     # One chunk costs 10, one frame 5.6, one token of each of the 8 rows 8.
     ladder = (Shape(16, 10, 10), Shape(16, 20, 10), Shape(16, 10, 20), Shape(32, 20, 20))
 
-    assert plan.choose(ladder, Shape(16, 9, 9), 8, MEDIA) == Shape(16, 10, 10)
-    assert plan.choose(ladder, Shape(16, 11, 9), 8, MEDIA) == Shape(16, 20, 10)
-    assert plan.choose(ladder, Shape(16, 9, 11), 8, MEDIA) == Shape(16, 10, 20)
-    assert plan.choose(ladder, Shape(32, 1, 1), 8, MEDIA) == Shape(32, 20, 20)
+    assert plan.choose_shape(ladder, Shape(16, 9, 9), 8, MEDIA) == Shape(16, 10, 10)
+    assert plan.choose_shape(ladder, Shape(16, 11, 9), 8, MEDIA) == Shape(16, 20, 10)
+    assert plan.choose_shape(ladder, Shape(16, 9, 11), 8, MEDIA) == Shape(16, 10, 20)
+    assert plan.choose_shape(ladder, Shape(32, 1, 1), 8, MEDIA) == Shape(32, 20, 20)
     with pytest.raises(ValueError, match="No shape of"):
-        plan.choose(ladder, Shape(48, 1, 1), 8, MEDIA)
+        plan.choose_shape(ladder, Shape(48, 1, 1), 8, MEDIA)
 
 
 def test_the_last_resort_is_made_of_the_longest_utterances() -> None:
@@ -189,9 +191,9 @@ def test_the_last_resort_is_made_of_the_longest_utterances() -> None:
 def test_features_need_the_longest_utterance_of_any_group() -> None:
     lengths = make_lengths([(10, 1, 7), (17, 2, 0), (33, 4, 1), (5, 8, 1)])
 
-    assert plan.need(np.array([[0, 1], [2, 3]]), lengths, 100, FEATURES) == Shape(48, 8, 7)
-    assert plan.need(np.array([[0, -1], [1, -1]]), lengths, 100, FEATURES) == Shape(32, 2, 7)
-    assert plan.need(np.array([[-1, -1]]), lengths, 100, FEATURES) == Shape(16, 1, 1)
+    assert plan.required_shape(np.array([[0, 1], [2, 3]]), lengths, 100, FEATURES) == Shape(48, 8, 7)
+    assert plan.required_shape(np.array([[0, -1], [1, -1]]), lengths, 100, FEATURES) == Shape(32, 2, 7)
+    assert plan.required_shape(np.array([[-1, -1]]), lengths, 100, FEATURES) == Shape(16, 1, 1)
     assert plan.largest_shape(lengths, 2, 64, FEATURES) == Shape(64, 8, 7)
 
 
@@ -201,7 +203,7 @@ def test_a_row_of_features_costs_what_it_costs_in_every_utterance() -> None:
     # One text row more is cheaper than ten audio rows more.
     ladder = (Shape(17, 10, 10), Shape(16, 10, 20))
 
-    assert plan.choose(ladder, Shape(16, 9, 9), 8, FEATURES) == Shape(17, 10, 10)
+    assert plan.choose_shape(ladder, Shape(16, 9, 9), 8, FEATURES) == Shape(17, 10, 10)
 
 
 def test_steps_of_an_epoch_count_the_last_smaller_batch() -> None:
@@ -218,9 +220,9 @@ def test_padding_stays_small_in_a_realistic_split() -> None:
     grouped = [
         plan.group(b, lengths, 1, 8, MEDIA) for e in range(3) for b in plan.training_batches(lengths, 8, 100, 0, e)
     ]
-    needs = [plan.need(g, lengths, 100, MEDIA) for g in grouped]
+    needs = [plan.required_shape(g, lengths, 100, MEDIA) for g in grouped]
     ladder = plan.fit_ladder(needs, 8, 8, MEDIA)
     held = sum(int(lengths.frames[g[g >= 0]].sum()) for g in grouped)
-    padded = sum(plan.choose(ladder, need, 8, MEDIA).frames for need in needs)
+    padded = sum(plan.choose_shape(ladder, need, 8, MEDIA).frames for need in needs)
 
     assert 1 - held / padded < 0.15

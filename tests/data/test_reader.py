@@ -8,7 +8,7 @@ import pytest
 
 from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import open_dataset
-from mme2e_jax.data.reader import Reader
+from mme2e_jax.data.reader import RecordReader
 from mme2e_jax.errors import UserError
 from tests.helpers.corrupt import flip
 from tests.helpers.synthetic import make_records
@@ -29,7 +29,7 @@ def copy(whole: Path, tmp_path: Path) -> Path:
 def test_records_are_read_in_the_order_asked_for(whole: Path) -> None:
     train = open_dataset(whole).split("train")
 
-    records, problems = Reader(train.files).read([17, 0, 9])
+    records, problems = RecordReader(train.files).read([17, 0, 9])
 
     assert list(records) == [17, 0, 9]
     assert not problems
@@ -54,7 +54,7 @@ def test_all_files_that_are_missing_are_named_at_once(copy: Path) -> None:
     with pytest.raises(UserError, match=rf"{FILE} .*: no such file") as error:
         open_dataset(copy)
     assert "mini-test.array_record-00000 (2 utterances of test, test_0 to test_1): no such file" in str(error.value)
-    assert "Copy the files once more, or prepare the data again" in str(error.value)
+    assert "Copy the files again, or prepare the data again" in str(error.value)
 
 
 def test_a_file_of_another_length_is_named(copy: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_file_that_is_cut_off_while_it_is_read_has_records_of_no_use(copy: Pat
     content = (copy / FILE).read_bytes()
     (copy / FILE).write_bytes(content[: len(content) // 2])
 
-    records, problems = Reader(train.files).read([7, 8, 15, 16])
+    records, problems = RecordReader(train.files).read([7, 8, 15, 16])
 
     assert list(records) == [7, 16]
     assert list(problems) == [8, 15]

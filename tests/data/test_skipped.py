@@ -1,4 +1,4 @@
-"""Records of no use: each is told with its file and its utterance, and as many as the user allows are left out."""
+"""Unusable records: each is reported with its file and utterance, and at most as many as allowed are left out."""
 
 import itertools
 from collections.abc import Callable
@@ -29,8 +29,8 @@ def make_loader(directory: Path, kind: str = "media", told: list[str] | None = N
         "max_shapes": 2,
         "groups": 1,
     }
-    tell: Callable[[str], object] = print if told is None else told.append
-    return BatchLoader(open_dataset(directory, kind=kind), tell=tell, **(settings | changes))
+    log: Callable[[str], object] = print if told is None else told.append
+    return BatchLoader(open_dataset(directory, kind=kind), log=log, **(settings | changes))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as scores
 
 from mme2e_jax.evaluation import bootstrap, metrics
-from mme2e_jax.evaluation.bootstrap import RESAMPLES, SCORES, intervals, resampled
+from mme2e_jax.evaluation.bootstrap import RESAMPLES, SCORES, intervals, score_resamples
 
 NAMES = ("a", "b")
 
@@ -22,7 +22,7 @@ def test_a_resample_has_the_scores_of_its_utterances() -> None:
     score, truth, predicted = drawn(30)
     times = np.random.default_rng(1).multinomial(30, [1 / 30] * 30, size=5)
 
-    found = resampled(score, truth, predicted, times.astype(float))
+    found = score_resamples(score, truth, predicted, times.astype(float))
 
     for r, i in np.ndindex(5, 2):
         s, t, p = (np.repeat(values[:, i], times[r]) for values in (score, truth, predicted))
@@ -40,7 +40,7 @@ def test_what_a_resample_does_not_have_is_nan() -> None:
     truth, predicted = np.array([[1, 1], [0, 1]], bool), np.array([[1, 0], [0, 0]], bool)
     score = np.array([[0.9, 0.1], [0.2, 0.1]])
 
-    found = resampled(score, truth, predicted, np.array([[1.0, 1], [0, 2], [2, 0]]))
+    found = score_resamples(score, truth, predicted, np.array([[1.0, 1], [0, 2], [2, 0]]))
 
     assert found["f1"].exists.tolist() == [[True, True], [False, True], [True, True]]
     assert found["f1"].value.tolist() == [[1, 0], [0, 0], [1, 0]]
@@ -63,7 +63,7 @@ def test_the_sample_itself_has_the_reported_scores() -> None:
     thresholds = {"a": 0.6, "b": 0.6, "c": 2.0, "d": 0.6}
     expected = metrics.compute(score, truth.astype(np.float32), names, thresholds)
 
-    found = resampled(score, truth, predicted, np.ones((1, 20)))
+    found = score_resamples(score, truth, predicted, np.ones((1, 20)))
 
     for name in SCORES:
         assert found[name].value[0].tolist() == pytest.approx(

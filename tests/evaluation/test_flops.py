@@ -172,12 +172,12 @@ def test_evaluation_counts_the_sites_of_real_images_only(records):
     # At most ceil(p * N) sites of each image stay.
     assert 0 < half["v"][0, 0] <= seen.frames.sum() * 288
 
-    report = flops.account(spec, seen, half)
+    report = flops.cost_report(spec, seen, half)
     assert report["active_fraction"]["v"][0] == half["v"][0, 0] / half["v"][0, 1]
     assert report["macs"]["a"]["low_level"] == report["dense_macs"]["a"]["low_level"]
     assert report["macs"]["a"]["stage_0"] < 0.55 * report["dense_macs"]["a"]["stage_0"]
     # All sites at work cost what the dense model does, and the scores on top.
-    whole = flops.account(spec, seen, every)
+    whole = flops.cost_report(spec, seen, every)
     scores = sum(whole["macs"][m]["scores"] for m in "va")
     assert whole["extraction_gflops"] == pytest.approx(whole["dense_extraction_gflops"] + 2e-9 * scores)
     with console.capture() as shown:
