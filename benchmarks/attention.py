@@ -1,11 +1,11 @@
-"""Ways to let the sparse attention learn, on the embedded corpus.
+"""Compares ways to train the sparse attention, on the embedded corpus.
 
     python -m benchmarks.attention --seeds=0,1,2 --json=FILE
 
-Variants: the paper's (scores select and stay at their random start), with the threshold annealed, and with kept
-features multiplied by their attention, without and with a penalty on attention that is spread out. Prints test F1 and
-AUC, fused and of each modality's own logits, and the share of sites that each stage worked on; mean and spread over
-seeds. Each run is a `launch.py` of its own; a run that is there already is not repeated.
+Variants: the paper's (scores select and keep their random initial weights), with annealing, and with the features of
+kept sites multiplied by their attention, without and with a penalty on spread attention. Prints test F1 and AUC of the
+fused logits and of each modality's own logits, and the share of active sites per stage, as mean and standard deviation
+over seeds. Each run is a process of `launch.py`; finished runs are not repeated.
 """
 
 import json
@@ -24,11 +24,11 @@ from mme2e_jax.evaluation.inference import InferenceState
 from mme2e_jax.models import variables
 from mme2e_jax.runs.load import Run, load_run, make_batch_loader
 
-_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of training; the corpus is the same for all.")
-_THRESHOLDS = flags.DEFINE_list("thresholds", ["0.5", "0.3"], "Final sparse thresholds.")
-_OUT = flags.DEFINE_string("out", "runs/benchmark-attention", "Where the runs go.")
+_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Training seeds; all use the same corpus.")
+_THRESHOLDS = flags.DEFINE_list("thresholds", ["0.5", "0.3"], "Final attention thresholds.")
+_OUT = flags.DEFINE_string("out", "runs/benchmark-attention", "Parent directory of the runs.")
 _JSON = flags.DEFINE_string("json", None, "Also write the rows to this file.")
-_OVERRIDES = flags.DEFINE_multi_string("override", [], "Config overrides for every run, as in optim.epochs=3.")
+_OVERRIDES = flags.DEFINE_multi_string("override", [], "Config override for every run, for example optim.epochs=3.")
 
 VARIANTS = {
     "none": ["model.sparse_anneal=0.0"],
@@ -44,9 +44,9 @@ HEADS = ("fused", "t", "a", "v")
 
 
 def main(argv: list[str]) -> None:
-    """Runs what is missing and prints the table."""
+    """Runs the missing variants and prints the table."""
     del argv
-    # Restoring checkpoints is told of at length.
+    # Restoring checkpoints logs many lines.
     logging.set_verbosity(logging.WARNING)
     rows = [_row(variant, threshold) for threshold in _THRESHOLDS.value for variant in VARIANTS]
     table = Table(title=f"Embedded corpus, test split, seeds {', '.join(_SEEDS.value)}")
@@ -90,7 +90,7 @@ def _look(params: InferenceState, batch):
 
 
 def _heads(run: Run) -> dict:
-    """Scores of the fused logits and of each modality's own, by thresholds of their own, and active shares."""
+    """Scores of the fused and of each modality's own logits, each with its own thresholds; shares of active sites."""
     batches = make_batch_loader(run.config, open_dataset(run.config.data.dir), run.model.mesh, epochs=0)
     names, smoothing = run.model.label_names, run.config.evaluation.threshold_smoothing
     splits = {split: _predictions(run, batches.evaluation(split)) for split in ("valid", "test")}

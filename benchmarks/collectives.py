@@ -1,13 +1,13 @@
-"""What devices send each other in a training step of the paper-size models, and what efficiency to expect of that.
+"""Counts what devices send in a training step and estimates the efficiency.
 
     python -m benchmarks.collectives --json=FILE
 
-The step is compiled, not run, for 1, 8 and 64 simulated devices with 8 utterances of CMU-MOSEI's mean length each, and
-the bytes of every kind of collective operation are summed from the compiled HLO; what a loop does counts as often as it
-does it. From them follows how long the sums take in a ring (each device sends and receives 2 (n - 1) / n of the bytes,
-at the speed of the slowest link, after a fixed time for each operation), and the expected efficiency: the step's time
-on one device over that time plus the ring's, if nothing overlaps. Step times, bandwidths and latencies are assumptions,
-given as flags: nothing here is measured on an accelerator.
+Compiles the step of the paper-size models, without running it, for 1, 8 and 64 simulated devices with 8 utterances of
+CMU-MOSEI's mean length each. Sums the bytes of every kind of collective operation in the compiled HLO; an operation in
+a loop counts once per iteration. Then computes the time of the sums in a ring: each device sends and receives
+2 (n - 1) / n of the bytes at the speed of the slowest link, after a fixed time per operation. The expected efficiency
+is the time of the step on one device over that time plus the time of the ring, if nothing overlaps. Step times,
+bandwidths and latencies are assumptions given as flags: nothing is measured on an accelerator.
 """
 
 import json
@@ -26,17 +26,17 @@ from rich.table import Table
 from benchmarks import paper_size
 from benchmarks.hlo import collectives
 
-_MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Of dense, sparse.")
+_MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Models: dense, sparse.")
 _DEVICES = flags.DEFINE_list("devices", ["1", "8", "64"], "Numbers of devices.")
 _TEXT_LENGTH = flags.DEFINE_integer("text_length", 24, "Tokens per utterance.", lower_bound=4)
 _STEP_MS = flags.DEFINE_list("step_ms", ["25", "100"], "Assumed times of a step on one device.")
-_PER_HOST = flags.DEFINE_integer("per_host", 8, "Devices of a host.", lower_bound=1)
-_LINK_GB = flags.DEFINE_float("link_gb", 450.0, "Assumed GB/s of a device to others of its host, each way.")
-_NETWORK_GBIT = flags.DEFINE_float("network_gbit", 100.0, "Assumed Gbit/s of a host, each way.")
-_LINK_US = flags.DEFINE_float("link_us", 20.0, "Assumed microseconds that an operation within a host takes at least.")
-_NETWORK_US = flags.DEFINE_float("network_us", 60.0, "The same across hosts.")
+_PER_HOST = flags.DEFINE_integer("per_host", 8, "Devices per host.", lower_bound=1)
+_LINK_GB = flags.DEFINE_float("link_gb", 450.0, "Assumed GB/s per direction between devices of one host.")
+_NETWORK_GBIT = flags.DEFINE_float("network_gbit", 100.0, "Assumed Gbit/s per direction of a host.")
+_LINK_US = flags.DEFINE_float("link_us", 20.0, "Assumed fixed microseconds per operation within a host.")
+_NETWORK_US = flags.DEFINE_float("network_us", 60.0, "Assumed fixed microseconds per operation across hosts.")
 _JSON = flags.DEFINE_string("json", None, "Also write the rows to this file.")
-_OVERRIDES = flags.DEFINE_multi_string("override", [], "Config overrides for every row, as in model.width=0.25.")
+_OVERRIDES = flags.DEFINE_multi_string("override", [], "Config override for every row, for example model.width=0.25.")
 
 
 class Link(NamedTuple):
@@ -47,13 +47,13 @@ class Link(NamedTuple):
 
 
 def ring_seconds(operations: int, sent: int, devices: int, link: Link) -> float:
-    """How long sums over devices take, one after the other.
+    """Seconds that consecutive sums over devices take.
 
     Args:
-      operations: how many they are.
-      sent: bytes of all that is summed.
-      devices: in the ring.
-      link: between neighbours.
+      operations: number of sums.
+      sent: bytes of all arrays that are summed.
+      devices: devices in the ring.
+      link: connection between neighbours.
     """
     if devices == 1:
         return 0.0
@@ -61,15 +61,15 @@ def ring_seconds(operations: int, sent: int, devices: int, link: Link) -> float:
 
 
 def efficiency(step_seconds: float, communication_seconds: float) -> float:
-    """Share of the time that goes into the step, if nothing overlaps."""
+    """Share of the time that the step takes, if nothing overlaps."""
     return step_seconds / (step_seconds + communication_seconds)
 
 
 def measured(model: str, devices: int, text_length: int, overrides: Sequence[str]) -> dict[str, dict[str, int]]:
-    """What a step's collective operations are, by kind; call it in a process that has so many devices.
+    """Counts the collective operations of a step; the process must have that many devices.
 
     Returns:
-      `operations` and `bytes` of a step.
+      By kind of operation, the `operations` and `bytes` of a step.
     """
     given = [f"mesh.devices={devices}", f"data.batch_size={paper_size.UTTERANCES * devices}", *overrides]
     compiled = paper_size.compiled_step(paper_size.experiment(model, given), text_length)
@@ -83,7 +83,7 @@ def measured(model: str, devices: int, text_length: int, overrides: Sequence[str
 
 def _row(model: str, devices: int) -> dict:
     print(f"compiling {model} for {devices} devices ...", file=sys.stderr)
-    # Read when a process first asks for its devices; it cannot be changed afterwards.
+    # JAX reads this when a process first asks for its devices.
     os.environ |= {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
         arguments = (model, devices, _TEXT_LENGTH.value, list(_OVERRIDES.value))
@@ -116,7 +116,7 @@ def main(argv: list[str]) -> None:
         for kind, sums in row["kinds"].items() or (("none", {"operations": 0, "bytes": 0}),):
             figures = (str(sums["operations"]), f"{sums['bytes'] / 1e6:.1f}")
             table.add_row(row["model"], str(row["devices"]), kind, *figures)
-    expected = Table(title="Expected of rings, if nothing overlaps")
+    expected = Table(title="Expected with rings, if nothing overlaps")
     for heading in ("model", "devices", "ring ms", *(f"efficiency at {ms} ms" for ms in _STEP_MS.value)):
         expected.add_column(heading, justify="left" if heading == "model" else "right")
     for row in rows:
@@ -125,8 +125,8 @@ def main(argv: list[str]) -> None:
     console = Console(width=110)
     console.print(table, expected)
     console.print(
-        f"Assumed, not measured: steps of {', '.join(_STEP_MS.value)} ms on one device; within {_PER_HOST.value} "
-        f"devices {_LINK_GB.value:g} GB/s and {_LINK_US.value:g} us per operation, beyond that "
+        f"Assumed, not measured: steps of {', '.join(_STEP_MS.value)} ms on one device; up to {_PER_HOST.value} "
+        f"devices {_LINK_GB.value:g} GB/s and {_LINK_US.value:g} us per operation, for more devices "
         f"{_NETWORK_GBIT.value:g} Gbit/s and {_NETWORK_US.value:g} us."
     )
     if _JSON.value:

@@ -1,14 +1,14 @@
-"""What a compiled program sends between devices, read from its HLO."""
+"""Reads the collective operations of a compiled program from its HLO."""
 
 import math
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# As in "%all-reduce.7 = f32[4]{0} all-reduce(...)", or with a tuple of shapes.
+# Example: "%all-reduce.7 = f32[4]{0} all-reduce(...)", or with a tuple of shapes.
 _COLLECTIVE = re.compile(r"= (.+?) (all-\w+|collective-\w+|reduce-scatter|ragged-\w+)(?:-start)?\(")
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
-# As in "%region_3.10_spmd (param: f32[4]) -> f32[4] {" or "ENTRY %main.7 ...".
+# Examples: "%region_3.10_spmd (param: f32[4]) -> f32[4] {", "ENTRY %main.7 ...".
 _HEADER = re.compile(r"(ENTRY )?%([\w.\-]+) \(.*\{$")
 _CALLED = re.compile(
     r"(body|condition|calls|to_apply|branch_computations|true_computation|false_computation)=(\{[^}]*\}|%[\w.\-]+)"
@@ -17,34 +17,34 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 
 class Collective(NamedTuple):
-    """One operation that all devices take part in."""
+    """One operation of all devices together."""
 
-    kind: str  # as in "all-reduce"
-    arrays: tuple[tuple[str, tuple[int, ...]], ...]  # dtype and shape of what it gives to every device
-    times: int  # how often one run of the program does it
+    kind: str  # for example "all-reduce"
+    arrays: tuple[tuple[str, tuple[int, ...]], ...]  # dtype and shape of its results on every device
+    times: int  # executions per run of the program
 
     @property
     def bytes(self) -> int:
-        """Of the arrays, once."""
+        """Size of the arrays, for one execution."""
         return sum(_bits(dtype) * math.prod(shape) // 8 for dtype, shape in self.arrays)
 
 
 def _bits(dtype: str) -> int:
-    """Of a number, as in bf16, s32 or f8e4m3fn; pred is a byte."""
+    """Bits of a number of type bf16, s32, f8e4m3fn and so on; pred is a byte."""
     named = re.match(r"[a-z]+(\d+)", dtype)
     return int(named[1]) if named else 8
 
 
 def collectives(text: str) -> list[Collective]:
-    """All collective operations of a compiled program; one within a loop counts as often as the loop repeats it.
+    """Lists all collective operations of a compiled program.
 
-    Of a conditional's branches all count, though one alone runs.
+    An operation in a loop counts once per iteration. All branches of a conditional count, although only one runs.
 
     Args:
-      text: HLO, as `jax.stages.Compiled.as_text` gives it.
+      text: HLO from `jax.stages.Compiled.as_text`.
 
     Raises:
-      ValueError: if one is in a loop of unknown length, or the text has no entry.
+      ValueError: if an operation is in a loop of unknown length, or the text has no entry.
     """
     bodies, entry = _computations(text)
     found: dict[str, list[Collective]] = {}
@@ -71,12 +71,12 @@ def collectives(text: str) -> list[Collective]:
 def _trips(line: str) -> int:
     known = _TRIPS.search(line)
     if known is None:
-        raise ValueError(f"a loop of unknown length has a collective operation: {line.strip()[:200]}")
+        raise ValueError(f"found a collective operation in a loop of unknown length: {line.strip()[:200]}")
     return int(known[1])
 
 
 def _computations(text: str) -> tuple[dict[str, list[str]], str]:
-    """The lines of each computation by name, and the name of the one that the program starts with."""
+    """The lines of each computation by name, and the name of the entry computation."""
     bodies: dict[str, list[str]] = {}
     entry, lines = None, []
     for line in text.splitlines():

@@ -1,12 +1,11 @@
-"""What the input pipeline delivers and how much of its batches is padding.
+"""Measures the speed of the input pipeline and the padding of its batches.
 
     python -m benchmarks.input --json=FILE
 
-Writes records of made-up content with the lengths of CMU-MOSEI's utterances (about: frames are lognormal with mean 14),
-and runs the pipeline over them, shuffled, read by index, packed; beside it, in turns, a bare read of the same examples
-from a TFRecord file that parses them into bytes and does nothing else. The clock starts with the second batch, for
-tracing is paid once in a run. Padding needs no records: it is what the plan says of an epoch, all of it weighed by what
-a token, a frame and a chunk cost.
+Writes records of random content with lengths like those of CMU-MOSEI's utterances (frames are lognormal with mean 14).
+Runs the pipeline over them: shuffled, read by index, packed. In turns with it, a baseline parses the same examples from
+a TFRecord file into bytes and does nothing else. Timing starts with the second batch, because a run traces only once.
+Padding is computed from the plan of an epoch, without records, and weighted by the costs of token, frame and chunk.
 """
 
 import itertools
@@ -34,12 +33,12 @@ from mme2e_jax.data.plan import Lengths
 
 _UTTERANCES = flags.DEFINE_integer("utterances", 600, "Records to write.", lower_bound=64)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Utterances per batch, for one device.", lower_bound=1)
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "Epochs of each reader.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Epochs per reader.", lower_bound=1)
 _JSON = flags.DEFINE_string("json", None, "Also write the figures to this file.")
 
 VOCABULARY = 30_000
 TEXT_MAX_LEN, MAX_SHAPES = 100, 7  # as in the configs of CMU-MOSEI
-PLANNED = {"train": 16_326, "valid": 1871, "test": 4659}  # those of CMU-MOSEI
+PLANNED = {"train": 16_326, "valid": 1871, "test": 4659}  # utterances of CMU-MOSEI
 BATCH_SIZES, DEVICES = (8, 32, 128), (1, 4, 8)
 METADATA: dict[str, Any] = {
     "dataset": "mosei",
@@ -77,7 +76,7 @@ def main(argv: list[str]) -> None:
 
 
 def _lengths(rng: np.random.Generator, utterances: int) -> Lengths:
-    """Lengths like those of CMU-MOSEI: 7 s on average, two frames, 2.5 chunks and 3.5 tokens a second."""
+    """Lengths like those of CMU-MOSEI: 7 s on average; two frames, 2.5 chunks and 3.5 tokens per second."""
     sigma = 0.6
     seconds = rng.lognormal(np.log(7.0) - sigma**2 / 2, sigma, utterances).clip(0.5, 60.0)
     tokens = 2 + rng.poisson(3.3 * seconds)
@@ -154,7 +153,7 @@ def _bare(path: Path) -> Iterator[Any]:
 
 
 def _rate(batches: Iterator[Any], start: float) -> tuple[float, float]:
-    """Utterances per second after the first batch, and seconds until that."""
+    """Utterances per second after the first batch, and seconds until the first batch."""
     next(batches)
     first = time.perf_counter()
     count = sum(1 for _ in batches)

@@ -1,4 +1,4 @@
-"""Kills a run again and again, damages its checkpoints, and compares it with a run that was left alone."""
+"""Kills a run repeatedly, damages its checkpoints, and compares it with an undisturbed run."""
 
 import json
 import multiprocessing
@@ -18,21 +18,21 @@ from absl import flags
 from mme2e_jax.checkpoints.reader import DIRECTORY, Checkpoints
 from mme2e_jax.training.step_log import FILE
 
-# Imported once by the server that the processes of all runs are forked from.
+# The fork server imports these once for the processes of all runs.
 _PRELOAD = ("launch", "mme2e_jax.training.loop", "mme2e_jax.runs.load")
 _LONGEST_WAIT = 600  # seconds
 
 
 @dataclass
 class Outcome:
-    """What came of a run that was killed again and again."""
+    """Result of a run that was killed repeatedly."""
 
     kills: Counter[str] = field(default_factory=Counter)  # by kind of moment
     damages: int = 0  # checkpoints damaged between two starts
-    differences: list[str] = field(default_factory=list)  # to the run that was left alone
+    differences: list[str] = field(default_factory=list)  # from the undisturbed run
 
     def to_json(self) -> dict[str, Any]:
-        """`survived` counts the kills after which the run went on to the end."""
+        """Plain values; `survived` counts the kills after which the run resumed and finished."""
         kills = sum(self.kills.values())
         return {
             "kills": kills,
@@ -44,13 +44,13 @@ class Outcome:
 
 
 def soak(command: Callable[[Path], Sequence[str]], directory: Path, *, kills: int, seed: int) -> Outcome:
-    """Compares a run that is killed with one that is not.
+    """Compares a run that is killed with an undisturbed run.
 
     Args:
-      command: arguments of the launcher for a run in the given directory.
-      directory: for both runs.
-      kills: how often.
-      seed: of the moments.
+      command: function from a run directory to the arguments of the launcher.
+      directory: parent directory of both runs.
+      kills: number of kills.
+      seed: seed of the moments.
 
     Raises:
       RuntimeError: if a run fails instead of being killed.
@@ -68,7 +68,7 @@ def soak(command: Callable[[Path], Sequence[str]], directory: Path, *, kills: in
         process.kill()
         process.join()
         outcome.kills[kind] += 1
-        # Two are needed: the run goes on from the one before.
+        # Two are needed: the run resumes from the one before.
         stored = Checkpoints(killed).steps
         if number % 5 == 4 and len(stored) > 1:
             _damage(killed / DIRECTORY / str(stored[-1]), rng)
@@ -81,7 +81,7 @@ def soak(command: Callable[[Path], Sequence[str]], directory: Path, *, kills: in
 def _moments(
     workdir: Path, kills: int, steps: int, steps_per_epoch: int, rng: random.Random
 ) -> Iterator[tuple[str, Callable[[], bool]]]:
-    """Kinds of moments, and what tells that they have come; along the run, so that it gets on between kills."""
+    """Kinds of moments with functions that detect them; later moments come later in the run, so that it progresses."""
     kinds = ["in training", "while saving", "in validation", "at the start"]
     for number in range(kills):
         kind = "in evaluation" if number == kills - 1 else kinds[number % len(kinds)]
@@ -106,7 +106,7 @@ def _file_number(log: Path) -> int:
 
 
 def _logged(workdir: Path, before: int) -> int:
-    """Steps that the present process knows of: it begins the log anew, as another file than the one `before`."""
+    """Steps that the current process has logged: it starts a new log, another file than the one `before`."""
     log = workdir / FILE
     return log.read_bytes().count(b"\n") if _file_number(log) not in (0, before) else 0
 
@@ -130,11 +130,11 @@ def _damage(checkpoint: Path, rng: random.Random) -> None:
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """What differs between two finished runs, in words."""
+    """Describes the differences between two finished runs."""
     found = []
     losses = [[_without_time(line) for line in (run / FILE).read_text().splitlines()] for run in (one, other)]
     if losses[0] != losses[1]:
-        found.append(f"losses at steps: {len(losses[0])} and {len(losses[1])} of them")
+        found.append(f"losses of {len(losses[0])} and {len(losses[1])} steps")
     if (one / "report/metrics.json").read_bytes() != (other / "report/metrics.json").read_bytes():
         found.append("metrics")
     runs = [Checkpoints(run) for run in (one, other)]
@@ -162,7 +162,7 @@ def _start(arguments: Sequence[str], log: Path) -> Any:
 
 
 def _launch(arguments: list[str], log: Path) -> None:
-    """As `python launch.py` does, in a process that has imported what is slow to import."""
+    """Does what `python launch.py` does, in a process with the slow imports done."""
     import launch
 
     with log.open("a") as output:
@@ -179,13 +179,13 @@ def _finish(arguments: Sequence[str], log: Path) -> None:
     process.join()
     if process.exitcode != 0:
         end = log.read_text()[-2000:]
-        raise RuntimeError(f"launch.py {' '.join(arguments)} ended with {process.exitcode}:\n{end}")
+        raise RuntimeError(f"launch.py {' '.join(arguments)} exited with {process.exitcode}:\n{end}")
 
 
 def _wait_until(reached: Callable[[], bool], process: Any) -> None:
-    """Returns when the moment has come, or the process has ended before it did."""
+    """Waits for the moment or for the end of the process."""
     deadline = time.monotonic() + _LONGEST_WAIT
     while process.is_alive() and not reached():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"waited {_LONGEST_WAIT} s for a moment that did not come")
+            raise RuntimeError(f"waited {_LONGEST_WAIT} s, but the moment to kill the run did not come")
         time.sleep(0.001)

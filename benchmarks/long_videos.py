@@ -1,7 +1,7 @@
-"""The embedded corpus at the size of real videos: any number, of any length, 640 x 360 at 30 frames a second.
+"""Generates the embedded corpus with long videos of 640 x 360 pixels.
 
-Faces, voices, sentences and labels are those of `data_tools.mini_corpus`, in the layout of CMU-MOSEI, without its
-awkward cases. Clips follow each other from the first to the last second of every video.
+Faces, voices, sentences and labels come from `data_tools.mini_corpus`, in the layout of CMU-MOSEI, without its special
+cases. The videos have 30 frames per second. Clips fill every video from its first to its last second.
 """
 
 import multiprocessing
@@ -22,18 +22,18 @@ from data_tools.mini_corpus.voice import SAMPLE_RATE, VOICES
 from mme2e_jax.runtime.files import finished_directory
 
 WIDTH, HEIGHT = 640, 360
-_REPEATS = 2  # of every frame that is drawn; grain makes each another picture
+_REPEATS = 2  # copies of every drawn frame; grain makes them differ
 _FACE_STREAM, _VOICE_STREAM, _GRAIN_STREAM = 31, 32, 33
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much to make.
+    """Size of the corpus.
 
     Attributes:
-      videos: at least three, so that each split has one.
-      seconds: of each video, at least two.
-      seed: of everything in it.
+      videos: number of videos, at least three, so that each split has one.
+      seconds: length of each video, at least two.
+      seed: seed of the whole content.
     """
 
     videos: int
@@ -42,29 +42,29 @@ class Sizes:
 
 
 def make_long_videos(out: Path, sizes: Sizes, workers: int) -> None:
-    """Writes the release to `out` (in `workers` processes), which appears only when it is complete.
+    """Writes the release to `out` with `workers` processes; `out` appears only when it is complete.
 
     Raises:
-      OutputExistsError: `out` is there and not empty.
+      OutputExistsError: if `out` exists and is not empty.
     """
     plans = [_plan(sizes, index) for index in range(sizes.videos)]
     with finished_directory(out) as root:
         mosei_release.make_directories(root)
-        # Not forked: forked copies of a process with threads (TensorFlow) can hang.
+        # Spawned: forked copies of a process with threads (TensorFlow) can hang.
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
             made = list(pool.map(_make_video, [root] * len(plans), plans, [sizes.seconds] * len(plans)))
         mosei_release.write_labels(root, made)
 
 
 def _plan(sizes: Sizes, index: int) -> VideoPlan:
-    # Enough clips, were each of the shortest length there is.
+    # Enough clips even if each has the shortest length.
     plan = plan_video(sizes.seed, index, -(-sizes.seconds * FPS // MIN_FRAMES), NoiseRates())
     return replace(plan, clips=tuple(replace(clip, awkward=()) for clip in plan.clips), awkward=())
 
 
 def _make_video(root: Path, plan: VideoPlan, seconds: int) -> VideoPlan:
-    """Writes the files of a video; returns its plan with the clips that found room in it."""
-    cv2.setNumThreads(1)  # the videos are what runs in parallel
+    """Writes the files of a video; returns its plan with the clips that fit into it."""
+    cv2.setNumThreads(1)  # the videos run in parallel
     sounds = _fitting_sounds(plan, seconds * FPS)
     plan = replace(plan, clips=plan.clips[: len(sounds)])
     face = make_face(plan.speaker, plan.rng(_FACE_STREAM))
@@ -84,7 +84,7 @@ def _make_video(root: Path, plan: VideoPlan, seconds: int) -> VideoPlan:
 
 
 def _fitting_sounds(plan: VideoPlan, frames: int) -> list[np.ndarray]:
-    """The sounds of the first clips, together `frames` frames long: the last one is cut, or silence follows it."""
+    """The sounds of the first clips, `frames` frames in total: the last sound is cut or padded with silence."""
     voice = VOICES[plan.speaker % len(VOICES)]
     sounds: list[np.ndarray] = []
     left = frames * SAMPLE_RATE // FPS

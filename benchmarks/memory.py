@@ -1,12 +1,12 @@
-"""What memory an update of the paper-size models takes, by `model.dtype`, `model.remat` and `optim.accumulate`.
+"""Lists the memory that an update of the paper-size models takes.
 
     python -m benchmarks.memory --json=FILE
     python -m benchmarks.memory --models=sparse --dtypes=float32
 
-An update is of 8 utterances with 14 frames, 18 mel chunks and 32 tokens each; `accumulate` splits it into steps of
-fewer utterances. Nothing is run: `scratch` is what XLA plans beside a step's arguments and results, `state` what lies
-there all the time (parameters, statistics, optimiser, averaged gradient). XLA's CPU compiler computes much of what is
-bfloat16 in float32, with copies that other backends do not make.
+An update has 8 utterances with 14 frames, 18 mel chunks and 32 tokens each; `optim.accumulate` splits it into steps of
+fewer utterances. Nothing is run. `scratch` is the memory that XLA plans in addition to the arguments and results of a
+step. `state` is held all the time: parameters, statistics, optimiser, averaged gradient. XLA's CPU compiler computes
+most of bfloat16 in float32, with copies that other backends do not make.
 """
 
 import itertools
@@ -23,12 +23,12 @@ from rich.table import Table
 from benchmarks import paper_size
 from mme2e_jax.config.schema import Config
 
-_MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Of dense, sparse.")
+_MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Models: dense, sparse.")
 _DTYPES = flags.DEFINE_list("dtypes", ["float32", "bfloat16"], "Values of model.dtype.")
 _REMAT = flags.DEFINE_list("remat", ["False", "True"], "Values of model.remat.")
 _ACCUMULATE = flags.DEFINE_list("accumulate", ["1", "4"], "Values of optim.accumulate, divisors of 8.")
 _JSON = flags.DEFINE_string("json", None, "Also write the rows to this file.")
-_OVERRIDES = flags.DEFINE_multi_string("override", [], "Config overrides for every row, as in model.width=0.25.")
+_OVERRIDES = flags.DEFINE_multi_string("override", [], "Config override for every row, for example model.width=0.25.")
 
 TOKENS = 32
 
@@ -36,7 +36,7 @@ TOKENS = 32
 def main(argv: list[str]) -> None:
     """Compiles every variant and prints the table."""
     del argv
-    # Which accelerators this machine does not have is told of at length.
+    # JAX warns about every accelerator that this machine lacks.
     logging.set_verbosity(logging.WARNING)
     console = Console(width=100)
     rows = []
@@ -74,7 +74,7 @@ def _row(model: str, overrides: list[str]) -> dict:
 
 
 def _memory(config: Config) -> Any:
-    """What XLA says of the memory of a training step."""
+    """XLA's memory plan of a training step."""
     return paper_size.compiled_step(config, TOKENS, paper_size.UTTERANCES // config.optim.accumulate).memory_analysis()
 
 

@@ -1,9 +1,9 @@
-"""What the models reach on the embedded corpus: seeds, models, single modalities.
+"""Scores the models and single modalities on the embedded corpus.
 
     python -m benchmarks.mini --seeds=0,1,2 --json=FILE
 
-Each run is a `launch.py` of its own with its own directory; a run that is there already is not repeated. Prints test
-F1 and AUC (mean and spread over seeds) per variant, beside saying every emotion always, and the seconds of the command.
+Each run is a process of `launch.py` with its own run directory; finished runs are not repeated. Prints test F1 and AUC
+(mean and standard deviation over seeds) of each variant, the F1 of the all-positive baseline, and the seconds per run.
 """
 
 import json
@@ -16,10 +16,10 @@ from rich.table import Table
 
 from mme2e_jax.commands.subprocess_run import finished_run
 
-_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of training; the corpus is the same for all.")
-_OUT = flags.DEFINE_string("out", "runs/benchmark-mini", "Where the runs go.")
+_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Training seeds; all use the same corpus.")
+_OUT = flags.DEFINE_string("out", "runs/benchmark-mini", "Parent directory of the runs.")
 _JSON = flags.DEFINE_string("json", None, "Also write the rows to this file.")
-_OVERRIDES = flags.DEFINE_multi_string("override", [], "Config overrides for every run, as in optim.epochs=3.")
+_OVERRIDES = flags.DEFINE_multi_string("override", [], "Config override for every run, for example optim.epochs=3.")
 
 VARIANTS = {
     "dense, fused": ("mini_dense", "tav"),
@@ -33,11 +33,11 @@ VARIANTS = {
 
 
 def main(argv: list[str]) -> None:
-    """Runs what is missing and prints the table."""
+    """Runs the missing variants and prints the table."""
     del argv
     rows = [_row(name, *variant) for name, variant in VARIANTS.items()]
     table = Table(title=f"Embedded corpus, test split, seeds {', '.join(_SEEDS.value)}")
-    for heading in ("variant", "F1", "AUC", "always F1", "seconds"):
+    for heading in ("variant", "F1", "AUC", "all-positive F1", "seconds"):
         table.add_column(heading, justify="left" if heading == "variant" else "right")
     for row in rows:
         table.add_row(

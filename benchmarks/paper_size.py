@@ -1,4 +1,4 @@
-"""Models of the paper's size and one batch for them, made up: for benchmarks that need no data."""
+"""Paper-size models and a random batch for benchmarks without data."""
 
 import ast
 import importlib
@@ -34,17 +34,17 @@ def experiment(model: str, overrides: Sequence[str]) -> Config:
 
     Args:
       model: "dense" or "sparse".
-      overrides: as in `model.width=0.25`.
+      overrides: config overrides, for example `model.width=0.25`.
 
     Raises:
-      UserError: if an override is none, or the config makes no sense with them.
+      UserError: if an override is not KEY=VALUE, or the resulting config is invalid.
     """
     config: Config = importlib.import_module(f"configs.mosei_{model}").get_config()
     config.data.batch_size, config.mesh.devices, config.model.text.init = UTTERANCES, 1, "random"
     for override in overrides:
         key, found, value = override.partition("=")
         if not found:
-            raise UserError(f"--override: expected KEY=VALUE, as in model.width=0.25, found {override!r}.")
+            raise UserError(f"--override: expected KEY=VALUE, for example model.width=0.25, found {override!r}.")
         config.update_from_flattened_dict({key: _plain(value)})
     validate(config)
     return config
@@ -58,12 +58,12 @@ def _plain(value: str):
 
 
 def lengths(text_length: int) -> Lengths:
-    """Of the batch's utterances."""
+    """Lengths of the utterances of the batch."""
     return Lengths(*(np.full(UTTERANCES, n) for n in (text_length, FRAMES, CHUNKS)))
 
 
 def dataset(text_length: int) -> Dataset:
-    """What describes the batch's utterances as a training split; there are no records."""
+    """A dataset without records, whose training split has the utterances of the batch."""
     split = Split("train", Files((), ()), (), lengths(text_length), np.full(len(LABELS), UTTERANCES // 4))
     return Dataset(
         directory=Path(),
@@ -78,7 +78,7 @@ def dataset(text_length: int) -> Dataset:
 
 
 def batch(text_length: int, utterances: int = UTTERANCES) -> Batch:
-    """Utterances for one device; nothing is padded."""
+    """A batch for one device, without padding."""
     rng = np.random.default_rng(0)
     grid = (1, utterances)
     return Batch(
@@ -94,12 +94,12 @@ def batch(text_length: int, utterances: int = UTTERANCES) -> Batch:
 
 
 def compiled_step(config: Config, text_length: int, utterances: int = UTTERANCES) -> jax.stages.Compiled:
-    """A training step, compiled without being run: parameters and batch are shapes only.
+    """Compiles a training step from the shapes of parameters and batch, without running it.
 
     Args:
-      config: see `experiment`.
-      text_length: tokens of each utterance.
-      utterances: of each device.
+      config: config from `experiment`.
+      text_length: tokens per utterance.
+      utterances: utterances per device.
     """
     mesh = DataMesh(config.mesh.devices)
     tx = setup.make_optimizer(config, total_steps=1000)

@@ -1,16 +1,16 @@
-"""How fast a raw release becomes records, and what memory that takes.
+"""Measures speed and memory of preparation.
 
     python -m benchmarks.prepare --json=FILE
-    python -m benchmarks.prepare --videos=4 --seconds=8 --rounds=1      (to see that it runs)
+    python -m benchmarks.prepare --videos=4 --seconds=8 --rounds=1      (a quick check)
 
-Makes the embedded corpus at the size of real videos (`benchmarks.long_videos`; kept with `--release=DIR`), and prepares
-all of it with one process and with two, in turns, so that a machine that is busy for a while is so for both. Figures
-are medians over rounds, the ratio the median of the rounds' ratios, memory the most that any process held (Linux).
-Decode, faces and mel are as the workers of the runs with one process timed themselves; writing is done by the process
-that started them, which does nothing else meanwhile; the rest is start-up, files between the processes, and waiting.
+Generates the embedded corpus with long videos (`benchmarks.long_videos`; kept with `--release=DIR`), and prepares it
+with one process and with two in turns, so that other load on the machine affects both. Figures are medians over rounds,
+the ratio is the median of the rounds' ratios, memory is the peak of any process (Linux). The workers of the runs with
+one process time decode, faces and mel themselves. The process that starts them writes the records and does nothing else
+during that time. The rest is start-up, files between the processes, and waiting.
 
-The projection to CMU-MOSEI takes all 65.9 hours that the release states for its video, as if every second of it were
-like one here, extraction at the speed per process of two at once, and writing by one process.
+The projection to CMU-MOSEI assumes all 65.9 hours of video that the release states, the cost of a second of this
+corpus, the extraction speed per process of two concurrent processes, and one process that writes.
 """
 
 import json
@@ -43,14 +43,14 @@ def main(argv: list[str]) -> None:
     """Measures and prints the tables."""
     del argv
     values = flags.FLAGS
-    # Every opening of records is told of.
+    # Every opening of records logs a line.
     logging.set_verbosity(logging.WARNING)
     console = Console(width=100)
     sizes = Sizes(values.videos, values.seconds)
     with tempfile.TemporaryDirectory(prefix="mme2e-benchmark-") as scratch:
         raw = Path(values.release or Path(scratch) / "release")
         if not raw.exists():
-            console.print(f"making {sizes.videos} videos of {sizes.seconds} s ...")
+            console.print(f"generating {sizes.videos} videos of {sizes.seconds} s ...")
             make_long_videos(raw, sizes, os.cpu_count() or 1)
         runs: dict[int, list[dict[str, float]]] = {1: [], 2: []}
         for place in range(values.rounds):
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
 
 
 def _run(raw: Path, out: Path, processes: int) -> dict[str, float]:
-    """Prepares the release once; seconds by kind of work, frames, and the peak memory in MB."""
+    """Prepares the release once; returns seconds by kind of work, frames, and peak memory in MB."""
     with _peak_memory() as peak:
         report = prepare(raw, out, Settings(), processes=processes, console=Console(file=StringIO()))
     return {**report.seconds, "frames": _frames(out, report), **{f"{who}_mb": mb for who, mb in peak.items()}}
@@ -79,7 +79,7 @@ def _frames(records: Path, report: Report) -> int:
 
 @contextmanager
 def _peak_memory() -> Iterator[dict[str, float]]:
-    """The most that this process (`main`) and any that it starts (`worker`) held, in MB, once the block has ended."""
+    """Peak memory in MB of this process (`main`) and of its children (`worker`), complete when the block ends."""
     peak = {"main": 0.0, "worker": 0.0}
     stop = threading.Event()
 
@@ -101,7 +101,7 @@ def _peak_memory() -> Iterator[dict[str, float]]:
 
 
 def _children() -> list[str]:
-    # Each thread has children of its own, and may end while they are listed.
+    # Each thread has its own children, and may end while they are listed.
     found: list[str] = []
     for path in Path("/proc/self/task").glob("*/children"):
         try:
@@ -112,8 +112,8 @@ def _children() -> list[str]:
 
 
 def _high_water_mb(process: str) -> float:
-    """The kernel's own note of the most memory that a process held; 0 for one that is gone."""
-    # Not getrusage: its maximum is inherited from the process that started this one.
+    """Peak memory of a process according to the kernel; 0 for a process that has ended."""
+    # Not getrusage: a process inherits its maximum from its parent.
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:
@@ -126,15 +126,15 @@ def _clock(run: dict[str, float]) -> float:
 
 
 def figures(runs: dict[int, list[dict[str, float]]], sizes: Sizes) -> dict[str, Any]:
-    """What the runs with one and two processes say.
+    """Computes the figures from the runs with one and two processes.
 
     Args:
-      runs: by number of processes, as many of each: seconds of `decode`, `faces`, `features`, `extracting` and
-        `writing`, `frames`, and the peak memory `main_mb` and `worker_mb`.
-      sizes: of the corpus.
+      runs: results by number of processes, equally many each: seconds of `decode`, `faces`, `features`, `extracting`
+        and `writing`, `frames`, and the peak memory `main_mb` and `worker_mb`.
+      sizes: size of the corpus.
 
     Returns:
-      the figures by name. Seconds are those of the whole corpus with one process.
+      Figures by name. Seconds are for the whole corpus with one process.
     """
     video = sizes.videos * sizes.seconds
 
@@ -182,9 +182,9 @@ def _print(console: Console, result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_integer("videos", 60, "Videos to make.", lower_bound=3)
-    flags.DEFINE_integer("seconds", 20, "Length of each.", lower_bound=2)
-    flags.DEFINE_integer("rounds", 3, "How often one and two processes prepare it.", lower_bound=1)
-    flags.DEFINE_string("release", None, "Keep the videos here, or use those that are; by default they are temporary.")
+    flags.DEFINE_integer("videos", 60, "Number of videos.", lower_bound=3)
+    flags.DEFINE_integer("seconds", 20, "Length of each video.", lower_bound=2)
+    flags.DEFINE_integer("rounds", 3, "Preparations with one and with two processes.", lower_bound=1)
+    flags.DEFINE_string("release", None, "Directory to keep the videos in, or to take them from; default: temporary.")
     flags.DEFINE_string("json", None, "Also write the figures to this file.")
     app.run(main)

@@ -1,10 +1,10 @@
-"""Kills a run at random moments, damages its checkpoints, and tells whether anything is lost.
+"""Kills a run at random moments, damages its checkpoints, and checks the result.
 
     python -m benchmarks.soak --kills=50 --json=FILE
 
-A run is made once without disturbance. The same command is then started again and again, each time killed (SIGKILL) at
-another kind of moment, until it was killed often enough and may end. Losses at every step, metrics and parameters of
-the two runs must be equal, bit for bit.
+First, one run finishes undisturbed. Then the same command is started repeatedly and killed (SIGKILL), each time at
+another kind of moment; after the last kill it may finish. Losses at every step, metrics and parameters of the two runs
+must be equal, bit for bit.
 """
 
 import json
@@ -16,17 +16,17 @@ from absl import app, flags, logging
 
 from benchmarks.killing import soak
 
-_KILLS = flags.DEFINE_integer("kills", 50, "How often the run is killed.", lower_bound=1)
+_KILLS = flags.DEFINE_integer("kills", 50, "Number of kills.", lower_bound=1)
 _CONFIG = flags.DEFINE_string("run_config", "configs/mini_lf_rnn.py", "Config of the run.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
-_JSON = flags.DEFINE_string("json", None, "Where to write the figures.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the moments.")
+_JSON = flags.DEFINE_string("json", None, "Also write the figures to this file.")
 
-# Many short epochs, so that a run has many moments.
+# Short epochs, so that a run has many kinds of moments.
 _RUN = {"mini.utterances": 48, "optim.epochs": 6, "optim.early_stop": 0, "checkpoint.every_steps": 2}
 
 
 def main(argv: list[str]) -> None:
-    """Runs and prints the outcome."""
+    """Runs the comparison and prints the result."""
     del argv
     logging.set_verbosity(logging.WARNING)
     with tempfile.TemporaryDirectory() as scratch:
@@ -43,7 +43,7 @@ def main(argv: list[str]) -> None:
     for kind, count in outcome.kills.items():
         print(f"killed {kind}: {count}")
     print(f"checkpoints damaged: {outcome.damages}")
-    print(f"differences to the run that was left alone: {len(outcome.differences)}", *outcome.differences, sep="\n  ")
+    print(f"differences from the undisturbed run: {len(outcome.differences)}", *outcome.differences, sep="\n  ")
     if _JSON.value:
         Path(_JSON.value).write_text(json.dumps(outcome.to_json(), indent=2) + "\n")
     if outcome.differences:

@@ -1,16 +1,16 @@
-"""What a step of the paper-size models takes: seconds, memory, operations.
+"""Measures time, memory and operations of a step of the paper-size models.
 
     python -m benchmarks.step --rounds=5 --json=FILE
     python -m benchmarks.step --text_lengths=24 --thresholds=0.5 --modes=train
     python -m benchmarks.step --utterances=64 --override=model.dtype=bfloat16
 
-One batch of 8 utterances (`--utterances`) with 14 frames, 18 mel chunks and 24 or 100 tokens each. Every round runs
-every variant once, and a product of two 2048 x 2048 matrices, so that a machine that is busy for a while is so for all;
-figures are medians over rounds, ratios medians of the rounds' ratios. Scores of a fresh model are nearly uniform, so
-that stages work on about the threshold's share of their candidates; the shares are printed. `gflops` are two operations
-per multiply-add of the model's account of cost, for the whole batch; `peak MB` is what XLA says of the program:
-arguments, outputs and scratch. `process_peak_mb` in the file is the most that this process held, all variants and
-compilation together; `--peak` starts a process for each variant instead and shows its peak too (Linux).
+One batch has 8 utterances (`--utterances`) with 14 frames, 18 mel chunks and 24 or 100 tokens each. Every round runs
+every variant once, and a product of two 2048 x 2048 matrices, so that other load on the machine affects all. Figures
+are medians over rounds; ratios are medians of the rounds' ratios. The attention of a fresh model is nearly uniform, so
+a stage keeps about the threshold's share of its candidates; the shares are printed. `gflops` counts two operations per
+multiply-add (`mme2e_jax.evaluation.flops`) for the whole batch. `peak MB` is XLA's plan: arguments, outputs and
+scratch. `process_peak_mb` in the file is the peak of this process with all variants and their compilation. `--peak`
+also runs each variant in its own process and shows its peak (Linux).
 """
 
 import json
@@ -39,15 +39,17 @@ from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.sharding import DataMesh
 from mme2e_jax.training import setup
 
-_MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Of dense, sparse.")
-_THRESHOLDS = flags.DEFINE_list("thresholds", ["0.8", "0.5", "0.3"], "Of the sparse model.")
-_MODES = flags.DEFINE_list("modes", ["train", "eval"], "Of train, eval.")
+_MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Models: dense, sparse.")
+_THRESHOLDS = flags.DEFINE_list("thresholds", ["0.8", "0.5", "0.3"], "Attention thresholds of the sparse model.")
+_MODES = flags.DEFINE_list("modes", ["train", "eval"], "Modes: train, eval.")
 _TEXT_LENGTHS = flags.DEFINE_list("text_lengths", ["100", "24"], "Tokens per utterance.")
-_UTTERANCES = flags.DEFINE_integer("utterances", 8, "In the batch.", lower_bound=1)
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "How often every variant runs.", lower_bound=1)
-_PEAK = flags.DEFINE_bool("peak", False, "Also run every variant in a process of its own for its peak memory.")
+_UTTERANCES = flags.DEFINE_integer("utterances", 8, "Utterances in the batch.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed runs of every variant.", lower_bound=1)
+_PEAK = flags.DEFINE_bool("peak", False, "Also run every variant in its own process to get its peak memory.")
 _JSON = flags.DEFINE_string("json", None, "Also write the rows to this file.")
-_OVERRIDES = flags.DEFINE_multi_string("override", [], "Config overrides for every variant, as in model.width=0.25.")
+_OVERRIDES = flags.DEFINE_multi_string(
+    "override", [], "Config override for every variant, for example model.width=0.25."
+)
 
 flags.register_validator("models", lambda v: v and set(v) <= {"dense", "sparse"}, "Expected dense, sparse or both.")
 flags.register_validator("modes", lambda v: v and set(v) <= {"train", "eval"}, "Expected train, eval or both.")
@@ -56,7 +58,7 @@ MATMUL_SIZE = 2048
 
 
 class Variant(NamedTuple):
-    """One row."""
+    """Model and mode of one row."""
 
     model: str
     threshold: float
@@ -65,12 +67,12 @@ class Variant(NamedTuple):
 
     @property
     def dense(self) -> "Variant":
-        """What it is compared with."""
+        """The dense variant that it is compared with."""
         return self._replace(model="dense", threshold=1.0)
 
 
 class Program(NamedTuple):
-    """A compiled step that keeps its own state; returns the sites worked on per tower and stage, as shares."""
+    """A compiled step with its own state; `run` returns the shares of active sites per tower and stage."""
 
     run: Callable[[], dict[str, np.ndarray]]
     compile_seconds: float
@@ -78,7 +80,7 @@ class Program(NamedTuple):
 
 
 class Trainee:
-    """A model in training, on one device: its programs share its state."""
+    """A model in training on one device; its programs share its state."""
 
     def __init__(self, model: str, threshold: float, overrides: Sequence[str]):
         self.config = paper_size.experiment(model, [f"model.sparse_threshold={threshold}", *overrides])
@@ -93,7 +95,7 @@ class Trainee:
         self.state = TrainState(*self.mesh.put_replicated((jnp.int32(0), variables, self.tx.init(variables.params))))
 
     def program(self, mode: str, text_length: int) -> Program:
-        """Compiles a step, of training or of evaluation."""
+        """Compiles a training or an evaluation step."""
         batch = self.mesh.put_batch(paper_size.batch(text_length, _UTTERANCES.value))
 
         def parameters() -> InferenceState:
@@ -136,7 +138,7 @@ class Trainee:
 def main(argv: list[str]) -> None:
     """Measures and prints the table."""
     del argv
-    # Which accelerators this machine does not have is told of at length.
+    # JAX warns about every accelerator that this machine lacks.
     logging.set_verbosity(logging.WARNING)
     jax.config.update("jax_enable_compilation_cache", False)
     rows = _rows(_variants())
@@ -198,7 +200,7 @@ def _rows(variants: Sequence[Variant]) -> list[dict]:
         round_seconds = {}
         for variant in variants:
             round_seconds[variant], active[variant] = _timed(programs[variant].run)
-        # One product is short enough for anything else on the machine to distort it.
+        # A single product is so short that other load distorts it.
         matmul_round = min(_timed(matmul)[0] for _ in range(5))
         if index:
             matmul_seconds.append(matmul_round)
@@ -243,14 +245,14 @@ def _timed(run: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def _process_peak_mb() -> float | None:
-    # Not getrusage: its maximum is inherited from the process that started this one.
+    # Not getrusage: a process inherits its maximum from its parent.
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(found[1]) / 1024 if found else None
 
 
 def _alone(row: dict) -> float:
-    """Peak memory in MB of a process that runs nothing but the row's variant."""
+    """Peak memory in MB of a process that runs only the variant of the row."""
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / "row.json"
         subprocess.run(

@@ -69,10 +69,10 @@ RUN_BY = {
         "tests/test_prepare_features.py::test_examples_hold_the_features_of_their_clips"
     ),
     "python launch.py --config=configs/mosei_lf_rnn.py --config.data.dir=RECORDS --workdir=RUN": (
-        "tests/releases/test_published.py::test_baselines_train_on_published_features"
+        "tests/releases/test_published_features.py::test_baselines_train_on_published_features"
     ),
     f"{PREPARE} --dataset=processed_mosei {RAW} --kind=features --features=published": (
-        "tests/releases/test_published.py::test_generated_features_become_records"
+        "tests/releases/test_published_features.py::test_generated_features_become_records"
     ),
     "python -m data_tools.inspect_records RECORDS": OWN,
     "python -m data_tools.generate --out=RELEASE --utterances=48": (
