@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import pickle
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,10 +136,9 @@ def test_a_meta_whose_values_are_shared_many_times_over_takes_no_time(tmp_path: 
         shared = [shared, shared]
     write_meta(tmp_path / "MOSEI_RAW_PROCESSED", {"v_0": {"text": "a", "label": LABEL, where: shared}})
 
-    started = time.perf_counter()
+    # A reader that walks the 2**60 paths does not come back.
     release = processed.read_mosei(tmp_path, fps=2.0)
 
-    assert time.perf_counter() - started < 5
     assert [finding.reason for finding in release.findings] == ["bad_meta"]
 
 

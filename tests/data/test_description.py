@@ -134,7 +134,7 @@ def test_programs_started_beside_harmful_records_do_not_run_them(copy: Path) -> 
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
 
     assert done.returncode == 1

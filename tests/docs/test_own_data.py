@@ -38,7 +38,7 @@ def run(command: Command, places: dict[str, Path], *more: str) -> str:
     for argument in [sys.executable, *command.parts[-1][1:]]:
         flag, _, value = argument.rpartition("=")
         arguments.append(f"{flag}={places[value]}" if flag and value in places else str(places.get(argument, argument)))
-    result = subprocess.run([*arguments, *more], capture_output=True, text=True, timeout=300)
+    result = subprocess.run([*arguments, *more], capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, f"{shlex.join(arguments)}\n{result.stdout}\n{result.stderr}"
     return result.stdout + result.stderr
 

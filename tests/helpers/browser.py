@@ -54,7 +54,7 @@ def opened(page: str, directory: Path, width: int) -> dict[str, Any]:
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     assert "CONSOLE" not in result.stderr

@@ -94,5 +94,5 @@ def run_without(barred: Sequence[str], program: str, *arguments: str) -> subproc
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )

@@ -1,7 +1,6 @@
 """Arrays of numpy read from pickles without unpickling them."""
 
 import pickle
-import time
 from typing import Any
 
 import numpy as np
@@ -106,7 +105,6 @@ def test_an_array_of_objects_may_hold_itself() -> None:
 
 def test_many_arrays_of_the_same_bytes_take_no_memory_each() -> None:
     content = b"x" * 8_000_000
-    start = time.monotonic()
 
     found = read(pickle.dumps([Reduced(MAKE, ARGUMENTS, (1, (1_000_000,), FLOAT, False, content))] * 1000, 2))
     several = read(
@@ -115,4 +113,3 @@ def test_many_arrays_of_the_same_bytes_take_no_memory_each() -> None:
 
     assert found[0] is found[-1]
     assert several[0].__array_interface__["data"] == several[-1].__array_interface__["data"]
-    assert time.monotonic() - start < 20

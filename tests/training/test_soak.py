@@ -64,13 +64,13 @@ def test_a_run_asked_to_stop_saves_says_how_to_go_on_and_exits_well(
     arguments = shrunk_run(mini_sparse, records, tmp_path / "run")
     command = [sys.executable, "launch.py", *arguments, "--config.checkpoint.every_steps=0"]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
-    log, deadline = tmp_path / "run" / "steps.jsonl", time.monotonic() + 300
+    log, deadline = tmp_path / "run" / "steps.jsonl", time.monotonic() + 600
     while not (log.exists() and log.read_text()):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(number)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=600)
 
     assert process.returncode == 0
     done = Checkpoints(tmp_path / "run").latest_step
