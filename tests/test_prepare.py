@@ -22,6 +22,7 @@ from data_tools.prepare import PrepareError, Settings, dry_run, prepare
 from mme2e_jax.media.mel import mel_chunks
 from mme2e_jax.media.sound import read_wav
 from mme2e_jax.media.tokens import train_mini
+from tests.helpers.closeness import assert_close
 
 LABELS = ["anger", "disgust", "fear", "happy", "sad", "surprise"]
 
@@ -163,7 +164,8 @@ def test_examples_hold_the_labels_words_sounds_and_times_of_their_clips(release:
         checked += 1
         wave = read_wav(release / "Audio/WAV_16000" / f"{clip['video']}.wav")
         chunks = mel_chunks(wave.cut(clip["start_s"], clip["end_s"]), 16_000)
-        np.testing.assert_array_equal(example["mel"], chunks)
+        # Another process computed it, which may have other threads and other routines for products and FFTs.
+        assert_close(example["mel"], chunks)
         frames = int(np.ceil((clip["end_s"] - clip["start_s"]) / 0.5 - 1e-6))
         np.testing.assert_allclose(example["frame_ms"], 500 * np.arange(frames), atol=0.1)
         assert example["face_found"].all()
@@ -245,10 +247,14 @@ def test_killed_at_any_moment_it_goes_on_and_writes_the_same_bytes(
     command = [sys.executable, "-m", "data_tools.prepare", f"--raw={release}", f"--out={out}", "--processes=1"]
     for videos in (1, 3):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            while len(list(spool.glob("*.json"))) < videos:
-                assert process.poll() is None
-                time.sleep(0.02)
-            process.kill()
+            deadline = time.monotonic() + 600
+            try:
+                while len(list(spool.glob("*.json"))) < videos:
+                    assert process.poll() is None
+                    assert time.monotonic() < deadline
+                    time.sleep(0.02)
+            finally:
+                process.kill()
         assert not out.exists()
     text = io.StringIO()
 

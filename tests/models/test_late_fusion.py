@@ -14,6 +14,7 @@ from mme2e_jax.models.late_fusion import LateFusionSpec, TransformerSpec
 from mme2e_jax.models.recurrent import RecurrentSpec
 from mme2e_jax.models.variables import Variables, abstract_variables, initial_variables
 from mme2e_jax.training.losses import make_loss
+from tests.helpers.closeness import assert_close
 
 SIZES = (8, 6, 4)
 ENCODERS = {
@@ -86,7 +87,7 @@ def test_neither_order_nor_grouping_nor_padding_changes_an_utterances_logits(nam
     a, b = (by_utterance(run(variables, x), x) for x in (one, other))
     assert set(a) == set(b) == {0, 1, 2, 3}
     for n in a:
-        np.testing.assert_allclose(a[n], b[n], atol=2e-6, err_msg=f"utterance {n}")
+        assert_close(b[n], a[n], err_msg=f"utterance {n}")
 
 
 @every_model
@@ -95,7 +96,7 @@ def test_a_batch_gives_what_each_utterance_alone_gives(name):
     together = by_utterance(run(variables, batch_of([[0, 1, 2, 3]])), batch_of([[0, 1, 2, 3]]))
     for n in range(len(LENGTHS)):
         alone = batch_of([[n]])
-        np.testing.assert_allclose(by_utterance(run(variables, alone), alone)[n], together[n], atol=2e-6)
+        assert_close(by_utterance(run(variables, alone), alone)[n], together[n])
 
 
 @every_model
@@ -104,7 +105,7 @@ def test_padding_as_in_the_paper_code_depends_on_the_longest_of_all_groups_and_o
     one, dirty = batch_of([[0, 1, 2]]), batch_of([[0], [1], [2]], capacity=11, fill=np.nan)
     a, b = (by_utterance(run(variables, x), x) for x in (one, dirty))
     for n in a:
-        np.testing.assert_allclose(a[n], b[n], atol=2e-6)
+        assert_close(b[n], a[n])
     # Utterance 0 has 5 rows of text; beside utterance 2 it is padded to 7.
     alone = batch_of([[0]])
     assert not np.allclose(by_utterance(run(variables, alone), alone)[0], a[0], atol=1e-4)

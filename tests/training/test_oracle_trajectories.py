@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mme2e_jax.models.variables import TrainState
+from mme2e_jax.models.variables import TrainState, Variables
 from mme2e_jax.training.losses import make_loss
 from mme2e_jax.training.optimizer import optimizer
 from mme2e_jax.training.step import make_train_step
 from tests.helpers import oracle
-from tests.models.test_oracle_models import THRESHOLD, batch, expected, variables
+from tests.helpers.closeness import departure, moved
+from tests.models.test_oracle_models import THRESHOLD, batch, expected, float64, variables
 
 
 @functools.cache
@@ -26,25 +27,38 @@ def compiled(name: str):
     def step(state, b, lr):
         return make_train_step(tx(lr), loss, seed=0, attention_entropy=0.0)(state, b, jnp.float32(THRESHOLD))
 
-    v = jax.tree.map(jnp.asarray, variables(name))
-    return jax.jit(step), TrainState(jnp.zeros((), jnp.int32), v, tx(0.0).init(v.params))
+    def start(v: Variables) -> TrainState:
+        return TrainState(jnp.zeros((), jnp.int32), v, tx(0.0).init(v.params))
+
+    return jax.jit(step), start
 
 
-# Losses follow until float32's rounding has grown: a start moved by one part in 2**24 alone changes the dense model's
-# losses at 5e-05 by up to 5e-4 within 20 steps, in float64. Adam makes full steps of gradients that are rounding noise.
-@pytest.mark.parametrize(
-    ("name", "lr", "steps", "tolerance"),
-    [
-        ("dense", "5e-05", 21, 2e-3),
-        ("dense", "0.001", 4, 1e-3),
-        ("sparse", "5e-05", 4, 1e-3),
-        ("sparse", "0.001", 4, 2e-3),
-    ],
-)
-def test_adam_steps_follow_the_paper_codes_losses(name, lr, steps, tolerance):
-    step, state = compiled(name)
-    losses = []
+def losses(name: str, v: Variables, lr: str, steps: int) -> np.ndarray:
+    step, start = compiled(name)
+    state, b, found = start(v), float64(batch()), []
     for _ in range(steps):
-        state, metrics = step(state, batch(), jnp.float32(float(lr)))
-        losses.append(float(metrics.loss))
-    np.testing.assert_allclose(losses, expected(name, "traj")[f"lr{lr}/losses"][:steps], rtol=tolerance)
+        state, metrics = step(state, b, jnp.float32(float(lr)))
+        found.append(float(metrics.loss))
+    return np.array(found)
+
+
+# Adam makes full steps of gradients that are rounding noise, so that rounding grows from step to step. Ours is computed
+# in float64, where every processor gives the same losses; the paper code's are float32. The tolerance is how far our
+# runs depart whose starts are moved by float32's rounding, times three because float32 rounds in every step, not once.
+@pytest.mark.parametrize(
+    ("name", "lr", "steps"),
+    [("dense", "5e-05", 6), ("dense", "0.001", 4), ("sparse", "5e-05", 4), ("sparse", "0.001", 4)],
+)
+def test_adam_steps_follow_the_paper_codes_losses(name, lr, steps):
+    with jax.enable_x64(True):
+        v = float64(variables(name))
+        found = losses(name, v, lr, steps)
+        others = [losses(name, moved(v, seed), lr, steps) for seed in (0, 1)]
+    tolerance = 1e-6 + 3 * departure(found, others)
+
+    # Not so far that the comparison would say nothing: the losses fall by half in the first step.
+    assert tolerance[1] < 1e-3
+    assert tolerance[-1] < 0.1
+    wanted = expected(name, "traj")[f"lr{lr}/losses"][:steps]
+    difference = np.abs(found - wanted) / wanted.max()
+    assert np.all(difference < tolerance), (difference, tolerance)

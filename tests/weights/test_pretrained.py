@@ -17,6 +17,7 @@ from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import initial_variables
 from mme2e_jax.weights import pretrained
 from tests.helpers import oracle
+from tests.helpers.closeness import assert_close
 from tests.helpers.torch_writer import save, state_dict
 
 SIZE = AlbertSize(embedding=32, hidden=64, layers=2, heads=4, feed_forward=128)
@@ -53,7 +54,7 @@ def test_hidden_states_are_those_of_transformers(directory):
     mask = given["attention_mask"]
     found = jax.jit(lambda ids, count: model.text(ids, count))(given["input_ids"], mask.sum(1))
     assert isinstance(model.text, Albert)
-    np.testing.assert_allclose(found[mask > 0], given["last_hidden_state"][mask > 0], atol=1e-5)
+    assert_close(found[mask > 0], given["last_hidden_state"][mask > 0])
 
 
 def test_every_layer_and_the_second_token_type_are_those_of_transformers(directory):
@@ -65,8 +66,8 @@ def test_every_layer_and_the_second_token_type_are_those_of_transformers(directo
     layers = jax.jit(lambda: model.text.hidden_states(ids, mask.sum(1)))()
     second = jax.jit(lambda: model.text(ids, mask.sum(1), np.ones_like(ids)))()
     assert layers.shape == given["hidden_states"].shape
-    np.testing.assert_allclose(layers[:, mask > 0], given["hidden_states"][:, mask > 0], atol=1e-5)
-    np.testing.assert_allclose(second[mask > 0], given["last_hidden_state_type1"][mask > 0], atol=1e-5)
+    assert_close(layers[:, mask > 0], given["hidden_states"][:, mask > 0])
+    assert_close(second[mask > 0], given["last_hidden_state_type1"][mask > 0])
 
 
 def test_everything_but_the_encoder_stays_as_it_was(directory):
