@@ -16,6 +16,7 @@ from mme2e_jax.runs.load import make_batch_loader
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.sharding import DataMesh
 from mme2e_jax.training import setup
+from tests.helpers.closeness import moved
 
 
 class Trained(NamedTuple):
@@ -64,9 +65,18 @@ def compiled_step(config: Config, dataset: Dataset) -> jax.stages.Compiled:
         return start.step.lower(start.state, batch, jnp.float32(0.7)).compile()
 
 
-def run_steps(config: Config, dataset: Dataset, steps: int) -> Trained:
-    """Trains for `steps` steps, at the final threshold, and evaluates the validation split."""
+def run_steps(config: Config, dataset: Dataset, steps: int, *, move: bool = False) -> Trained:
+    """Trains for `steps` steps, at the final threshold, and evaluates the validation split.
+
+    Args:
+      config, dataset: as of a run.
+      steps: number of training steps.
+      move: whether to start from variables moved by float32's rounding, which shows how it grows.
+    """
     mesh, batches, variables, state, step = begin(config, dataset)
+    if move:
+        variables = moved(variables)
+        state = state._replace(variables=mesh.put_replicated(variables))
     threshold, _ = site_selection(config)
     losses = []
     for _, batch in zip(range(steps), batches.training(0), strict=False):

@@ -14,24 +14,39 @@ from mme2e_jax.config.schema import Config
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.models.variables import abstract_variables
 from mme2e_jax.runs.spec import model_spec
-from tests.helpers.steps import compiled_step, run_steps
+from tests.helpers.steps import Trained, compiled_step, run_steps
 from tests.helpers.synthetic import VOCABULARY, shrink
+
+
+def assert_follows(found: Trained, wanted: Trained, rounded: Trained) -> None:
+    """Losses and scores agree to 1e-5, and beyond it as far as rounding grows in training.
+
+    Args:
+      found, wanted: results on different numbers of devices.
+      rounded: results on the devices of `wanted`, from a start moved by float32's rounding. Three times its
+        distance is allowed, because every step rounds, not the start alone.
+    """
+    for name in ("losses", "score"):
+        a, b, c = (np.asarray(getattr(trained, name)) for trained in (found, wanted, rounded))
+        growth = np.abs(c - b).max()
+        # Where rounding grows to this the comparison says nothing: compare fewer steps.
+        assert growth < 1e-3, name
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max() + 3 * growth, err_msg=name)
 
 
 @pytest.mark.xdist_group("sparse")
 def test_four_devices_train_and_predict_as_one_does(records: Path) -> None:
     # At the paper's learning rate: Adam makes rounding errors of gradients near 0 as large as its steps.
     results = []
-    for devices in (1, 4):
+    for devices, move in ((1, False), (1, True), (4, False)):
         config: Config = shrink(mosei_sparse.get_config(), records)
         config.mesh.devices = devices
         assert config.model.dropout > 0
-        results.append(run_steps(config, open_dataset(records), steps=3))
+        results.append(run_steps(config, open_dataset(records), steps=3, move=move))
 
-    one, four = results
+    one, rounded, four = results
     assert len(set(one.losses)) == 3
-    np.testing.assert_allclose(four.losses, one.losses, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(four.score, one.score, rtol=0, atol=5e-5)
+    assert_follows(four, one, rounded)
 
 
 def assert_as_on_one_device(config: Config, dataset: Dataset, counts: Sequence[int]) -> None:
@@ -41,15 +56,12 @@ def assert_as_on_one_device(config: Config, dataset: Dataset, counts: Sequence[i
     """
     config.optim.name = "sgd"
     config.optim.epochs = 4
-    results = []
-    for devices in (1, *counts):
-        config.mesh.devices = devices
-        results.append(run_steps(config, dataset, steps=10))
-    one, *others = results
+    config.mesh.devices = 1
+    one, rounded = (run_steps(config, dataset, steps=10, move=move) for move in (False, True))
     assert len(set(one.losses)) == 10
-    for other in others:
-        np.testing.assert_allclose(other.losses, one.losses, rtol=0, atol=1e-5)
-        np.testing.assert_allclose(other.score, one.score, rtol=0, atol=1e-5)
+    for devices in counts:
+        config.mesh.devices = devices
+        assert_follows(run_steps(config, dataset, steps=10), one, rounded)
 
 
 def test_any_number_of_devices_trains_a_tower_as_one_does(records: Path) -> None:
