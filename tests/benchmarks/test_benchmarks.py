@@ -1,4 +1,4 @@
-"""What benchmarks measure on is what they say it is."""
+"""The inputs and figures of the benchmarks are as documented."""
 
 import itertools
 from pathlib import Path
@@ -18,7 +18,7 @@ from mme2e_jax.runs.spec import model_spec
 
 
 @pytest.mark.parametrize("model", ["dense", "sparse"])
-def test_the_models_are_of_the_papers_size(model: str) -> None:
+def test_the_models_have_the_papers_size(model: str) -> None:
     dataset = paper_size.dataset(24)
     spec = model_spec(paper_size.experiment(model, []), 6, dataset.tokenizer)
 
@@ -27,7 +27,7 @@ def test_the_models_are_of_the_papers_size(model: str) -> None:
     assert (spec.width, spec.trans_layers, spec.trans_dim, spec.text) == (1.0, 4, 64, SIZES["base"])
 
 
-def test_nothing_of_the_batch_is_padding() -> None:
+def test_the_batch_has_no_padding() -> None:
     batch, lengths = paper_size.batch(24), paper_size.lengths(24)
 
     assert batch.token_ids.shape == (1, 8, 24)
@@ -58,7 +58,7 @@ def test_long_videos_have_their_size_and_are_labelled_from_end_to_end(tmp_path: 
         assert media.wav is not None
         assert video_duration(media.video) == pytest.approx(5.0, abs=0.05)
         assert read_wav(media.wav).duration == 5.0
-        # 30 frames a second, no two the same.
+        # 30 frames per second, all different.
         pictures = [frame for _, frame in frames_at(media.video, [1.0, 1.0 + 1 / 30])]
         assert [picture.shape for picture in pictures] == [(360, 640, 3)] * 2
         assert (pictures[0] != pictures[1]).any()
@@ -76,11 +76,11 @@ def test_figures_of_preparation_follow_from_its_runs() -> None:
 
     found = prepare.figures(runs, Sizes(videos=40, seconds=20))
 
-    # 800 seconds of video in 80 on the clock; 80 against 44.
+    # 800 seconds of video in 80 s of wall time; 80 s with one process, 44 s with two.
     assert found["video_seconds_per_second_per_core"] == 10.0
     assert found["split_seconds"] == {"decode": 20.0, "faces": 50.0, "mel": 2.0, "write": 2.0, "other": 6.0}
     assert found["face_ms_per_frame"] == 50.0
     assert found["ratio_two_to_one"] == pytest.approx(80 / 44)
     assert found["peak_mb"] == {"worker": 1100.0, "main": 300.0}
-    # Twice 42 seconds of a core, 2 of writing, for 800 seconds of video.
+    # Two cores for 42 s, and 2 s of writing, for 800 seconds of video.
     assert found["mosei_hours_on_16_cores"] == pytest.approx(65.9 * (84 / 16 + 2) / 800)

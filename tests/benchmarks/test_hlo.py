@@ -1,4 +1,4 @@
-"""Collective operations are read from HLO with their bytes, and as often as loops repeat them."""
+"""Collective operations are read from HLO with their bytes and repetitions."""
 
 import jax
 import jax.numpy as jnp
@@ -40,19 +40,19 @@ def test_shapes_bytes_and_repetitions() -> None:
     assert [first.bytes, second.bytes, third.bytes] == [20, 2 * 6 + 4, 16]
 
 
-def test_a_loop_of_unknown_length_is_refused_if_something_is_sent_in_it() -> None:
+def test_a_collective_in_a_loop_of_unknown_length_is_an_error() -> None:
     with pytest.raises(ValueError, match="loop of unknown length"):
         collectives(HLO.replace("known_trip_count", "unknown"))
     nothing_sent = HLO.replace("known_trip_count", "unknown").replace("body=%body.1", "body=%add")
     assert len(collectives(nothing_sent)) == 2
 
 
-def test_text_that_is_no_program_is_refused() -> None:
+def test_text_without_a_program_is_an_error() -> None:
     with pytest.raises(ValueError, match="found no ENTRY"):
         collectives("nothing")
 
 
-def test_a_program_of_this_compiler_is_understood() -> None:
+def test_a_program_of_this_compiler_is_read() -> None:
     mesh = Mesh(np.array(jax.devices()[:4]), ("data",))
 
     @jax.jit
@@ -81,12 +81,12 @@ def test_time_of_a_ring_and_efficiency() -> None:
     assert efficiency(1.0, 0.25) == 0.8
 
 
-def test_a_step_sums_every_gradient_over_devices_and_nothing_on_one() -> None:
+def test_a_step_sums_gradients_over_devices_and_nothing_on_one_device() -> None:
     small = ["model.width=0.0625", "model.text.size=tiny", "model.modalities=t"]
 
     assert measured("dense", 1, 8, small) == {}
     found = measured("dense", 2, 8, small)
     assert set(found) == {"all-reduce"}
     sums = found["all-reduce"]
-    # The word vectors alone.
+    # At least the word embeddings.
     assert sums["bytes"] > 30_000 * 4

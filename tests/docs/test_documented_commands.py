@@ -18,7 +18,7 @@ TWO_PROCESSES = "tests/training/test_several_processes.py::test_two_processes_tr
 TWO = "--config.data.batch_size=128 --workdir=RUN --distributed --coordinator=HOST:PORT --process_count=2"
 OWN = "tests/docs/test_own_data.py::test_the_pages_commands_lead_from_a_table_to_predictions"
 
-# By command: where it is run, with paths that exist and sizes that a test can bear. Or why it is not.
+# The test that runs each command, with real paths and small sizes; or the reason why none does.
 RUN_BY = {
     # README.md
     "pip install -r requirements.txt && python launch.py --config=configs/mini_sparse.py": ".ci/run",
@@ -145,20 +145,20 @@ RUN_BY = {
         "tests/predict/test_predictor.py::test_the_command_writes_where_it_is_told_and_refuses_at_once"
     ),
 }
-# Other people's programs.
+# Programs of other projects.
 _INSTALLED = ("pip", "hf", "tensorboard")
 
 
-def test_every_command_is_run_somewhere_or_said_not_to_be() -> None:
+def test_every_command_has_a_test_or_a_reason() -> None:
     shown = {command.text for command in commands()}
 
-    assert not shown - set(RUN_BY), "commands that nothing runs"
-    assert not set(RUN_BY) - shown, "commands that are not in the documentation any more"
+    assert not shown - set(RUN_BY), "documented commands that nothing runs"
+    assert not set(RUN_BY) - shown, "commands that are no longer documented"
 
 
-@pytest.mark.parametrize("place", sorted({where for where in RUN_BY.values() if not where.startswith("not run: ")}))
-def test_the_places_that_run_commands_exist(place: str) -> None:
-    file, _, test = place.partition("::")
+@pytest.mark.parametrize("test_id", sorted({where for where in RUN_BY.values() if not where.startswith("not run: ")}))
+def test_the_tests_that_run_commands_exist(test_id: str) -> None:
+    file, _, test = test_id.partition("::")
     assert Path(file).is_file()
     assert not test or re.search(rf"^def {test}\(", Path(file).read_text(encoding="utf-8"), re.MULTILINE)
 
@@ -183,7 +183,7 @@ def test_a_commands_flags_files_and_values_exist(command: Command) -> None:
     config = [flag.removeprefix("--config=") for flag in command.flags if flag.startswith("--config=")]
     assert bool(config) or not overrides
     if config:
-        # Refuses keys that there are not and values that make no sense.
+        # Raises on unknown keys and invalid values.
         config_with(config[0], overrides)
 
 
@@ -195,7 +195,7 @@ def _flags_of(source: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
-def test_python_in_a_page_compiles_and_imports_what_there_is(page: Path) -> None:
+def test_python_in_a_page_compiles_and_its_imports_exist(page: Path) -> None:
     for language, content in fences(page):
         if language != "python":
             continue
