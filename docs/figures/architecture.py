@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).with_suffix(".png")
 PACKAGES = ("mme2e_jax", "data_tools")
-# Modules outside the folders: those that import folders, and those that folders import.
+# Nodes for modules outside the folders: above the folders (ENTRIES), below them (BASE), data commands (TOOLS).
 ENTRIES, BASE, TOOLS = "launch.py", "batch, constants, errors", "data_tools"
 _LABELS = {
     ENTRIES: "launch.py and\nthe thin entries",
@@ -72,7 +72,7 @@ def folder_imports() -> Graph:
 
 
 def layers(graph: Graph) -> dict[str, int]:
-    """The layer of each folder: 0 for those that import no other folder.
+    """The layer of each folder: 0 if it imports no other folder.
 
     Raises:
       ValueError: if folders import each other in a circle.
@@ -87,7 +87,7 @@ def layers(graph: Graph) -> dict[str, int]:
 
 
 def necessary(graph: Graph) -> Graph:
-    """The same graph without the arrows that follow from others."""
+    """The graph without the arrows that follow from others (transitive reduction)."""
 
     @cache
     def reached(name: str) -> frozenset[str]:
@@ -151,7 +151,7 @@ def _spread(row: Sequence[str]) -> dict[str, float]:
 
 
 def draw(drawing: Drawing) -> Figure:
-    """Boxes in layers, with arrows from a folder to those that it imports."""
+    """Draws boxes in layers, with arrows from each folder to the folders it imports."""
     figure = Figure(figsize=(11, 9), layout="constrained", dpi=100)
     axes = figure.subplots()
     for path in drawing.paths:

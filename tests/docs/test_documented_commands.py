@@ -1,4 +1,4 @@
-"""Every documented command is valid, and a test or `.ci/run` runs it, or a reason says why not."""
+"""Every documented command is valid, and is run by a test or `.ci/run`, or has a reason why not."""
 
 import ast
 import importlib
