@@ -93,3 +93,14 @@ def test_what_a_page_names_exists(page: Path) -> None:
     assert [name for name in folders if not Path(name).is_dir()] == []
     assert [name for name in modules if not exists(name)] == []
     assert [name for name in links if not (page.parent / name).is_file()] == []
+
+
+def test_the_page_on_the_report_has_its_sections_in_order() -> None:
+    template = Path("mme2e_jax/html/templates/report.html.jinja").read_text(encoding="utf-8")
+    titles = re.findall(
+        r'^  "\w+": "([^"]+)",$', template.partition("{% set titles")[2].partition("%}")[0], re.MULTILINE
+    )
+    sections = Path("docs/reading_the_report.md").read_text(encoding="utf-8").partition("## Sections")[2]
+
+    assert titles
+    assert re.findall(r"^\*\*([^*]+)\.\*\*", sections, re.MULTILINE) == titles
