@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import paper_size
-from mme2e_jax.config.schema import Config
+from mme2e_jax.config.schema import Config, EndToEndModelConfig
 
 _MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Models: dense, sparse.")
 _DTYPES = flags.DEFINE_list("dtypes", ["float32", "bfloat16"], "Values of model.dtype.")
@@ -58,6 +58,7 @@ def main(argv: list[str]) -> None:
 
 def _row(model: str, overrides: list[str]) -> dict:
     config = paper_size.experiment(model, [*overrides, *_OVERRIDES.value])
+    assert isinstance(config.model, EndToEndModelConfig)
     start = time.perf_counter()
     memory = _memory(config)
     return {

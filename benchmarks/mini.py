@@ -27,8 +27,8 @@ VARIANTS = {
     "dense, text alone": ("mini_dense", "t"),
     "dense, audio alone": ("mini_dense", "a"),
     "dense, video alone": ("mini_dense", "v"),
-    "LF-LSTM, fused": ("mini_lf_rnn", "tav"),
-    "LF-TRANS, fused": ("mini_lf_transformer", "tav"),
+    "LF-LSTM, fused": ("lf_rnn", "tav"),
+    "LF-TRANS, fused": ("lf_transformer", "tav"),
 }
 
 

@@ -4,13 +4,15 @@ import ast
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mme2e_jax.batch import Batch
-from mme2e_jax.config.schema import Config, validate
+from mme2e_jax.config.parse import parse_config
+from mme2e_jax.config.schema import Config
 from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, LABEL_NAMES, MEL_BANDS
 from mme2e_jax.data.dataset import Dataset, Split
 from mme2e_jax.data.description import Files
@@ -39,15 +41,14 @@ def experiment(model: str, overrides: Sequence[str]) -> Config:
     Raises:
       UserError: if an override is not KEY=VALUE, or the resulting config is invalid.
     """
-    config: Config = importlib.import_module(f"configs.mosei_{model}").get_config()
+    config: Any = importlib.import_module(f"configs.mosei_{model}").get_config()
     config.data.batch_size, config.mesh.devices, config.model.text.init = UTTERANCES, 1, "random"
     for override in overrides:
         key, found, value = override.partition("=")
         if not found:
             raise UserError(f"--override: expected KEY=VALUE, for example model.width=0.25, found {override!r}.")
         config.update_from_flattened_dict({key: _plain(value)})
-    validate(config)
-    return config
+    return parse_config(config)
 
 
 def _plain(value: str):

@@ -17,7 +17,7 @@ from absl import app, flags, logging
 from benchmarks.killing import soak
 
 _KILLS = flags.DEFINE_integer("kills", 50, "Number of kills.", lower_bound=1)
-_CONFIG = flags.DEFINE_string("run_config", "configs/mini_lf_rnn.py", "Config of the run.")
+_CONFIG = flags.DEFINE_string("run_config", "configs/lf_rnn.py", "Config of the run.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the moments.")
 _JSON = flags.DEFINE_string("json", None, "Also write the figures to this file.")
 

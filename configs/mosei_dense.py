@@ -36,11 +36,6 @@ def get_config() -> ConfigDict:
     model.dropout = 0.1
     model.dtype = "float32"  # or "bfloat16": what the encoders compute in; parameters stay float32
     model.remat = False  # True computes the towers again for the gradient: less memory, more time
-    model.sparse_threshold = 0.5  # without effect in the dense model
-    model.sparse_anneal = 0.5  # share of the epochs over which the threshold falls from 1
-    model.sparse_impl = "auto"  # compute at active sites only ("rows"), or everywhere with masks ("masked")
-    model.attention_grad = "none"  # "renormalized" lets the scores of kept sites learn
-    model.attention_entropy = 0.0  # weight of a penalty on attention that is spread out
     model.text = ConfigDict()
     model.text.size = "base"
     model.text.init = "pretrained"

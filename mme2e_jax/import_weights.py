@@ -1,6 +1,8 @@
-"""Runs `mme2e_jax.commands.import_weights`: `python -m mme2e_jax.import_weights`."""
+"""`python -m mme2e_jax.import_weights ...` is `python launch.py --mode=import_weights ...`."""
 
-from mme2e_jax.commands.import_weights import run
+import sys
+
+from mme2e_jax.commands.main import run
 
 if __name__ == "__main__":
-    run()
+    run(None, [sys.argv[0], "--mode=import_weights", *sys.argv[1:]])

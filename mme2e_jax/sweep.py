@@ -1,6 +1,8 @@
-"""Runs `mme2e_jax.commands.sweep`: `python -m mme2e_jax.sweep`."""
+"""`python -m mme2e_jax.sweep ...` is `python launch.py --mode=sweep ...`."""
 
-from mme2e_jax.commands.sweep import run
+import sys
+
+from mme2e_jax.commands.main import run
 
 if __name__ == "__main__":
-    run()
+    run(None, [sys.argv[0], "--mode=sweep", *sys.argv[1:]])

@@ -11,12 +11,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 import launch
-from configs import mini_lf_rnn, mini_sparse
+from configs import lf_rnn, mini_sparse
 from mme2e_jax.checkpoints import reader
+from mme2e_jax.commands.main import main
 from mme2e_jax.config import preflight
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.variables import abstract_variables
@@ -27,17 +26,14 @@ from tests.helpers.synthetic import METADATA, SIZES, make_records, shrunk_run
 
 REPOSITORY = Path(__file__).parent.parent
 SPARSE = "--config=configs/mini_sparse.py"
-RNN = "--config=configs/mini_lf_rnn.py"
+RNN = "--config=configs/lf_rnn.py"
 
 
 def run(*arguments: str) -> None:
     """Runs the launcher in this process, which has imported all that is slow to import."""
-    argv = ["launch.py", *arguments]
-    with flagsaver.flagsaver(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", argv)  # where ml_collections looks for overrides
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(REPOSITORY)
-        flags.FLAGS.unparse_flags()
-        launch.main(launch.parse_flags(argv))
+        main(["launch.py", *arguments], launch.make_corpus)
 
 
 def launched(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -82,6 +78,14 @@ def launched(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         (["--mode=evaluate"], r"Expected --workdir=RUN"),
         (["--mode=evaluate", "--workdir=absent"], r"absent does not exist"),
         (["--mode=evaluate", "--workdir=tests"], r"with checkpoints/ in it; tests holds"),
+        (
+            ["--mode=evaluate", "--workdir=runs", "--input=x"],
+            r"--input is not a flag of --mode=evaluate\. Its flags are",
+        ),
+        (
+            ["--config=configs/lf_rnn.py:moseii"],
+            r"expected one of mini, mosei, iemocap after the colon, found 'moseii'",
+        ),
         (["--mode=evaluate", "--workdir=runs", SPARSE], r"takes its config from the checkpoint: leave out --config"),
     ],
 )
@@ -92,7 +96,7 @@ def test_a_bad_command_line_is_refused_before_anything_is_loaded(
         pytest.fail("the data were looked for")
 
     monkeypatch.setattr(preflight, "check", lambda config: None)
-    monkeypatch.setattr(launch, "_make_records", loaded)
+    monkeypatch.setattr(launch, "make_corpus", loaded)
 
     with pytest.raises(UserError, match=message):
         run(*arguments)
@@ -245,7 +249,7 @@ def test_a_run_killed_after_its_first_epoch_ends_with_the_same_numbers(
 
 def test_a_baseline_is_trained_gone_on_with_and_evaluated_on_features(feature_records: Path, tmp_path: Path) -> None:
     workdir = tmp_path / "baseline"
-    command = [*shrunk_run(mini_lf_rnn, feature_records, workdir), "--config.model.feature_sizes=300,34,35"]
+    command = [*shrunk_run(lf_rnn, feature_records, workdir), "--config.model.feature_sizes=300,34,35"]
     command.append("--config.data.audio_feature_type=3")
     run(*command)
 
@@ -262,7 +266,7 @@ def test_a_baseline_is_trained_gone_on_with_and_evaluated_on_features(feature_re
     assert metrics_of(workdir) == before
 
 
-@pytest.mark.parametrize("experiment", [mini_sparse, mini_lf_rnn])
+@pytest.mark.parametrize("experiment", [mini_sparse, lf_rnn])
 def test_a_model_of_one_family_refuses_the_others_records(
     records: Path, feature_records: Path, tmp_path: Path, experiment
 ) -> None:

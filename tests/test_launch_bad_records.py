@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs import mini_lf_rnn
+from configs import lf_rnn
 from mme2e_jax.errors import UserError
 from tests.helpers.corrupt import flip, rewrite, with_array, without
 from tests.helpers.synthetic import SIZES, shrunk_run
@@ -27,7 +27,7 @@ def damaged(feature_records: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def command_of(records: Path, workdir: Path, *more: str) -> list[str]:
     sizes = ["--config.model.feature_sizes=300,34,35", "--config.data.audio_feature_type=3"]
-    return [*shrunk_run(mini_lf_rnn, records, workdir), *sizes, *more]
+    return [*shrunk_run(lf_rnn, records, workdir), *sizes, *more]
 
 
 def test_a_run_leaves_out_as_many_as_are_allowed_and_reports_them(

@@ -9,19 +9,14 @@ of an ALBERT v2 checkpoint of the Hugging Face hub, which fills the text encoder
 values of it can be overridden: --config.model.text.size=large
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from absl import flags
-from ml_collections import config_flags
-
 from mme2e_jax.checkpoints.reader import DIRECTORY, RunRecord
 from mme2e_jax.checkpoints.writer import CheckpointWriter
-from mme2e_jax.config.cli import loaded_config, parse_flags
 from mme2e_jax.config.preflight import how_to_prepare
-from mme2e_jax.config.schema import END_TO_END_MODELS, Config, records_kind, validate
+from mme2e_jax.config.schema import Config, EndToEndModelConfig
 from mme2e_jax.constants import LABEL_NAMES
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.variables import Variables, abstract_variables, initial_variables
@@ -90,7 +85,7 @@ def _known(config: Config) -> _Known:
     directory = Path(config.data.dir)
     if not config.data.dir or not (directory / "dataset_info.json").is_file():
         if config.data.dataset not in LABEL_NAMES:
-            how = how_to_prepare(config.data.dataset, records_kind(config))
+            how = how_to_prepare(config.data.dataset, config.records_kind)
             raise UserError(
                 f"config.data.dir: the labels of {config.data.dataset} are those of its records, so expected prepared "
                 f"records, found none in {config.data.dir!r}. {how}"
@@ -99,7 +94,7 @@ def _known(config: Config) -> _Known:
     # Slow to import, and needed here only.
     from mme2e_jax.data.dataset import open_dataset
 
-    dataset = open_dataset(directory, config.data.dataset, records_kind(config))
+    dataset = open_dataset(directory, config.data.dataset, config.records_kind)
     if dataset.name != config.data.dataset:
         raise UserError(f"config.data.dir: expected records of {config.data.dataset}, found those of {dataset.name}.")
     return _Known(dataset.label_names, dataset.tokenizer, dataset.preprocessing)
@@ -109,7 +104,7 @@ def _from_state_dict(config: Config, source: Path, known: _Known) -> _Imported:
     tensors = torch_file.read(source)
     paper_weights.check_model(tensors, config.model.name, str(source))
     rows = paper_weights.vocabulary_of(tensors)
-    has_text = config.model.name in END_TO_END_MODELS and "t" in config.model.modalities
+    has_text = isinstance(config.model, EndToEndModelConfig) and "t" in config.model.modalities
     tokenizer = _tokenizer(rows if has_text else None, {}, known, source)
     spec = model_spec(config, len(known.label_names), tokenizer)
     used, left_out = paper_weights.without_unused(tensors, spec)
@@ -122,7 +117,7 @@ def _from_state_dict(config: Config, source: Path, known: _Known) -> _Imported:
 
 
 def _from_albert(config: Config, source: Path, known: _Known) -> _Imported:
-    if config.model.name not in END_TO_END_MODELS or "t" not in config.model.modalities:
+    if not isinstance(config.model, EndToEndModelConfig) or "t" not in config.model.modalities:
         raise UserError(
             f"{source} is a directory, so expected to hold ALBERT, but the config's model ({config.model.name}, "
             f"{config.model.modalities}) has no text encoder. A state dict of the paper's code is a file."
@@ -151,40 +146,3 @@ def _tokenizer(rows: int | None, found: Mapping[str, Any], known: _Known, source
         differences = "; ".join(f"{k}: weights {v}, records {known.tokenizer.get(k)}" for k, v in wrong.items())
         raise UserError(f"{source} does not fit the records of config.data.dir: {differences}.")
     return known.tokenizer
-
-
-def main(argv: Sequence[str]) -> None:
-    """Parses the command line and imports.
-
-    Raises:
-      UserError: if a flag is wrong or missing, or as `import_weights`.
-    """
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file(
-        "config", None, "Config file; --config.KEY=VALUE overrides a value.", values, sys_argv=list(argv)
-    )
-    flags.DEFINE_string("from", None, "File with a state dict, or directory of an ALBERT v2 checkpoint.", values)
-    flags.DEFINE_string("workdir", None, "Directory of the run to make.", values)
-    flags.DEFINE_bool("help", False, "Show this help.", values)
-    surplus = parse_flags(argv, values)[1:]
-    if values["help"].value:
-        print(__doc__)
-        return
-    if surplus:
-        raise UserError(f"Expected flags only, found {' '.join(surplus)!r}. A flag is written --name=value.")
-    source, config_file, workdir = (values[name].value for name in ("from", "config", "workdir"))
-    if not (source and config_file and workdir):
-        raise UserError("Expected --from=FILE, --config=CONFIG and --workdir=RUN. See --help.")
-    config = loaded_config(values)
-    validate(config)
-    import_weights(config, Path(source), Path(workdir))
-
-
-def run() -> None:
-    """Runs the command line; a user's mistake ends the program with one message."""
-    try:
-        main(sys.argv)
-    except UserError as error:
-        sys.exit(f"\nError: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nInterrupted.")

@@ -1,13 +1,13 @@
-"""Prediction as a command: what it refuses at once, and what it prints and writes."""
+"""Predicts the emotions in a clip, with a run or an exported model."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mme2e_jax.errors import UserError
-from mme2e_jax.export import archive
 from mme2e_jax.predict.clip_reader import ClipReader, open_clip
 from mme2e_jax.predict.cues import read_cues
+from mme2e_jax.runtime.jax_cache import prepare_jax
 
 if TYPE_CHECKING:
     from mme2e_jax.predict.predictor import Predictor
@@ -23,18 +23,16 @@ def predict_clip(
     transcript_file: str | None,
     tokenizer: str | None,
     output_dir: str | None,
-    prepare_jax: Callable[[], None],
 ) -> None:
-    """Predicts the emotions of a clip, prints a table and writes the files.
+    """Predicts the emotions in a clip with a run, prints a table and writes the files.
 
     Args:
-      workdir: of the run.
-      path, transcript, transcript_file, tokenizer: as of `Predictor`.
-      output_dir: for the files; None for `predictions/CLIP` in the run.
-      prepare_jax: called before JAX is used.
+      workdir: run directory.
+      path, transcript, transcript_file, tokenizer: see `Predictor`.
+      output_dir: output directory; None for `predictions/CLIP` in the run.
 
     Raises:
-      UserError: if anything that was given cannot be used.
+      UserError: if an input cannot be used.
     """
 
     def check() -> None:
@@ -46,58 +44,36 @@ def predict_clip(
 
         return Predictor.from_workdir(workdir, tokenizer, reader)
 
-    directory = output_dir or str(Path(workdir) / DIRECTORY / Path(path).stem)
-    _predict(path, transcript, transcript_file, directory, check=check, load=load, prepare_jax=prepare_jax)
+    directory = Path(output_dir or Path(workdir) / DIRECTORY / Path(path).stem)
+    predict_and_write(path, transcript, transcript_file, directory, check=check, load=load)
 
 
-def predict_exported(
-    model: str,
-    path: str,
-    *,
-    transcript: str,
-    transcript_file: str | None,
-    output_dir: str | None,
-    prepare_jax: Callable[[], None],
-) -> None:
-    """The same with an exported model.
-
-    Args:
-      model: the file.
-      path, transcript, transcript_file, prepare_jax: as of `predict_clip`.
-      output_dir: for the files; None for `predictions/CLIP`.
-
-    Raises:
-      UserError: if anything that was given cannot be used.
-    """
-
-    def check() -> None:
-        archive.read_archive(Path(model))
-
-    def load(reader: ClipReader) -> "Predictor":
-        from mme2e_jax.predict.predictor import Predictor
-
-        return Predictor.from_exported(model, reader)
-
-    directory = output_dir or str(Path(DIRECTORY) / Path(path).stem)
-    _predict(path, transcript, transcript_file, directory, check=check, load=load, prepare_jax=prepare_jax)
-
-
-def _predict(
+def predict_and_write(
     path: str,
     transcript: str,
     transcript_file: str | None,
-    output_dir: str,
+    directory: Path,
     *,
     check: Callable[[], None],
     load: "Callable[[ClipReader], Predictor]",
-    prepare_jax: Callable[[], None],
 ) -> None:
-    # What is wrong is said at once.
+    """Predicts with any model.
+
+    Args:
+      path, transcript, transcript_file: see `Predictor`.
+      directory: output directory.
+      check: refuses an unusable model quickly.
+      load: loads the model.
+
+    Raises:
+      UserError: if an input cannot be used.
+    """
+    # Before anything that takes seconds to import.
     clip = open_clip(path)
     check()
     if transcript_file is not None:
         read_cues(Path(transcript_file), clip.path.stem)
-    # Its process imports TensorFlow while this one imports JAX.
+    # The reader's process imports TensorFlow while this one imports JAX.
     with ClipReader() as reader:
         prepare_jax()
         from mme2e_jax.predict.table import notes, predictions_table
@@ -111,7 +87,9 @@ def _predict(
     console.print(predictions_table(prediction))
     for note in notes(prediction):
         console.print(f"Note: {note}", markup=False)
-    for written in prediction.write(Path(output_dir)):
+    for written in prediction.write(directory):
         console.print(f"Wrote {written}", markup=False)
     if not any(utterance.evidence for utterance in prediction.utterances):
-        console.print("No page: an exported model does not tell what it looked at. Predict with the run for one.")
+        console.print(
+            "No page: an exported model does not report which sites it kept. Predict with the run for a page."
+        )

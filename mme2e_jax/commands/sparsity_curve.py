@@ -20,7 +20,6 @@ from typing import Any
 
 from rich.table import Table
 
-from mme2e_jax.config.schema import site_selection
 from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import flops
@@ -64,7 +63,7 @@ def curve_of_run(workdir: str | Path, data_dir: str | Path | None = None) -> dic
     spec = _sparse_spec(run, workdir)
     batches = open_batch_loader(run, data_dir)
     model = model_with_thresholds(run, batches)
-    trained, _ = site_selection(run.config)
+    trained, _ = run.config.site_selection
     report = {
         "step": run.step,
         "split": SPLIT,

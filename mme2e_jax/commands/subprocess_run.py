@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from mme2e_jax.config.cli import config_with
+from mme2e_jax.config.parse import with_current_keys
 from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.files import write_json
 from mme2e_jax.runtime.signals import Stopped
@@ -43,10 +44,10 @@ def finished_run(workdir: Path, config: str, overrides: Sequence[str]) -> dict:
       Stopped: if it was asked to stop.
     """
     # Written to JSON and read back, tuples are lists.
-    values = json.loads(config_with(config, overrides).to_json())
+    values = json.loads(json.dumps(config_with(config, overrides).to_dict()))
     stored, metrics = workdir / FILE, workdir / "report" / "metrics.json"
     known = json.loads(stored.read_text()) if stored.exists() else {}
-    if known.get("config") == values:
+    if known and with_current_keys(known["config"]) == values:
         return known["report"]
     print(f"{workdir} ...", file=sys.stderr)
     workdir.mkdir(parents=True, exist_ok=True)

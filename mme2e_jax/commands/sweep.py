@@ -14,19 +14,15 @@ Prints mean and sample standard deviation (of n - 1 degrees of freedom) over the
 import itertools
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from absl import flags
-from ml_collections import config_flags
-
 from mme2e_jax.commands.subprocess_run import LOG, RunFailed, finished_run
 from mme2e_jax.commands.sweep_table import summary, summary_table
 from mme2e_jax.config import preflight
-from mme2e_jax.config.cli import config_path, config_with, loaded_config, parse_flags
+from mme2e_jax.config.cli import config_with
 from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.files import write_json
@@ -94,7 +90,7 @@ def plan(config: str, seeds: Sequence[str], grid: Mapping[str, Sequence[str]], c
     for run in planned:
         values = config_with(config, [*common, *run.overrides])
         preflight.check(values)
-        key = values.to_json(sort_keys=True)
+        key = json.dumps(values.to_dict(), sort_keys=True)
         if key in configs:
             raise UserError(f"{configs[key]} and {run.name} would be the same run. Give every value once.")
         configs[key] = run.name
@@ -143,34 +139,24 @@ def _points(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{"values": json.loads(point), **summary(reports)} for point, reports in points.items()]
 
 
-def main(argv: Sequence[str]) -> int:
-    """Parses the command line, makes the runs and prints the table.
+def sweep_command(config: str, argv: Sequence[str], seeds: Sequence[str], grid: Sequence[str], out: Path) -> int:
+    """Plans and makes the runs, and prints the table.
+
+    Args:
+      config: value of --config.
+      argv: command line; its overrides hold for all runs.
+      seeds: seeds of all points.
+      grid: values of --grid.
+      out: parent of the run directories.
 
     Returns:
       The exit status: 1 if a run failed.
 
     Raises:
-      UserError: if a flag is wrong or missing, or as `plan`.
+      UserError: as `plan` and `parse_grid`.
     """
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file(
-        "config", None, "Config file; --config.KEY=VALUE overrides a value.", values, sys_argv=list(argv)
-    )
-    flags.DEFINE_list("seeds", [], "Seeds of the runs.", values)
-    flags.DEFINE_multi_string("grid", [], "config.KEY=VALUE,VALUE; several: all combinations.", values)
-    flags.DEFINE_string("out", None, "Where the runs go. Default: runs/sweep-<config name>.", values)
-    flags.DEFINE_bool("help", False, "Show this help.", values)
-    surplus = parse_flags(argv, values)[1:]
-    if values["help"].value:
-        print(__doc__)
-        return 0
-    if surplus:
-        raise UserError(f"Expected flags only, found {' '.join(surplus)!r}. A flag is written --name=value.")
-    loaded_config(values)
-    flag: Any = values["config"]
-    config, common = flag.config_filename, _overrides(argv)
-    out = Path(values["out"].value or Path("runs") / f"sweep-{config_path(values).stem}")
-    planned = plan(config, values["seeds"].value or [], parse_grid(values["grid"].value or []), common)
+    common = _overrides(argv)
+    planned = plan(config, seeds, parse_grid(grid), common)
     try:
         result = sweep(config, planned, common, out)
     except Stopped as stopped:
@@ -193,13 +179,3 @@ def _overrides(argv: Sequence[str]) -> list[str]:
         if "=" not in override:
             raise UserError(f"--config.{override}: expected --config.KEY=VALUE with an equals sign.")
     return found
-
-
-def run() -> None:
-    """Runs the command line; a user's mistake ends the program with one message."""
-    try:
-        sys.exit(main(sys.argv))
-    except UserError as error:
-        sys.exit(f"\nError: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nInterrupted.")

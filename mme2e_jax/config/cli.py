@@ -1,4 +1,4 @@
-"""Flags that name a config and override its values, with errors that say which keys and values make sense."""
+"""Flags that name a config and override its values."""
 
 import re
 from collections.abc import Sequence
@@ -8,50 +8,79 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from mme2e_jax.config.schema import Config, refuse_overrides, refuse_value, validate
+from mme2e_jax.config.parse import parse_config, refuse_unknown_overrides, refuse_value
+from mme2e_jax.config.schema import Config
 from mme2e_jax.errors import UserError
 
+# The files that come with the program, in a checkout as in an installation.
+CONFIGS = Path(__file__).parent.parent.parent / "configs"
+_SUFFIX = ".py"
 
-def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
+
+def define_config_flag(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Defines --config, with flags for the overrides that `argv` holds."""
+    doc = "Name of a config of this program, or path of a config file; --config.KEY=VALUE overrides a value."
+    config_flags.DEFINE_config_file("config", None, doc, values, sys_argv=list(argv))
+
+
+def with_config_paths(argv: Sequence[str]) -> list[str]:
+    """The command line with names of the program's configs (`--config=mini_sparse`) as paths of their files."""
+
+    def path(match: re.Match[str]) -> str:
+        file = CONFIGS / f"{match[2]}{_SUFFIX}"
+        return f"{match[1]}{file}{match[3]}" if file.is_file() else match[0]
+
+    return [re.sub(r"^(--?config=)(\w+)((?::.*)?)$", path, argument) for argument in argv]
+
+
+def parse_flags(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
     """Parses the command line.
 
     Args:
-      argv: with the program's name first.
-      values: the flags that there are.
+      argv: the program's name and its arguments.
+      values: defined flags.
 
     Returns:
-      The program's name and what is no flag.
+      The program's name and the arguments that are not flags.
 
     Raises:
-      UserError: if a flag or a config's key is unknown or its value is of the wrong type.
+      UserError: if a flag or a config key is unknown, a value is of the wrong type, or a config file cannot be loaded.
     """
     overrides = dict(re.findall(r"^--?config\.([^=\n]*)=?(.*)$", "\n".join(argv[1:]), re.MULTILINE))
-    refuse_overrides(overrides)
+    refuse_unknown_overrides(overrides)
     if overrides and not any(re.match("--?config(=|$)", argument) for argument in argv):
         raise UserError("--config.KEY=VALUE overrides a value of a config: expected --config=FILE too, found none.")
     try:
-        return values(argv)
+        return values(list(argv))
     except flags.Error as error:
         wrong = re.match(r"flag --config\.([^=]+)=(.*?): ", str(error))
         if wrong:
             refuse_value(wrong[1], wrong[2])
-        raise UserError(f"{error}. See the program's --help.") from error
+        if broken := re.match(r"flag (--config=.*?): Error whilst parsing config file", str(error)):
+            # A traceback: its last line says what the file raised, for instance for an argument behind the colon.
+            raise UserError(f"{broken[1]}: {str(error).strip().splitlines()[-1]}.") from error
+        raise UserError(f"{error}. See --help.") from error
     except (AttributeError, KeyError) as error:
-        # What ml_collections raises for an override of a key that this one config does not have: its name in quotes,
-        # and maybe some advice behind.
+        # ml_collections raises this for an override of a key that this config lacks: its name in quotes, then advice.
         given = ", ".join(f"--config.{key}" for key in overrides)
         name = re.findall(r"\w+", str(error))[0]
         raise UserError(f"This config has no key {name!r}, found in {given}.") from error
 
 
-def config_path(values: flags.FlagValues = flags.FLAGS) -> Path:
-    """The file that --config names."""
+def config_file(values: flags.FlagValues) -> str:
+    """The value of --config: a path, and after a colon the argument of its `get_config`; empty if it is not given."""
     flag: Any = values["config"]
-    return Path(flag.config_filename.partition(":")[0])
+    return "" if flag.value is None else flag.config_filename
 
 
-def loaded_config(values: flags.FlagValues = flags.FLAGS) -> Config:
-    """The config of --config with its overrides, not yet validated.
+def config_name(values: flags.FlagValues) -> str:
+    """Name of an experiment, for directories: `mini_sparse`, or `mosei_lf_rnn` for `lf_rnn.py:mosei`."""
+    path, _, argument = config_file(values).partition(":")
+    return "_".join(filter(None, [re.sub(r"\W", "_", argument), Path(path).stem]))
+
+
+def loaded_config(values: flags.FlagValues) -> ConfigDict:
+    """The config of --config with its overrides, not yet checked.
 
     Raises:
       UserError: if there is none.
@@ -59,9 +88,9 @@ def loaded_config(values: flags.FlagValues = flags.FLAGS) -> Config:
     flag: Any = values["config"]
     if flag.value is None:
         raise UserError("Expected --config=FILE, for instance --config=configs/mini_sparse.py.")
-    path = config_path(values)
+    path = Path(config_file(values).partition(":")[0])
     if not path.is_file():
-        known = ", ".join(str(p) for p in sorted(Path("configs").glob("[!_]*.py")))
+        known = ", ".join(f"{CONFIGS.name}/{p.name}" for p in sorted(CONFIGS.glob(f"[!_]*{_SUFFIX}")))
         raise UserError(f"--config: expected a config file, one of {known} or your own, found {str(path)!r}.")
     if not isinstance(flag.value, ConfigDict):
         raise UserError(f"--config: expected a Python file whose get_config() returns a ConfigDict: {path}.")
@@ -69,19 +98,17 @@ def loaded_config(values: flags.FlagValues = flags.FLAGS) -> Config:
 
 
 def config_with(config: str, overrides: Sequence[str]) -> Config:
-    """A config with overrides, as the launcher would read it, validated.
+    """A config with overrides, read as the program reads it.
 
     Args:
-      config: as the launcher's flag takes it.
-      overrides: as in `optim.epochs=3`.
+      config: value of --config.
+      overrides: overrides such as `optim.epochs=3`.
 
     Raises:
-      UserError: if there is no such config, or it makes no sense with the overrides.
+      UserError: if there is no such config, or it is not valid with the overrides.
     """
-    argv = ["", f"--config={config}", *(f"--config.{override}" for override in overrides)]
+    argv = with_config_paths(["", f"--config={config}", *(f"--config.{override}" for override in overrides)])
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", None, "The config.", values, sys_argv=argv)
+    define_config_flag(values, argv)
     parse_flags(argv, values)
-    found = loaded_config(values)
-    validate(found)
-    return found
+    return parse_config(loaded_config(values))

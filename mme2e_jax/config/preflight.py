@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from mme2e_jax.config.schema import END_TO_END_MODELS, Config, records_kind
+from mme2e_jax.config.schema import Config, EndToEndModelConfig, TextConfig
 from mme2e_jax.constants import EMBEDDED
 from mme2e_jax.errors import UserError
 
@@ -17,13 +17,11 @@ _FROM_EMBEDDED_CORPUS = "`python launch.py --config=configs/{config}` makes thos
 _TOKENIZER, _FEATURES = "--tokenizer=albert-base-v2", "--kind=features"
 _HOW_TO_PREPARE = {
     ("mini", "media"): _FROM_EMBEDDED_CORPUS.format(config="mini_sparse.py"),
-    ("mini", "features"): _FROM_EMBEDDED_CORPUS.format(config="mini_lf_rnn.py"),
+    ("mini", "features"): _FROM_EMBEDDED_CORPUS.format(config="lf_rnn.py"),
     ("mosei", "media"): _FROM_RELEASE.format(dataset="mosei", flags=_TOKENIZER),
     ("mosei", "features"): _FROM_RELEASE.format(dataset="mosei", flags=_FEATURES),
-    ("mini_iemocap", "media"): _FROM_EMBEDDED_CORPUS.format(config="mini_iemocap_sparse.py"),
-    ("mini_iemocap", "features"): _FROM_EMBEDDED_CORPUS.format(
-        config="mini_lf_rnn.py --config.data.dataset=mini_iemocap"
-    ),
+    ("mini_iemocap", "media"): _FROM_EMBEDDED_CORPUS.format(config="mini_sparse.py --config.data.dataset=mini_iemocap"),
+    ("mini_iemocap", "features"): _FROM_EMBEDDED_CORPUS.format(config="lf_rnn.py --config.data.dataset=mini_iemocap"),
     ("iemocap", "media"): _FROM_RELEASE.format(dataset="iemocap", flags=_TOKENIZER),
     ("iemocap", "features"): _FROM_RELEASE.format(dataset="iemocap", flags=_FEATURES),
     ("clips", "media"): _FROM_RELEASE.format(dataset="clips", flags=_TOKENIZER),
@@ -68,11 +66,16 @@ def missing_albert(directory: str, size: str) -> str | None:
     )
 
 
-def needs_pretrained_text(config: Config) -> bool:
-    """Whether training reads ALBERT's weights, and not those of a checkpoint that brings a text encoder of its own."""
+def pretrained_text(config: Config) -> TextConfig | None:
+    """The text encoder's section if training reads ALBERT's weights; None if it does not.
+
+    A checkpoint to start from may have a text encoder of its own.
+    """
     m = config.model
-    brought = config.init.checkpoint and "t" in config.init.modalities
-    return m.name in END_TO_END_MODELS and m.text.init == "pretrained" and "t" in m.modalities and not brought
+    from_checkpoint = config.init.checkpoint and "t" in config.init.modalities
+    if not isinstance(m, EndToEndModelConfig) or "t" not in m.modalities or from_checkpoint:
+        return None
+    return m.text if m.text.init == "pretrained" else None
 
 
 def missing_start(checkpoint: str) -> str | None:
@@ -109,9 +112,9 @@ def check(config: Config) -> None:
     missing = [missing_start(config.init.checkpoint), missing_wandb(config.log.wandb)]
     # The embedded corpus is made where it is missing.
     if config.data.dataset not in EMBEDDED:
-        missing.append(missing_records(config.data.dir, config.data.dataset, records_kind(config)))
-    if needs_pretrained_text(config):
-        missing.append(missing_albert(config.model.text.dir, config.model.text.size))
+        missing.append(missing_records(config.data.dir, config.data.dataset, config.records_kind))
+    if text := pretrained_text(config):
+        missing.append(missing_albert(text.dir, text.size))
     found = [problem for problem in missing if problem]
     if found:
         raise UserError("\n\n".join(found))

@@ -1,368 +1,242 @@
-"""What a config must hold: every key, its type, its range. Checked before anything is loaded.
+"""The typed config: one frozen dataclass per section and model family.
 
-Configs themselves are plain files under `configs/`; this is the one place that knows which values make sense.
+`configs/*.py` return a `ConfigDict`, flags override it, and `parse.parse_config` turns it into a `Config`.
+Comments in the files under `configs/` explain the values.
 """
 
 import dataclasses
-import numbers
-import operator
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from ml_collections import ConfigDict
-
-from mme2e_jax.constants import DATASETS, EMBEDDED
-from mme2e_jax.errors import UserError
-
-# A validated ConfigDict. Its attributes have every type a value can have, which no type checker can follow.
-Config = Any
+from mme2e_jax.config.rules import (
+    BOOL,
+    MODALITIES,
+    NOT_NEGATIVE,
+    POSITIVE,
+    PROJECT,
+    STEPS,
+    TEXT,
+    choice,
+    integer,
+    integer_per_modality,
+    real,
+    setting,
+)
+from mme2e_jax.constants import DATASETS
 
 END_TO_END_MODELS = ("mme2e", "mme2e_sparse")
 FEATURE_MODELS = ("lf_rnn", "lf_transformer")
-MODELS = (*END_TO_END_MODELS, *FEATURE_MODELS)
-_RANGE = re.compile(r"\d{1,9}:\d{1,9}")
-TEXT_SIZES = ("tiny", "base", "large", "xlarge")
 
 
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """One value: what it must be, in words and as a test."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MiniConfig:
+    """How the embedded corpus is generated."""
 
-    expected: str
-    holds: Callable[[Any], bool]
-
-
-def _integer(low: int, high: int | None = None) -> Rule:
-    words = f"a whole number of at least {low}" + (f" and at most {high}" if high is not None else "")
-    return Rule(words, lambda v: _is_int(v) and v >= low and (high is None or v <= high))
+    utterances: int = setting(integer(24))
+    seed: int = setting(integer(0, 2**31 - 1))
 
 
-def _real(words: str, holds: Callable[[float], bool]) -> Rule:
-    return Rule(words, lambda v: isinstance(v, numbers.Real) and not isinstance(v, bool) and holds(float(v)))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which records are read, and how they are batched."""
+
+    dataset: str = setting(choice(*DATASETS))
+    dir: str = setting(TEXT)
+    batch_size: int = setting(integer(1))
+    text_max_len: int = setting(integer(4, 512))
+    max_shapes: int = setting(integer(1, 64))
+    skip_bad: int = setting(integer(0))
 
 
-def _choice(*names: str) -> Rule:
-    return Rule("one of " + ", ".join(names), lambda v: v in names)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureDataConfig(DataConfig):
+    """Records of hand-crafted features."""
+
+    audio_feature_type: int = setting(integer(0, 6))
 
 
-def _integers(count: int, low: int) -> Rule:
-    def holds(v: Any) -> bool:
-        return isinstance(v, Sequence) and len(v) == count and all(_is_int(x) and x >= low for x in v)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What all models have."""
 
-    return Rule(f"{count} whole numbers of at least {low}, for text, audio and video", holds)
-
-
-def _is_int(v: Any) -> bool:
-    return isinstance(v, int) and not isinstance(v, bool)
+    name: str = setting(choice(*END_TO_END_MODELS, *FEATURE_MODELS))
+    modalities: str = setting(MODALITIES)
+    dropout: float = setting(real("a number in [0, 1)", lambda v: 0 <= v < 1))
 
 
-_TEXT = Rule("a string", lambda v: isinstance(v, str))
-_BOOL = Rule("True or False", lambda v: isinstance(v, bool))
-_POSITIVE = _real("a number above 0", lambda v: 0 < v < float("inf"))
-_NOT_NEGATIVE = _real("a number of at least 0", lambda v: 0 <= v < float("inf"))
-_MODALITIES = Rule(
-    "a non-empty subset of the letters t (text), a (audio), v (video)",
-    lambda v: isinstance(v, str) and 0 < len(v) == len(set(v)) and set(v) <= set("tav"),
-)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """The ALBERT text encoder."""
 
-_STEPS = Rule(
-    "START:STOP, the steps from START to STOP - 1, or nothing",
-    lambda v: v == "" or (isinstance(v, str) and bool(_RANGE.fullmatch(v)) and operator.lt(*map(int, v.split(":")))),
-)
+    size: str = setting(choice("tiny", "base", "large", "xlarge"))
+    init: str = setting(choice("random", "pretrained"))
+    dir: str = setting(TEXT)
 
-_PROJECT = Rule(
-    "a Weights & Biases project's name, of at most 128 characters and without spaces and / \\ # ? % :, or nothing",
-    lambda v: isinstance(v, str) and re.fullmatch(r"[^\s/\\#?%:]{0,128}", v) is not None,
-)
 
-COMMON_RULES: Mapping[str, Rule] = {
-    "seed": _integer(0, 2**31 - 1),
-    "profile": _STEPS,
-    "data.dataset": _choice(*DATASETS),
-    "data.dir": _TEXT,
-    "data.batch_size": _integer(1),
-    "data.text_max_len": _integer(4, 512),
-    "data.max_shapes": _integer(1, 64),
-    "data.skip_bad": _integer(0),
-    "model.name": _choice(*MODELS),
-    "model.modalities": _MODALITIES,
-    "model.dropout": _real("a number in [0, 1)", lambda v: 0 <= v < 1),
-    "init.checkpoint": _TEXT,
-    "init.modalities": _MODALITIES,
-    "optim.name": _choice("adam", "adamw", "sgd"),
-    "optim.lr": _POSITIVE,
-    "optim.weight_decay": _NOT_NEGATIVE,
-    "optim.epochs": _integer(1),
-    "optim.early_stop": _integer(0),
-    "optim.clip": _NOT_NEGATIVE,
-    "optim.accumulate": _integer(1),
-    "optim.skip_nonfinite": _integer(0),
-    "optim.schedule": _choice("constant", "cosine"),
-    "optim.loss": _choice("bce", "ce", "mse", "l1"),
-    "evaluation.threshold_smoothing": _integer(0, 9),
-    "checkpoint.keep_last": _integer(1),
-    "checkpoint.every_steps": _integer(0),
-    "log.every_steps": _integer(1),
-    "log.tensorboard": _BOOL,
-    "log.wandb": _PROJECT,
-    "mesh.devices": _integer(0),
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EndToEndModelConfig(ModelConfig):
+    """FE2E, the dense model, and what MESM shares with it."""
+
+    width: float = setting(real("a number above 0 and at most 4", lambda v: 0 < v <= 4))
+    trans_dim: int = setting(integer(1))
+    trans_layers: int = setting(integer(1))
+    trans_heads: int = setting(integer(1))
+    dtype: Literal["float32", "bfloat16"] = setting(choice("float32", "bfloat16"))
+    remat: bool = setting(BOOL)
+    text: TextConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SparseModelConfig(EndToEndModelConfig):
+    """MESM, the sparse model."""
+
+    sparse_threshold: float = setting(real("a number above 0 and at most 1", lambda v: 0 < v <= 1))
+    sparse_anneal: float = setting(real("a share of the epochs in [0, 1]", lambda v: 0 <= v <= 1))
+    sparse_impl: str = setting(choice("auto", "rows", "masked"))
+    attention_grad: str = setting(choice("none", "renormalized"))
+    attention_entropy: float = setting(NOT_NEGATIVE)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureModelConfig(ModelConfig):
+    """What the baselines on hand-crafted features share."""
+
+    feature_sizes: tuple[int, int, int] = setting(integer_per_modality(1))
+    parity_padding: bool = setting(BOOL)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RnnConfig:
+    """The recurrent encoders of LF-LSTM."""
+
+    cell: str = setting(choice("lstm", "gru"))
+    layers: int = setting(integer(1))
+    hidden_size: int = setting(integer(0))
+    bidirectional: bool = setting(BOOL)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RnnModelConfig(FeatureModelConfig):
+    """LF-LSTM."""
+
+    rnn: RnnConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransformerModelConfig(FeatureModelConfig):
+    """LF-TRANS."""
+
+    trans_layers: int = setting(integer(1))
+    trans_heads: tuple[int, int, int] = setting(integer_per_modality(1))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InitConfig:
+    """Weights that training starts from."""
+
+    checkpoint: str = setting(TEXT)
+    modalities: str = setting(MODALITIES)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """The optimizer, its schedule and the loss."""
+
+    name: str = setting(choice("adam", "adamw", "sgd"))
+    lr: float = setting(POSITIVE)
+    weight_decay: float = setting(NOT_NEGATIVE)
+    epochs: int = setting(integer(1))
+    early_stop: int = setting(integer(0))
+    clip: float = setting(NOT_NEGATIVE)
+    accumulate: int = setting(integer(1))
+    skip_nonfinite: int = setting(integer(0))
+    schedule: str = setting(choice("constant", "cosine"))
+    loss: str = setting(choice("bce", "ce", "mse", "l1"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EndToEndOptimConfig(OptimConfig):
+    """The same with a slower text encoder."""
+
+    text_lr_factor: float = setting(POSITIVE)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How decision thresholds are chosen."""
+
+    threshold_smoothing: int = setting(integer(0, 9))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When checkpoints are saved and which are kept."""
+
+    keep_last: int = setting(integer(1))
+    every_steps: int = setting(integer(0))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """What is logged where."""
+
+    every_steps: int = setting(integer(1))
+    tensorboard: bool = setting(BOOL)
+    wandb: str = setting(PROJECT)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+    """Devices."""
+
+    devices: int = setting(integer(0))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole experiment. `mini` is there exactly if it trains on the embedded corpus."""
+
+    seed: int = setting(integer(0, 2**31 - 1))
+    profile: str = setting(STEPS)
+    mini: MiniConfig | None = None
+    data: DataConfig
+    model: ModelConfig
+    init: InitConfig
+    optim: OptimConfig
+    evaluation: EvaluationConfig
+    checkpoint: CheckpointConfig
+    log: LogConfig
+    mesh: MeshConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """Sections as plain dicts, as checkpoints store them."""
+        values = dataclasses.asdict(self)
+        if self.mini is None:
+            del values["mini"]
+        return values
+
+    @property
+    def records_kind(self) -> str:
+        """Kind of records that the model reads: "media" (faces, mel, tokens) or "features" (hand-crafted)."""
+        return "features" if isinstance(self.model, FeatureModelConfig) else "media"
+
+    @property
+    def site_selection(self) -> tuple[float, float]:
+        """Final attention threshold, and share of the epochs over which it falls to that; (1, 0) for dense models."""
+        m = self.model
+        return (m.sparse_threshold, m.sparse_anneal) if isinstance(m, SparseModelConfig) else (1.0, 0.0)
+
+
+class Family(NamedTuple):
+    """Section classes that depend on the model."""
+
+    data: type[DataConfig]
+    model: type[ModelConfig]
+    optim: type[OptimConfig]
+
+
+FAMILIES: dict[str, Family] = {
+    "mme2e": Family(DataConfig, EndToEndModelConfig, EndToEndOptimConfig),
+    "mme2e_sparse": Family(DataConfig, SparseModelConfig, EndToEndOptimConfig),
+    "lf_rnn": Family(FeatureDataConfig, RnnModelConfig, OptimConfig),
+    "lf_transformer": Family(FeatureDataConfig, TransformerModelConfig, OptimConfig),
 }
-END_TO_END_RULES: Mapping[str, Rule] = {
-    "model.width": _real("a number above 0 and at most 4", lambda v: 0 < v <= 4),
-    "model.trans_dim": _integer(1),
-    "model.trans_layers": _integer(1),
-    "model.trans_heads": _integer(1),
-    "model.dtype": _choice("float32", "bfloat16"),
-    "model.remat": _BOOL,
-    "model.sparse_threshold": _real("a number above 0 and at most 1", lambda v: 0 < v <= 1),
-    "model.sparse_anneal": _real("a share of the epochs in [0, 1]", lambda v: 0 <= v <= 1),
-    "model.sparse_impl": _choice("auto", "rows", "masked"),
-    "model.attention_grad": _choice("none", "renormalized"),
-    "model.attention_entropy": _NOT_NEGATIVE,
-    "model.text.size": _choice(*TEXT_SIZES),
-    "model.text.init": _choice("random", "pretrained"),
-    "model.text.dir": _TEXT,
-    "optim.text_lr_factor": _POSITIVE,
-}
-# The baselines on hand-crafted features.
-FEATURE_RULES: Mapping[str, Rule] = {
-    "data.audio_feature_type": _integer(0, 6),
-    "model.feature_sizes": _integers(3, 1),
-    "model.parity_padding": _BOOL,
-}
-RNN_RULES: Mapping[str, Rule] = {
-    "model.rnn.cell": _choice("lstm", "gru"),
-    "model.rnn.layers": _integer(1),
-    "model.rnn.hidden_size": _integer(0),
-    "model.rnn.bidirectional": _BOOL,
-}
-FEATURE_TRANSFORMER_RULES: Mapping[str, Rule] = {
-    "model.trans_layers": _integer(1),
-    "model.trans_heads": _integers(3, 1),
-}
-# Present in a config exactly if it trains on the embedded corpus.
-MINI_RULES: Mapping[str, Rule] = {
-    "mini.utterances": _integer(24),
-    "mini.seed": _integer(0, 2**31 - 1),
-}
-MODEL_RULES: Mapping[str, Mapping[str, Rule]] = {
-    "mme2e": END_TO_END_RULES,
-    "mme2e_sparse": END_TO_END_RULES,
-    "lf_rnn": {**FEATURE_RULES, **RNN_RULES},
-    "lf_transformer": {**FEATURE_RULES, **FEATURE_TRANSFORMER_RULES},
-}
-
-
-def rules_of(model: Any, dataset: Any) -> dict[str, Rule]:
-    """What the config of a model and a dataset must hold; where a name is unknown, what all have in common."""
-    rules = dict(COMMON_RULES) | dict(MODEL_RULES.get(model, {}))
-    return rules | dict(MINI_RULES if dataset in EMBEDDED else {})
-
-
-def all_rules() -> dict[str, tuple[Rule, ...]]:
-    """What any config may hold, by key; models may differ in what a key holds."""
-    rules: dict[str, tuple[Rule, ...]] = {}
-    for part in (COMMON_RULES, MINI_RULES, *MODEL_RULES.values()):
-        for key, rule in part.items():
-            known = rules.get(key, ())
-            rules[key] = known if rule in known else (*known, rule)
-    return rules
-
-
-def validate(config: Config) -> None:
-    """Checks a whole config.
-
-    Raises:
-      UserError: with every problem in one message.
-    """
-    values = dict(_flatten(config))
-    rules = rules_of(values.get("model.name"), values.get("data.dataset"))
-    problems = [f"config.{key}: missing; expected {rules[key].expected}." for key in rules if key not in values]
-    for key, value in values.items():
-        if key not in rules:
-            problems.append(_unknown(key, rules))
-        elif not rules[key].holds(value):
-            problems.append(f"config.{key}: expected {rules[key].expected}, found {value!r}.")
-    # Rules about several values make sense only once each of them does.
-    problems = problems or list(_across(values))
-    if problems:
-        raise _refusal(problems)
-
-
-def refuse_overrides(overrides: Mapping[str, str]) -> None:
-    """Refuses keys that no config has, before a config is loaded to be overridden.
-
-    Args:
-      overrides: key -> value as on the command line, `--config.KEY=VALUE`.
-
-    Raises:
-      UserError: with every problem in one message.
-    """
-    rules = all_rules()
-    problems = [_unknown(key, rules) for key in overrides if not any(f"{r}.".startswith(f"{key}.") for r in rules)]
-    if problems:
-        raise _refusal(problems)
-
-
-def refuse_value(key: str, value: str) -> None:
-    """Refuses a command line's value that is not of its key's type.
-
-    Raises:
-      UserError: saying what the key must hold.
-    """
-    rules = all_rules().get(key, ())
-    expected = " or ".join(r.expected for r in rules) or "a section's keys one by one, as in --config.optim.lr=1e-4"
-    raise _refusal([f"config.{key}: expected {expected}, found {value!r}."])
-
-
-def records_kind(config: Config) -> str:
-    """The kind of records that the config's model reads.
-
-    "media" (faces, sound and tokens) for the end-to-end models, "features" (hand-crafted ones) for the baselines.
-    """
-    return "features" if config.model.name in FEATURE_MODELS else "media"
-
-
-def site_selection(config: Config) -> tuple[float, float]:
-    """The threshold of the sparse attention in the end, and the share of the epochs over which it falls to that.
-
-    A model that selects no sites keeps all of them: (1, 0).
-    """
-    if config.model.name != "mme2e_sparse":
-        return 1.0, 0.0
-    return config.model.sparse_threshold, config.model.sparse_anneal
-
-
-def fitting_devices(batch_size: int, available: int) -> int:
-    """The most devices that divide a batch."""
-    return max(n for n in range(1, available + 1) if batch_size % n == 0)
-
-
-def validate_devices(config: Config, available: int) -> int:
-    """How many devices the config uses of those `available`.
-
-    Raises:
-      UserError: if there are fewer than asked for, or they do not divide the batch.
-    """
-    devices = config.mesh.devices or available
-    if devices > available:
-        raise UserError(f"config.mesh.devices: expected at most {available} (the devices JAX finds), found {devices}.")
-    if config.data.batch_size % devices:
-        fewer = fitting_devices(config.data.batch_size, devices)
-        raise UserError(
-            f"config.data.batch_size: expected a multiple of the {devices} devices in use, found "
-            f"{config.data.batch_size}. Change it, or use fewer devices with --config.mesh.devices={fewer}."
-        )
-    return devices
-
-
-# What may change while a run goes on: where things lie, what is shown, by which way it is computed, and how long;
-# nothing that the numbers of a step depend on beyond the order of sums. A run that stopped at a bad record may go on
-# without it.
-_FREE = (
-    "data.dir",
-    "data.skip_bad",
-    "model.text.dir",
-    "model.remat",
-    "model.sparse_impl",
-    "optim.epochs",
-    "optim.early_stop",
-    "optim.skip_nonfinite",
-    "checkpoint.",
-    "log.",
-    "mesh.",
-    "profile",
-)
-
-
-# Keys that were added after runs had been made, with what those runs did.
-_LATER = {
-    "log.wandb": "",
-    "profile": "",
-    "data.skip_bad": 0,
-    "optim.skip_nonfinite": 0,
-    "checkpoint.every_steps": 0,
-}
-
-
-def with_later_keys(values: Mapping[str, Any]) -> Config:
-    """The config of a checkpoint, as one of this version: with the keys that did not exist when it was written."""
-    config: Config = ConfigDict(values)
-    for key, value in _LATER.items():
-        section, _, name = key.rpartition(".")
-        place = config[section] if section else config
-        if name not in place:
-            place[name] = value
-    return config
-
-
-def refuse_changes(config: Config, started_with: Mapping[str, Any], workdir: object) -> None:
-    """Refuses to go on with a run under another config than the one it started with.
-
-    Raises:
-      UserError: listing every difference.
-    """
-    # A checkpoint gives tuples back as lists.
-    now, then = (
-        {key: list(value) if isinstance(value, tuple) else value for key, value in _flatten(values)}
-        for values in (config, started_with)
-    )
-    keys = [k for k in now | then if not k.startswith(_FREE) and now.get(k) != then.get(k)]
-    if keys:
-        changes = "\n".join(f"  - config.{k}: started with {then.get(k)!r}, found {now.get(k)!r}." for k in keys)
-        raise UserError(
-            f"{workdir} holds a run with another config:\n{changes}\n"
-            "Give the same values to go on with it, or start a new run with another --workdir."
-        )
-
-
-def _across(values: Mapping[str, Any]) -> Iterator[str]:
-    if values["model.name"] in END_TO_END_MODELS:
-        yield from _across_end_to_end(values)
-    if values["model.name"] == "lf_transformer":
-        pairs = zip("tav", values["model.feature_sizes"], values["model.trans_heads"], strict=True)
-        for m, size, heads in pairs:
-            if m in values["model.modalities"] and size % heads:
-                yield f"config.model.trans_heads: expected a divisor of the feature size {size} for {m}, found {heads}."
-
-
-def _across_end_to_end(values: Mapping[str, Any]) -> Iterator[str]:
-    if values["model.name"] == "mme2e_sparse" and "t" not in values["model.modalities"]:
-        yield (
-            "config.model.modalities: the sparse model's attention is guided by text, so expected t among them, found "
-            f"{values['model.modalities']!r}. Add t, or use the dense model (config.model.name='mme2e')."
-        )
-    if values["model.trans_dim"] % values["model.trans_heads"]:
-        yield (
-            f"config.model.trans_heads: expected a divisor of trans_dim ({values['model.trans_dim']}), found "
-            f"{values['model.trans_heads']}."
-        )
-    if values["model.name"] != "mme2e_sparse":
-        for key, off in (("attention_grad", "none"), ("attention_entropy", 0.0)):
-            if values[f"model.{key}"] != off:
-                yield f"config.model.{key}: only the sparse model has attention; expected {off!r} for the dense one."
-    if values["model.text.init"] == "pretrained" and values["model.text.size"] == "tiny":
-        yield "config.model.text.size: there is no pretrained ALBERT of size tiny; use base, large or xlarge."
-
-
-def _flatten(config: Mapping[str, Any] | ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, ConfigDict | Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _refusal(problems: Sequence[str]) -> UserError:
-    return UserError("The config does not make sense:\n" + "\n".join(f"  - {p}" for p in problems))
-
-
-def _unknown(key: str, rules: Iterable[str]) -> str:
-    return f"config.{key}: no such key. Valid keys: {', '.join(_siblings(key, rules))}."
-
-
-def _siblings(key: str, rules: Iterable[str]) -> list[str]:
-    """The keys of the same section; all where there is no such section."""
-    section = key.rpartition(".")[0]
-    return sorted(k for k in rules if section and k.rpartition(".")[0] == section) or sorted(rules)

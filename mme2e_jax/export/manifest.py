@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mme2e_jax.config.schema import END_TO_END_MODELS, MODELS
+from mme2e_jax.config.schema import END_TO_END_MODELS, FAMILIES
 from mme2e_jax.evaluation.tasks import TASKS
 from mme2e_jax.export.signature import LONGEST_TEXT, media_inputs
 from mme2e_jax.media.face_choice import CHOICES
@@ -118,7 +118,7 @@ def _listed(values: Sequence[Any]) -> str:
 
 def _rules(m: Manifest) -> Iterator[tuple[str, bool]]:
     """Whether each value that something depends on is as it should be; later rules count on earlier ones."""
-    yield f"model must be one of {', '.join(MODELS)}", m.model in MODELS
+    yield f"model must be one of {', '.join(FAMILIES)}", m.model in FAMILIES
     yield "modalities must be different letters of tva", _is_subset(m.modalities)
     yield "label_names must be different names", _are_names(m.label_names)
     yield "thresholds must be a number for each label, or nothing", _are_thresholds(m.thresholds, m.label_names)

@@ -72,7 +72,7 @@ def _manifest(run: Run, exported: jax.export.Exported) -> Manifest:
         thresholds={name: float(value) for name, value in record.thresholds.items()},
         loss=run.model.loss,
         task=tasks.TASKS[run.model.loss].value,
-        sparse_threshold=float(config.model.sparse_threshold) if sparse else None,
+        sparse_threshold=config.site_selection[0] if sparse else None,
         sparse_impl=("rows" if sparse.rows_for else "masked") if sparse else None,
         text_max_len=config.data.text_max_len,
         preprocessing=_plain(record.preprocessing),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import jax
 
 from mme2e_jax.batch import Batch
-from mme2e_jax.config.schema import records_kind
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation.contributions import contributions
 from mme2e_jax.evaluation.inference import infer_batch
@@ -35,7 +34,7 @@ def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> 
     Raises:
       UserError: if the tokenizer is missing or another one, or the model reads hand-crafted features.
     """
-    if records_kind(run.config) != "media" or not isinstance(run.spec, ModelSpec):
+    if not isinstance(run.spec, ModelSpec):
         raise UserError(
             f"{workdir} holds {run.config.model.name}, which reads hand-crafted features; prediction on clips is "
             "for the end-to-end models, mme2e and mme2e_sparse. Prepare the clips with data_tools.prepare "
@@ -66,7 +65,7 @@ def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> 
         thresholds=run.record.thresholds,
         loss=run.model.loss,
         modalities=variables.fusion_order(run.spec),
-        sparse_threshold=run.config.model.sparse_threshold if run.spec.sparse else None,
+        sparse_threshold=run.config.site_selection[0] if run.spec.sparse else None,
         preprocessing=run.record.preprocessing,
         text_max_len=run.config.data.text_max_len,
         load_encoder=load if directory is not None else None,

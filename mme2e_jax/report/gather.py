@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mme2e_jax.checkpoints import reader
-from mme2e_jax.config.schema import site_selection
 from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.contributions import contributions, shares
 from mme2e_jax.evaluation.inference import Model, SplitResult
@@ -46,7 +45,7 @@ def gather(
     task = tasks.TASKS[model.loss]
     modalities = in_order(run.spec.modalities, MODALITIES)
     last = last_record(workdir) or run.record
-    threshold, _ = site_selection(run.config)
+    threshold, _ = run.config.site_selection
     sparse = isinstance(run.spec, ModelSpec) and run.spec.sparse
     return Content(
         run=str(workdir),

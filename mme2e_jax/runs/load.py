@@ -8,14 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 
 from mme2e_jax.checkpoints import reader
-from mme2e_jax.config.schema import (
-    Config,
-    fitting_devices,
-    records_kind,
-    site_selection,
-    validate,
-    with_later_keys,
-)
+from mme2e_jax.config.devices import largest_divisor
+from mme2e_jax.config.parse import read_stored_config
+from mme2e_jax.config.schema import Config, FeatureDataConfig, FeatureModelConfig
 from mme2e_jax.data.audio_columns import audio_columns
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.errors import UserError
@@ -52,15 +47,14 @@ def load_run(workdir: str | Path, devices: int | None = None) -> Run:
     """
     checkpoints, step = reader.open_run(workdir)
     record = checkpoints.record(step)
-    config = with_later_keys(record.config)
-    validate(config)
+    config = read_stored_config(record.config)
     # As in training where there are as many devices; where not, the model is evaluated all the same.
     available = min(config.mesh.devices or jax.device_count(), jax.device_count())
-    mesh = DataMesh(devices or fitting_devices(config.data.batch_size, available))
+    mesh = DataMesh(devices or largest_divisor(config.data.batch_size, available))
     spec = model_spec(config, len(record.label_names), record.tokenizer)
     like = mesh.abstract(abstract_variables(spec))
     variables = checkpoints.restore_variables(step, like)
-    threshold, _ = site_selection(config)
+    threshold, _ = config.site_selection
     state = InferenceState(variables, threshold)
     model = Model(state, tuple(record.label_names), record.thresholds, config.optim.loss, mesh)
     return Run(model, config, record, step, spec)
@@ -84,7 +78,7 @@ def make_batch_loader(config: Config, dataset: Dataset, mesh: DataMesh, epochs: 
         max_shapes=config.data.max_shapes,
         groups=mesh.devices,
         local_groups=mesh.local_groups,
-        audio_columns=_audio_columns(config, dataset) if dataset.kind == "features" else (),
+        audio_columns=_audio_columns(config, dataset),
         skip_bad=config.data.skip_bad,
         log=functools.partial(console.print, markup=False),
     )
@@ -92,18 +86,21 @@ def make_batch_loader(config: Config, dataset: Dataset, mesh: DataMesh, epochs: 
 
 def _audio_columns(config: Config, dataset: Dataset) -> tuple[int, ...]:
     """The columns of the stored audio that a baseline reads, once it is clear that all widths are the model's."""
+    data, model = config.data, config.model
+    if not isinstance(data, FeatureDataConfig) or not isinstance(model, FeatureModelConfig):
+        return ()
     text, audio, video = dataset.feature_sizes
-    columns = audio_columns(config.data.audio_feature_type, audio) if "a" in config.model.modalities else ()
+    columns = audio_columns(data.audio_feature_type, audio) if "a" in model.modalities else ()
     names, expected = ("text", "audio", "video"), (text, len(columns), video)
     wrong = [
         f"{size} for {name}, found {found}"
-        for m, name, size, found in zip("tav", names, expected, config.model.feature_sizes, strict=True)
-        if m in config.model.modalities and size != found
+        for m, name, size, found in zip("tav", names, expected, model.feature_sizes, strict=True)
+        if m in model.modalities and size != found
     ]
     if wrong:
         raise UserError(
             f"config.model.feature_sizes: expected the widths of the features in {dataset.directory} (audio: of type "
-            f"{config.data.audio_feature_type}): {'; '.join(wrong)}. Give them, as text, audio, video, with "
+            f"{data.audio_feature_type}): {'; '.join(wrong)}. Give them, as text, audio, video, with "
             "--config.model.feature_sizes, or choose another config.data.audio_feature_type."
         )
     return columns
@@ -119,7 +116,7 @@ def open_batch_loader(run: Run, data_dir: str | Path | None = None) -> "BatchLoa
     Raises:
       UserError: if the data are missing or do not belong to the run.
     """
-    dataset = open_dataset(data_dir or run.config.data.dir, run.config.data.dataset, records_kind(run.config))
+    dataset = open_dataset(data_dir or run.config.data.dir, run.config.data.dataset, run.config.records_kind)
     check_fit(run.record, dataset)
     return make_batch_loader(run.config, dataset, run.model.mesh, run.config.optim.epochs)
 

@@ -5,8 +5,14 @@ from typing import Any
 
 import jax
 
-from mme2e_jax.config.schema import END_TO_END_MODELS, Config
-from mme2e_jax.models.albert import POSITIONS, SIZES
+from mme2e_jax.config.schema import (
+    Config,
+    EndToEndModelConfig,
+    RnnModelConfig,
+    SparseModelConfig,
+    TransformerModelConfig,
+)
+from mme2e_jax.models.albert import SIZES
 from mme2e_jax.models.late_fusion import LateFusionSpec, TransformerSpec
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.recurrent import RecurrentSpec
@@ -21,45 +27,49 @@ def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> Spe
     """The architecture that a config describes.
 
     Args:
-      config: validated.
-      labels: number of emotions.
-      tokenizer: of the dataset; its `vocab_size` fixes the embedding. The baselines have none.
+      config: typed config.
+      labels: number of labels.
+      tokenizer: tokenizer metadata of the records; its `vocab_size` sizes the embedding. Empty for baselines.
     """
-    if config.model.name in END_TO_END_MODELS:
-        return _end_to_end_spec(config, labels, tokenizer)
     m = config.model
+    match m:
+        case EndToEndModelConfig():
+            return _end_to_end_spec(m, labels, tokenizer)
+        case RnnModelConfig():
+            encoder = RecurrentSpec(m.rnn.cell, m.rnn.layers, m.rnn.hidden_size, m.rnn.bidirectional)
+        case TransformerModelConfig():
+            encoder = TransformerSpec(m.trans_layers, m.trans_heads)
+        case _:
+            raise TypeError(f"{type(m).__name__} is no model family")
     return LateFusionSpec(
         modalities=m.modalities,
         labels=labels,
-        feature_sizes=tuple(m.feature_sizes),
-        encoder=(
-            RecurrentSpec(m.rnn.cell, m.rnn.layers, m.rnn.hidden_size, m.rnn.bidirectional)
-            if m.name == "lf_rnn"
-            else TransformerSpec(m.trans_layers, tuple(m.trans_heads))
-        ),
+        feature_sizes=m.feature_sizes,
+        encoder=encoder,
         parity_padding=m.parity_padding,
         dropout=m.dropout,
     )
 
 
-def _end_to_end_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> ModelSpec:
-    m = config.model
-    assert config.data.text_max_len <= POSITIONS
+def _end_to_end_spec(m: EndToEndModelConfig, labels: int, tokenizer: Mapping[str, Any]) -> ModelSpec:
+    sparse = m if isinstance(m, SparseModelConfig) else None
     break_even = BREAK_EVEN.get(jax.default_backend(), BREAK_EVEN["gpu"])
-    by_rows = m.sparse_impl == "rows" or (m.sparse_impl == "auto" and m.sparse_threshold <= break_even)
+    by_rows = sparse and (
+        sparse.sparse_impl == "rows" or (sparse.sparse_impl == "auto" and sparse.sparse_threshold <= break_even)
+    )
     return ModelSpec(
         modalities=m.modalities,
-        sparse=m.name == "mme2e_sparse",
+        sparse=sparse is not None,
         labels=labels,
-        vocabulary=int(tokenizer.get("vocab_size", 0)),  # imported weights without text know none
+        vocabulary=int(tokenizer.get("vocab_size", 0)),  # unknown for imported weights without text
         text=SIZES[m.text.size],
         width=m.width,
         trans_dim=m.trans_dim,
         trans_layers=m.trans_layers,
         trans_heads=m.trans_heads,
         dropout=m.dropout,
-        renormalize=m.attention_grad == "renormalized",
-        rows_for=m.sparse_threshold if by_rows else 0.0,
+        renormalize=sparse is not None and sparse.attention_grad == "renormalized",
+        rows_for=sparse.sparse_threshold if sparse and by_rows else 0.0,
         dtype=m.dtype,
         remat=m.remat,
     )

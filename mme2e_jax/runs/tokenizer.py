@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mme2e_jax.config.schema import EndToEndModelConfig
 from mme2e_jax.errors import UserError
 
 # The first brings TensorFlow and Flax, the second transformers, which takes a second to import.
@@ -37,8 +38,9 @@ def find_tokenizer(run: "Run", workdir: Path, given: str | Path | None) -> Path 
         return None
     known = run.record.tokenizer.get("sha256")
     places = [workdir / DIRECTORY, Path(run.config.data.dir) / DIRECTORY]
-    if run.config.model.text.dir:
-        places.append(Path(run.config.model.text.dir))
+    model = run.config.model
+    if isinstance(model, EndToEndModelConfig) and model.text.dir:
+        places.append(Path(model.text.dir))
     if given is not None:
         if not (Path(given) / _FILE).is_file():
             raise UserError(f"--tokenizer: expected a directory with {_FILE}, found none in {given}.")

@@ -16,7 +16,9 @@ import optax
 
 from mme2e_jax.checkpoints.reader import IMPORTED_STEP, Checkpoints, RunRecord
 from mme2e_jax.checkpoints.writer import CheckpointWriter
-from mme2e_jax.config.schema import Config, refuse_changes, site_selection, validate_devices
+from mme2e_jax.config.devices import devices_to_use
+from mme2e_jax.config.resume import refuse_changes
+from mme2e_jax.config.schema import Config
 from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.errors import UserError
@@ -58,7 +60,7 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> BatchLoader:
       CheckpointError: if a checkpoint cannot be written.
       Stopped: if SIGTERM or Ctrl-C asked for it; what was done is saved.
     """
-    mesh = DataMesh(validate_devices(config, jax.device_count()))
+    mesh = DataMesh(devices_to_use(config, jax.device_count()))
     batches = make_batch_loader(config, dataset, mesh, config.optim.epochs)
     losses.check_labels(config.optim.loss, dataset)
     spec = model_spec(config, len(dataset.label_names), dataset.tokenizer)
@@ -183,7 +185,7 @@ class _Loop:
 
     def _train_from(self, start: int, stop: StopRequests, profile: Profile) -> None:
         structure_at, usual = structures(self._spec), self._state.variables.graphdef
-        selection, every = site_selection(self._config), self._config.checkpoint.every_steps
+        selection, every = self._config.site_selection, self._config.checkpoint.every_steps
         for step, batch in enumerate(self._clock.waiting_for(self._batches.training(start)), start):
             if profile.boundary(step):
                 self._await_steps()
@@ -241,7 +243,7 @@ class _Loop:
     def _validated(self, stop: StopRequests) -> tuple[RunRecord, metrics.Metrics, float]:
         """Validates, at the threshold that the finished model will have, and chooses the emotions' thresholds."""
         config, record, names = self._config, self._record, self._batches.dataset.label_names
-        parameters = InferenceState(self._state.variables, site_selection(config)[0])
+        parameters = InferenceState(self._state.variables, config.site_selection[0])
         batches = stop.interrupt(self._batches.evaluation("valid"))
         score, truth, *_ = predict(parameters, batches, config.optim.loss, self._mesh)
         refuse_nonfinite_scores(len(record.history), score)
@@ -286,7 +288,7 @@ def _finished(history: Sequence[dict], config: Config) -> bool:
     if epochs >= config.optim.epochs or not epochs:
         return epochs >= config.optim.epochs
     best = int(np.argmax([entry["valid"]["f1"] for entry in history]))
-    threshold, anneal = site_selection(config)
+    threshold, anneal = config.site_selection
     annealed = round(anneal * config.optim.epochs) if threshold < 1 else 0
     stale = epochs - max(best + 1, annealed)
     return 0 < config.optim.early_stop <= stale

@@ -3,8 +3,8 @@
 import jax
 import optax
 
-from mme2e_jax.config.preflight import needs_pretrained_text
-from mme2e_jax.config.schema import END_TO_END_MODELS, Config
+from mme2e_jax.config.preflight import pretrained_text
+from mme2e_jax.config.schema import Config, EndToEndModelConfig, EndToEndOptimConfig, SparseModelConfig
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.variables import Spec, Variables, initial_variables
@@ -28,7 +28,7 @@ def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransforma
         )
     schedule = learning_rate(o.lr, o.schedule, total_steps // o.accumulate)
     # The baselines have no pretrained text encoder that would have to learn more slowly.
-    factor = o.text_lr_factor if config.model.name in END_TO_END_MODELS else 1.0
+    factor = o.text_lr_factor if isinstance(o, EndToEndOptimConfig) else 1.0
     return optimizer(
         o.name,
         schedule,
@@ -43,7 +43,7 @@ def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation
     """The training step that a config describes, for the labels of a dataset."""
     train = dataset.split("train")
     loss = losses.make_loss(config.optim.loss, losses.positive_weights(train.positives, len(train)))
-    entropy = config.model.attention_entropy if config.model.name == "mme2e_sparse" else 0.0
+    entropy = config.model.attention_entropy if isinstance(config.model, SparseModelConfig) else 0.0
     return make_train_step(
         tx,
         loss,
@@ -55,7 +55,7 @@ def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation
 
 def compiler_options(config: Config) -> dict[str, str] | None:
     """What to compile the training step with."""
-    remat = config.model.name in END_TO_END_MODELS and config.model.remat
+    remat = isinstance(config.model, EndToEndModelConfig) and config.model.remat
     return step.compiler_options(jax.default_backend(), remat=remat)
 
 
@@ -66,8 +66,7 @@ def start_variables(config: Config, spec: Spec) -> Variables:
       UserError: if the weights to start from are missing or do not fit.
     """
     variables = initial_variables(spec, config.seed)
-    if needs_pretrained_text(config):
-        text = config.model.text
+    if text := pretrained_text(config):
         variables = pretrained.with_albert(variables, pretrained.read_albert(text.dir, text.size))
     if config.init.checkpoint:
         variables = warm_start.with_parts(variables, spec, config.init.checkpoint, config.init.modalities)

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import paper_size, prepare
 from benchmarks.long_videos import Sizes, make_long_videos
 from data_tools.releases.mosei import read_release
+from mme2e_jax.config.schema import SparseModelConfig
 from mme2e_jax.errors import UserError
 from mme2e_jax.media.sound import read_wav
 from mme2e_jax.media.video import frames_at, video_duration
@@ -39,6 +40,7 @@ def test_the_batch_has_no_padding() -> None:
 def test_overrides_have_the_types_of_their_keys_and_are_checked() -> None:
     config = paper_size.experiment("sparse", ["model.width=0.25", "model.attention_grad=renormalized"])
 
+    assert isinstance(config.model, SparseModelConfig)
     assert (config.model.width, config.model.attention_grad) == (0.25, "renormalized")
     with pytest.raises(UserError, match=r"config\.model\.widht: no such key"):
         paper_size.experiment("dense", ["model.widht=0.25"])

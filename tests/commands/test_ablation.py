@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from configs import mini_lf_rnn, mini_sparse
+from configs import lf_rnn, mini_sparse
 from mme2e_jax.commands.ablation import ablation_table, mixed, subsets, without_others
-from mme2e_jax.config.schema import Config
+from mme2e_jax.config.parse import parse_config
 from mme2e_jax.evaluation import metrics
 from mme2e_jax.evaluation.inference import Predictions, predict
 from mme2e_jax.models.variables import abstract_variables, fusion_weights
@@ -124,7 +125,7 @@ def test_the_table_names_the_modalities(workdir: Path) -> None:
 
 
 def test_a_baseline_is_ablated_in_the_order_of_its_own_fusion(feature_records: Path, tmp_path: Path) -> None:
-    run(*shrunk_run(mini_lf_rnn, feature_records, tmp_path), "--config.model.feature_sizes=300,144,35")
+    run(*shrunk_run(lf_rnn, feature_records, tmp_path), "--config.model.feature_sizes=300,144,35")
     run("--mode=ablation", f"--workdir={tmp_path}")
 
     evaluated, ablated = report_of(tmp_path, "metrics.json"), report_of(tmp_path, "ablation.json")
@@ -140,8 +141,8 @@ def test_a_baseline_is_ablated_in_the_order_of_its_own_fusion(feature_records: P
 
 
 def test_the_logits_of_a_single_modality_are_the_models() -> None:
-    config: Config = mini_sparse.get_config()
+    config: Any = mini_sparse.get_config()
     config.model.modalities = "t"
-    spec = model_spec(config, 6, METADATA["tokenizer"])
+    spec = model_spec(parse_config(config), 6, METADATA["tokenizer"])
 
     assert fusion_weights(spec, abstract_variables(spec)) == {"t": 1.0}

@@ -11,7 +11,8 @@ from safetensors.numpy import save_file
 
 from configs import mini_sparse
 from mme2e_jax.checkpoints import reader
-from mme2e_jax.commands import import_weights
+from mme2e_jax.commands.main import main
+from mme2e_jax.config.parse import parse_config
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import metrics
@@ -21,6 +22,7 @@ from mme2e_jax.models import albert
 from mme2e_jax.models.albert import AlbertSize
 from mme2e_jax.models.variables import abstract_variables, initial_variables
 from mme2e_jax.runs.load import load_run, make_batch_loader
+from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.weights.torch_weights import convert, paper_rules
 from tests.helpers import oracle, weights
 from tests.helpers.synthetic import METADATA, make_records, shrink, shrunk_run
@@ -38,7 +40,7 @@ def sparse_run(records: Path, workdir: Path) -> list[str]:
 
 
 def import_(source: Path, *arguments: str) -> None:
-    import_weights.main(["import_weights.py", f"--from={source}", *arguments])
+    main(["launch.py", "--mode=import_weights", f"--from={source}", *arguments], None)
 
 
 def arrays_of(workdir: Path) -> dict[str, np.ndarray]:
@@ -82,7 +84,7 @@ def test_an_imported_model_gives_the_logits_that_it_gave(records: Path, imported
 
     loaded = load_run(imported)
     batches = make_batch_loader(loaded.config, open_dataset(records), loaded.model.mesh, epochs=0)
-    original = InferenceState(loaded.model.mesh.put_replicated(expected), loaded.config.model.sparse_threshold)
+    original = InferenceState(loaded.model.mesh.put_replicated(expected), loaded.config.site_selection[0])
     for batch in batches.evaluation("test"):
         placed = loaded.model.mesh.put_batch(batch)
         found, wanted = (infer_batch(p, placed).logits for p in (loaded.model.state, original))
@@ -351,7 +353,7 @@ def test_albert_of_the_hub_fills_the_text_encoder(
     )
     config = shrink(mini_sparse.get_config(), Path("nowhere"))
     config.model.text.size = "base"
-    spec = import_weights.model_spec(config, 6, {"vocab_size": 1000})
+    spec = model_spec(parse_config(config), 6, {"vocab_size": 1000})
     start = initial_variables(spec, config.seed).arrays()
     rest = [path for path in start if not path.startswith("text/")]
     assert_same({p: found[p] for p in rest}, {p: start[p] for p in rest})
@@ -394,10 +396,13 @@ def test_albert_without_its_tokenizer_or_of_no_use_is_refused(hub: Path, records
 )
 def test_a_bad_command_line_is_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        import_weights.main(["import_weights.py", *arguments])
+        main(["launch.py", "--mode=import_weights", *arguments], None)
 
 
 def test_help_says_how_to_use_it(capsys: pytest.CaptureFixture[str]) -> None:
-    import_weights.main(["import_weights.py", "--help"])
+    main(["launch.py", "--help"], None)
 
-    assert "python -m mme2e_jax.import_weights --from=FILE --config=CONFIG --workdir=RUN" in capsys.readouterr().out
+    assert (
+        "python launch.py --mode=import_weights --from=FILE --config=configs/mosei_sparse.py --workdir=RUN"
+        in capsys.readouterr().out
+    )

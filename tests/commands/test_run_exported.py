@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from configs import mini_dense
 from mme2e_jax import Predictor
-from mme2e_jax.commands import run_exported
+from mme2e_jax.commands.main import main
 from mme2e_jax.errors import UserError
 from mme2e_jax.export.save import export_run
 from tests.export.test_program import said_by_checkpoint
@@ -91,13 +91,18 @@ def test_the_pages_program_needs_nothing_of_this_one(workdir: Path, exported: Pa
     np.testing.assert_allclose(said, said_by_checkpoint(workdir, batch)["logits"], rtol=0, atol=1e-5)
 
 
+def flags_of(*arguments: str) -> list[str]:
+    names = iter(("--model=", "--input="))
+    return [a if a.startswith("-") else next(names) + a for a in arguments]
+
+
 def test_what_cannot_be_used_is_refused_at_once(exported: Path, clip: Path, tmp_path: Path) -> None:
     cues = tmp_path / "film.txt"
     cues.write_text("no cues")
     for arguments, message in [
         ((), "Expected an exported model and a clip, .* found neither"),
         ((str(exported),), "Expected an exported model and a clip"),
-        ((str(exported), str(clip), "--out=x"), "Unknown command line flag 'out'"),
+        ((str(exported), str(clip), "--out=x"), "--out is not a flag of --mode=run_exported"),
         ((str(exported), "absent.mp4"), "found nothing at 'absent.mp4'"),
         (("absent.mme2e", str(clip)), "Expected an exported model, found nothing at 'absent.mme2e'"),
         ((str(tmp_path), str(clip)), "Expected an exported model, found a directory"),
@@ -106,4 +111,4 @@ def test_what_cannot_be_used_is_refused_at_once(exported: Path, clip: Path, tmp_
         ((str(exported), str(clip), f"--transcript_file={exported}"), "to be none. Save it as UTF-8"),
     ]:
         with pytest.raises(UserError, match=message):
-            run_exported.main(["run_exported.py", *arguments])
+            main(["launch.py", "--mode=run_exported", *flags_of(*arguments)], None)

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from configs import mini_dense, mini_sparse
 from mme2e_jax.checkpoints.reader import RunRecord
 from mme2e_jax.checkpoints.writer import CheckpointWriter
 from mme2e_jax.commands.sparsity_curve import at_threshold, curve_table, thresholds
-from mme2e_jax.config.schema import Config
+from mme2e_jax.config.parse import parse_config
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation.inference import InferenceState, predict
 from mme2e_jax.models.mme2e import ModelSpec
@@ -138,9 +139,9 @@ def test_a_score_that_does_not_exist_leaves_a_gap(curve: dict) -> None:
     assert "None" not in shown.get()
 
 
-def untrained(config: Config, workdir: Path) -> None:
+def untrained(config: Any, workdir: Path) -> None:
     """Leaves a checkpoint of the model that a config describes."""
-    variables = initial_variables(spec.model_spec(config, 6, METADATA["tokenizer"]), config.seed)
+    variables = initial_variables(spec.model_spec(parse_config(config), 6, METADATA["tokenizer"]), config.seed)
     writer = CheckpointWriter(workdir)
     record = RunRecord(config.to_dict(), METADATA["label_names"], METADATA["tokenizer"], {}, {}, [])
     writer.save_imported(variables, record)

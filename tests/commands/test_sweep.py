@@ -7,17 +7,26 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from configs import mini_lf_rnn
-from mme2e_jax.commands.sweep import main, parse_grid, plan
+from configs import lf_rnn
+from mme2e_jax.commands.main import main as program
+from mme2e_jax.commands.sweep import parse_grid, plan
 from mme2e_jax.errors import UserError
 from tests.helpers.synthetic import shrunk_run
 
 CONFIG = "configs/mini_sparse.py"
 THRESHOLDS = "config.model.sparse_threshold"
+
+
+def main(argv: Sequence[str]) -> int:
+    """The exit status of the program."""
+    with pytest.raises(SystemExit) as exit:
+        program(["launch.py", "--mode=sweep", *argv[1:]], None)
+    return int(exit.value.code or 0)
 
 
 def test_runs_are_all_combinations_by_point_with_readable_names() -> None:
@@ -69,7 +78,7 @@ def test_a_sweep_that_makes_no_sense_is_refused_before_any_run(
 
 def arguments(records: Path, out: Path) -> list[str]:
     """Of a sweep of the shrunk baseline."""
-    given = [a for a in shrunk_run(mini_lf_rnn, records, out) if not a.startswith(("--workdir", "--config.mesh"))]
+    given = [a for a in shrunk_run(lf_rnn, records, out) if not a.startswith(("--workdir", "--config.mesh"))]
     return [*given, f"--out={out}"]
 
 

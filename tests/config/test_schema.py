@@ -10,34 +10,25 @@ from typing import Any
 
 import pytest
 
-from configs import mini_dense, mini_lf_rnn, mini_lf_transformer, mini_sparse, mosei_lf_rnn, mosei_sparse
+from configs import lf_rnn, lf_transformer, mini_dense, mini_sparse, mosei_sparse
 from mme2e_jax.config import preflight
-from mme2e_jax.config.schema import (
-    Config,
-    fitting_devices,
-    records_kind,
-    refuse_changes,
-    refuse_overrides,
-    refuse_value,
-    site_selection,
-    validate,
-    validate_devices,
-    with_later_keys,
-)
+from mme2e_jax.config.devices import devices_to_use, largest_divisor
+from mme2e_jax.config.parse import parse_config, read_stored_config, refuse_unknown_overrides, refuse_value
+from mme2e_jax.config.resume import refuse_changes
 from mme2e_jax.errors import UserError
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in Path("configs").glob("[!_]*.py")))
 def test_every_config_is_valid(name: str) -> None:
-    validate(importlib.import_module(f"configs.{name}").get_config())
+    parse_config(importlib.import_module(f"configs.{name}").get_config())
 
 
-def config_of(module: Any) -> Config:
+def config_of(module: Any) -> Any:
     return module.get_config()
 
 
-def set_value(key: str, value: object) -> Callable[[Config], None]:
-    def change(config: Config) -> None:
+def set_value(key: str, value: object) -> Callable[[Any], None]:
+    def change(config: Any) -> None:
         with config.ignore_type():
             config.update_from_flattened_dict({key: value})
 
@@ -83,15 +74,15 @@ BAD_VALUES = [
 
 _THREE = "3 whole numbers of at least 1, for text, audio and video"
 BAD_VALUES_OF_BASELINES = [
-    (mini_lf_rnn, "data.audio_feature_type", 7, "a whole number of at least 0 and at most 6", "7"),
-    (mini_lf_rnn, "model.feature_sizes", (300, 144), _THREE, "(300, 144)"),
-    (mini_lf_rnn, "model.feature_sizes", (300, 144, 0), _THREE, "(300, 144, 0)"),
-    (mini_lf_rnn, "model.parity_padding", 1, "True or False", "1"),
-    (mini_lf_rnn, "model.rnn.cell", "rnn", "one of lstm, gru", "'rnn'"),
-    (mini_lf_rnn, "model.rnn.layers", 0, "a whole number of at least 1", "0"),
-    (mini_lf_rnn, "model.rnn.hidden_size", -1, "a whole number of at least 0", "-1"),
-    (mini_lf_transformer, "model.trans_heads", 4, _THREE, "4"),
-    (mini_lf_transformer, "model.trans_layers", 0, "a whole number of at least 1", "0"),
+    (lf_rnn, "data.audio_feature_type", 7, "a whole number of at least 0 and at most 6", "7"),
+    (lf_rnn, "model.feature_sizes", (300, 144), _THREE, "(300, 144)"),
+    (lf_rnn, "model.feature_sizes", (300, 144, 0), _THREE, "(300, 144, 0)"),
+    (lf_rnn, "model.parity_padding", 1, "True or False", "1"),
+    (lf_rnn, "model.rnn.cell", "rnn", "one of lstm, gru", "'rnn'"),
+    (lf_rnn, "model.rnn.layers", 0, "a whole number of at least 1", "0"),
+    (lf_rnn, "model.rnn.hidden_size", -1, "a whole number of at least 0", "-1"),
+    (lf_transformer, "model.trans_heads", 4, _THREE, "4"),
+    (lf_transformer, "model.trans_layers", 0, "a whole number of at least 1", "0"),
 ]
 
 
@@ -104,7 +95,7 @@ def test_an_impossible_value_is_refused(experiment: Any, key: str, value: object
     set_value(key, value)(config)
 
     with pytest.raises(UserError, match=rf"config\.{re.escape(key)}: expected {re.escape(expected)}") as error:
-        validate(config)
+        parse_config(config)
 
     assert f"found {found}." in str(error.value)
 
@@ -117,7 +108,7 @@ def test_an_unknown_key_is_refused_with_the_valid_ones_of_its_section() -> None:
         r"config\.checkpoint\.keep_first: no such key\. Valid keys: checkpoint\.every_steps, checkpoint\.keep_last\."
     )
     with pytest.raises(UserError, match=message):
-        validate(config)
+        parse_config(config)
 
 
 def test_a_missing_key_is_named_with_what_it_must_be() -> None:
@@ -125,7 +116,7 @@ def test_a_missing_key_is_named_with_what_it_must_be() -> None:
     del config.optim["clip"]
 
     with pytest.raises(UserError, match=r"config\.optim\.clip: missing; expected a number of at least 0\."):
-        validate(config)
+        parse_config(config)
 
 
 def test_a_config_of_an_earlier_version_gets_the_keys_that_came_later() -> None:
@@ -133,11 +124,10 @@ def test_a_config_of_an_earlier_version_gets_the_keys_that_came_later() -> None:
     del earlier["log"]["wandb"], earlier["profile"]
     earlier["checkpoint"]["every_steps"] = 7
 
-    config = with_later_keys(earlier)
+    config = read_stored_config(earlier)
 
-    validate(config)
     now["checkpoint"]["every_steps"] = 7
-    assert config.to_dict() == now
+    assert config == parse_config(now)
 
 
 def test_all_problems_are_in_one_message() -> None:
@@ -147,7 +137,7 @@ def test_all_problems_are_in_one_message() -> None:
     del config.model["dropout"]
 
     with pytest.raises(UserError) as error:
-        validate(config)
+        parse_config(config)
 
     for key in ("model.sparse_threshold", "optim.nope", "model.dropout"):
         assert f"config.{key}" in str(error.value)
@@ -158,9 +148,9 @@ def test_a_sparse_model_without_text_is_refused_and_a_dense_one_is_not() -> None
     sparse, dense = config_of(mini_sparse), config_of(mini_dense)
     sparse.model.modalities = dense.model.modalities = "av"
 
-    validate(dense)
+    parse_config(dense)
     with pytest.raises(UserError, match=r"config\.model\.modalities: .* expected t among them, found 'av'"):
-        validate(sparse)
+        parse_config(sparse)
 
 
 def test_heads_must_divide_the_width() -> None:
@@ -168,31 +158,33 @@ def test_heads_must_divide_the_width() -> None:
     config.model.trans_heads = 5
 
     with pytest.raises(UserError, match=r"trans_heads: expected a divisor of trans_dim \(64\), found 5"):
-        validate(config)
+        parse_config(config)
 
 
 def test_heads_of_each_modality_must_divide_its_features() -> None:
-    config = config_of(mini_lf_transformer)
+    config = config_of(lf_transformer)
     config.model.trans_heads = (7, 2, 4)
 
     with pytest.raises(UserError, match=r"trans_heads: expected a divisor of the feature size 300 for t, found 7") as e:
-        validate(config)
+        parse_config(config)
     assert "expected a divisor of the feature size 35 for v, found 4" in str(e.value)
     config.model.modalities = "a"
-    validate(config)
+    parse_config(config)
 
 
 @pytest.mark.parametrize("key", ["optim.text_lr_factor", "model.sparse_threshold", "model.trans_dim", "model.remat"])
 def test_a_key_of_the_end_to_end_models_is_unknown_to_a_baseline(key: str) -> None:
-    config = config_of(mini_lf_rnn)
+    config = config_of(lf_rnn)
     set_value(key, 1)(config)
 
     with pytest.raises(UserError, match=rf"config\.{re.escape(key)}: no such key"):
-        validate(config)
+        parse_config(config)
 
 
 def test_each_model_reads_its_kind_of_records() -> None:
-    kinds = {module.__name__: records_kind(config_of(module)) for module in (mini_sparse, mini_dense, mini_lf_rnn)}
+    kinds = {
+        module.__name__: parse_config(config_of(module)).records_kind for module in (mini_sparse, mini_dense, lf_rnn)
+    }
 
     assert list(kinds.values()) == ["media", "media", "features"]
 
@@ -201,9 +193,9 @@ def test_only_the_sparse_model_leaves_sites_out() -> None:
     config = config_of(mini_sparse)
     config.model.sparse_threshold, config.model.sparse_anneal = 0.3, 0.2
 
-    assert site_selection(config) == (0.3, 0.2)
-    assert site_selection(config_of(mini_dense)) == (1.0, 0.0)
-    assert site_selection(config_of(mini_lf_rnn)) == (1.0, 0.0)
+    assert parse_config(config).site_selection == (0.3, 0.2)
+    assert parse_config(config_of(mini_dense)).site_selection == (1.0, 0.0)
+    assert parse_config(config_of(lf_rnn)).site_selection == (1.0, 0.0)
 
 
 def test_there_is_no_pretrained_tiny_encoder() -> None:
@@ -211,25 +203,25 @@ def test_there_is_no_pretrained_tiny_encoder() -> None:
     config.model.text.init = "pretrained"
 
     with pytest.raises(UserError, match="no pretrained ALBERT of size tiny"):
-        validate(config)
+        parse_config(config)
 
 
 def test_devices_must_divide_the_batch() -> None:
     config = config_of(mini_dense)
 
-    assert validate_devices(config, 4) == 4
+    assert devices_to_use(parse_config(config), 4) == 4
     with pytest.raises(UserError, match=r"batch_size: expected a multiple of the 3 devices in use, found 8") as error:
-        validate_devices(config, 3)
+        devices_to_use(parse_config(config), 3)
     assert "--config.mesh.devices=2" in str(error.value)
     config.mesh.devices = 2
-    assert validate_devices(config, 3) == 2
+    assert devices_to_use(parse_config(config), 3) == 2
     config.mesh.devices = 4
     with pytest.raises(UserError, match=r"mesh\.devices: expected at most 3 .* found 4"):
-        validate_devices(config, 3)
+        devices_to_use(parse_config(config), 3)
 
 
 def test_the_most_devices_that_divide_a_batch() -> None:
-    assert [fitting_devices(batch, available) for batch, available in ((8, 8), (8, 7), (2, 8), (6, 4), (1, 3))] == [
+    assert [largest_divisor(batch, available) for batch, available in ((8, 8), (8, 7), (2, 8), (6, 4), (1, 3))] == [
         8,
         4,
         2,
@@ -239,11 +231,11 @@ def test_the_most_devices_that_divide_a_batch() -> None:
 
 
 def test_an_override_of_an_unknown_key_is_refused() -> None:
-    refuse_overrides({"optim.lr": "1", "mini.seed": "1", "model.text": "{}"})
+    refuse_unknown_overrides({"optim.lr": "1", "mini.seed": "1", "model.text": "{}"})
     with pytest.raises(UserError, match=r"config\.optim\.lrr: no such key\. Valid keys: .*optim\.lr,"):
-        refuse_overrides({"optim.lrr": "1"})
+        refuse_unknown_overrides({"optim.lrr": "1"})
     with pytest.raises(UserError, match=r"config\.nope: no such key\. Valid keys: .*seed"):
-        refuse_overrides({"nope": "1"})
+        refuse_unknown_overrides({"nope": "1"})
 
 
 def test_an_override_of_the_wrong_type_is_refused() -> None:
@@ -255,11 +247,11 @@ def test_a_run_goes_on_only_under_the_config_it_started_with() -> None:
     started, config = config_of(mini_dense), config_of(mini_dense)
     config.data.dir, config.log.every_steps, config.mesh.devices, config.model.remat = "elsewhere", 3, 1, True
     config.log.wandb = "project"
-    refuse_changes(config, started.to_dict(), "RUN")
+    refuse_changes(parse_config(config), started.to_dict(), "RUN")
 
     config.optim.lr = 0.5
     with pytest.raises(UserError, match=r"config\.optim\.lr: started with 0\.001, found 0\.5") as error:
-        refuse_changes(config, started.to_dict(), "RUN")
+        refuse_changes(parse_config(config), started.to_dict(), "RUN")
     assert "--workdir" in str(error.value)
 
 
@@ -269,18 +261,18 @@ def test_a_run_does_not_go_on_with_other_updates(key: str, value: object) -> Non
     set_value(key, value)(config)
 
     with pytest.raises(UserError, match=rf"config\.{re.escape(key)}: started with"):
-        refuse_changes(config, started.to_dict(), "RUN")
+        refuse_changes(parse_config(config), started.to_dict(), "RUN")
 
 
 def test_a_run_goes_on_though_its_checkpoint_holds_lists_for_tuples() -> None:
-    config = config_of(mini_lf_transformer)
+    config = config_of(lf_transformer)
     stored = json.loads(json.dumps(config.to_dict()))
     assert stored["model"]["trans_heads"] == [4, 2, 5]
-    refuse_changes(config, stored, "RUN")
+    refuse_changes(parse_config(config), stored, "RUN")
 
     config.model.trans_heads = (2, 2, 5)
     with pytest.raises(UserError, match=r"trans_heads: started with \[4, 2, 5\], found \[2, 2, 5\]"):
-        refuse_changes(config, stored, "RUN")
+        refuse_changes(parse_config(config), stored, "RUN")
 
 
 def test_missing_records_and_weights_are_named_together() -> None:
@@ -288,29 +280,29 @@ def test_missing_records_and_weights_are_named_together() -> None:
     config.data.dir = "nowhere"
 
     with pytest.raises(UserError) as error:
-        preflight.check(config)
+        preflight.check(parse_config(config))
 
     assert "python -m data_tools.prepare --dataset=mosei" in str(error.value)
     assert "albert/albert-base-v2" in str(error.value)
 
 
 def test_a_baseline_needs_feature_records_and_no_weights() -> None:
-    preflight.check(config_of(mini_lf_rnn))
+    preflight.check(parse_config(config_of(lf_rnn)))
 
     with pytest.raises(UserError, match=r"data_tools\.prepare --dataset=mosei .* --kind=features") as error:
-        preflight.check(config_of(mosei_lf_rnn))
+        preflight.check(parse_config(lf_rnn.get_config("mosei")))
     assert "albert" not in str(error.value)
 
 
 def test_weights_are_not_looked_for_where_they_are_not_used() -> None:
     config = config_of(mini_dense)
-    preflight.check(config)
+    preflight.check(parse_config(config))
     config.model.text.size, config.model.text.init, config.model.modalities = "base", "pretrained", "av"
-    preflight.check(config)
+    preflight.check(parse_config(config))
 
     config.model.modalities = "tav"
     with pytest.raises(UserError, match=r"config\.model\.text\.dir"):
-        preflight.check(config)
+        preflight.check(parse_config(config))
 
 
 def test_a_missing_wandb_is_named_though_its_folder_of_runs_is_there(
@@ -320,12 +312,12 @@ def test_a_missing_wandb_is_named_though_its_folder_of_runs_is_there(
     # As where it is not installed: W&B's folder in the current directory is all that Python finds.
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
-    config = config_of(mini_lf_rnn)
-    preflight.check(config)
+    config = config_of(lf_rnn)
+    preflight.check(parse_config(config))
 
     config.log.wandb = "project"
     with pytest.raises(UserError, match=r"config\.log\.wandb: expected the package wandb .*`pip install wandb`"):
-        preflight.check(config)
+        preflight.check(parse_config(config))
 
 
 def test_an_installed_wandb_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,7 +325,7 @@ def test_an_installed_wandb_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "wandb" / "__init__.py").touch()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
-    config = config_of(mini_lf_rnn)
+    config = config_of(lf_rnn)
     config.log.wandb = "project"
 
-    preflight.check(config)
+    preflight.check(parse_config(config))

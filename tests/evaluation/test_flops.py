@@ -8,6 +8,7 @@ import pytest
 
 from configs import mini_sparse
 from mme2e_jax.batch import Batch
+from mme2e_jax.config.parse import parse_config
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.evaluation import flops
@@ -155,10 +156,10 @@ def test_extraction_costs_what_is_said_beside_the_papers_figure(modalities, fram
 def test_evaluation_counts_the_sites_of_real_images_only(records):
     config = shrink(mini_sparse.get_config(), records)
     dataset, mesh = open_dataset(records), DataMesh(1)
-    batches = make_batch_loader(config, dataset, mesh, 1)
-    spec = model_spec(config, 6, dataset.tokenizer)
+    batches = make_batch_loader(parse_config(config), dataset, mesh, 1)
+    spec = model_spec(parse_config(config), 6, dataset.tokenizer)
     assert isinstance(spec, ModelSpec)
-    variables = setup.start_variables(config, spec)
+    variables = setup.start_variables(parse_config(config), spec)
 
     def counted(threshold: float):
         return predict(InferenceState(variables, threshold), batches.evaluation("valid"), "bce", mesh).sites

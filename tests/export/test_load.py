@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from jax import export
 from safetensors.numpy import load, save
 
-from configs import mini_dense, mini_lf_rnn
+from configs import lf_rnn, mini_dense
 from mme2e_jax.errors import UserError
 from mme2e_jax.export.archive import FORMAT_VERSION, MANIFEST, PROGRAM, TOKENIZER, WEIGHTS
 from mme2e_jax.export.load import ExportedModel
@@ -122,7 +122,7 @@ def test_the_command_exports_to_the_run_and_replaces_exports_only(workdir: Path,
 
 
 def test_a_baseline_is_exported_and_not_run_on_clips(tmp_path: Path) -> None:
-    exported = export_run(make_run(tmp_path / "run", mini_lf_rnn))
+    exported = export_run(make_run(tmp_path / "run", lf_rnn))
 
     with pytest.raises(UserError, match=r"holds lf_rnn, which reads hand-crafted features"):
         clip_model(exported)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from configs import mini_dense, mini_lf_rnn, mini_lf_transformer, mini_sparse
+from configs import lf_rnn, lf_transformer, mini_dense, mini_sparse
 from mme2e_jax.batch import Batch, FeatureBatch
 from mme2e_jax.evaluation.inference import infer_batch
 from mme2e_jax.export.load import ExportedModel
@@ -16,6 +16,7 @@ from mme2e_jax.export.program import PLATFORMS
 from mme2e_jax.export.save import export_run
 from mme2e_jax.export.signature import LONGEST_TEXT, media_inputs
 from mme2e_jax.models.albert import POSITIONS
+from mme2e_jax.models.late_fusion import LateFusionSpec
 from mme2e_jax.models.variables import fusion_weights
 from mme2e_jax.runs.load import load_run
 from tests.helpers.exports import LABELS, MODEL_CODE, make_run, media_batch, run_without
@@ -117,10 +118,12 @@ def test_some_modalities_of_a_dense_model(tmp_path: Path, modalities: str) -> No
     assert_said({"logits": said["logits"], **said["contributions"]}, workdir, SOME)
 
 
-@pytest.mark.parametrize("experiment", [mini_lf_rnn, mini_lf_transformer])
+@pytest.mark.parametrize("experiment", [lf_rnn, lf_transformer])
 def test_a_baseline(tmp_path: Path, experiment: ModuleType) -> None:
     workdir = make_run(tmp_path / "run", experiment)
-    rng, sizes = np.random.default_rng(0), load_run(workdir, devices=1).config.model.feature_sizes
+    spec = load_run(workdir, devices=1).spec
+    assert isinstance(spec, LateFusionSpec)
+    rng, sizes = np.random.default_rng(0), spec.feature_sizes
     batch = {}
     lengths = ((4, 0), (2, 5), (1, 3))
     for name, size, rows, counts in zip(("text", "audio", "video"), sizes, (4, 5, 3), lengths, strict=True):

@@ -11,6 +11,7 @@ import numpy as np
 
 from mme2e_jax.checkpoints.reader import RunRecord
 from mme2e_jax.checkpoints.writer import CheckpointWriter
+from mme2e_jax.config.parse import parse_config
 from mme2e_jax.config.schema import END_TO_END_MODELS
 from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, LABEL_NAMES, MEL_BANDS
 from mme2e_jax.media.tokens import train_mini
@@ -47,7 +48,7 @@ def make_run(workdir: Path, experiment: Any, **model: Any) -> Path:
     config.model.update(model)
     media = config.model.name in END_TO_END_MODELS
     tokenizer = train_mini(WORDS * 2).save(workdir / DIRECTORY) if media else {}
-    spec = model_spec(config, len(LABELS), tokenizer)
+    spec = model_spec(parse_config(config), len(LABELS), tokenizer)
     record = RunRecord(
         config=config.to_dict(),
         label_names=list(LABELS),

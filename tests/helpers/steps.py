@@ -1,13 +1,15 @@
 """A few training steps and an evaluation of a config, without what surrounds them in a run."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mme2e_jax.config.schema import Config, site_selection, validate, validate_devices
+from mme2e_jax.config.devices import devices_to_use
+from mme2e_jax.config.parse import parse_config
+from mme2e_jax.config.schema import Config
 from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.evaluation.inference import InferenceState, predict
@@ -38,10 +40,14 @@ class Beginning(NamedTuple):
     step: Callable
 
 
-def begin(config: Config, dataset: Dataset) -> Beginning:
+def begin(config: Any, dataset: Dataset) -> Beginning:
     """All that a config's training starts from, on the devices."""
-    validate(config)
-    mesh = DataMesh(validate_devices(config, jax.device_count()))
+    return begin_typed(parse_config(config), dataset)
+
+
+def begin_typed(config: Config, dataset: Dataset) -> Beginning:
+    """The same for a typed config."""
+    mesh = DataMesh(devices_to_use(config, jax.device_count()))
     batches = make_batch_loader(config, dataset, mesh, config.optim.epochs)
     spec = model_spec(config, len(dataset.label_names), dataset.tokenizer)
     tx = setup.make_optimizer(config, batches.total_steps)
@@ -57,7 +63,7 @@ def begin(config: Config, dataset: Dataset) -> Beginning:
     return Beginning(mesh, batches, variables, state, step)
 
 
-def compiled_step(config: Config, dataset: Dataset) -> jax.stages.Compiled:
+def compiled_step(config: Any, dataset: Dataset) -> jax.stages.Compiled:
     """A config's training step as the compiler made it for the first batch."""
     start = begin(config, dataset)
     batch = start.mesh.put_batch(next(start.batches.training(0)))
@@ -65,7 +71,7 @@ def compiled_step(config: Config, dataset: Dataset) -> jax.stages.Compiled:
         return start.step.lower(start.state, batch, jnp.float32(0.7)).compile()
 
 
-def run_steps(config: Config, dataset: Dataset, steps: int, *, move: bool = False) -> Trained:
+def run_steps(config: Any, dataset: Dataset, steps: int, *, move: bool = False) -> Trained:
     """Trains for `steps` steps, at the final threshold, and evaluates the validation split.
 
     Args:
@@ -77,7 +83,7 @@ def run_steps(config: Config, dataset: Dataset, steps: int, *, move: bool = Fals
     if move:
         variables = moved(variables)
         state = state._replace(variables=mesh.put_replicated(variables))
-    threshold, _ = site_selection(config)
+    threshold, _ = parse_config(config).site_selection
     losses = []
     for _, batch in zip(range(steps), batches.training(0), strict=False):
         with mesh.active():

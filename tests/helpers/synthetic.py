@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from data_tools.records.records import feature_schema, write_dataset
-from mme2e_jax.config.schema import END_TO_END_MODELS, Config
+from mme2e_jax.config.schema import END_TO_END_MODELS
 from mme2e_jax.constants import LABEL_NAMES
 
 SEP = 3
@@ -103,7 +103,7 @@ def make_feature_records(
     return directory
 
 
-def shrink(config: Config, records: Path) -> Config:
+def shrink(config: Any, records: Path) -> Any:
     """Changes a config so that a step takes a fraction of a second on the synthetic records of its kind; returns it.
 
     One text length and one shape: every program compiles once.
@@ -139,7 +139,7 @@ def shrunk_run(experiment: Any, records: Path, workdir: Path) -> list[str]:
     return [config, f"--workdir={workdir}", *(f"--config.{key}={value}" for key, value in changed.items())]
 
 
-def _flat(config: Config) -> dict[str, object]:
+def _flat(config: Any) -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in config.items():
         found |= {f"{key}.{k}": v for k, v in _flat(value).items()} if hasattr(value, "items") else {key: value}

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import mini_sparse
+from mme2e_jax.config.parse import parse_config
 from mme2e_jax.models.variables import Spec, Variables, initial_variables
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.weights.torch_weights import paper_rules
@@ -16,7 +17,7 @@ def small_spec(records: Path, modalities: str = "tav", name: str = "mme2e_sparse
     """Of the shrunk sparse model of the tests, or of one that differs from it."""
     config = shrink(mini_sparse.get_config(), records)
     config.model.name, config.model.modalities, config.model.trans_layers = name, modalities, layers
-    return model_spec(config, 6, {"vocab_size": VOCABULARY})
+    return model_spec(parse_config(config), 6, {"vocab_size": VOCABULARY})
 
 
 def random_variables(spec: Spec, seed: int) -> Variables:

@@ -12,7 +12,7 @@ import pytest
 import tensorflow_datasets as tfds
 from rich.console import Console
 
-from configs import iemocap_lf_rnn, mosei_lf_rnn
+from configs import lf_rnn
 from data_tools.generate import generate
 from data_tools.preparation.dry_run import dry_run
 from data_tools.prepare import Settings, prepare
@@ -20,6 +20,7 @@ from data_tools.records.inspection import inspect_records
 from data_tools.releases.published_features import as_matrix, read_split, require_features
 from data_tools.releases.release import ReleaseError
 from mme2e_jax.commands.evaluate import evaluate_run
+from mme2e_jax.config.parse import parse_config
 from mme2e_jax.data.audio_columns import FULL_WIDTH
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.media.features.text import text_features
@@ -310,11 +311,11 @@ def test_generated_features_become_records(generated: tuple[str, Path, Path]) ->
 
 def test_baselines_train_on_published_features(generated: tuple[str, Path, Path], tmp_path: Path) -> None:
     dataset, _, records = generated
-    config = shrink((mosei_lf_rnn if dataset == "mosei" else iemocap_lf_rnn).get_config(), records)
+    config = shrink(lf_rnn.get_config(dataset), records)
     if dataset == "mosei":
         config.model.feature_sizes = (300, 74, 35)
 
-    train(config, open_dataset(records, dataset, "features"), tmp_path / "run")
+    train(parse_config(config), open_dataset(records, dataset, "features"), tmp_path / "run")
     found = evaluate_run(tmp_path / "run")
 
     assert found["step"] >= 1

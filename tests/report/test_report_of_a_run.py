@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from configs import mini_dense, mini_lf_rnn, mini_sparse
+from configs import lf_rnn, mini_dense, mini_sparse
 from mme2e_jax.commands.evaluate import SPLITS, evaluate_run
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.evaluation import inference
@@ -162,7 +162,7 @@ def test_long_runs_are_drawn_as_means_of_neighbours() -> None:
 
 def test_a_baseline_that_chooses_one_emotion_has_a_report(feature_records: Path, tmp_path: Path) -> None:
     arguments = ["--config.model.feature_sizes=300,144,35", "--config.optim.loss=ce"]
-    run(*shrunk_run(mini_lf_rnn, feature_records, tmp_path), *arguments)
+    run(*shrunk_run(lf_rnn, feature_records, tmp_path), *arguments)
 
     text = page_of(tmp_path)
     assert "there are no thresholds" in text

@@ -1,11 +1,12 @@
 """The input of a run: features of other widths than the model's are refused at its start."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from configs import mini_lf_rnn
-from mme2e_jax.config.schema import Config
+from configs import lf_rnn
+from mme2e_jax.config.parse import parse_config
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.runs.load import make_batch_loader
@@ -18,14 +19,14 @@ def dataset(feature_records: Path) -> Dataset:
     return open_dataset(feature_records, kind="features")
 
 
-def config_of(dataset: Dataset, feature_type: int, sizes: tuple[int, int, int]) -> Config:
-    config = shrink(mini_lf_rnn.get_config(), dataset.directory)
+def config_of(dataset: Dataset, feature_type: int, sizes: tuple[int, int, int]) -> Any:
+    config = shrink(lf_rnn.get_config(), dataset.directory)
     config.data.audio_feature_type, config.model.feature_sizes = feature_type, sizes
     return config
 
 
-def first_widths(config: Config, dataset: Dataset) -> list[int]:
-    batch = next(make_batch_loader(config, dataset, DataMesh(1), 1).training(0))
+def first_widths(config: Any, dataset: Dataset) -> list[int]:
+    batch = next(make_batch_loader(parse_config(config), dataset, DataMesh(1), 1).training(0))
     return [x.shape[-1] for x in (batch.text, batch.audio, batch.video)]
 
 
@@ -47,7 +48,7 @@ def test_all_widths_that_are_not_the_models_are_named(dataset: Dataset) -> None:
     config = config_of(dataset, 2, (300, 144, 36))
 
     with pytest.raises(UserError, match=r"feature_sizes: .*130 for audio, found 144; 35 for video, found 36") as error:
-        make_batch_loader(config, dataset, DataMesh(1), 1)
+        make_batch_loader(parse_config(config), dataset, DataMesh(1), 1)
     assert "for text" not in str(error.value)
 
 
@@ -61,4 +62,4 @@ def test_a_modality_that_is_not_used_may_have_any_width(dataset: Dataset) -> Non
 
 def test_a_feature_type_that_the_records_do_not_have_is_refused(dataset: Dataset) -> None:
     with pytest.raises(UserError, match=r"audio_feature_type: expected 0, 1, 2, 3, 4, 5 .* found 6"):
-        make_batch_loader(config_of(dataset, 6, (300, 306, 35)), dataset, DataMesh(1), 1)
+        make_batch_loader(parse_config(config_of(dataset, 6, (300, 306, 35))), dataset, DataMesh(1), 1)

@@ -3,14 +3,15 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
 from benchmarks.hlo import collectives
-from configs import mini_dense, mosei_lf_rnn, mosei_lf_transformer, mosei_sparse
-from mme2e_jax.config.schema import Config
+from configs import lf_rnn, lf_transformer, mini_dense, mosei_sparse
+from mme2e_jax.config.parse import parse_config
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.models.variables import abstract_variables
 from mme2e_jax.runs.spec import model_spec
@@ -39,7 +40,7 @@ def test_four_devices_train_and_predict_as_one_does(records: Path) -> None:
     # At the paper's learning rate: Adam makes rounding errors of gradients near 0 as large as its steps.
     results = []
     for devices, move in ((1, False), (1, True), (4, False)):
-        config: Config = shrink(mosei_sparse.get_config(), records)
+        config: Any = shrink(mosei_sparse.get_config(), records)
         config.mesh.devices = devices
         assert config.model.dropout > 0
         results.append(run_steps(config, open_dataset(records), steps=3, move=move))
@@ -49,7 +50,7 @@ def test_four_devices_train_and_predict_as_one_does(records: Path) -> None:
     assert_follows(four, one, rounded)
 
 
-def assert_as_on_one_device(config: Config, dataset: Dataset, counts: Sequence[int]) -> None:
+def assert_as_on_one_device(config: Any, dataset: Dataset, counts: Sequence[int]) -> None:
     """Ten steps and an evaluation, on one and on other numbers of devices.
 
     By SGD: Adam makes rounding errors of gradients near 0 as large as its steps.
@@ -65,17 +66,17 @@ def assert_as_on_one_device(config: Config, dataset: Dataset, counts: Sequence[i
 
 
 def test_any_number_of_devices_trains_a_tower_as_one_does(records: Path) -> None:
-    config: Config = shrink(mini_dense.get_config(), records)
+    config: Any = shrink(mini_dense.get_config(), records)
     config.model.modalities = "v"
     assert config.model.dropout > 0
     assert_as_on_one_device(config, open_dataset(records), (2, 4, 8))
 
 
-@pytest.mark.parametrize(("experiment", "parity_padding"), [(mosei_lf_rnn, True), (mosei_lf_transformer, False)])
+@pytest.mark.parametrize(("experiment", "parity_padding"), [(lf_rnn, True), (lf_transformer, False)])
 def test_any_number_of_devices_trains_a_baseline_as_one_does(
     feature_records: Path, experiment, parity_padding: bool
 ) -> None:
-    config: Config = shrink(experiment.get_config(), feature_records)
+    config: Any = shrink(experiment.get_config("mosei"), feature_records)
     config.model.parity_padding = parity_padding
     if "rnn" in config.model:
         # Two layers, so that there is dropout.
@@ -85,13 +86,13 @@ def test_any_number_of_devices_trains_a_baseline_as_one_does(
 
 @pytest.mark.xdist_group("sparse")
 def test_only_sums_of_statistics_and_gradients_cross_devices(records: Path) -> None:
-    config: Config = shrink(mosei_sparse.get_config(), records)
+    config: Any = shrink(mosei_sparse.get_config(), records)
     config.mesh.devices = 8
     config.model.sparse_impl = "rows"
     found = collectives(str(compiled_step(config, open_dataset(records)).as_text()))
     assert {collective.kind for collective in found} == {"all-reduce"}
     summed = {shape for collective in found for _, shape in collective.arrays}
-    spec = model_spec(config, 6, {"vocab_size": VOCABULARY})
+    spec = model_spec(parse_config(config), 6, {"vocab_size": VOCABULARY})
     parameters = {leaf.shape for leaf in jax.tree.leaves(abstract_variables(spec))}
     # Compilers may move an axis or drop one of length 1, but sum no more numbers than a parameter has.
     sizes = {math.prod(shape) for shape in parameters} | {1}

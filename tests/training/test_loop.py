@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from configs import mini_lf_rnn, mini_lf_transformer
+from configs import lf_rnn, lf_transformer
 from data_tools.records.records import feature_schema, write_dataset
 from mme2e_jax.checkpoints.reader import Checkpoints
 from mme2e_jax.commands.evaluate import evaluate_run
-from mme2e_jax.config.schema import Config, validate
+from mme2e_jax.config.parse import parse_config
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.lock import lock_workdir
@@ -29,12 +29,11 @@ from tests.helpers.synthetic import (
 from tests.training.test_loggers import history
 
 
-def train_in(workdir: Path, records: Path, experiment: Any = mini_lf_rnn, **overrides: object) -> None:
+def train_in(workdir: Path, records: Path, experiment: Any = lf_rnn, **overrides: object) -> None:
     """Trains a shrunk baseline, three steps an epoch; `optim__lr` overrides `optim.lr`."""
-    config: Config = shrink(experiment.get_config(), records)
+    config: Any = shrink(experiment.get_config(), records)
     config.update_from_flattened_dict({key.replace("__", "."): value for key, value in overrides.items()})
-    validate(config)
-    train(config, open_dataset(records, kind="features"), workdir)
+    train(parse_config(config), open_dataset(records, kind="features"), workdir)
 
 
 def logged(workdir: Path) -> list[dict]:
@@ -172,10 +171,10 @@ def test_steps_of_an_utterance_that_overflows_are_left_out_where_that_is_allowed
     )
     workdir, every_step = tmp_path / "run", {"checkpoint__every_steps": 1}
     with pytest.raises(NonFiniteLoss, match=r"train_7\b"):
-        train_in(workdir, tmp_path / "records", mini_lf_transformer, **every_step)
+        train_in(workdir, tmp_path / "records", lf_transformer, **every_step)
 
     # One in each epoch.
-    train_in(workdir, tmp_path / "records", mini_lf_transformer, **every_step, optim__skip_nonfinite=2)
+    train_in(workdir, tmp_path / "records", lf_transformer, **every_step, optim__skip_nonfinite=2)
 
     record = Checkpoints(workdir).record(6)
     assert len(record.skipped) == 2

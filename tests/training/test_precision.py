@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mme2e_jax.config.schema import Config
+from mme2e_jax.config.parse import parse_config
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.models.albert import SIZES
 from mme2e_jax.models.mme2e import ModelSpec
@@ -101,7 +101,7 @@ def test_nothing_is_bfloat16_where_it_is_not_asked_for(sparse: bool) -> None:
     assert not [e for e in program if any(str(v.aval.dtype) == "bfloat16" for v in e.outvars)]
 
 
-def losses(config: Config, records: Path, dtype: str) -> list[float]:
+def losses(config: Any, records: Path, dtype: str) -> list[float]:
     config.model.dtype = dtype
     return run_steps(config, open_dataset(records), steps=4).losses
 
@@ -121,7 +121,7 @@ def test_the_config_reaches_the_model() -> None:
     config = importlib.import_module("configs.mini_dense").get_config()
     config.model.dtype, config.model.remat = "bfloat16", True
 
-    spec = model_spec(config, LABELS, {"vocab_size": 50})
+    spec = model_spec(parse_config(config), LABELS, {"vocab_size": 50})
 
     assert isinstance(spec, ModelSpec)
     assert (spec.dtype, spec.remat) == ("bfloat16", True)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from configs import mini_dense, mini_lf_rnn
+from configs import lf_rnn, mini_dense
 from mme2e_jax.checkpoints.reader import Checkpoints
 from tests.helpers.synthetic import shrunk_run
 
@@ -57,7 +57,7 @@ def on_all_devices(experiment: Any, records: Path) -> list[str]:
 @pytest.fixture
 def arguments(feature_records: Path) -> list[str]:
     """Of a run that goes on and on."""
-    return [*on_all_devices(mini_lf_rnn, feature_records), "--config.optim.epochs=500"]
+    return [*on_all_devices(lf_rnn, feature_records), "--config.optim.epochs=500"]
 
 
 def test_two_processes_train_and_evaluate_as_one_does(records: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.killing import differences, soak
-from configs import mini_lf_rnn, mini_sparse
+from configs import lf_rnn, mini_sparse
 from mme2e_jax.checkpoints.reader import Checkpoints
 from tests.helpers.synthetic import shrunk_run
 
@@ -25,7 +25,7 @@ def soaked(feature_records: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """Two runs of a baseline: `alone`, and `killed` ten times."""
     directory = tmp_path_factory.mktemp("soak")
     outcome = soak(
-        lambda workdir: [*shrunk_run(mini_lf_rnn, feature_records, workdir), *LONGER], directory, kills=10, seed=0
+        lambda workdir: [*shrunk_run(lf_rnn, feature_records, workdir), *LONGER], directory, kills=10, seed=0
     )
     assert outcome.to_json() | {"moments": None} == {
         "kills": 10,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mme2e_jax.config.parse import parse_config
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.training import setup
 from mme2e_jax.training.step import make_train_step, sparse_threshold
@@ -91,9 +92,9 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_step_where_it_may_be_
 
 
 def test_a_gradient_that_is_not_finite_is_skipped_though_the_loss_is_and_finite_steps_are_not(feature_records: Path):
-    config = shrunk("mini_lf_rnn", feature_records)
+    config = shrunk("lf_rnn", feature_records)
     mesh, batches, _, state, _ = begin(config, open_dataset(feature_records, kind="features"))
-    batch, tx = next(batches.training(0)), setup.make_optimizer(config, batches.total_steps)
+    batch, tx = next(batches.training(0)), setup.make_optimizer(parse_config(config), batches.total_steps)
 
     def root_of_zero(logits, labels, real):
         # 0, with the gradient infinity times 0.

@@ -13,7 +13,7 @@ from configs import mini_sparse, mosei_sparse
 from mme2e_jax.checkpoints.reader import RunRecord
 from mme2e_jax.checkpoints.writer import CheckpointWriter
 from mme2e_jax.config import preflight
-from mme2e_jax.config.schema import Config
+from mme2e_jax.config.parse import parse_config
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.variables import Spec, TrainState, Variables, initial_variables
 from mme2e_jax.runs.spec import model_spec
@@ -29,24 +29,24 @@ pytestmark = pytest.mark.xdist_group("sparse")
 NOWHERE = Path("nowhere")
 
 
-def config_of(checkpoint: Path, chosen: str, **model: Any) -> Config:
-    config: Config = shrink(mini_sparse.get_config(), NOWHERE)
+def config_of(checkpoint: Path, chosen: str, **model: Any) -> Any:
+    config: Any = shrink(mini_sparse.get_config(), NOWHERE)
     config.init.checkpoint, config.init.modalities = str(checkpoint), chosen
     for key, value in model.items():
         config.model[key] = value
     return config
 
 
-def start(config: Config) -> dict[str, np.ndarray]:
-    spec = model_spec(config, 6, {"vocab_size": VOCABULARY})
-    return setup.start_variables(config, spec).arrays()
+def start(config: Any) -> dict[str, np.ndarray]:
+    spec = model_spec(parse_config(config), 6, {"vocab_size": VOCABULARY})
+    return setup.start_variables(parse_config(config), spec).arrays()
 
 
-def start_without(config: Config) -> dict[str, np.ndarray]:
-    return initial_variables(model_spec(config, 6, {"vocab_size": VOCABULARY}), config.seed).arrays()
+def start_without(config: Any) -> dict[str, np.ndarray]:
+    return initial_variables(model_spec(parse_config(config), 6, {"vocab_size": VOCABULARY}), config.seed).arrays()
 
 
-def refused(config: Config) -> str:
+def refused(config: Any) -> str:
     with pytest.raises(UserError) as error:
         start(config)
     return str(error.value)
@@ -182,19 +182,19 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_start_with_text_needs_no_pretrained_albert(tmp_path: Path) -> None:
-    config: Config = mosei_sparse.get_config()
+    config: Any = mosei_sparse.get_config()
     config.data.dir = str(tmp_path)
     (tmp_path / "dataset_info.json").write_text("{}")
     config.init.checkpoint = str(tmp_path / "run")
 
     with pytest.raises(UserError, match=r"config\.init\.checkpoint: .*run' does not exist") as error:
-        preflight.check(config)
+        preflight.check(parse_config(config))
     assert "text.dir" not in str(error.value)
     (tmp_path / "run").mkdir()
-    preflight.check(config)
+    preflight.check(parse_config(config))
     config.init.modalities = "av"
     with pytest.raises(UserError, match=r"config\.model\.text\.dir"):
-        preflight.check(config)
+        preflight.check(parse_config(config))
 
 
 def test_a_text_encoder_from_a_checkpoint_is_not_read_from_elsewhere(tmp_path: Path, other: Variables) -> None:

@@ -1,0 +1,84 @@
+"""Trains a model, or continues a run, and evaluates its best checkpoint."""
+
+import dataclasses
+import errno
+from pathlib import Path
+from typing import Protocol
+
+import jax
+
+from mme2e_jax.commands.evaluate import evaluate_run
+from mme2e_jax.config.devices import devices_to_use
+from mme2e_jax.config.schema import Config
+from mme2e_jax.constants import EMBEDDED
+from mme2e_jax.data.dataset import open_dataset
+from mme2e_jax.errors import UserError
+from mme2e_jax.runtime.console import console
+from mme2e_jax.runtime.distributed import is_first, losses_told, meet
+from mme2e_jax.runtime.files import OutputExistsError
+from mme2e_jax.runtime.signals import Interrupted, Stopped, StopRequests
+from mme2e_jax.training.loop import train
+
+
+class MakeCorpus(Protocol):
+    """Generates and prepares the embedded corpus; a client of this package does that."""
+
+    def __call__(self, records: Path, *, utterances: int, seed: int, kind: str, dataset: str) -> None: ...
+
+
+def train_and_evaluate(config: Config, workdir: Path, make_corpus: MakeCorpus) -> None:
+    """Trains, evaluates and writes the report.
+
+    Args:
+      config: config of the run.
+      workdir: run directory; a run that it holds is continued.
+      make_corpus: generator of the embedded corpus, called if the config asks for it and its records are missing.
+
+    Raises:
+      UserError: if devices, records, weights or the run directory do not fit the config, or the disk is full.
+    """
+    devices_to_use(config, jax.device_count())
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, dir=_records_directory(config)))
+    if is_first():
+        _make_records(config, make_corpus)
+    meet("the records are there")
+    dataset = open_dataset(config.data.dir, config.data.dataset, config.records_kind)
+    try:
+        with losses_told():
+            batches = train(config, dataset, workdir)
+            with StopRequests() as stop:
+                evaluate_run(workdir, batches=batches, while_wanted=stop.interrupt)
+    except Stopped as stopped:
+        console.print(stopped)
+    except Interrupted:
+        console.print("Stopped as asked. Training is done and saved; the same command evaluates.")
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise UserError(
+            f"No space is left on the disk of {workdir}. Free some, and give the same command again."
+        ) from error
+
+
+def _records_directory(config: Config) -> str:
+    """Directory of the records, which for the embedded corpus may not be there yet."""
+    if config.data.dir or config.mini is None:
+        return config.data.dir
+    name = config.data.dataset.replace("_", "-") + {"media": "", "features": "-features"}[config.records_kind]
+    return f"records/{name}-{config.mini.utterances}-{config.mini.seed}"
+
+
+def _make_records(config: Config, make_corpus: MakeCorpus) -> None:
+    records = Path(config.data.dir)
+    if config.mini is None or config.data.dataset not in EMBEDDED or (records / "dataset_info.json").exists():
+        return
+    try:
+        make_corpus(
+            records,
+            utterances=config.mini.utterances,
+            seed=config.mini.seed,
+            kind=config.records_kind,
+            dataset=config.data.dataset,
+        )
+    except OutputExistsError as error:
+        raise UserError(f"--config.data.dir: {error}") from error

@@ -1,0 +1,225 @@
+"""Checks config values and turns them into a typed `Config`."""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, get_type_hints
+
+from ml_collections import ConfigDict
+
+from mme2e_jax.config.rules import Rule
+from mme2e_jax.config.schema import (
+    END_TO_END_MODELS,
+    FAMILIES,
+    Config,
+    DataConfig,
+    EndToEndModelConfig,
+    Family,
+    MiniConfig,
+    ModelConfig,
+    OptimConfig,
+    SparseModelConfig,
+)
+from mme2e_jax.constants import EMBEDDED
+from mme2e_jax.errors import UserError
+
+S = TypeVar("S")
+
+# For a model name that does not exist: only what all models have is checked.
+_ANY_FAMILY = Family(DataConfig, ModelConfig, OptimConfig)
+_SPARSE_KEYS = {f.name for f in dataclasses.fields(SparseModelConfig)} - {
+    f.name for f in dataclasses.fields(EndToEndModelConfig)
+}
+# Sparse keys that a config of the dense model must leave at these values if it has them.
+_OFF = {"attention_grad": "none", "attention_entropy": 0.0}
+# Keys that did not exist when earlier runs were started, with what those runs did.
+_ADDED_LATER: Mapping[str, Any] = {
+    "log.wandb": "",
+    "profile": "",
+    "data.skip_bad": 0,
+    "optim.skip_nonfinite": 0,
+    "checkpoint.every_steps": 0,
+}
+
+
+def parse_config(values: ConfigDict | Mapping[str, Any]) -> Config:
+    """Checks a whole config and returns it typed.
+
+    Args:
+      values: nested sections, as `get_config` of a config file returns them. A config of the dense model may hold the
+        keys of the sparse one, so that `--config.model.name=mme2e` works on a sparse config; they are dropped.
+
+    Raises:
+      UserError: listing every problem.
+    """
+    flat = dict(flatten(values))
+    rules = _rules(flat.get("model.name"), flat.get("data.dataset"))
+    problems = [f"config.{key}: missing; expected {rules[key].expected}." for key in rules if key not in flat]
+    for key, value in flat.items():
+        if key not in rules:
+            if not _is_dropped(key, flat):
+                problems.append(_unknown(key, rules))
+            elif key.rpartition(".")[2] in _OFF and value != (off := _OFF[key.rpartition(".")[2]]):
+                problems.append(
+                    f"config.{key}: only the sparse model has attention; expected {off!r} for the dense one."
+                )
+        elif not rules[key].holds(value):
+            problems.append(f"config.{key}: expected {rules[key].expected}, found {value!r}.")
+    # Rules about several values need each of them to be valid.
+    problems = problems or list(_combinations(flat))
+    if problems:
+        raise _refusal(problems)
+    family = FAMILIES[flat["model.name"]]
+    sections = family._asdict() | ({"mini": MiniConfig} if flat["data.dataset"] in EMBEDDED else {})
+    return _build(Config, values, sections)
+
+
+def read_stored_config(values: Mapping[str, Any]) -> Config:
+    """The config of a checkpoint, which an earlier version may have written.
+
+    Raises:
+      UserError: listing every problem.
+    """
+    return parse_config(with_current_keys(values))
+
+
+def with_current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored config values with the keys of this version: later keys added, keys without effect dropped."""
+    result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+    for key, value in _ADDED_LATER.items():
+        section, _, name = key.rpartition(".")
+        (result[section] if section else result).setdefault(name, value)
+    if result["model"]["name"] == "mme2e":
+        result["model"] = {k: v for k, v in result["model"].items() if k not in _SPARSE_KEYS}
+    return result
+
+
+def refuse_unknown_overrides(overrides: Iterable[str]) -> None:
+    """Refuses override keys that no config has, before a config is loaded.
+
+    Args:
+      overrides: keys as on the command line, without `--config.`.
+
+    Raises:
+      UserError: listing every unknown key.
+    """
+    rules = _all_rules()
+    problems = [_unknown(key, rules) for key in overrides if not any(f"{r}.".startswith(f"{key}.") for r in rules)]
+    if problems:
+        raise _refusal(problems)
+
+
+def refuse_value(key: str, value: str) -> None:
+    """Refuses a command-line value that is not of its key's type.
+
+    Raises:
+      UserError: saying what the key must hold.
+    """
+    rules = _all_rules().get(key, ())
+    expected = " or ".join(r.expected for r in rules) or "a section's keys one by one, as in --config.optim.lr=1e-4"
+    raise _refusal([f"config.{key}: expected {expected}, found {value!r}."])
+
+
+def flatten(values: ConfigDict | Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Pairs such as ("optim.lr", 1e-3)."""
+    for key, value in values.items():
+        if isinstance(value, ConfigDict | Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _rules(model: Any, dataset: Any) -> dict[str, Rule]:
+    """Rules by key for a model and a dataset; for an unknown model, those that all models share."""
+    family = FAMILIES.get(model, _ANY_FAMILY) if isinstance(model, str) else _ANY_FAMILY
+    sections: dict[str, type] = family._asdict()
+    if isinstance(dataset, str) and dataset in EMBEDDED:
+        sections["mini"] = MiniConfig
+    return dict(_class_rules(Config, sections))
+
+
+def _class_rules(section: type, replaced: Mapping[str, type], prefix: str = "") -> Iterator[tuple[str, Rule]]:
+    hints = get_type_hints(section)
+    for field in dataclasses.fields(section):
+        kind = replaced.get(field.name, hints[field.name])
+        if dataclasses.is_dataclass(kind):
+            yield from _class_rules(kind, {}, f"{prefix}{field.name}.")
+        elif "rule" in field.metadata:
+            yield prefix + field.name, field.metadata["rule"]
+
+
+def all_keys() -> set[str]:
+    """Every key that some config has."""
+    return set(_all_rules())
+
+
+@functools.cache
+def _all_rules() -> dict[str, tuple[Rule, ...]]:
+    """Rules of any config by key; models may differ in what a key holds."""
+    rules: dict[str, tuple[Rule, ...]] = {}
+    for model in FAMILIES:
+        for key, rule in _rules(model, "mini").items():
+            known = rules.get(key, ())
+            rules[key] = known if rule in known else (*known, rule)
+    return rules
+
+
+def _build(section: type[S], values: Any, replaced: Mapping[str, type]) -> S:
+    hints = get_type_hints(section)
+    arguments = {}
+    for field in dataclasses.fields(section):  # pyright: ignore[reportArgumentType]
+        if field.name not in values:
+            continue
+        kind, value = replaced.get(field.name, hints[field.name]), values[field.name]
+        if dataclasses.is_dataclass(kind):
+            value = _build(kind, value, {})
+        elif kind is float:
+            value = float(value)
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            value = tuple(value)
+        arguments[field.name] = value
+    return section(**arguments)
+
+
+def _is_dropped(key: str, values: Mapping[str, Any]) -> bool:
+    section, _, name = key.rpartition(".")
+    return values.get("model.name") == "mme2e" and section == "model" and name in _SPARSE_KEYS
+
+
+def _combinations(values: Mapping[str, Any]) -> Iterator[str]:
+    if values["model.name"] in END_TO_END_MODELS:
+        yield from _end_to_end_combinations(values)
+    if values["model.name"] == "lf_transformer":
+        pairs = zip("tav", values["model.feature_sizes"], values["model.trans_heads"], strict=True)
+        for m, size, heads in pairs:
+            if m in values["model.modalities"] and size % heads:
+                yield f"config.model.trans_heads: expected a divisor of the feature size {size} for {m}, found {heads}."
+
+
+def _end_to_end_combinations(values: Mapping[str, Any]) -> Iterator[str]:
+    if values["model.name"] == "mme2e_sparse" and "t" not in values["model.modalities"]:
+        yield (
+            "config.model.modalities: text guides the sparse model's attention, so expected t among them, found "
+            f"{values['model.modalities']!r}. Add t, or use the dense model (config.model.name='mme2e')."
+        )
+    if values["model.trans_dim"] % values["model.trans_heads"]:
+        yield (
+            f"config.model.trans_heads: expected a divisor of trans_dim ({values['model.trans_dim']}), found "
+            f"{values['model.trans_heads']}."
+        )
+    if values["model.text.init"] == "pretrained" and values["model.text.size"] == "tiny":
+        yield "config.model.text.size: there is no pretrained ALBERT of size tiny; use base, large or xlarge."
+
+
+def _refusal(problems: Sequence[str]) -> UserError:
+    return UserError("The config is not valid:\n" + "\n".join(f"  - {p}" for p in problems))
+
+
+def _unknown(key: str, rules: Iterable[str]) -> str:
+    return f"config.{key}: no such key. Valid keys: {', '.join(_siblings(key, rules))}."
+
+
+def _siblings(key: str, rules: Iterable[str]) -> list[str]:
+    """The keys of the same section; all keys if there is no such section."""
+    section = key.rpartition(".")[0]
+    return sorted(k for k in rules if section and k.rpartition(".")[0] == section) or sorted(rules)
