@@ -77,7 +77,7 @@ def launched(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         (["--mode=dance"], r"should be one of <train\|evaluate\|"),
         (["--mode=evaluate"], r"Expected --workdir=RUN"),
         (["--mode=evaluate", "--workdir=absent"], r"absent does not exist"),
-        (["--mode=evaluate", "--workdir=tests"], r"with checkpoints/ in it; tests holds"),
+        (["--mode=evaluate", "--workdir=docs"], r"with checkpoints/ in it; docs holds"),
         (
             ["--mode=evaluate", "--workdir=runs", "--input=x"],
             r"--input is not a flag of --mode=evaluate\. Its flags are",
@@ -120,7 +120,7 @@ def test_a_user_sees_one_message_and_no_traceback() -> None:
     result = launched(SPARSE, "--config.optim.lrr=1")
 
     assert result.returncode == 1
-    assert result.stderr.startswith("\nError: The config does not make sense:\n  - config.optim.lrr: no such key.")
+    assert result.stderr.startswith("\nError: The config is not valid:\n  - config.optim.lrr: no such key.")
     assert "Traceback" not in result.stderr
 
 

@@ -39,7 +39,7 @@ def finished_run(workdir: Path, config: str, overrides: Sequence[str]) -> dict:
       What the run's `report/metrics.json` holds, and `seconds`, those of the command that finished the run.
 
     Raises:
-      UserError: if the config makes no sense with the overrides.
+      UserError: if the config is not valid with the overrides.
       RunFailed: if the run does not end well.
       Stopped: if it was asked to stop.
     """

@@ -76,7 +76,7 @@ def plan(config: str, seeds: Sequence[str], grid: Mapping[str, Sequence[str]], c
       common: overrides of all runs, as in `optim.epochs=3`.
 
     Raises:
-      UserError: if a run's config makes no sense, two runs would be the same, or what a run reads is missing.
+      UserError: if a run's config is not valid, two runs would be the same, or what a run reads is missing.
     """
     if not seeds:
         raise UserError("Expected --seeds=0,1,2 or other whole numbers, found none.")
