@@ -45,7 +45,7 @@ RUN_BY = {
     "python launch.py --config=configs/mini_dense.py --config.optim.lr=5e-4 --config.model.modalities=ta "
     "--workdir=runs/text_audio": TWO_PROCESSES,
     # from_the_papers_code.md, runs.md
-    "python -m mme2e_jax.import_weights --from=model.pt --config=configs/mosei_sparse.py --workdir=RUN": (
+    "python launch.py --mode=import_weights --from=model.pt --config=configs/mosei_sparse.py --workdir=RUN": (
         "tests/commands/test_import_weights.py::test_a_state_dict_of_the_papers_own_size"
     ),
     "python launch.py --mode=evaluate --workdir=RUN --data_dir=RECORDS": (
@@ -114,7 +114,7 @@ RUN_BY = {
     "--config.optim.accumulate=4 --workdir=RUN": (
         "tests/training/test_accumulate.py::test_a_run_that_stops_within_a_window_goes_on_with_the_same_numbers"
     ),
-    "python -m mme2e_jax.sweep --config=configs/mini_sparse.py --seeds=0,1,2 --grid "
+    "python launch.py --mode=sweep --config=configs/mini_sparse.py --seeds=0,1,2 --grid "
     "config.model.sparse_threshold=0.5,0.8": (
         "tests/commands/test_sweep.py::test_a_sweep_goes_on_survives_a_failure_and_tells_the_spread"
     ),
