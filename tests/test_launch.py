@@ -71,7 +71,7 @@ def launched(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         ([RNN, "--config.optim.text_lr_factor=1"], r"This config has no key 'text_lr_factor'"),
         ([RNN, "--config.model.text.size=base"], r"This config has no key 'text'"),
         ([RNN, "--config.model.feature_sizes=300,144"], r"expected 3 whole numbers .* found \(300, 144\)"),
-        ([SPARSE, "--data_dir=records"], r"--data_dir is for evaluation"),
+        ([SPARSE, "--data_dir=records"], r"--data_dir is not a flag .* training are --config\.data\.dir=RECORDS"),
         ([SPARSE, "extra"], r"Expected flags only, found 'extra'"),
         ([SPARSE, "--nope"], r"Unknown command line flag 'nope'"),
         (["--mode=dance"], r"should be one of <train\|evaluate\|"),
@@ -86,7 +86,7 @@ def launched(*arguments: str, **environment: str) -> subprocess.CompletedProcess
             ["--config=configs/lf_rnn.py:moseii"],
             r"expected one of mini, mosei, iemocap after the colon, found 'moseii'",
         ),
-        (["--mode=evaluate", "--workdir=runs", SPARSE], r"takes its config from the checkpoint: leave out --config"),
+        (["--mode=evaluate", "--workdir=runs", SPARSE], r"config comes from the checkpoint: leave out --config"),
     ],
 )
 def test_a_bad_command_line_is_refused_before_anything_is_loaded(

@@ -65,7 +65,7 @@ def without_others(predictions: Predictions, weights: Mapping[str, float], kept:
     return predictions._replace(score=tasks.scores(mixed(predictions.by_modality, weights, kept), loss))
 
 
-def ablate_run(workdir: str | Path, data_dir: str | Path | None = None) -> dict[str, Any]:
+def ablation(workdir: str | Path, data_dir: str | Path | None = None) -> dict[str, Any]:
     """Judges a run's best checkpoint on the test split with every subset of its modalities; prints and writes it.
 
     Args:
@@ -108,7 +108,7 @@ def ablation_table(report: Mapping[str, Any]) -> Table:
     """A row for each subset.
 
     Args:
-      report: see `ablate_run`.
+      report: see `ablation`.
     """
     subsets = report["subsets"]
     utterances = subsets[0]["scores"]["utterances"]

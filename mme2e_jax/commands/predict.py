@@ -18,11 +18,11 @@ DIRECTORY = "predictions"
 def predict_clip(
     workdir: str,
     path: str,
-    *,
     transcript: str,
     transcript_file: str | None,
-    tokenizer: str | None,
     output_dir: str | None,
+    *,
+    tokenizer: str | None,
 ) -> None:
     """Predicts the emotions in a clip with a run, prints a table and writes the files.
 

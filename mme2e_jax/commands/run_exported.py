@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def predict_exported(
-    model: str, path: str, *, transcript: str, transcript_file: str | None, output_dir: str | None
+    model: str, path: str, transcript: str, transcript_file: str | None, output_dir: str | None
 ) -> None:
     """Predicts the emotions in a clip, prints a table and writes `predictions.json` and `.csv`.
 

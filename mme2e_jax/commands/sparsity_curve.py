@@ -45,7 +45,7 @@ def thresholds(trained: float) -> list[float]:
     return sorted({*_GRID, trained})
 
 
-def curve_of_run(workdir: str | Path, data_dir: str | Path | None = None) -> dict[str, Any]:
+def sparsity_curve(workdir: str | Path, data_dir: str | Path | None = None) -> dict[str, Any]:
     """Evaluates a sparse run's best checkpoint on the test split at each of `thresholds`; prints, writes and draws it.
 
     Args:
@@ -141,7 +141,7 @@ def curve_table(report: Mapping[str, Any]) -> Table:
     """A row for each threshold.
 
     Args:
-      report: see `curve_of_run`.
+      report: see `sparsity_curve`.
     """
     points: Sequence[Mapping[str, Any]] = report["points"]
     table = Table(

@@ -19,7 +19,7 @@ _SUFFIX = ".py"
 
 def define_config_flag(values: flags.FlagValues, argv: Sequence[str]) -> None:
     """Defines --config, with flags for the overrides that `argv` holds."""
-    doc = "Name of a config of this program, or path of a config file; --config.KEY=VALUE overrides a value."
+    doc = "Config, as a name or a path; --config.KEY=VALUE overrides a value."
     config_flags.DEFINE_config_file("config", None, doc, values, sys_argv=list(argv))
 
 

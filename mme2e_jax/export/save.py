@@ -1,4 +1,4 @@
-"""From a run to an exported file."""
+"""Saves a run as an exported file."""
 
 import json
 from collections.abc import Mapping
@@ -9,56 +9,38 @@ import jax
 import numpy as np
 from safetensors.numpy import save
 
-from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import tasks
 from mme2e_jax.export import archive, program
 from mme2e_jax.export.manifest import Manifest, from_json
 from mme2e_jax.export.signature import signature
 from mme2e_jax.models import variables as model_variables
 from mme2e_jax.models.mme2e import ModelSpec
-from mme2e_jax.runs.load import Run, load_run
-from mme2e_jax.runs.tokenizer import find_tokenizer
-from mme2e_jax.runtime.console import console
-
-NAME = "model.mme2e"
+from mme2e_jax.runs.load import Run
 
 
-def export_run(workdir: str | Path, out: str | Path | None = None, tokenizer: str | None = None) -> Path:
-    """Exports the best checkpoint of a run.
+def save_run(run: Run, path: Path, tokenizer: Path | None) -> dict[str, int]:
+    """Writes a run as an exported file.
 
     Args:
-      workdir: of the run.
-      out: the file; None for `model.mme2e` in the run.
-      tokenizer: directory of the tokenizer of the run's data; None to look for it.
+      run: run on one device.
+      path: output file.
+      tokenizer: tokenizer directory; None for a model that reads no text.
 
     Returns:
-      the file.
+      Sizes in bytes by member.
 
     Raises:
-      UserError: if there is no run, its tokenizer is missing, the file cannot be written, or another one would be lost.
+      OSError: if the file cannot be written.
     """
-    path = Path(out or Path(workdir) / NAME)
-    if archive.holds_something_else(path):
-        found = "a directory" if path.is_dir() else "a file that is no exported model"
-        raise UserError(f"--out: expected a file to make, or an exported model to replace, found {found} at {path}.")
-    run = load_run(workdir, devices=1)
-    reads_words = isinstance(run.spec, ModelSpec)
-    directory = find_tokenizer(run, Path(workdir), tokenizer) if reads_words else None
     variables = jax.device_get(run.model.state.variables)
     exported = program.export_program(run.spec, variables, float(run.model.state.threshold))
-    manifest = _manifest(run, exported)
     members = {
         archive.PROGRAM: bytes(exported.serialize()),
         archive.WEIGHTS: save({name: np.ascontiguousarray(x) for name, x in variables.arrays().items()}),
-        **_tokenizer_files(directory),
+        **_tokenizer_files(tokenizer),
     }
-    try:
-        archive.write_archive(path, manifest.to_json(), members)
-    except OSError as error:
-        raise UserError(f"--out: {path} could not be written: {error.strerror}.") from error
-    sizes = ", ".join(f"{name} {len(content) / 1e6:.1f} MB" for name, content in members.items() if "/" not in name)
-    console.print(f"Wrote {path} ({sizes})", markup=False)
-    return path
+    archive.write_archive(path, _manifest(run, exported).to_json(), members)
+    return {name: len(content) for name, content in members.items()}
 
 
 def _manifest(run: Run, exported: jax.export.Exported) -> Manifest:
@@ -83,17 +65,17 @@ def _manifest(run: Run, exported: jax.export.Exported) -> Manifest:
         jax_version=jax.__version__,
         provenance={"step": run.step, "config": _without_paths(record.config), "fingerprint": record.fingerprint},
     )
-    # What no reader would take must not be written.
+    # The reader's checks, before anything is written.
     return from_json(_plain(manifest.to_json()))
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON gives them back: tuples are lists."""
+    """Values as JSON returns them: tuples become lists."""
     return json.loads(json.dumps(values))
 
 
 def _without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config without what says where things lay on the machine of the run, which is nobody else's concern."""
+    """The config without its paths, which are private to the machine of the run."""
     plain = _plain(config)
     del plain["data"]["dir"], plain["init"]["checkpoint"]
     plain["model"].get("text", {}).pop("dir", None)

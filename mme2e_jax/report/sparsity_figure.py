@@ -15,7 +15,7 @@ def draw(report: Mapping[str, Any]) -> Figure:
     """Three panels.
 
     Args:
-      report: see `sparsity_curve.curve_of_run`.
+      report: see `commands.sparsity_curve.sparsity_curve`.
     """
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     scores, gflops, active = figure.subplots(1, 3)

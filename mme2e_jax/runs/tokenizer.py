@@ -1,4 +1,4 @@
-"""The tokenizer of a run: kept by training beside the checkpoints, or where the user says."""
+"""Keeps, finds and loads the tokenizer of a run."""
 
 import hashlib
 import shutil
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mme2e_jax.config.schema import EndToEndModelConfig
 from mme2e_jax.errors import UserError
 
-# The first brings TensorFlow and Flax, the second transformers, which takes a second to import.
+# Slow to import: transformers, and TensorFlow with Flax.
 if TYPE_CHECKING:
     from mme2e_jax.media.tokens import TextEncoder
     from mme2e_jax.runs.load import Run
@@ -18,29 +18,26 @@ _FILE = "tokenizer.json"
 
 
 def keep_tokenizer(records: Path, workdir: Path) -> None:
-    """Copies the tokenizer that lies with records to a run, so that prediction needs no records."""
+    """Copies the tokenizer of the records to the run, so that prediction needs no records."""
     if (records / DIRECTORY / _FILE).is_file() and not (workdir / DIRECTORY / _FILE).is_file():
         shutil.copytree(records / DIRECTORY, workdir / DIRECTORY, dirs_exist_ok=True)
 
 
 def find_tokenizer(run: "Run", workdir: Path, given: str | Path | None) -> Path | None:
-    """The directory of the tokenizer of a run's data; None for a model that reads no words.
+    """Finds the tokenizer directory of a run; None for a model that reads no text or stored text features.
 
     Args:
-      run: the model.
-      workdir: of the run.
-      given: directory that holds it; None to look in the run, in its records and with its ALBERT.
+      run: loaded run.
+      workdir: run directory.
+      given: tokenizer directory; None to search the run, its records and its ALBERT checkpoint.
 
     Raises:
-      UserError: if it is not there, or not the one of the run's data.
+      UserError: if there is none, or its digest is not the one that the run stores.
     """
-    if "t" not in run.config.model.modalities:
+    model = run.config.model
+    if not isinstance(model, EndToEndModelConfig) or "t" not in model.modalities:
         return None
     known = run.record.tokenizer.get("sha256")
-    places = [workdir / DIRECTORY, Path(run.config.data.dir) / DIRECTORY]
-    model = run.config.model
-    if isinstance(model, EndToEndModelConfig) and model.text.dir:
-        places.append(Path(model.text.dir))
     if given is not None:
         if not (Path(given) / _FILE).is_file():
             raise UserError(f"--tokenizer: expected a directory with {_FILE}, found none in {given}.")
@@ -50,12 +47,16 @@ def find_tokenizer(run: "Run", workdir: Path, given: str | Path | None) -> Path 
                 f"{run.record.tokenizer}, found SHA-256 {_digest(Path(given))}."
             )
         return Path(given)
-    for place in places:
-        if (place / _FILE).is_file() and _fits(place, known):
-            return place
+    folders = [workdir / DIRECTORY, Path(run.config.data.dir) / DIRECTORY]
+    if model.text.dir:
+        folders.append(Path(model.text.dir))
+    for directory in folders:
+        if (directory / _FILE).is_file() and _fits(directory, known):
+            return directory
+    name = run.record.tokenizer.get("name", "of unknown name")
     raise UserError(
-        f"Expected the tokenizer that the data of {workdir} were prepared with "
-        f"({run.record.tokenizer.get('name', 'of unknown name')}) in one of {', '.join(map(str, places))}; found none. "
+        f"Expected the tokenizer that the data of {workdir} were prepared with ({name}) in one of "
+        f"{', '.join(map(str, folders))}, found none. "
         "Give its directory with --tokenizer=DIR: prepared records hold it as RECORDS/tokenizer."
     )
 
@@ -72,11 +73,11 @@ def load_encoder(directory: Path, vocabulary: int) -> "TextEncoder":
     """Loads a tokenizer.
 
     Args:
-      directory: that holds it.
-      vocabulary: tokens that the model knows.
+      directory: tokenizer directory.
+      vocabulary: number of tokens in the model's vocabulary.
 
     Raises:
-      UserError: if it cannot be loaded, or makes more.
+      UserError: if it cannot be loaded, or has more tokens than the model.
     """
     from mme2e_jax.media.tokens import TokenizerError, load_tokenizer
 
@@ -86,7 +87,7 @@ def load_encoder(directory: Path, vocabulary: int) -> "TextEncoder":
         raise UserError(f"--tokenizer: {error}") from error
     if len(encoder.tokenizer) > vocabulary:
         raise UserError(
-            f"--tokenizer: {directory} has {len(encoder.tokenizer)} tokens; the model knows {vocabulary}. Give the "
-            "tokenizer that its data were prepared with."
+            f"--tokenizer: {directory} has {len(encoder.tokenizer)} tokens, expected at most the model's {vocabulary}. "
+            "Give the tokenizer that its data were prepared with."
         )
     return encoder

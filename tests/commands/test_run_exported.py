@@ -10,9 +10,9 @@ from safetensors.numpy import load_file
 
 from configs import mini_dense
 from mme2e_jax import Predictor
+from mme2e_jax.commands.export import export_run
 from mme2e_jax.commands.main import main
 from mme2e_jax.errors import UserError
-from mme2e_jax.export.save import export_run
 from tests.export.test_program import said_by_checkpoint
 from tests.helpers.exports import MODEL_CODE, REPOSITORY, make_run, run_without
 from tests.helpers.media import tone, write_video, write_wav
@@ -100,8 +100,8 @@ def test_what_cannot_be_used_is_refused_at_once(exported: Path, clip: Path, tmp_
     cues = tmp_path / "film.txt"
     cues.write_text("no cues")
     for arguments, message in [
-        ((), "Expected an exported model and a clip, .* found neither"),
-        ((str(exported),), "Expected an exported model and a clip"),
+        ((), "Expected --model=FILE, --input=FILE .*; missing: --model=FILE, --input=FILE"),
+        ((str(exported),), "Expected --model=FILE, --input=FILE .*; missing: --input=FILE"),
         ((str(exported), str(clip), "--out=x"), "--out is not a flag of --mode=run_exported"),
         ((str(exported), "absent.mp4"), "found nothing at 'absent.mp4'"),
         (("absent.mme2e", str(clip)), "Expected an exported model, found nothing at 'absent.mme2e'"),

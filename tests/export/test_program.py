@@ -10,10 +10,10 @@ from safetensors.numpy import load_file, save_file
 
 from configs import lf_rnn, lf_transformer, mini_dense, mini_sparse
 from mme2e_jax.batch import Batch, FeatureBatch
+from mme2e_jax.commands.export import export_run
 from mme2e_jax.evaluation.inference import infer_batch
 from mme2e_jax.export.load import ExportedModel
 from mme2e_jax.export.program import PLATFORMS
-from mme2e_jax.export.save import export_run
 from mme2e_jax.export.signature import LONGEST_TEXT, media_inputs
 from mme2e_jax.models.albert import POSITIONS
 from mme2e_jax.models.late_fusion import LateFusionSpec

@@ -1,0 +1,41 @@
+"""Exports the best checkpoint of a run as one file."""
+
+from pathlib import Path
+
+from mme2e_jax.errors import UserError
+from mme2e_jax.export import archive
+from mme2e_jax.export.save import save_run
+from mme2e_jax.runs.load import load_run
+from mme2e_jax.runs.tokenizer import find_tokenizer
+from mme2e_jax.runtime.console import console
+
+NAME = "model.mme2e"
+
+
+def export_run(workdir: str | Path, out: str | Path | None = None, tokenizer: str | None = None) -> Path:
+    """Exports the best checkpoint of a run and prints the sizes of the file's members.
+
+    Args:
+      workdir: run directory.
+      out: output file; None for `model.mme2e` in the run.
+      tokenizer: tokenizer directory; None to search for it, see `find_tokenizer`.
+
+    Returns:
+      The output file.
+
+    Raises:
+      UserError: if there is no run, its tokenizer is missing, the file cannot be written, or another one would be lost.
+    """
+    path = Path(out or Path(workdir) / NAME)
+    if archive.holds_something_else(path):
+        found = "a directory" if path.is_dir() else "a file that is no exported model"
+        raise UserError(f"--out: expected a new file, or an exported model to replace, found {found} at {path}.")
+    run = load_run(workdir, devices=1)
+    directory = find_tokenizer(run, Path(workdir), tokenizer)
+    try:
+        sizes = save_run(run, path, directory)
+    except OSError as error:
+        raise UserError(f"--out: {path} could not be written: {error.strerror}.") from error
+    main_members = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in sizes.items() if "/" not in name)
+    console.print(f"Wrote {path} ({main_members})", markup=False)
+    return path

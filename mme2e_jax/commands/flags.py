@@ -1,0 +1,90 @@
+"""Flags of the program and their help."""
+
+import dataclasses
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from absl import flags
+
+from mme2e_jax.config.cli import define_config_flag
+
+if TYPE_CHECKING:
+    from mme2e_jax.commands.train import MakeCorpus
+
+PROGRAM = "python launch.py"
+_TEXT_FLAGS = {
+    "workdir": "Run directory. Default for training: runs/CONFIG_NAME.",
+    "data_dir": "Records to evaluate on. Default: the records of training.",
+    "input": "Video or sound file.",
+    "transcript": "Words of the clip.",
+    "transcript_file": "Words with times: .srt, .vtt, or .txt of ID___clip___start___end___text.",
+    "tokenizer": "Tokenizer directory, if neither the run nor its records hold one.",
+    "output_dir": "Output directory. Default: predictions/CLIP, in the run if there is one.",
+    "out": "File of an export (default WORKDIR/model.mme2e); directory of a sweep (default runs/sweep-CONFIG_NAME).",
+    "model": "Exported model.",
+    "from": "State dict of the paper's code (.pt, .npz), or ALBERT v2 directory.",
+    "coordinator": "HOST:PORT of process 0; not needed where JAX finds a cluster.",
+}
+PROCESSES = ("distributed", "coordinator", "process_count", "process_id")
+_COLUMNS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """A parsed command line."""
+
+    argv: Sequence[str]
+    values: flags.FlagValues
+    make_corpus: "MakeCorpus | None"
+
+    def __getitem__(self, flag: str) -> Any:
+        return self.values[flag].value
+
+
+class Mode(NamedTuple):
+    """A command of the program."""
+
+    purpose: str
+    example: str  # arguments after --mode
+    run: Callable[[Arguments], None]
+    flags: tuple[str, ...]
+    required: tuple[str, ...] = ()  # as the user writes them
+    hint: str = ""  # for a user who gives a flag of another mode
+
+
+def help_text(modes: Mapping[str, Mode]) -> str:
+    """Every mode with an example and its flags; the flags for several processes once, at the end."""
+    values = defined_flags([], modes)
+
+    def described(names: Sequence[str]) -> list[str]:
+        docs = [f"    --{name:<15} {' '.join(str(values[name].help).split())}" for name in names]
+        return [textwrap.fill(doc, _COLUMNS, subsequent_indent=" " * 22, break_on_hyphens=False) for doc in docs]
+
+    lines = [
+        "Emotion recognition from video, speech and transcript.",
+        "",
+        f"Usage: {PROGRAM} [--mode=MODE] FLAGS, where MODE is train by default",
+        "",
+    ]
+    for name, mode in modes.items():
+        option = "" if name == "train" else f" --mode={name}"
+        lines += [f"{name}: {mode.purpose}", f"  {PROGRAM}{option} {mode.example}"]
+        lines += [*described([flag for flag in mode.flags if flag not in PROCESSES]), ""]
+    several = ", ".join(name for name, mode in modes.items() if "distributed" in mode.flags)
+    return "\n".join([*lines, f"Several processes that form one run ({several}):", *described(PROCESSES)])
+
+
+def defined_flags(argv: Sequence[str], modes: Mapping[str, Mode]) -> flags.FlagValues:
+    """All flags, with their defaults; `argv` tells which config values are overridden."""
+    values = flags.FlagValues()
+    define_config_flag(values, argv)
+    flags.DEFINE_enum("mode", "train", list(modes), "Command to run.", values)
+    for name, doc in _TEXT_FLAGS.items():
+        flags.DEFINE_string(name, "" if name == "transcript" else None, doc, values)
+    flags.DEFINE_list("seeds", [], "Seeds of the runs, such as 0,1,2.", values)
+    flags.DEFINE_multi_string("grid", [], "config.KEY=VALUE,VALUE. All combinations are run", values)
+    flags.DEFINE_bool("distributed", False, "This process is one of several.", values)
+    flags.DEFINE_integer("process_count", None, "Number of processes.", 1, flag_values=values)
+    flags.DEFINE_integer("process_id", None, "Number of this process, from 0.", 0, flag_values=values)
+    return values
