@@ -16,7 +16,7 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.models.variables import TrainState, Variables
 from mme2e_jax.runtime import pytree
 from mme2e_jax.runtime.console import console
-from mme2e_jax.runtime.distributed import is_first, meet
+from mme2e_jax.runtime.distributed import is_first, wait_for_all
 
 DAMAGED = "damaged_checkpoints"
 
@@ -128,7 +128,7 @@ def _put_damaged_aside(workdir: Path) -> None:
     """
     found = [workdir / DIRECTORY / str(step) for step in stored_steps(workdir / DIRECTORY)]
     damaged = {path: reason for path in found if (reason := digests.damage(path))}
-    meet("all processes have looked at the checkpoints")
+    wait_for_all("all processes have looked at the checkpoints")
     for path, reason in damaged.items():
         aside = workdir / DAMAGED / path.name
         console.print(f"Warning: the checkpoint {path} is damaged: {reason}. It was moved to {aside}.")
@@ -136,7 +136,7 @@ def _put_damaged_aside(workdir: Path) -> None:
             shutil.rmtree(aside, ignore_errors=True)
             aside.parent.mkdir(exist_ok=True)
             path.rename(aside)
-    meet("damaged checkpoints are out of the way")
+    wait_for_all("damaged checkpoints are out of the way")
     if damaged and len(damaged) == len(found):
         raise UserError(
             f"All checkpoints of {workdir} are damaged, see the warnings above. Give another --workdir to start anew."

@@ -1,1 +1,1 @@
-"""One module for each command of the program."""
+"""The commands of the program, one module each."""

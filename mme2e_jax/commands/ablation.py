@@ -1,13 +1,11 @@
-"""One checkpoint judged with some of its modalities left out of the decision.
+"""Evaluates a checkpoint with each subset of its modalities in the decision.
 
-All models end alike: each modality has its own logits, and the decision's are their sum, weighted by what fusion has
-learned (`models.fusion`). Here a modality that is left out adds nothing to that sum; the weights of the others, and the
-thresholds above which an emotion is said to be there, stay what they are. So this tells what a finished model makes of
-each modality, not what a model trained without it would reach. One pass forward is enough for all subsets.
+The logits of a model are the sum of its modalities' logits, weighted by the learned fusion weights (`models.fusion`).
+The ablation drops modalities from that sum and keeps all weights and decision thresholds. It measures what a trained
+model gets from each modality, not what a model trained without it would reach. One forward pass serves all subsets.
 
-Where a modality is left out it still does what else it does: text guides where the sparse model looks at faces and
-sound, also where text itself has no say. And an utterance without frames, or without sound, has logits of 0 there: with
-faces alone, say, its score is that of no evidence at all.
+A dropped modality keeps its other effects: text still guides the attention of the sparse model. An utterance without
+frames or sound has logits of 0 for that modality, so that its score for this modality alone carries no evidence.
 
 Axis legend: `n` utterances of a split, `l` labels.
 """
@@ -37,44 +35,41 @@ SPLIT = "test"
 
 
 def subsets(modalities: str) -> Iterator[str]:
-    """All non-empty ones, the whole first, then by size: of "tav" seven."""
+    """All non-empty subsets by falling size; seven for "tav"."""
     for size in range(len(modalities), 0, -1):
         yield from ("".join(chosen) for chosen in itertools.combinations(modalities, size))
 
 
-def mixed(
+def fused_logits(
     by_modality: Mapping[str, Float[np.ndarray, "n l"]], weights: Mapping[str, float], kept: str
 ) -> Float[np.ndarray, "n l"]:
-    """The weighted sum of the logits of the modalities that are kept, float64.
+    """The weighted sum of the logits of the kept modalities, float64.
 
     Args:
       by_modality: logits before fusion.
-      weights: of fusion.
-      kept: at least one of the modalities.
+      weights: fusion weights.
+      kept: modalities, at least one.
     """
     return np.sum([weights[m] * by_modality[m].astype(np.float64) for m in kept], axis=0)
 
 
-def without_others(predictions: Predictions, weights: Mapping[str, float], kept: str, loss: str) -> Predictions:
-    """The predictions with no say for the modalities that are not in `kept`.
-
-    With all of them kept they are the model's own, to the last bit.
-    """
+def keep_modalities(predictions: Predictions, weights: Mapping[str, float], kept: str, loss: str) -> Predictions:
+    """The predictions from the modalities in `kept` alone; unchanged if those are all."""
     if set(kept) == set(predictions.by_modality):
         return predictions
-    return predictions._replace(score=tasks.scores(mixed(predictions.by_modality, weights, kept), loss))
+    return predictions._replace(score=tasks.scores(fused_logits(predictions.by_modality, weights, kept), loss))
 
 
 def ablation(workdir: str | Path, data_dir: str | Path | None = None) -> dict[str, Any]:
-    """Judges a run's best checkpoint on the test split with every subset of its modalities; prints and writes it.
+    """Evaluates the best checkpoint on the test split with every subset of its modalities; prints and writes a table.
 
     Args:
-      workdir: of the run.
-      data_dir: prepared records; None for where training found them.
+      workdir: run directory.
+      data_dir: prepared records; None for the directory that training used.
 
     Returns:
-      What `report/ablation.json` holds: the checkpoint's step, the weights of fusion, and per subset its modalities and
-      scores, the whole set first; and the utterances that were left out of the data, with the reason.
+      The content of `report/ablation.json`: the checkpoint's step; the fusion weights; modalities and scores of each
+      subset, the whole set first; and the skipped utterances with the reason.
 
     Raises:
       UserError: if the run or the data are missing or do not belong together.
@@ -84,31 +79,31 @@ def ablation(workdir: str | Path, data_dir: str | Path | None = None) -> dict[st
     model = model_with_thresholds(run, batches)
     weights = fusion_weights(run.spec, model.state.variables)
     predictions = predict(model.state, batches.evaluation(SPLIT), model.loss, model.mesh)
-    found = []
+    results = []
     for kept in subsets(in_order(run.spec.modalities, "tav")):
-        scores = score_predictions(model, without_others(predictions, weights, kept, model.loss))
-        found.append({"modalities": kept, "scores": scores.to_json()})
+        scores = score_predictions(model, keep_modalities(predictions, weights, kept, model.loss))
+        results.append({"modalities": kept, "scores": scores.to_json()})
     guided = isinstance(run.spec, ModelSpec) and run.spec.sparse
     report = {
         "step": run.step,
         "split": SPLIT,
         "fusion_weights": weights,
         "text_guides_attention": guided,
-        "subsets": found,
+        "subsets": results,
         "skipped": batches.skipped.report(),
     }
     console.print(ablation_table(report))
     if guided:
-        console.print("  Text guides where the model looks, also where it is left out of the decision.\n")
+        console.print("  Text guides where the model looks, even if it is left out of the decision.\n")
     write_report(workdir, FILE, report)
     return report
 
 
 def ablation_table(report: Mapping[str, Any]) -> Table:
-    """A row for each subset.
+    """A table with a row for each subset.
 
     Args:
-      report: see `ablation`.
+      report: result of `ablation`.
     """
     subsets = report["subsets"]
     utterances = subsets[0]["scores"]["utterances"]

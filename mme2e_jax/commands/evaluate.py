@@ -14,7 +14,7 @@ from mme2e_jax.report.terminal import cost_table, scores_table
 from mme2e_jax.report.write_json import write_report
 from mme2e_jax.runs.load import load_run, model_with_thresholds, open_batch_loader
 from mme2e_jax.runtime.console import console
-from mme2e_jax.runtime.distributed import is_first, meet
+from mme2e_jax.runtime.distributed import is_first, wait_for_all
 
 SPLITS = ("valid", "test")
 
@@ -25,19 +25,19 @@ def evaluate_run(
     batches: BatchLoader | None = None,
     while_wanted: Callable[[Iterable[AnyBatch]], Iterable[AnyBatch]] = lambda batches: batches,
 ) -> dict:
-    """Evaluates the best checkpoint of a run on the validation and test splits, prints tables and writes the report.
+    """Evaluates the best checkpoint of a run, prints tables and writes the report.
 
-    Each split is run once; the tables, `metrics.json` and the report's page all read that one result.
+    Each split runs once; tables, `metrics.json` and the HTML report share the result.
 
     Args:
       workdir: run directory.
       data_dir: prepared records; None for the directory that training used.
       batches: batch loader of the run, if one exists already.
-      while_wanted: passes an evaluation's batches on; may raise to end the evaluation.
+      while_wanted: wrapper of the batches of a split, which may raise to end the evaluation.
 
     Returns:
-      The content of `report/metrics.json`: the checkpoint's step; per split the scores, and the cost of an end-to-end
-      model; intervals of the scores; and the utterances that were left out, with the reason.
+      The content of `report/metrics.json`: the checkpoint's step; scores by split, with the cost of an end-to-end
+      model; confidence intervals; and the skipped utterances with the reason.
 
     Raises:
       UserError: if the run or the data are missing or do not belong together.
@@ -57,7 +57,7 @@ def evaluate_run(
         results[split] = SplitResult(predictions, decide(model, predictions), scores)
         report[split] = scores.to_json()
         console.print(scores_table(f"{split} ({scores.utterances} utterances)", scores))
-        console.print(f"  saying every emotion always: mean F1 {scores.always_f1:.3f}\n")
+        console.print(f"  all-positive baseline: mean F1 {scores.always_f1:.3f}\n")
         if isinstance(run.spec, ModelSpec):
             report[split]["cost"] = flops.cost_report(run.spec, batches.seen_lengths(split), predictions.sites)
     if isinstance(run.spec, ModelSpec):
@@ -68,12 +68,12 @@ def evaluate_run(
     }
     report["skipped"] = batches.skipped.report()
     write_report(workdir, "metrics.json", report)
-    # Here, not at the top: it imports matplotlib, which takes a second.
+    # Imports matplotlib, which takes a second.
     from mme2e_jax.report.write import write
 
     content = gather(run, model, batches, results, report, workdir)
     if is_first():
         console.print(f"Wrote {write(content, Path(workdir) / 'report')}")
-    # The other processes must not end, and wait for this one, long before the first has written.
-    meet("the report is written")
+    # Other processes must not end long before the first has written.
+    wait_for_all("the report is written")
     return report

@@ -1,12 +1,11 @@
-"""Weights from elsewhere into a run, to evaluate them or to start training from them.
+"""Makes a run from weights of the paper's code or of ALBERT.
 
     python -m mme2e_jax.import_weights --from=FILE --config=CONFIG --workdir=RUN
     python launch.py --mode=evaluate --workdir=RUN --data_dir=RECORDS
     python launch.py --config=CONFIG --config.init.checkpoint=RUN --workdir=OTHER
 
-FILE is a state dict of the paper's code, as torch.save writes it (.pt) or with the same names in .npz; or the directory
-of an ALBERT v2 checkpoint of the Hugging Face hub, which fills the text encoder only. The architecture is CONFIG's;
-values of it can be overridden: --config.model.text.size=large
+FILE is a state dict of the paper's code (.pt from torch.save, or .npz with the same names), or the directory of an
+ALBERT v2 checkpoint from the Hugging Face hub, which fills the text encoder only. CONFIG gives the architecture.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,8 +26,8 @@ from mme2e_jax.weights import paper_weights, pretrained
 from mme2e_jax.weights.torch_weights import convert, paper_rules
 
 
-class _Known(NamedTuple):
-    """What the weights are for, as far as the config's records tell."""
+class _DataFacts(NamedTuple):
+    """Labels, tokenizer and preprocessing of the config's records, as far as there are any."""
 
     label_names: Sequence[str]
     tokenizer: Mapping[str, Any]
@@ -42,24 +41,24 @@ class _Imported(NamedTuple):
 
 
 def import_weights(config: Config, source: Path, workdir: Path) -> None:
-    """Makes a run of weights; writes nothing unless all of them fit.
+    """Makes a run from weights; writes nothing unless all of them fit.
 
     Args:
-      config: validated; its architecture must be that of the weights.
+      config: config with the architecture of the weights.
       source: file with a state dict of the paper's code, or directory of an ALBERT v2 checkpoint.
-      workdir: of the run.
+      workdir: run directory.
 
     Raises:
-      UserError: if the weights cannot be read or do not fit, or the directory holds checkpoints already.
+      UserError: if the weights cannot be read or do not fit, or `workdir` holds checkpoints.
     """
     _check_workdir(workdir)
-    known = _known(config)
-    imported = (_from_albert if source.is_dir() else _from_state_dict)(config, source, known)
+    data = _data_facts(config)
+    imported = (_from_albert if source.is_dir() else _from_state_dict)(config, source, data)
     record = RunRecord(
         config=config.to_dict(),
-        label_names=list(known.label_names),
+        label_names=list(data.label_names),
         tokenizer=dict(imported.tokenizer),
-        preprocessing=dict(known.preprocessing),
+        preprocessing=dict(data.preprocessing),
         thresholds={},
         history=[],
     )
@@ -68,8 +67,10 @@ def import_weights(config: Config, source: Path, workdir: Path) -> None:
     writer.wait()
     for note in imported.notes:
         console.print(note)
-    if not known.preprocessing:
-        console.print("config.data.dir has no records: which tokenizer and preprocessing they need is not known")
+    if not data.preprocessing:
+        console.print(
+            "config.data.dir has no records: the tokenizer and preprocessing that the weights need are unknown"
+        )
     console.print(f"Wrote {workdir}; evaluate it with python launch.py --mode=evaluate --workdir={workdir}")
 
 
@@ -81,32 +82,32 @@ def _check_workdir(workdir: Path) -> None:
         raise UserError(f"{workdir} holds checkpoints already; import into another --workdir.")
 
 
-def _known(config: Config) -> _Known:
+def _data_facts(config: Config) -> _DataFacts:
     directory = Path(config.data.dir)
     if not config.data.dir or not (directory / "dataset_info.json").is_file():
         if config.data.dataset not in LABEL_NAMES:
             how = how_to_prepare(config.data.dataset, config.records_kind)
             raise UserError(
-                f"config.data.dir: the labels of {config.data.dataset} are those of its records, so expected prepared "
-                f"records, found none in {config.data.dir!r}. {how}"
+                f"config.data.dir: expected prepared records, which hold the labels of {config.data.dataset}, found "
+                f"none in {config.data.dir!r}. {how}"
             )
-        return _Known(LABEL_NAMES[config.data.dataset], {}, {})
-    # Slow to import, and needed here only.
+        return _DataFacts(LABEL_NAMES[config.data.dataset], {}, {})
+    # Slow to import.
     from mme2e_jax.data.dataset import open_dataset
 
     dataset = open_dataset(directory, config.data.dataset, config.records_kind)
     if dataset.name != config.data.dataset:
         raise UserError(f"config.data.dir: expected records of {config.data.dataset}, found those of {dataset.name}.")
-    return _Known(dataset.label_names, dataset.tokenizer, dataset.preprocessing)
+    return _DataFacts(dataset.label_names, dataset.tokenizer, dataset.preprocessing)
 
 
-def _from_state_dict(config: Config, source: Path, known: _Known) -> _Imported:
+def _from_state_dict(config: Config, source: Path, data: _DataFacts) -> _Imported:
     tensors = torch_file.read(source)
     paper_weights.check_model(tensors, config.model.name, str(source))
     rows = paper_weights.vocabulary_of(tensors)
     has_text = isinstance(config.model, EndToEndModelConfig) and "t" in config.model.modalities
-    tokenizer = _tokenizer(rows if has_text else None, {}, known, source)
-    spec = model_spec(config, len(known.label_names), tokenizer)
+    tokenizer = _tokenizer(rows if has_text else None, {}, data, source)
+    spec = model_spec(config, len(data.label_names), tokenizer)
     used, left_out = paper_weights.without_unused(tensors, spec)
     variables = abstract_variables(spec)
     shapes = {path: x.shape for path, x in variables.arrays().items()}
@@ -116,33 +117,27 @@ def _from_state_dict(config: Config, source: Path, known: _Known) -> _Imported:
     return _Imported(variables.with_arrays(arrays), tokenizer, notes)
 
 
-def _from_albert(config: Config, source: Path, known: _Known) -> _Imported:
+def _from_albert(config: Config, source: Path, data: _DataFacts) -> _Imported:
     if not isinstance(config.model, EndToEndModelConfig) or "t" not in config.model.modalities:
         raise UserError(
-            f"{source} is a directory, so expected to hold ALBERT, but the config's model ({config.model.name}, "
-            f"{config.model.modalities}) has no text encoder. A state dict of the paper's code is a file."
+            f"{source} is a directory, as of ALBERT, but the config's model ({config.model.name}, "
+            f"{config.model.modalities}) has no text encoder. Give a file with a state dict of the paper's code."
         )
     weights = pretrained.read_albert(str(source), config.model.text.size)
     rows = len(weights["text/word"])
-    tokenizer = _tokenizer(rows, pretrained.read_tokenizer(str(source), rows), known, source)
-    spec = model_spec(config, len(known.label_names), tokenizer)
+    tokenizer = _tokenizer(rows, pretrained.read_tokenizer(str(source), rows), data, source)
+    spec = model_spec(config, len(data.label_names), tokenizer)
     variables = pretrained.with_albert(initial_variables(spec, config.seed), weights)
-    return _Imported(
-        variables,
-        tokenizer,
-        [
-            f"{config.model.name}: the text encoder of {source}; everything else is random, as where training starts "
-            f"(seed {config.seed}), so that scores are those of an untrained model"
-        ],
-    )
+    note = f"{config.model.name}: text encoder of {source}; all other weights are random (seed {config.seed})"
+    return _Imported(variables, tokenizer, [note])
 
 
-def _tokenizer(rows: int | None, found: Mapping[str, Any], known: _Known, source: Path) -> Mapping[str, Any]:
-    """What is known of the tokenizer: all of it from records, else what lies with the weights."""
-    if not known.tokenizer or rows is None:
-        return known.tokenizer or ({"vocab_size": rows, **found} if rows is not None else {})
-    wrong = {k: v for k, v in {"vocab_size": rows, **found}.items() if known.tokenizer.get(k) != v}
+def _tokenizer(rows: int | None, found: Mapping[str, Any], data: _DataFacts, source: Path) -> Mapping[str, Any]:
+    """Tokenizer metadata of the records, or else of the weights."""
+    if not data.tokenizer or rows is None:
+        return data.tokenizer or ({"vocab_size": rows, **found} if rows is not None else {})
+    wrong = {k: v for k, v in {"vocab_size": rows, **found}.items() if data.tokenizer.get(k) != v}
     if wrong:
-        differences = "; ".join(f"{k}: weights {v}, records {known.tokenizer.get(k)}" for k, v in wrong.items())
+        differences = "; ".join(f"{k}: weights {v}, records {data.tokenizer.get(k)}" for k, v in wrong.items())
         raise UserError(f"{source} does not fit the records of config.data.dir: {differences}.")
-    return known.tokenizer
+    return data.tokenizer

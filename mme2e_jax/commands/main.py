@@ -87,10 +87,10 @@ def _evaluate(a: Arguments) -> None:
     from mme2e_jax.commands.ablation import ablation
     from mme2e_jax.commands.evaluate import evaluate_run
     from mme2e_jax.commands.sparsity_curve import sparsity_curve
-    from mme2e_jax.runtime.distributed import losses_told
+    from mme2e_jax.runtime.distributed import report_lost_processes
 
     commands = {"evaluate": evaluate_run, "sparsity_curve": sparsity_curve, "ablation": ablation}
-    with losses_told():
+    with report_lost_processes():
         commands[a["mode"]](a["workdir"], a["data_dir"])
 
 
@@ -137,9 +137,9 @@ def _import_frameworks(a: Arguments) -> None:
     tf.config.set_visible_devices([], "GPU")
     settings = {flag: a[flag] for flag in PROCESSES[1:]}
     if a["distributed"]:
-        from mme2e_jax.runtime.distributed import join
+        from mme2e_jax.runtime.distributed import join_processes
 
-        join(*settings.values())
+        join_processes(*settings.values())
         return
     for flag, value in settings.items():
         if value is not None:

@@ -57,18 +57,18 @@ def predict_and_write(
     check: Callable[[], None],
     load: "Callable[[ClipReader], Predictor]",
 ) -> None:
-    """Predicts with any model.
+    """Predicts with a model, prints a table and writes the files.
 
     Args:
       path, transcript, transcript_file: see `Predictor`.
       directory: output directory.
-      check: refuses an unusable model quickly.
-      load: loads the model.
+      check: quick check of the model, which raises if it is unusable.
+      load: function that loads the model.
 
     Raises:
       UserError: if an input cannot be used.
     """
-    # Before anything that takes seconds to import.
+    # All quick checks come before slow imports.
     clip = open_clip(path)
     check()
     if transcript_file is not None:
@@ -90,6 +90,4 @@ def predict_and_write(
     for written in prediction.write(directory):
         console.print(f"Wrote {written}", markup=False)
     if not any(utterance.evidence for utterance in prediction.utterances):
-        console.print(
-            "No page: an exported model does not report which sites it kept. Predict with the run for a page."
-        )
+        console.print("No page: an exported model does not report its kept sites. Predict with the run for a page.")

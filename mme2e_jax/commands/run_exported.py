@@ -16,7 +16,7 @@ def predict_exported(
 ) -> None:
     """Predicts the emotions in a clip, prints a table and writes `predictions.json` and `.csv`.
 
-    There is no page: an exported program does not report which sites it kept.
+    There is no page: an exported program does not report its kept sites.
 
     Args:
       model: exported file.

@@ -1,15 +1,13 @@
-"""One checkpoint of a sparse model at other thresholds of its attention: what sparsity costs, and what it saves.
+"""Evaluates a sparse checkpoint at several attention thresholds.
 
-The threshold p, the share of an image's attention that the kept sites hold, is an input of the model like the batch, so
-no point of the curve needs training; the weights are those learned for the run's own threshold, which is always one of
-the points. The thresholds above which an emotion is said to be there are the checkpoint's, chosen on the validation
-split at the run's own threshold, and the same at all points; AUC does not depend on them.
+The threshold p, the share of an image's attention that the kept sites hold, is an input of the model, so that no point
+needs training. The weights were trained at the run's own threshold, which is always one of the points. All points use
+the decision thresholds of the checkpoint, chosen on the validation split at the run's own threshold.
 
-Up to the threshold that a model's rows of active sites are made for it works on rows, above that with masks
-(`state.structures`): what is left out then costs time all the same. GFLOPs count what is kept, whichever way
-(`cost`). Seconds are wall clock of a whole pass over the split, divided by its utterances, the least of a few where the
-split is small: everything is compiled by then, but reading and packing the records is included, and they depend on the
-machine.
+Up to the threshold that the model's rows are sized for it computes on rows of active sites, above it with masks
+(`models.variables.structures`), where dropped sites still cost time. GFLOPs count kept sites in both cases
+(`evaluation.flops`). Seconds are wall-clock time of a pass over the split per utterance, without compilation but with
+reading and packing; for a small split the minimum of several passes.
 """
 
 import dataclasses
@@ -35,26 +33,26 @@ from mme2e_jax.runtime.distributed import is_first
 
 FILE, FIGURE = "sparsity_curve.json", "sparsity_curve.png"
 SPLIT = "test"
-# A split is passed over again for its time until that took this long, or so often.
+# Timed passes over a split end after this many seconds in total, or this many passes.
 _SECONDS, _PASSES = 1.0, 5
 _GRID = tuple(k / 10 for k in range(1, 11))
 
 
 def thresholds(trained: float) -> list[float]:
-    """0.1, 0.2, ... 1.0, and the run's own among them."""
+    """0.1, 0.2, ... 1.0 and the run's own threshold, sorted."""
     return sorted({*_GRID, trained})
 
 
 def sparsity_curve(workdir: str | Path, data_dir: str | Path | None = None) -> dict[str, Any]:
-    """Evaluates a sparse run's best checkpoint on the test split at each of `thresholds`; prints, writes and draws it.
+    """Evaluates a sparse run on the test split at each of `thresholds`; prints, writes and draws the curve.
 
     Args:
-      workdir: of the run.
-      data_dir: prepared records; None for where training found them.
+      workdir: run directory.
+      data_dir: prepared records; None for the directory that training used.
 
     Returns:
-      What `report/sparsity_curve.json` holds: the checkpoint's step, the run's own threshold, the points (see `point`),
-      and the utterances that were left out of the data, with the reason.
+      The content of `report/sparsity_curve.json`: the checkpoint's step, the run's own threshold, the points (see
+      `point`), and the skipped utterances with the reason.
 
     Raises:
       UserError: if the run or the data are missing or do not belong together, or the model has no sparse attention.
@@ -80,44 +78,44 @@ def sparsity_curve(workdir: str | Path, data_dir: str | Path | None = None) -> d
     return report
 
 
-def at_threshold(parameters: InferenceState, spec: ModelSpec, threshold: float) -> InferenceState:
-    """A model's parameters with another threshold, and the structure that works there."""
+def at_threshold(state: InferenceState, spec: ModelSpec, threshold: float) -> InferenceState:
+    """The state at another threshold, with the model structure for it."""
     structure = structures(spec)(threshold)
-    return InferenceState(dataclasses.replace(parameters.variables, graphdef=structure), threshold)
+    return InferenceState(dataclasses.replace(state.variables, graphdef=structure), threshold)
 
 
 def point(model: Model, spec: ModelSpec, batches: BatchLoader, threshold: float) -> dict[str, Any]:
-    """A trained model evaluated at a threshold of its attention; plain values.
+    """Evaluates a trained model at an attention threshold.
 
     Args:
-      model: with thresholds for its decisions.
-      spec: its architecture.
-      batches: of the data.
-      threshold: in (0, 1].
+      model: model with decision thresholds.
+      spec: architecture of the model.
+      batches: batch loader.
+      threshold: attention threshold in (0, 1].
 
     Returns:
-      `threshold`; `way`, "rows" or "masks"; `scores`; per tower and stage the share of sites that it worked on
-      (`active_fraction`); `extraction_gflops` per utterance and those of the dense model; `seconds_per_utterance`.
+      `threshold`; `way`, "rows" or "masks"; `scores`; `active_fraction`, the share of active sites by tower and stage;
+      `extraction_gflops` per utterance, also of the dense model; `seconds_per_utterance`.
     """
-    parameters = at_threshold(model.state, spec, threshold)
+    state = at_threshold(model.state, spec, threshold)
 
     def one_pass():
-        return predict(parameters, batches.evaluation(SPLIT), model.loss, model.mesh)
+        return predict(state, batches.evaluation(SPLIT), model.loss, model.mesh)
 
     predictions = one_pass()
-    seconds = _least_seconds(one_pass)
-    account = flops.cost_report(spec, batches.seen_lengths(SPLIT), predictions.sites)
+    seconds = _min_seconds(one_pass)
+    cost = flops.cost_report(spec, batches.seen_lengths(SPLIT), predictions.sites)
     kept = ("active_fraction", "extraction_gflops", "dense_extraction_gflops")
     return {
         "threshold": threshold,
         "way": "rows" if 0 < threshold <= spec.rows_for else "masks",
         "scores": score_predictions(model, predictions).to_json(),
-        **{name: account[name] for name in kept},
+        **{name: cost[name] for name in kept},
         "seconds_per_utterance": seconds / len(predictions.truth),
     }
 
 
-def _least_seconds(run: Callable[[], Any]) -> float:
+def _min_seconds(run: Callable[[], Any]) -> float:
     taken: list[float] = []
     while not taken or (sum(taken) < _SECONDS and len(taken) < _PASSES):
         start = time.perf_counter()
@@ -130,18 +128,17 @@ def _sparse_spec(run: Run, workdir: str | Path) -> ModelSpec:
     spec = run.spec
     if not isinstance(spec, ModelSpec) or not spec.sparse or not set(spec.modalities) & set("av"):
         raise UserError(
-            "--mode=sparsity_curve expects a run of mme2e_sparse that sees faces or hears sound; the run "
-            f"in {workdir} is of {run.config.model.name} with the modalities {spec.modalities!r}, and leaves no sites "
-            "out. Use --mode=evaluate."
+            f"--mode=sparsity_curve: expected a run of mme2e_sparse with the modality a or v, found {workdir} of "
+            f"{run.config.model.name} with the modalities {spec.modalities!r}. Use --mode=evaluate."
         )
     return spec
 
 
 def curve_table(report: Mapping[str, Any]) -> Table:
-    """A row for each threshold.
+    """A table with a row for each threshold.
 
     Args:
-      report: see `sparsity_curve`.
+      report: result of `sparsity_curve`.
     """
     points: Sequence[Mapping[str, Any]] = report["points"]
     table = Table(

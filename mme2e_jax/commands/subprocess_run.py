@@ -1,4 +1,4 @@
-"""Runs of `launch.py` in processes of their own: each in its own directory, and none that is finished is repeated."""
+"""Trains runs in subprocesses and skips finished ones."""
 
 import json
 import signal
@@ -15,35 +15,35 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.files import write_json
 from mme2e_jax.runtime.signals import Stopped
 
-# In the run's directory: what a finished run was and gave; and what it printed.
+# In the run directory: config and report of a finished run; output of the subprocess.
 FILE, LOG = "finished.json", "launch.log"
 _LAUNCHER = Path(__file__).absolute().parent.parent.parent / "launch.py"
 _SHOWN_LINES = 12
 
 
 class RunFailed(UserError):
-    """A run ended otherwise than well: the message has the end of what it printed."""
+    """A run failed; the message has the end of its output."""
 
 
 def finished_run(workdir: Path, config: str, overrides: Sequence[str]) -> dict:
-    """Trains and evaluates, or goes on with that, unless `workdir` holds this run and it is finished.
+    """Trains and evaluates a run, or resumes it, unless `workdir` holds the same run and it is finished.
 
-    SIGTERM and Ctrl-C are handed to the run, which saves and ends.
+    SIGTERM and Ctrl-C are forwarded to the run, which saves and ends.
 
     Args:
-      workdir: of the run.
-      config: as `launch.py` takes it.
-      overrides: as in `optim.epochs=3`.
+      workdir: run directory.
+      config: value of --config.
+      overrides: overrides such as `optim.epochs=3`.
 
     Returns:
-      What the run's `report/metrics.json` holds, and `seconds`, those of the command that finished the run.
+      The content of `report/metrics.json`, and `seconds`, the duration of the command that finished the run.
 
     Raises:
       UserError: if the config is not valid with the overrides.
-      RunFailed: if the run does not end well.
-      Stopped: if it was asked to stop.
+      RunFailed: if the run fails.
+      Stopped: if the run was stopped by a signal.
     """
-    # Written to JSON and read back, tuples are lists.
+    # JSON turns tuples into lists.
     values = json.loads(json.dumps(config_with(config, overrides).to_dict()))
     stored, metrics = workdir / FILE, workdir / "report" / "metrics.json"
     known = json.loads(stored.read_text()) if stored.exists() else {}
@@ -55,7 +55,7 @@ def finished_run(workdir: Path, config: str, overrides: Sequence[str]) -> dict:
     given = [f"--config={config}", f"--workdir={workdir}", *(f"--config.{override}" for override in overrides)]
     _launch(given, workdir)
     if _version(metrics) == before:
-        raise Stopped(f"The run in {workdir} was stopped before its end. The same command goes on.")
+        raise Stopped(f"The run in {workdir} was stopped before its end. The same command resumes it.")
     report = json.loads(metrics.read_text()) | {"seconds": time.perf_counter() - start}
     write_json(stored, {"config": values, "report": report})
     return report
@@ -66,21 +66,21 @@ def _version(file: Path) -> int:
 
 
 def _launch(arguments: Sequence[str], workdir: Path) -> None:
-    """Waits for a run, hands on what asks this process to stop."""
+    """Runs the program in a subprocess and forwards signals to it."""
     received: list[int] = []
     process: subprocess.Popen | None = None
 
-    def hand_on(number: int, frame: FrameType | None) -> None:
+    def forward(number: int, frame: FrameType | None) -> None:
         received.append(number)
         if process is not None:
             process.send_signal(number)
 
     log = workdir / LOG
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with log.open("ab") as output:
             printed_before = output.tell()
-            # In a group of its own: a terminal sends Ctrl-C to all of a group, and a run that gets it twice does not
+            # In its own process group: a terminal sends Ctrl-C to a whole group, and a run that gets it twice does not
             # save.
             process = subprocess.Popen(
                 [sys.executable, str(_LAUNCHER), *arguments], stdout=output, stderr=output, process_group=0
@@ -92,7 +92,7 @@ def _launch(arguments: Sequence[str], workdir: Path) -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
     if received:
-        raise Stopped(f"Stopped as asked, in {workdir}. The same command goes on.")
+        raise Stopped(f"Stopped on request in {workdir}. The same command resumes the run.")
     if status:
         printed = log.read_bytes()[printed_before:].decode(errors="replace").strip().splitlines()
         end = "\n".join(f"  {line}" for line in printed[-_SHOWN_LINES:])

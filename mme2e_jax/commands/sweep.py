@@ -1,14 +1,14 @@
-"""Runs of one config under several seeds, and under several values of some of its keys.
+"""Trains one config with several seeds and values.
 
     python -m mme2e_jax.sweep --config=configs/mini_sparse.py --seeds=0,1,2
     python -m mme2e_jax.sweep --config=configs/mini_sparse.py --seeds=0,1,2 \\
         --grid config.model.sparse_threshold=0.5,0.8 --grid config.optim.lr=1e-3,5e-4 --out=DIR
 
-Every combination is a run of `launch.py` in a directory of its own below DIR (by default runs/sweep-<config name>),
-one after the other; what one of them dies of, the others survive. The same command goes on where an earlier one ended,
-and repeats nothing that is finished. Values for all runs: --config.optim.epochs=3
+Every combination is a run in its own directory below DIR (default: runs/sweep-CONFIG_NAME), one after the other. A
+failed run does not stop the others. The same command resumes an unfinished sweep. Values for all runs are overrides:
+--config.optim.epochs=3
 
-Prints mean and sample standard deviation (of n - 1 degrees of freedom) over the seeds, and writes DIR/sweep.json.
+Prints mean and sample standard deviation (ddof=1) over the seeds, and writes DIR/sweep.json.
 """
 
 import itertools
@@ -31,7 +31,7 @@ from mme2e_jax.runtime.signals import Stopped
 FILE = "sweep.json"
 
 
-class Planned(NamedTuple):
+class PlannedRun(NamedTuple):
     """One run of a sweep."""
 
     point: Mapping[str, str]  # values of the grid's keys, as on the command line
@@ -39,44 +39,46 @@ class Planned(NamedTuple):
 
     @property
     def overrides(self) -> list[str]:
-        """Of the config, as in `optim.lr=1e-3`."""
+        """Config overrides, such as `optim.lr=1e-3`."""
         return [*(f"{key}={value}" for key, value in self.point.items()), f"seed={self.seed}"]
 
     @property
     def name(self) -> str:
-        """Of its directory: different for different overrides, and without slashes."""
+        """Directory name: unique for the overrides, and without slashes."""
         return ",".join(quote(override, safe="=+") for override in self.overrides)
 
 
 def parse_grid(grid: Sequence[str]) -> dict[str, list[str]]:
-    """Values by key, of flags such as `config.optim.lr=1e-3,5e-4`.
+    """Values by key, from flags such as `config.optim.lr=1e-3,5e-4`.
 
     Raises:
-      UserError: if one is not of that form, or a key is given twice.
+      UserError: if a flag has another form, or a key is given twice.
     """
-    found: dict[str, list[str]] = {}
+    grid_values: dict[str, list[str]] = {}
     for part in grid:
         match = re.fullmatch(r"config\.([\w.]+)=(.*)", part)
         values = [value.strip() for value in match[2].split(",")] if match else []
         if match is None or "" in values:
             raise UserError(f"--grid: expected config.KEY=VALUE,VALUE as in config.optim.lr=1e-3,5e-4, found {part!r}.")
-        if match[1] in found:
+        if match[1] in grid_values:
             raise UserError(f"--grid: config.{match[1]} is given twice. Give all its values at once.")
-        found[match[1]] = values
-    return found
+        grid_values[match[1]] = values
+    return grid_values
 
 
-def plan(config: str, seeds: Sequence[str], grid: Mapping[str, Sequence[str]], common: Sequence[str]) -> list[Planned]:
-    """The runs of a sweep, all seeds of a point of the grid together, once it is clear that each could start.
+def plan_runs(
+    config: str, seeds: Sequence[str], grid: Mapping[str, Sequence[str]], common: Sequence[str]
+) -> list[PlannedRun]:
+    """Plans the runs of a sweep, the seeds of a grid point together, and checks that each can start.
 
     Args:
-      config: as the launcher's flag takes it.
-      seeds: of all points.
-      grid: values by key; the points are all their combinations.
-      common: overrides of all runs, as in `optim.epochs=3`.
+      config: value of --config.
+      seeds: seeds of every grid point.
+      grid: values by key; grid points are all their combinations.
+      common: overrides for all runs, such as `optim.epochs=3`.
 
     Raises:
-      UserError: if a run's config is not valid, two runs would be the same, or what a run reads is missing.
+      UserError: if a run's config is not valid, two runs are the same, or a run lacks records or weights.
     """
     if not seeds:
         raise UserError("Expected --seeds=0,1,2 or other whole numbers, found none.")
@@ -85,7 +87,7 @@ def plan(config: str, seeds: Sequence[str], grid: Mapping[str, Sequence[str]], c
     if "seed" in grid:
         raise UserError("--grid: give the seeds with --seeds.")
     points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    planned = [Planned(point, seed) for point, seed in itertools.product(points, seeds)]
+    planned = [PlannedRun(point, seed) for point, seed in itertools.product(points, seeds)]
     configs: dict[str, str] = {}
     for run in planned:
         values = config_with(config, [*common, *run.overrides])
@@ -97,21 +99,21 @@ def plan(config: str, seeds: Sequence[str], grid: Mapping[str, Sequence[str]], c
     return planned
 
 
-def sweep(config: str, planned: Sequence[Planned], common: Sequence[str], out: Path) -> dict[str, Any]:
-    """Makes all runs, or goes on with them; after each, `sweep.json` tells of those so far.
+def sweep(config: str, planned: Sequence[PlannedRun], common: Sequence[str], out: Path) -> dict[str, Any]:
+    """Trains or resumes all runs, and updates `sweep.json` after each.
 
     Args:
-      config: as the launcher's flag takes it.
-      planned: see `plan`.
-      common: overrides of all runs.
-      out: where the runs' directories go.
+      config: value of --config.
+      planned: result of `plan_runs`.
+      common: overrides for all runs.
+      out: parent of the run directories.
 
     Returns:
-      What `sweep.json` holds: `runs`, each with its `report` or the `error` that it ended with; `points`, each with the
-      mean and the sample standard deviation of its runs' metrics.
+      The content of `sweep.json`: `runs`, each with its `report` or its `error`; `points`, each with the mean and the
+      sample standard deviation of its runs' metrics.
 
     Raises:
-      Stopped: if SIGTERM or Ctrl-C asked for it.
+      Stopped: if SIGTERM or Ctrl-C was received.
     """
     runs: list[dict[str, Any]] = []
     for number, run in enumerate(planned, 1):
@@ -140,11 +142,11 @@ def _points(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def sweep_command(config: str, argv: Sequence[str], seeds: Sequence[str], grid: Sequence[str], out: Path) -> int:
-    """Plans and makes the runs, and prints the table.
+    """Plans and trains the runs, and prints a table.
 
     Args:
       config: value of --config.
-      argv: command line; its overrides hold for all runs.
+      argv: command line with the overrides for all runs.
       seeds: seeds of all points.
       grid: values of --grid.
       out: parent of the run directories.
@@ -153,10 +155,10 @@ def sweep_command(config: str, argv: Sequence[str], seeds: Sequence[str], grid: 
       The exit status: 1 if a run failed.
 
     Raises:
-      UserError: as `plan` and `parse_grid`.
+      UserError: see `plan_runs` and `parse_grid`.
     """
     common = _overrides(argv)
-    planned = plan(config, seeds, parse_grid(grid), common)
+    planned = plan_runs(config, seeds, parse_grid(grid), common)
     try:
         result = sweep(config, planned, common, out)
     except Stopped as stopped:
@@ -172,10 +174,10 @@ def sweep_command(config: str, argv: Sequence[str], seeds: Sequence[str], grid: 
 
 
 def _overrides(argv: Sequence[str]) -> list[str]:
-    """The overrides of a command line, as in `optim.epochs=3`."""
+    """The overrides of a command line, such as `optim.epochs=3`."""
     given = [re.fullmatch(r"--?(?:no)?config\.(.*)", argument, re.DOTALL) for argument in argv]
-    found = [match[1] for match in given if match]
-    for override in found:
+    overrides = [match[1] for match in given if match]
+    for override in overrides:
         if "=" not in override:
             raise UserError(f"--config.{override}: expected --config.KEY=VALUE with an equals sign.")
-    return found
+    return overrides

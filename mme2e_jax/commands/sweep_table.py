@@ -1,4 +1,4 @@
-"""Metrics of several runs: their mean and their spread."""
+"""Summarizes the metrics of several runs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,17 +13,17 @@ def summary(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean and sample standard deviation (ddof=1) of every metric's mean over the emotions.
 
     Args:
-      reports: of runs that differ in their seeds, as `report/metrics.json` has them; at least one.
+      reports: contents of `report/metrics.json` of runs that differ in their seeds, at least one.
 
     Returns:
-      `runs`, their number; for each split and metric `mean`, `std` and `n`, the number of runs that have the metric.
-      `std` is None where that is 1, both are where it is 0.
+      `runs`, the number of runs; for each split and metric `mean`, `std` and `n`, the number of runs that have the
+      metric. `std` is None if `n` is below 2, `mean` if it is 0.
     """
-    found: dict[str, Any] = {"runs": len(reports)}
+    result: dict[str, Any] = {"runs": len(reports)}
     for split in SPLITS:
         means = [report[split]["mean"] for report in reports]
-        found[split] = {name: _spread([mean[name] for mean in means]) for name in means[0]}
-    return found
+        result[split] = {name: _spread([mean[name] for mean in means]) for name in means[0]}
+    return result
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, float | int | None]:
@@ -36,10 +36,10 @@ def _spread(values: Sequence[float | None]) -> dict[str, float | int | None]:
 
 
 def summary_table(points: Sequence[Mapping[str, Any]]) -> Table:
-    """A section for each point of a grid, a row for each metric.
+    """A table with a section for each grid point and a row for each metric.
 
     Args:
-      points: `values` of the grid's keys, and what `summary` gives.
+      points: `values` by grid key, and the result of `summary`.
     """
     table = Table(title="mean ± sample standard deviation (ddof=1) over seeds")
     for heading in ("config", "runs", "metric", *SPLITS):

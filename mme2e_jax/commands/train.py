@@ -14,14 +14,14 @@ from mme2e_jax.constants import EMBEDDED
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.console import console
-from mme2e_jax.runtime.distributed import is_first, losses_told, meet
+from mme2e_jax.runtime.distributed import is_first, report_lost_processes, wait_for_all
 from mme2e_jax.runtime.files import OutputExistsError
 from mme2e_jax.runtime.signals import Interrupted, Stopped, StopRequests
 from mme2e_jax.training.loop import train
 
 
 class MakeCorpus(Protocol):
-    """Generates and prepares the embedded corpus; a client of this package does that."""
+    """Generates and prepares the embedded corpus; the launcher supplies it."""
 
     def __call__(self, records: Path, *, utterances: int, seed: int, kind: str, dataset: str) -> None: ...
 
@@ -32,7 +32,7 @@ def train_and_evaluate(config: Config, workdir: Path, make_corpus: MakeCorpus) -
     Args:
       config: config of the run.
       workdir: run directory; a run that it holds is continued.
-      make_corpus: generator of the embedded corpus, called if the config asks for it and its records are missing.
+      make_corpus: generator of the embedded corpus, called if its records are needed and missing.
 
     Raises:
       UserError: if devices, records, weights or the run directory do not fit the config, or the disk is full.
@@ -41,27 +41,27 @@ def train_and_evaluate(config: Config, workdir: Path, make_corpus: MakeCorpus) -
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, dir=_records_directory(config)))
     if is_first():
         _make_records(config, make_corpus)
-    meet("the records are there")
+    wait_for_all("the records are there")
     dataset = open_dataset(config.data.dir, config.data.dataset, config.records_kind)
     try:
-        with losses_told():
+        with report_lost_processes():
             batches = train(config, dataset, workdir)
             with StopRequests() as stop:
                 evaluate_run(workdir, batches=batches, while_wanted=stop.interrupt)
     except Stopped as stopped:
         console.print(stopped)
     except Interrupted:
-        console.print("Stopped as asked. Training is done and saved; the same command evaluates.")
+        console.print("Stopped on request. Training is complete and saved. The same command evaluates the run.")
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         raise UserError(
-            f"No space is left on the disk of {workdir}. Free some, and give the same command again."
+            f"No space is left on the disk of {workdir}. Free some space and repeat the command."
         ) from error
 
 
 def _records_directory(config: Config) -> str:
-    """Directory of the records, which for the embedded corpus may not be there yet."""
+    """Directory of the records; for the embedded corpus it may not exist yet."""
     if config.data.dir or config.mini is None:
         return config.data.dir
     name = config.data.dataset.replace("_", "-") + {"media": "", "features": "-features"}[config.records_kind]

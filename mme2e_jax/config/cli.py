@@ -12,7 +12,7 @@ from mme2e_jax.config.parse import parse_config, refuse_unknown_overrides, refus
 from mme2e_jax.config.schema import Config
 from mme2e_jax.errors import UserError
 
-# The files that come with the program, in a checkout as in an installation.
+# The configs of the program, in a checkout or an installation.
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 _SUFFIX = ".py"
 
@@ -57,11 +57,11 @@ def parse_flags(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
         if wrong:
             refuse_value(wrong[1], wrong[2])
         if broken := re.match(r"flag (--config=.*?): Error whilst parsing config file", str(error)):
-            # A traceback: its last line says what the file raised, for instance for an argument behind the colon.
+            # A traceback, whose last line is the error that the file raised.
             raise UserError(f"{broken[1]}: {str(error).strip().splitlines()[-1]}.") from error
         raise UserError(f"{error}. See --help.") from error
     except (AttributeError, KeyError) as error:
-        # ml_collections raises this for an override of a key that this config lacks: its name in quotes, then advice.
+        # From ml_collections, for an override of a key that this config lacks; the message starts with its name.
         given = ", ".join(f"--config.{key}" for key in overrides)
         name = re.findall(r"\w+", str(error))[0]
         raise UserError(f"This config has no key {name!r}, found in {given}.") from error

@@ -25,14 +25,14 @@ from mme2e_jax.errors import UserError
 
 S = TypeVar("S")
 
-# For a model name that does not exist: only what all models have is checked.
+# For an unknown model name: only the keys of all models are checked.
 _ANY_FAMILY = Family(DataConfig, ModelConfig, OptimConfig)
 _SPARSE_KEYS = {f.name for f in dataclasses.fields(SparseModelConfig)} - {
     f.name for f in dataclasses.fields(EndToEndModelConfig)
 }
-# Sparse keys that a config of the dense model must leave at these values if it has them.
+# Required values of sparse keys in a config of the dense model, if it has them.
 _OFF = {"attention_grad": "none", "attention_entropy": 0.0}
-# Keys that did not exist when earlier runs were started, with what those runs did.
+# Keys that stored configs of earlier versions lack, with the values that those versions used.
 _ADDED_LATER: Mapping[str, Any] = {
     "log.wandb": "",
     "profile": "",
@@ -61,7 +61,7 @@ def parse_config(values: ConfigDict | Mapping[str, Any]) -> Config:
                 problems.append(_unknown(key, rules))
             elif key.rpartition(".")[2] in _OFF and value != (off := _OFF[key.rpartition(".")[2]]):
                 problems.append(
-                    f"config.{key}: only the sparse model has attention; expected {off!r} for the dense one."
+                    f"config.{key}: expected {off!r} for the dense model, which has no attention, found {value!r}."
                 )
         elif not rules[key].holds(value):
             problems.append(f"config.{key}: expected {rules[key].expected}, found {value!r}.")
@@ -149,7 +149,7 @@ def _class_rules(section: type, replaced: Mapping[str, type], prefix: str = "") 
 
 
 def all_keys() -> set[str]:
-    """Every key that some config has."""
+    """The keys of all configs."""
     return set(_all_rules())
 
 

@@ -1,4 +1,7 @@
-"""What must lie on disk before a run can start. Imports no framework, so that a run that cannot start ends at once."""
+"""Checks that files and packages exist before training starts.
+
+Imports no framework, so that a failing check is fast.
+"""
 
 import importlib.util
 from pathlib import Path
@@ -30,7 +33,7 @@ _HOW_TO_PREPARE = {
 
 
 def how_to_prepare(dataset: str, kind: str) -> str:
-    """A sentence on how to get records of a kind, and how to name them then."""
+    """How to get records of a kind and pass them, as a sentence."""
     return (
         f"{_HOW_TO_PREPARE[dataset, kind]}; name their directory with --config.data.dir=RECORDS, or "
         "--data_dir=RECORDS to evaluate."
@@ -38,7 +41,7 @@ def how_to_prepare(dataset: str, kind: str) -> str:
 
 
 def missing_records(directory: str | Path, dataset: str, kind: str) -> str | None:
-    """What is wrong with a directory of records of a kind and how to get them; None if there are records."""
+    """Error message for a directory without records; None if it has records."""
     directory = Path(directory)
     if (directory / "dataset_info.json").is_file():
         return None
@@ -47,7 +50,7 @@ def missing_records(directory: str | Path, dataset: str, kind: str) -> str | Non
 
 
 def missing_albert(directory: str, size: str) -> str | None:
-    """What is wrong with a directory of ALBERT's weights and how to get them; None if they are there."""
+    """Error message for a directory without an ALBERT checkpoint; None if it has one."""
     if not directory:
         found = "it is empty"
     elif not Path(directory).is_dir():
@@ -67,10 +70,7 @@ def missing_albert(directory: str, size: str) -> str | None:
 
 
 def pretrained_text(config: Config) -> TextConfig | None:
-    """The text encoder's section if training reads ALBERT's weights; None if it does not.
-
-    A checkpoint to start from may have a text encoder of its own.
-    """
+    """The text section if training reads ALBERT's weights; None otherwise, also if `init.checkpoint` has text."""
     m = config.model
     from_checkpoint = config.init.checkpoint and "t" in config.init.modalities
     if not isinstance(m, EndToEndModelConfig) or "t" not in m.modalities or from_checkpoint:
@@ -79,7 +79,7 @@ def pretrained_text(config: Config) -> TextConfig | None:
 
 
 def missing_start(checkpoint: str) -> str | None:
-    """What is wrong with a checkpoint to start from; None if it is there, or none is asked for."""
+    """Error message for a missing `init.checkpoint`; None if it exists or is not set."""
     if not checkpoint or Path(checkpoint).exists():
         return None
     return (
@@ -89,28 +89,25 @@ def missing_start(checkpoint: str) -> str | None:
 
 
 def missing_wandb(project: str) -> str | None:
-    """What is wrong with this Python, and how to mend it; None if it can log to a W&B project, or none is asked for."""
+    """Error message if a W&B project is set and wandb is not installed; None otherwise."""
     spec = importlib.util.find_spec("wandb") if project else None
-    # W&B's own folder `wandb` in the current directory passes for a package without files.
+    # A folder `wandb` in the current directory, which W&B makes, looks like a namespace package.
     if not project or (spec is not None and spec.origin is not None):
         return None
     return (
         f"config.log.wandb: expected the package wandb to log to the project {project!r}, but it is not installed. "
-        "Install it with `pip install wandb`, or leave this out: TensorBoard shows the same curves."
+        "Install it with `pip install wandb`, or leave this key empty: TensorBoard shows the same curves."
     )
 
 
 def check(config: Config) -> None:
-    """Looks for everything that training reads.
-
-    Args:
-      config: validated.
+    """Checks that everything that training reads exists.
 
     Raises:
-      UserError: naming all that is missing, and how to get it.
+      UserError: listing everything that is missing, and how to get it.
     """
     missing = [missing_start(config.init.checkpoint), missing_wandb(config.log.wandb)]
-    # The embedded corpus is made where it is missing.
+    # Training generates the embedded corpus if it is missing.
     if config.data.dataset not in EMBEDDED:
         missing.append(missing_records(config.data.dir, config.data.dataset, config.records_kind))
     if text := pretrained_text(config):

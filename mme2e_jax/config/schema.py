@@ -56,7 +56,7 @@ class FeatureDataConfig(DataConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What all models have."""
+    """Keys of all models."""
 
     name: str = setting(choice(*END_TO_END_MODELS, *FEATURE_MODELS))
     modalities: str = setting(MODALITIES)
@@ -74,7 +74,7 @@ class TextConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EndToEndModelConfig(ModelConfig):
-    """FE2E, the dense model, and what MESM shares with it."""
+    """FE2E, the dense model; MESM has the same keys."""
 
     width: float = setting(real("a number above 0 and at most 4", lambda v: 0 < v <= 4))
     trans_dim: int = setting(integer(1))
@@ -98,7 +98,7 @@ class SparseModelConfig(EndToEndModelConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureModelConfig(ModelConfig):
-    """What the baselines on hand-crafted features share."""
+    """Keys of the baselines on hand-crafted features."""
 
     feature_sizes: tuple[int, int, int] = setting(integer_per_modality(1))
     parity_padding: bool = setting(BOOL)
@@ -155,7 +155,7 @@ class OptimConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EndToEndOptimConfig(OptimConfig):
-    """The same with a slower text encoder."""
+    """The optimizer with a lower learning rate for the text encoder."""
 
     text_lr_factor: float = setting(POSITIVE)
 
@@ -177,7 +177,7 @@ class CheckpointConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LogConfig:
-    """What is logged where."""
+    """Logging."""
 
     every_steps: int = setting(integer(1))
     tensorboard: bool = setting(BOOL)
@@ -193,7 +193,7 @@ class MeshConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """A whole experiment. `mini` is there exactly if it trains on the embedded corpus."""
+    """An experiment. `mini` is None unless it trains on the embedded corpus."""
 
     seed: int = setting(integer(0, 2**31 - 1))
     profile: str = setting(STEPS)

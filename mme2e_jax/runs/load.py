@@ -1,4 +1,4 @@
-"""A run from its checkpoint: the model with everything it needs, its evaluation and its report."""
+"""Loads a run: its model, config and batch loader."""
 
 import dataclasses
 import functools
@@ -36,37 +36,34 @@ class Run(NamedTuple):
 
 
 def load_run(workdir: str | Path, devices: int | None = None) -> Run:
-    """Restores the best checkpoint of a run; nothing else is read.
+    """Restores the best checkpoint of a run; reads no other file.
 
     Args:
-      workdir: of the run.
-      devices: to put the model on; None for as many as in training, as far as there are.
+      workdir: run directory.
+      devices: number of devices for the model; None for as many as in training, if JAX finds them.
 
     Raises:
-      UserError: if there is none, or its config is not valid.
+      UserError: if there is no checkpoint, or its config is not valid.
     """
     checkpoints, step = reader.open_run(workdir)
     record = checkpoints.record(step)
     config = read_stored_config(record.config)
-    # As in training where there are as many devices; where not, the model is evaluated all the same.
     available = min(config.mesh.devices or jax.device_count(), jax.device_count())
     mesh = DataMesh(devices or largest_divisor(config.data.batch_size, available))
     spec = model_spec(config, len(record.label_names), record.tokenizer)
-    like = mesh.abstract(abstract_variables(spec))
-    variables = checkpoints.restore_variables(step, like)
-    threshold, _ = config.site_selection
-    state = InferenceState(variables, threshold)
+    variables = checkpoints.restore_variables(step, mesh.abstract(abstract_variables(spec)))
+    state = InferenceState(variables, config.site_selection[0])
     model = Model(state, tuple(record.label_names), record.thresholds, config.optim.loss, mesh)
     return Run(model, config, record, step, spec)
 
 
 def make_batch_loader(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> "BatchLoader":
-    """The batches of a run; `epochs` 0 for evaluation alone.
+    """Makes the batch loader of a run; `epochs` is 0 for evaluation only.
 
     Raises:
       UserError: if the dataset lacks a split, or features that the model reads.
     """
-    # Here, not at the top: it imports TensorFlow, which takes seconds, and predictions on clips do without.
+    # Imports TensorFlow, which takes seconds and is not needed to predict on clips.
     from mme2e_jax.data.batch_loader import BatchLoader
 
     return BatchLoader(
@@ -85,7 +82,7 @@ def make_batch_loader(config: Config, dataset: Dataset, mesh: DataMesh, epochs: 
 
 
 def _audio_columns(config: Config, dataset: Dataset) -> tuple[int, ...]:
-    """The columns of the stored audio that a baseline reads, once it is clear that all widths are the model's."""
+    """The audio columns that a baseline reads, after a check of all feature widths."""
     data, model = config.data, config.model
     if not isinstance(data, FeatureDataConfig) or not isinstance(model, FeatureModelConfig):
         return ()
@@ -107,11 +104,11 @@ def _audio_columns(config: Config, dataset: Dataset) -> tuple[int, ...]:
 
 
 def open_batch_loader(run: Run, data_dir: str | Path | None = None) -> "BatchLoader":
-    """The batches to evaluate a run on.
+    """Opens the batch loader to evaluate a run with.
 
     Args:
-      run: with its best checkpoint.
-      data_dir: prepared records; None for where training found them.
+      run: loaded run.
+      data_dir: prepared records; None for the directory that training used.
 
     Raises:
       UserError: if the data are missing or do not belong to the run.
@@ -125,7 +122,7 @@ def model_with_thresholds(run: Run, batches: "BatchLoader", valid: Predictions |
     """The run's model with its stored thresholds; for imported weights, with thresholds chosen on the validation split.
 
     Args:
-      run: opened run.
+      run: loaded run.
       batches: batch loader.
       valid: predictions for the validation split; None to compute them if they are needed.
     """
@@ -141,7 +138,7 @@ def model_with_thresholds(run: Run, batches: "BatchLoader", valid: Predictions |
 
 
 def check_fit(record: reader.RunRecord, dataset: Dataset) -> None:
-    """Refuses data that the model was not made for, as far as is known what it was made for.
+    """Checks that a dataset matches what the record stores of the training data.
 
     Raises:
       UserError: listing every difference.
@@ -152,6 +149,6 @@ def check_fit(record: reader.RunRecord, dataset: Dataset) -> None:
         "tokenizer": (record.tokenizer, {k: dataset.tokenizer.get(k) for k in record.tokenizer}),
         "preprocessing": (record.preprocessing, {k: dataset.preprocessing.get(k) for k in record.preprocessing}),
     }
-    wrong = [f"{what}: trained with {a}, found {b}" for what, (a, b) in pairs.items() if a != b]
+    wrong = [f"{name}: trained with {a}, found {b}" for name, (a, b) in pairs.items() if a != b]
     if wrong:
         raise UserError(f"{dataset.directory} does not fit the run: {'; '.join(wrong)}.")

@@ -1,4 +1,4 @@
-"""From a config and a dataset to a model: the one place that knows both."""
+"""Makes the architecture that a config describes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,8 +18,8 @@ from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.recurrent import RecurrentSpec
 from mme2e_jax.models.variables import Spec
 
-# Threshold above which dense convolutions with masks are faster than rows of active sites, in training; see
-# benchmarks/README.md. An H100 convolves at a speed that gathering rows in its memory cannot keep up with.
+# Threshold above which masked dense convolutions train faster than rows of active sites, by backend; see
+# benchmarks/README.md. On an H100 gathering rows is slow relative to convolutions.
 BREAK_EVEN = {"cpu": 0.85, "gpu": 0.4}
 
 
@@ -40,7 +40,7 @@ def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> Spe
         case TransformerModelConfig():
             encoder = TransformerSpec(m.trans_layers, m.trans_heads)
         case _:
-            raise TypeError(f"{type(m).__name__} is no model family")
+            raise TypeError(f"{type(m).__name__} is not a model family")
     return LateFusionSpec(
         modalities=m.modalities,
         labels=labels,

@@ -1,4 +1,4 @@
-"""Several processes that are one run, on one machine or many."""
+"""Joins several processes into one run, on one or more machines."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,21 +9,23 @@ import orbax.checkpoint as ocp
 from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.console import console
 
-# Seconds: how long processes wait for each other to start; without a sign of life until a process counts as dead; to
-# end together; and for what only the first of them does, such as making the embedded corpus.
-_START, _SILENCE, _END, _MEETING = 300, 20, 20, 3600
+# Timeouts in seconds: for the start and the end of all processes; for heartbeats; and for work that only the first
+# process does, such as generating the embedded corpus.
+_START, _END, _HEARTBEAT, _WAIT = 300, 20, 20, 3600
 
 
-def join(coordinator: str | None, count: int | None, number: int | None) -> None:
-    """Makes this process one of a run's.
+def join_processes(coordinator: str | None, count: int | None, number: int | None) -> None:
+    """Joins this process to the other processes of a run.
+
+    All arguments may be None where JAX finds them: under Slurm, Open MPI and on cloud TPUs.
 
     Args:
-      coordinator: host:port of the first process, reachable from all.
-      count: of processes.
-      number: of this one, from 0. All three None where JAX finds them: under Slurm, Open MPI, on cloud TPUs.
+      coordinator: host:port of process 0, reachable from all processes.
+      count: number of processes.
+      number: number of this process, from 0.
 
     Raises:
-      UserError: if they are not found, or not all processes come.
+      UserError: if the arguments are not found, or a process does not start in time.
     """
     try:
         jax.distributed.initialize(
@@ -31,7 +33,7 @@ def join(coordinator: str | None, count: int | None, number: int | None) -> None
             count,
             number,
             initialization_timeout=_START,
-            heartbeat_timeout_seconds=_SILENCE,
+            heartbeat_timeout_seconds=_HEARTBEAT,
             shutdown_timeout_seconds=_END,
         )
     except (RuntimeError, ValueError) as error:
@@ -44,23 +46,23 @@ def join(coordinator: str | None, count: int | None, number: int | None) -> None
     console.quiet = not is_first()
 
 
-def meet(name: str) -> None:
-    """Waits until all processes are here; `name` tells this meeting from others."""
+def wait_for_all(name: str) -> None:
+    """Waits until all processes have made this call; `name` identifies the call."""
     if jax.process_count() > 1:
-        ocp.multihost.sync_global_processes(name, timeout=_MEETING)
+        ocp.multihost.sync_global_processes(name, timeout=_WAIT)
 
 
 def is_first() -> bool:
-    """Whether this process writes what a run writes once: reports, logs, bars."""
+    """Whether this process is the one that writes reports and logs."""
     return jax.process_index() == 0
 
 
 @contextmanager
-def losses_told() -> Iterator[None]:
-    """Turns the error that the loss of another process causes into one that says so.
+def report_lost_processes() -> Iterator[None]:
+    """Turns the JAX error after the loss of another process into a clear message.
 
     Raises:
-      UserError: then.
+      UserError: if another process was lost.
     """
     try:
         yield
@@ -69,6 +71,6 @@ def losses_told() -> Iterator[None]:
             raise
         reason = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"Process {jax.process_index()} of {jax.process_count()} stops because it lost another one: {reason}. What "
-            "that one said last tells why. The same commands go on from the last checkpoint."
+            f"Process {jax.process_index()} of {jax.process_count()} stops because it lost another one: {reason}. The "
+            "output of the lost process tells why. The same commands resume the run at the last checkpoint."
         ) from error

@@ -1,4 +1,4 @@
-"""What happens beside the training loop, and the check for losses and scores that are not finite."""
+"""Hooks of the training loop, and the checks for finite values."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -12,32 +12,32 @@ from mme2e_jax.training.step import StepMetrics
 
 
 class Hook(Protocol):
-    """Called by the loop; `metrics` are numpy arrays by then."""
+    """A periodic action of the training loop; `metrics` are arrays on the host."""
 
     def after_step(self, step: int, metrics: StepMetrics, seconds: Mapping[str, float]) -> None:
-        """After step `step` (from 0), in order, maybe one step late; `seconds` as `Clock.lap` has them."""
+        """Runs after step `step` (from 0), in order but up to one step late; `seconds` is a `Clock.lap`."""
 
     def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
-        """After epoch `epoch` (from 0) and its validation; `step` steps are done."""
+        """Runs after epoch `epoch` (from 0) and its validation; `step` steps are complete."""
 
     def close(self) -> None:
-        """When training ends, well or not."""
+        """Runs when training ends, also after an error."""
 
 
 class NonFiniteLoss(UserError):
-    """The loss or a gradient is not finite: the message names the step and its utterances; or scores are not."""
+    """A loss, gradient or validation score is not finite."""
 
 
 class FiniteCheck:
-    """Stops a run whose loss or gradient is not finite before it spoils a checkpoint."""
+    """Stops a run whose loss or gradient is not finite, before such parameters are saved."""
 
     def __init__(self, utterances: Callable[[int], Sequence[str]], allowed: int, skipped: Sequence[int]):
-        """Prepares to check a run.
+        """Creates the check.
 
         Args:
-          utterances: the ids of the utterances of a step.
-          allowed: such steps that the run may have; they change nothing then.
-          skipped: those it had before.
+          utterances: function from a step to its utterance ids.
+          allowed: number of non-finite steps that the run may skip.
+          skipped: steps that the run has skipped before.
         """
         self._utterances, self._allowed = utterances, allowed
         self.skipped = list(skipped)
@@ -51,14 +51,16 @@ class FiniteCheck:
         )
         self.skipped.append(step)
         if len(self.skipped) <= self._allowed:
-            number = f"{len(self.skipped)} of {self._allowed} that may be"
-            # Utterances' names may have brackets.
-            console.print(f"Warning: {found} It was skipped, as {number}.", markup=False)
+            # Utterance ids may contain brackets.
+            console.print(
+                f"Warning: {found} The step was skipped ({len(self.skipped)} of {self._allowed} allowed).", markup=False
+            )
             return
-        before = f" It would be number {len(self.skipped)} of those skipped." if self._allowed else ""
+        number = len(self.skipped)
+        limit = f" The run may skip {self._allowed} such steps; this is number {number}." if self._allowed else ""
         raise NonFiniteLoss(
-            f"{found}{before} The last checkpoint is from before; try a lower --config.optim.lr, "
-            "--config.optim.clip=1, or leave such steps out with --config.optim.skip_nonfinite=N."
+            f"{found}{limit} The last checkpoint is older than this step. Try a lower --config.optim.lr or "
+            "--config.optim.clip=1, or skip such steps with --config.optim.skip_nonfinite=N."
         )
 
     def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
@@ -69,15 +71,15 @@ class FiniteCheck:
 
 
 def refuse_nonfinite_scores(epoch: int, score: np.ndarray) -> None:
-    """Ends a run whose losses were finite, or skipped, and whose parameters are of no use all the same.
+    """Stops the run if a validation score is not finite, although its losses were finite or skipped.
 
     Raises:
-      NonFiniteLoss: if a score of the validation after epoch `epoch` (from 0) is not finite.
+      NonFiniteLoss: naming epoch `epoch` (from 0).
     """
     wrong = int(np.sum(~np.isfinite(score)))
     if wrong:
         raise NonFiniteLoss(
-            f"Validation after epoch {epoch + 1}: {wrong} of {score.size} scores are not finite, so that the "
-            "parameters are of no use, maybe since an update that was too large. Start another run, in another "
-            "--workdir, with a lower --config.optim.lr or --config.optim.clip=1."
+            f"Validation after epoch {epoch + 1}: {wrong} of {score.size} scores are not finite, probably after an "
+            "update that was too large. Start a new run in another --workdir with a lower --config.optim.lr or "
+            "--config.optim.clip=1."
         )

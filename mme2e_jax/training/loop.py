@@ -1,7 +1,7 @@
-"""Training: from a config to the best checkpoint.
+"""The training loop.
 
-The state of a run is its checkpoint and nothing else: the input and dropout are functions of the step number, so that a
-run that was killed goes on from any step as if nothing had happened.
+A checkpoint is the complete state of a run: batches and dropout are functions of the step number, so that a resumed run
+gives the same numbers as an uninterrupted one.
 """
 
 import dataclasses
@@ -44,21 +44,21 @@ from mme2e_jax.training.timing import Clock
 
 
 def train(config: Config, dataset: Dataset, workdir: Path) -> BatchLoader:
-    """Trains, or goes on where an earlier call with the same workdir ended, however that ended.
+    """Trains a model, or resumes the run in `workdir` at its last checkpoint.
 
     Args:
-      config: validated.
+      config: config of the run.
       dataset: prepared records.
-      workdir: where checkpoints and logs go.
+      workdir: run directory.
 
     Returns:
-      The run's input, for the evaluation that follows.
+      The batch loader, for the evaluation that follows.
 
     Raises:
-      UserError: if devices, weights, data or what the workdir holds do not fit the config.
-      NonFiniteLoss: if the loss, a gradient or a score of the validation is not finite.
+      UserError: if devices, weights, data or the content of `workdir` do not fit the config.
+      NonFiniteLoss: if the loss, a gradient or a validation score is not finite.
       CheckpointError: if a checkpoint cannot be written.
-      Stopped: if SIGTERM or Ctrl-C asked for it; what was done is saved.
+      Stopped: if SIGTERM or Ctrl-C was received; all completed steps are saved.
     """
     mesh = DataMesh(devices_to_use(config, jax.device_count()))
     batches = make_batch_loader(config, dataset, mesh, config.optim.epochs)
@@ -67,7 +67,7 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> BatchLoader:
     tx = setup.make_optimizer(config, batches.total_steps)
     with lock_workdir(workdir), StopRequests() as stop:
         writer = CheckpointWriter(workdir, config.checkpoint.keep_last)
-        state, record = _start_or_go_on(config, dataset, workdir, mesh, spec, tx)
+        state, record = _start_or_resume(config, dataset, workdir, mesh, spec, tx)
         if is_first():
             keep_tokenizer(dataset.directory, workdir)
         console.print(
@@ -77,15 +77,14 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> BatchLoader:
         )
         options = setup.compiler_options(config)
         step = jax.jit(setup.make_step(config, dataset, tx), donate_argnums=0, compiler_options=options)
-        loop = _Loop(config, batches, mesh, spec, step, writer, workdir, state, record)
-        loop.run(stop)
+        _Loop(config, batches, mesh, spec, step, writer, workdir, state, record).run(stop)
     return batches
 
 
-def _start_or_go_on(
+def _start_or_resume(
     config: Config, dataset: Dataset, workdir: Path, mesh: DataMesh, spec: Spec, tx: optax.GradientTransformation
 ) -> tuple[TrainState, RunRecord]:
-    """The state at the start of a run, or that of its last checkpoint."""
+    """The initial state of a run, or the state of its last checkpoint."""
     record = RunRecord(
         config=config.to_dict(),
         label_names=list(dataset.label_names),
@@ -103,9 +102,8 @@ def _start_or_go_on(
         return jax.jit(_fresh_state, static_argnums=1, out_shardings=mesh.replicated)(variables, tx), record
     if last == IMPORTED_STEP:
         raise UserError(
-            f"{workdir} holds imported weights, which are no run to go on with. To train from them, name them as the "
-            f"start of another run: --config.init.checkpoint={workdir} --workdir=OTHER. Or evaluate them with "
-            "--mode=evaluate."
+            f"{workdir} holds imported weights, expected a run to resume. Train from them in another run with "
+            f"--config.init.checkpoint={workdir} --workdir=OTHER, or evaluate them with --mode=evaluate."
         )
     started = checkpoints.record(last)
     refuse_changes(config, started.config, workdir)
@@ -113,17 +111,17 @@ def _start_or_go_on(
     if started.fingerprint != dataset.fingerprint:
         raise UserError(
             f"{dataset.directory} holds other training or validation data than the run in {workdir} was started with: "
-            "their utterances, lengths or labels differ. Give the same records to go on with it, or start a new run "
-            "with another --workdir."
+            "utterances, lengths or labels differ. Give the same records to resume it, or start a new run in another "
+            "--workdir."
         )
     epochs = started.config["optim"]["epochs"]
     if epochs != config.optim.epochs:
         console.print(
-            f"The run now has {config.optim.epochs} epochs, not {epochs}. Schedules and annealing follow that from "
-            "here on, so that it is no longer the run that either number would have given from the start."
+            f"The run now has {config.optim.epochs} epochs, not {epochs}. Learning rate and threshold follow the new "
+            "number from here, so that results differ from those of a run with either number from the start."
         )
     like = jax.eval_shape(lambda variables: _fresh_state(variables, tx), abstract_variables(spec))
-    console.print(f"Going on from step {last} of {workdir}")
+    console.print(f"Resuming at step {last} of {workdir}")
     kept = {f.name: getattr(started, f.name) for f in dataclasses.fields(started) if f.name != "config"}
     return checkpoints.restore_state(last, mesh.abstract(like)), dataclasses.replace(record, **kept)
 
@@ -132,8 +130,8 @@ def _fresh_state(variables, tx) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), variables, tx.init(variables.params))
 
 
-class _Running(NamedTuple):
-    """A step that the devices may still be working on."""
+class _PendingStep(NamedTuple):
+    """A step that the devices may not have finished."""
 
     step: int
     metrics: StepMetrics
@@ -141,7 +139,7 @@ class _Running(NamedTuple):
 
 
 class _Loop:
-    """A run between its checkpoints."""
+    """The loop over steps, with its mutable state."""
 
     def __init__(
         self,
@@ -159,19 +157,19 @@ class _Loop:
         self._step, self._writer, self._workdir = step, writer, workdir
         self._state, self._record = state, record
         self._clock = Clock()
-        self._pending: list[_Running] = []
+        self._pending: list[_PendingStep] = []
         self._finite = FiniteCheck(batches.utterance_ids, config.optim.skip_nonfinite, record.skipped)
         self._hooks: list[Hook] = []
 
     def run(self, stop: StopRequests) -> None:
-        """Trains to the end, or until it is asked to stop."""
+        """Trains to the end, or until a request to stop."""
         if _finished(self._record.history, self._config):
             return
         start = int(self._state.step)
-        self._hooks = [self._finite, *self._watchers(start)]
+        self._hooks = [self._finite, *self._output_hooks(start)]
         profile = Profile(steps_to_profile(self._config.profile), self._workdir / "profile")
         try:
-            # Killed between an epoch's last step and its validation.
+            # The run may have been killed between the last step of an epoch and its validation.
             self._end_epoch_if_due(start, stop)
             if not _finished(self._record.history, self._config):
                 self._train_from(start, stop, profile)
@@ -179,14 +177,14 @@ class _Loop:
             profile.close()
             for hook in self._hooks:
                 hook.close()
-            with self._clock.spent_on("save"):
+            with self._clock.measure("save"):
                 self._writer.wait()
         console.print(self._clock.summary())
 
     def _train_from(self, start: int, stop: StopRequests, profile: Profile) -> None:
-        structure_at, usual = structures(self._spec), self._state.variables.graphdef
+        structure_at, stored_structure = structures(self._spec), self._state.variables.graphdef
         selection, every = self._config.site_selection, self._config.checkpoint.every_steps
-        for step, batch in enumerate(self._clock.waiting_for(self._batches.training(start)), start):
+        for step, batch in enumerate(self._clock.measure_input(self._batches.training(start)), start):
             if profile.boundary(step):
                 self._await_steps()
                 profile.before(step)
@@ -194,9 +192,9 @@ class _Loop:
             with self._mesh.active():
                 state = self._state.with_structure(structure_at(threshold))
                 state, step_metrics = self._step(state, self._mesh.put_batch(batch), jnp.float32(threshold))
-            self._state = state.with_structure(usual)
-            self._pending.append(_Running(step, step_metrics, self._clock.lap()))
-            # One step late, so that the devices never wait for the host.
+            self._state = state.with_structure(stored_structure)
+            self._pending.append(_PendingStep(step, step_metrics, self._clock.lap()))
+            # One step late, so that devices never wait for the host.
             self._await_steps(but=1)
             done, stopping = step + 1, stop.after(step + 1)
             if self._end_epoch_if_due(done, stop):
@@ -208,7 +206,7 @@ class _Loop:
                 raise self._stopped(done)
 
     def _await_steps(self, but: int = 0) -> None:
-        """Waits for all steps but the last `but`, and tells the hooks."""
+        """Waits for all steps but the last `but`, and runs the hooks for each."""
         while len(self._pending) > but:
             step, values, seconds = self._pending.pop(0)
             values = jax.device_get(values)
@@ -220,17 +218,17 @@ class _Loop:
 
     def _save(self) -> None:
         self._await_steps()
-        with self._clock.spent_on("save"):
+        with self._clock.measure("save"):
             self._writer.save(self._state, self._record)
 
     def _end_epoch_if_due(self, done: int, stop: StopRequests) -> bool:
-        """Validates and saves if the steps done complete an epoch that is not validated yet."""
+        """Validates and saves if `done` steps complete an epoch that is not validated yet."""
         epoch = len(self._record.history)
         if done != (epoch + 1) * self._batches.steps_per_epoch:
             return False
         self._await_steps()
         try:
-            with self._clock.spent_on("validation"):
+            with self._clock.measure("validation"):
                 self._record, valid, loss = self._validated(stop)
         except Interrupted:
             self._save()
@@ -241,11 +239,11 @@ class _Loop:
         return True
 
     def _validated(self, stop: StopRequests) -> tuple[RunRecord, metrics.Metrics, float]:
-        """Validates, at the threshold that the finished model will have, and chooses the emotions' thresholds."""
+        """Validates at the final sparsity threshold and chooses the decision thresholds."""
         config, record, names = self._config, self._record, self._batches.dataset.label_names
-        parameters = InferenceState(self._state.variables, config.site_selection[0])
+        state = InferenceState(self._state.variables, config.site_selection[0])
         batches = stop.interrupt(self._batches.evaluation("valid"))
-        score, truth, *_ = predict(parameters, batches, config.optim.loss, self._mesh)
+        score, truth, *_ = predict(state, batches, config.optim.loss, self._mesh)
         refuse_nonfinite_scores(len(record.history), score)
         task = tasks.TASKS[config.optim.loss]
         thresholds = metrics.best_thresholds(score, truth, names, config.evaluation.threshold_smoothing, task)
@@ -257,32 +255,32 @@ class _Loop:
 
     def _stopped(self, done: int) -> Stopped:
         total = self._batches.total_steps
-        return Stopped(f"Stopped as asked: {done} of {total} steps are done and saved. The same command goes on.")
+        return Stopped(f"Stopped on request: {done} of {total} steps are saved. The same command resumes the run.")
 
-    def _watchers(self, start: int) -> list[Hook]:
-        """What only one process shows and writes."""
+    def _output_hooks(self, start: int) -> list[Hook]:
+        """Loggers and the progress bar; only the first process has them."""
         if not is_first():
             return []
         config, per_epoch = self._config, self._batches.steps_per_epoch
         names = self._batches.dataset.label_names
-        watchers: list[Hook] = []
+        hooks: list[Hook] = []
         if config.log.tensorboard:
-            watchers.append(ScalarLog(TensorBoard(self._workdir / "tensorboard"), config.log.every_steps))
+            hooks.append(ScalarLog(TensorBoard(self._workdir / "tensorboard"), config.log.every_steps))
         if config.log.wandb:
             sink = WeightsAndBiases(config.log.wandb, self._workdir, config.to_dict())
-            watchers.append(ScalarLog(sink, config.log.every_steps))
-        # Last: nothing may fail any more while the bar is shown.
+            hooks.append(ScalarLog(sink, config.log.every_steps))
+        # The bar last: nothing may fail while it is shown.
         return [
-            *watchers,
+            *hooks,
             StepLog(self._workdir, start),
             ProgressBar(names, per_epoch, config.optim.epochs, config.data.batch_size, start),
         ]
 
 
 def _finished(history: Sequence[dict], config: Config) -> bool:
-    """Whether all epochs are done, or too many passed without a better mean validation F1.
+    """Whether all epochs are complete, or too many passed without a better mean validation F1.
 
-    While the threshold still falls, a lack of progress does not count: the model is not the one it will be.
+    Epochs before the sparsity threshold reaches its final value do not count.
     """
     epochs = len(history)
     if epochs >= config.optim.epochs or not epochs:

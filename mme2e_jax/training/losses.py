@@ -1,4 +1,4 @@
-"""What a model is trained to do: the loss, and what its logits mean by it.
+"""Training losses and the label weights and checks that they need.
 
 Axis legend: `g` device groups, `b` utterances per group, `n` utterances of a split, `l` labels.
 """
@@ -19,12 +19,12 @@ Loss = Callable[[Float[Array, "g b l"], Float[Array, "g b l"], Bool[Array, "g b"
 
 
 def make_loss(name: str, pos_weight: np.ndarray) -> Loss:
-    """The loss `(logits, labels, valid) -> mean over the valid utterances`.
+    """Makes the loss `(logits, labels, valid) -> mean over the valid utterances`.
 
     Args:
       name: `bce` (binary cross-entropy on logits, mean over labels), `ce` (cross-entropy over the labels), `mse`, `l1`
         (of the logits themselves, mean over labels).
-      pos_weight: of the positives per label, float [l]; `bce` alone looks at it.
+      pos_weight: weight of the positives per label, float [l]; only `bce` uses it.
     """
     each = {
         "bce": lambda logits, labels: jnp.mean(_binary_cross_entropy(logits, labels, jnp.asarray(pos_weight)), axis=-1),
@@ -45,16 +45,16 @@ def _binary_cross_entropy(logits, labels, pos_weight):
 
 
 def positive_weights(positives: np.ndarray, utterances: int) -> np.ndarray:
-    """Negatives over positives per label of the training split; an emotion that it never has weighs 1."""
+    """Negatives over positives per label of the training split, float [l]; 1 for an emotion without positives."""
     positives = np.asarray(positives, np.float64)
     return np.where(positives > 0, (utterances - positives) / np.maximum(positives, 1), 1.0).astype(np.float32)
 
 
 def check_labels(name: str, dataset: Dataset) -> None:
-    """Refuses a loss that the labels are not made for.
+    """Checks that the labels suit a loss.
 
     Raises:
-      UserError: if it wants one emotion per utterance and there are others.
+      UserError: if the loss expects one emotion per utterance and the labels differ from that.
     """
     if TASKS[name] is not Task.SINGLE_LABEL:
         return

@@ -1,4 +1,4 @@
-"""The optimiser: Adam, AdamW or SGD, with learning-rate factors by regular expression over parameter paths."""
+"""Adam, AdamW or SGD, with learning-rate factors by parameter path."""
 
 import re
 from collections.abc import Hashable, Sequence
@@ -18,14 +18,14 @@ SGD_MOMENTUM = 0.9
 
 
 def group_labels(params: Any) -> Any:
-    """A tree like `params` that holds the name of each leaf's group."""
+    """Group name of every leaf of `params`, as a tree of the same structure."""
     return jax.tree.map(
         lambda path: next(g for g, pattern in GROUPS if re.fullmatch(pattern, path)), pytree.paths(params)
     )
 
 
 def learning_rate(lr: float, schedule: str, total_updates: int) -> optax.Schedule:
-    """Learning rate by update: constant, or falling to 0 at `total_updates` along a half cosine."""
+    """Learning rate by update: constant, or a half cosine that reaches 0 at `total_updates`."""
     if schedule == "cosine":
         return optax.cosine_decay_schedule(lr, total_updates)
     return optax.constant_schedule(lr)
@@ -40,18 +40,17 @@ def optimizer(
     clip: float,
     accumulate: int = 1,
 ) -> optax.GradientTransformation:
-    """An optimiser with torch's defaults; the text group learns at the rate divided by `text_lr_factor`.
+    """An optimizer with torch's defaults; the learning rate of the text group is divided by `text_lr_factor`.
 
-    With `accumulate` above 1 parameters stay as they are until so many gradients have come; their mean is then the
-    gradient of one update. The windows know no epochs: one that an epoch's end cuts goes on in the next epoch, and what
-    has not become an update when the run ends is dropped.
+    With `accumulate` above 1 an update uses the mean of that many gradients. Windows cross the ends of epochs; an
+    incomplete window at the end of the run is dropped.
 
     Args:
       name: `adam`, `adamw`, or `sgd` (momentum 0.9).
       schedule: learning rate by update.
-      text_lr_factor: above 0.
-      weight_decay: as torch has it: `adamw` shrinks the parameters by this share of the learning rate, the others add
-        this share of the parameters to the gradient, after clipping.
+      text_lr_factor: divisor above 0.
+      weight_decay: weight decay as in torch: `adamw` shrinks the parameters by this share of the learning rate, the
+        others add this share of the parameters to the gradient, after clipping.
       clip: largest global norm of the gradient of an update; 0 for no clipping.
       accumulate: gradients per update.
     """

@@ -1,4 +1,4 @@
-"""A trace of some steps for TensorBoard or XProf."""
+"""Traces some training steps for TensorBoard or XProf."""
 
 from pathlib import Path
 
@@ -8,28 +8,24 @@ from mme2e_jax.runtime.console import console
 
 
 def steps_to_profile(profile: str) -> range:
-    """The steps START to STOP - 1 of "START:STOP"; none of "".
-
-    Args:
-      profile: validated, see `config.COMMON_RULES`.
-    """
+    """The steps START to STOP - 1 of a valid `config.profile` "START:STOP"; none for ""."""
     start, _, stop = profile.partition(":")
     return range(int(start), int(stop)) if profile else range(0)
 
 
 class Profile:
-    """Records what host and devices do during some steps."""
+    """Records the activity of host and devices during some steps."""
 
     def __init__(self, steps: range, directory: Path):
-        """Args: steps: from 0; directory: where the trace goes."""
+        """Args: steps: steps to trace, from 0; directory: output directory of the trace."""
         self._steps, self._directory, self._running = steps, directory, False
 
     def boundary(self, step: int) -> bool:
-        """Whether the trace starts or ends before this step, so that what was begun must be finished first."""
+        """Whether the trace starts or ends before this step; earlier steps must finish first."""
         return (step in self._steps) != self._running
 
     def before(self, step: int) -> None:
-        """Starts or ends the trace where that is due before a step."""
+        """Starts or ends the trace before a step if that is due."""
         if step in self._steps and not self._running:
             jax.profiler.start_trace(str(self._directory))
             self._running = True
@@ -37,7 +33,7 @@ class Profile:
             self.close()
 
     def close(self) -> None:
-        """Writes what was recorded."""
+        """Writes the trace if it is running."""
         if self._running:
             self._running = False
             jax.profiler.stop_trace()

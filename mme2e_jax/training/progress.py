@@ -1,4 +1,4 @@
-"""The progress bar of training and one printed row per epoch."""
+"""Shows training as a progress bar and one row per epoch."""
 
 import datetime
 import time
@@ -10,14 +10,14 @@ from mme2e_jax.evaluation.metrics import Metrics
 from mme2e_jax.runtime.console import console
 from mme2e_jax.training.step import StepMetrics
 
-# Between the lines that stand for the bar in a log file.
+# Interval of the lines that replace the bar in a log file.
 SECONDS_BETWEEN_LINES = 60.0
 
 
 class ProgressBar:
     """A bar with utterances per second and time left, and one printed row per epoch.
 
-    Where the output is no terminal a line stands for the bar, at most once a minute and only while no row is due.
+    If the output is not a terminal, a line replaces the bar, at most once a minute.
     """
 
     def __init__(
@@ -29,11 +29,11 @@ class ProgressBar:
         start: int,
         now: Callable[[], float] = time.monotonic,
     ):
-        """Args: start: updates done before; now: seconds since some moment; the others: of the run."""
+        """Args: start: steps completed before; now: monotonic clock in seconds."""
         self._labels, self._per_epoch, self._epochs, self._batch = label_names, steps_per_epoch, epochs, batch_size
         self._now = now
         self._printed = now()
-        # From when on, and from how many steps on, speed is told; not before the first step, which compiles.
+        # Time and steps from which speed is measured; set after the first step, which compiles.
         self._since: tuple[float, int] | None = None
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -47,13 +47,13 @@ class ProgressBar:
             transient=True,
             disable=not console.is_terminal,
         )
-        # Until the first step: a run may go on with the validation that ends an epoch.
+        # Empty until the first step: a resumed run may start with a validation.
         self._active: Mapping[str, Sequence[float]] = {}
         self._task = self._progress.add_task("training", total=steps_per_epoch * epochs, completed=start, rate="")
         self._progress.start()
         self._print_row(["epoch", "loss", *(name[:8] for name in label_names), "F1", "AUC", "active"], "bold")
 
-    def after_step(self, step: int, metrics: "StepMetrics", seconds: Mapping[str, float]) -> None:
+    def after_step(self, step: int, metrics: StepMetrics, seconds: Mapping[str, float]) -> None:
         self._active = {m: [float(share) for share in stages] for m, stages in metrics.active.items()}
         speed = self._progress.tasks[0].speed
         rate = f"{speed * self._batch:.1f} utt/s" if speed else ""
@@ -78,7 +78,7 @@ class ProgressBar:
         self._progress.stop()
 
     def _pace(self, now: float, done: int) -> str:
-        """Utterances per second and the time left, as a line ends with them once they are known."""
+        """End of a line: utterances per second and time left, or nothing before they are known."""
         if self._since is None:
             return ""
         then, done_then = self._since

@@ -15,7 +15,7 @@ from mme2e_jax.weights import pretrained, warm_start
 
 
 def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransformation:
-    """The optimiser that a config describes, for a run of `total_steps`.
+    """The optimizer that a config describes, for a run of `total_steps`.
 
     Raises:
       UserError: if the run ends before its first update.
@@ -23,16 +23,14 @@ def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransforma
     o = config.optim
     if o.accumulate > total_steps:
         raise UserError(
-            f"config.optim.accumulate: expected at most the {total_steps} steps of the run, found {o.accumulate}: "
-            "nothing would be learned. Lower it, or raise config.optim.epochs."
+            f"config.optim.accumulate: expected at most the {total_steps} steps of the run, found {o.accumulate}, so "
+            "that no update would happen. Lower it, or raise config.optim.epochs."
         )
-    schedule = learning_rate(o.lr, o.schedule, total_steps // o.accumulate)
-    # The baselines have no pretrained text encoder that would have to learn more slowly.
-    factor = o.text_lr_factor if isinstance(o, EndToEndOptimConfig) else 1.0
     return optimizer(
         o.name,
-        schedule,
-        text_lr_factor=factor,
+        learning_rate(o.lr, o.schedule, total_steps // o.accumulate),
+        # The baselines have no pretrained text encoder.
+        text_lr_factor=o.text_lr_factor if isinstance(o, EndToEndOptimConfig) else 1.0,
         weight_decay=o.weight_decay,
         clip=o.clip,
         accumulate=o.accumulate,
@@ -42,25 +40,23 @@ def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransforma
 def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation) -> TrainStep:
     """The training step that a config describes, for the labels of a dataset."""
     train = dataset.split("train")
-    loss = losses.make_loss(config.optim.loss, losses.positive_weights(train.positives, len(train)))
-    entropy = config.model.attention_entropy if isinstance(config.model, SparseModelConfig) else 0.0
     return make_train_step(
         tx,
-        loss,
+        losses.make_loss(config.optim.loss, losses.positive_weights(train.positives, len(train))),
         seed=config.seed,
-        attention_entropy=entropy,
+        attention_entropy=config.model.attention_entropy if isinstance(config.model, SparseModelConfig) else 0.0,
         skip_nonfinite=config.optim.skip_nonfinite > 0,
     )
 
 
 def compiler_options(config: Config) -> dict[str, str] | None:
-    """What to compile the training step with."""
+    """Compiler options of the training step."""
     remat = isinstance(config.model, EndToEndModelConfig) and config.model.remat
     return step.compiler_options(jax.default_backend(), remat=remat)
 
 
 def start_variables(config: Config, spec: Spec) -> Variables:
-    """Variables at the start of training, on the host; parts from elsewhere where the config says so.
+    """Variables at the start of training, on the host, with pretrained parts that the config names.
 
     Raises:
       UserError: if the weights to start from are missing or do not fit.

@@ -16,11 +16,11 @@ from mme2e_jax.training.losses import Loss
 
 
 class StepMetrics(NamedTuple):
-    """What a step reports, on the device."""
+    """Metrics of a step, on the device."""
 
-    loss: Float[Array, ""]  # mean over the step's utterances and labels
+    loss: Float[Array, ""]  # mean over the utterances and labels of the step
     gradient_norm: Float[Array, ""]
-    active: dict[str, Float[Array, "k"]]  # share of sites the sparse towers worked on, per stage
+    active: dict[str, Float[Array, "k"]]  # share of active sites of the sparse towers, per stage
 
 
 TrainStep = Callable[[TrainState, AnyBatch, Float[Array, ""]], tuple[TrainState, StepMetrics]]
@@ -37,12 +37,12 @@ def make_train_step(
     """The step `(state, batch, threshold) -> (state, metrics)`; jit it with the state donated.
 
     Args:
-      tx: the optimiser.
-      loss_of: of logits and labels.
-      seed: of the run; dropout is a function of it and of the step number.
+      tx: optimizer.
+      loss_of: loss of logits and labels.
+      seed: seed of the run; dropout is a function of it and of the step number.
       attention_entropy: weight of a penalty, the mean over the sparse stages of exp(entropy of the attention) /
-        candidates: 1 where attention is spread evenly, near 0 where it has gathered.
-      skip_nonfinite: a step whose loss or gradient is not finite changes nothing but the number of steps.
+        candidates: 1 for uniform attention, near 0 for concentrated attention.
+      skip_nonfinite: whether a step with a non-finite loss or gradient only advances the step number.
     """
 
     def objective(params, state: TrainState, batch: AnyBatch, threshold):
@@ -58,9 +58,9 @@ def make_train_step(
         params: Any = state.variables.params
         gradients = jax.grad(objective, has_aux=True)
         gradient, (loss, outputs, stats) = gradients(params, state, batch, threshold)
-        # A batch whose utterances were all left out teaches nothing, not 0 / 0.
-        learned = jnp.any(batch.example >= 0)
-        gradient = jax.tree.map(lambda g: jnp.where(learned, g, 0), gradient)
+        # The gradient of a batch without any valid utterance is 0, not 0 / 0.
+        has_utterances = jnp.any(batch.example >= 0)
+        gradient = jax.tree.map(lambda g: jnp.where(has_utterances, g, 0), gradient)
         updates, opt_state = tx.update(gradient, state.optimizer, params)
         params = optax.apply_updates(params, updates)
         variables = model_variables.Variables(state.variables.graphdef, params, stats)
@@ -79,15 +79,15 @@ def make_train_step(
 
 
 def compiler_options(backend: str, *, remat: bool) -> dict[str, str] | None:
-    """What the compiler has to be told to compile a step whose model computes parts again for the gradient.
+    """Compiler options that a step with rematerialization needs.
 
     Args:
-      backend: that it is compiled for, as `jax.default_backend()` names it.
-      remat: of the model.
+      backend: name of the JAX backend.
+      remat: whether the model recomputes its towers for the gradient.
     """
     if backend == "cpu" and remat:
-        # This pass takes away the barriers between the first computation and the second, and both would be merged into
-        # one whose results are kept. Other backends take them away late.
+        # This pass removes the barriers between the two computations, so that they would be merged and their results
+        # kept. Other backends remove the barriers late.
         return {"xla_disable_hlo_passes": "cse_barrier_expander"}
     return None
 

@@ -1,4 +1,4 @@
-"""One line of JSON per training step, for scripts: loss, gradient norm, and where the time went."""
+"""Logs loss, gradient norm and times of every step as JSON."""
 
 import json
 from collections.abc import Mapping
@@ -14,20 +14,18 @@ FILE = "steps.jsonl"
 
 
 class StepLog:
-    """Writes `steps.jsonl`; what a killed run wrote beyond the checkpoint is written again."""
+    """Writes `steps.jsonl`; lines after the last checkpoint of a killed run are replaced."""
 
     def __init__(self, workdir: Path, start: int):
-        """Args: workdir: of the run; start: step to go on from."""
+        """Args: workdir: run directory; start: first step that will be logged."""
         path = workdir / FILE
         known = path.read_text().splitlines() if path.exists() else []
-        # Line n is step n: a run logs every step it ever made.
-        kept = "".join(f"{line}\n" for line in known[:start])
-        write_text(path, kept)
-        # Line by line, so that a kill loses none.
+        # Line n is step n.
+        write_text(path, "".join(f"{line}\n" for line in known[:start]))
+        # Line buffering, so that a kill loses no complete line.
         self._file = path.open("a", buffering=1)
 
     def after_step(self, step: int, metrics: StepMetrics, seconds: Mapping[str, float]) -> None:
-        """Writes the step's line."""
         entry = {
             "step": step,
             "loss": _finite(metrics.loss),
@@ -37,14 +35,13 @@ class StepLog:
         self._file.write(f"{json.dumps(entry)}\n")
 
     def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
-        """Nothing to write."""
+        pass
 
     def close(self) -> None:
-        """Closes the file."""
         self._file.close()
 
 
 def _finite(value: object) -> float | None:
-    """The value; None where JSON has no number for it."""
+    """The value; None for a value that JSON cannot represent."""
     number = float(np.asarray(value))
     return number if np.isfinite(number) else None

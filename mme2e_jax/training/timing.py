@@ -1,4 +1,4 @@
-"""Where the time of a run goes."""
+"""Measures how a run spends its time."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Clock:
-    """Seconds that a run waited for its input, worked on steps, saved and validated; devices work beside some of it."""
+    """Host seconds spent on input, steps, saving and validation; devices may work at the same time."""
 
     def __init__(self) -> None:
         self._start = self._lap = time.perf_counter()
@@ -17,19 +17,19 @@ class Clock:
         self._seen = dict(self.total)
 
     @contextmanager
-    def spent_on(self, what: str) -> Iterator[None]:
-        """Counts what passes as time for `what`."""
+    def measure(self, activity: str) -> Iterator[None]:
+        """Adds the time of the `with` block to an activity: "input", "save" or "validation"."""
         start = time.perf_counter()
         try:
             yield
         finally:
-            self.total[what] += time.perf_counter() - start
+            self.total[activity] += time.perf_counter() - start
 
-    def waiting_for(self, batches: Iterable[T]) -> Iterator[T]:
-        """The batches; the wait for each counts as input."""
+    def measure_input(self, batches: Iterable[T]) -> Iterator[T]:
+        """Yields the batches; the wait for each counts as input."""
         iterator = iter(batches)
         while True:
-            with self.spent_on("input"):
+            with self.measure("input"):
                 try:
                     batch = next(iterator)
                 except StopIteration:
@@ -37,16 +37,16 @@ class Clock:
             yield batch
 
     def lap(self) -> dict[str, float]:
-        """Seconds since the last lap, by what they were for; what is for nothing else is for "step"."""
+        """Seconds since the last lap by activity; the rest is "step"."""
         now = time.perf_counter()
-        parts = {what: seconds - self._seen[what] for what, seconds in self.total.items()}
+        parts = {name: seconds - self._seen[name] for name, seconds in self.total.items()}
         parts["step"] = now - self._lap - sum(parts.values())
         self._lap, self._seen = now, dict(self.total)
         return parts
 
     def summary(self) -> str:
-        """The shares of all time since the clock was made, in words."""
+        """Shares of the time since the clock was created, as a sentence."""
         whole = time.perf_counter() - self._start
         shares = self.total | {"steps": whole - sum(self.total.values())}
-        words = (f"{shares[k] / whole:.1%} {k}" for k in ("steps", "input", "save", "validation"))
-        return f"{whole:.0f} s of training: {', '.join(words)}"
+        parts = (f"{shares[k] / whole:.1%} {k}" for k in ("steps", "input", "save", "validation"))
+        return f"{whole:.0f} s of training: {', '.join(parts)}"

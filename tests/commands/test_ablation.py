@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import lf_rnn, mini_sparse
-from mme2e_jax.commands.ablation import ablation_table, mixed, subsets, without_others
+from mme2e_jax.commands.ablation import ablation_table, fused_logits, keep_modalities, subsets
 from mme2e_jax.config.parse import parse_config
 from mme2e_jax.evaluation import metrics
 from mme2e_jax.evaluation.inference import Predictions, predict
@@ -48,17 +48,17 @@ def test_what_is_kept_is_summed_with_the_weights_of_fusion() -> None:
     }
     weights = {"t": 2.0, "a": -0.5, "v": 0.25}
 
-    np.testing.assert_array_equal(mixed(by_modality, weights, "tav"), [[2 - 2 + 4, -4 - 4 + 8]])
-    np.testing.assert_array_equal(mixed(by_modality, weights, "tv"), [[6, 4]])
-    np.testing.assert_array_equal(mixed(by_modality, weights, "a"), [[-2, -4]])
+    np.testing.assert_array_equal(fused_logits(by_modality, weights, "tav"), [[2 - 2 + 4, -4 - 4 + 8]])
+    np.testing.assert_array_equal(fused_logits(by_modality, weights, "tv"), [[6, 4]])
+    np.testing.assert_array_equal(fused_logits(by_modality, weights, "a"), [[-2, -4]])
 
 
 def test_with_everything_kept_predictions_are_untouched() -> None:
     by_modality = {m: np.array([[3]], np.float32) for m in "tv"}
     own = Predictions(np.array([[0.123]]), np.array([[1]], np.float32), {}, by_modality, np.array([0]))
 
-    assert without_others(own, {"t": 1.0, "v": 1.0}, "tv", "bce") is own
-    alone = without_others(own, {"t": 1.0, "v": -1.0}, "v", "bce")
+    assert keep_modalities(own, {"t": 1.0, "v": 1.0}, "tv", "bce") is own
+    alone = keep_modalities(own, {"t": 1.0, "v": -1.0}, "v", "bce")
     np.testing.assert_allclose(alone.score, [[1 / (1 + np.exp(3))]])
     assert alone.truth is own.truth
 
@@ -82,7 +82,7 @@ def test_the_models_logits_are_the_weighted_sum_of_its_modalities(workdir: Path)
 
     assert report_of(workdir, "ablation.json")["fusion_weights"] == weights
     assert len(set(weights.values())) == 3
-    logits = mixed(found.by_modality, weights, "tav")
+    logits = fused_logits(found.by_modality, weights, "tav")
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), found.score, rtol=1e-5)
     # An utterance without frames says nothing by its faces.
     np.testing.assert_array_equal(found.by_modality["v"][0], 0)
@@ -137,7 +137,9 @@ def test_a_baseline_is_ablated_in_the_order_of_its_own_fusion(feature_records: P
     # Text, audio, video here.
     weights = dict(zip("tav", model.state.variables.arrays()["fusion"].tolist(), strict=True))
     assert ablated["fusion_weights"] == weights
-    np.testing.assert_allclose(1 / (1 + np.exp(-mixed(found.by_modality, weights, "tav"))), found.score, rtol=1e-5)
+    np.testing.assert_allclose(
+        1 / (1 + np.exp(-fused_logits(found.by_modality, weights, "tav"))), found.score, rtol=1e-5
+    )
 
 
 def test_the_logits_of_a_single_modality_are_the_models() -> None:

@@ -188,7 +188,7 @@ def test_weights_for_clips_need_their_records(tmp_path: Path) -> None:
 
     message = refused(tmp_path / "model.pt", tmp_path / "run", *arguments)
 
-    assert message.startswith("config.data.dir: the labels of clips are those of its records")
+    assert message.startswith("config.data.dir: expected prepared records, which hold the labels of clips")
     assert "python -m data_tools.prepare --dataset=clips" in message
 
 
@@ -359,8 +359,8 @@ def test_albert_of_the_hub_fills_the_text_encoder(
     assert_same({p: found[p] for p in rest}, {p: start[p] for p in rest})
     assert record_of(tmp_path / "run").tokenizer == {"vocab_size": 1000, "pad_id": 0, "cls_id": 2, "sep_id": 3}
     printed = capsys.readouterr().out
-    assert "everything else is random, as where training starts" in printed
-    assert "which tokenizer and preprocessing they need is not known" in printed
+    assert "all other weights are random (seed " in printed
+    assert "the tokenizer and preprocessing that the weights need are unknown" in printed
 
 
 def test_albert_without_its_tokenizer_or_of_no_use_is_refused(hub: Path, records: Path, tmp_path: Path) -> None:

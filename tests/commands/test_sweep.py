@@ -14,7 +14,7 @@ import pytest
 
 from configs import lf_rnn
 from mme2e_jax.commands.main import main as program
-from mme2e_jax.commands.sweep import parse_grid, plan
+from mme2e_jax.commands.sweep import parse_grid, plan_runs
 from mme2e_jax.errors import UserError
 from tests.helpers.synthetic import shrunk_run
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
 def test_runs_are_all_combinations_by_point_with_readable_names() -> None:
     grid = parse_grid([f"{THRESHOLDS}=0.5, 0.8", "config.optim.lr=1e-3"])
 
-    assert [run.name for run in plan(CONFIG, ["0", "1"], grid, [])] == [
+    assert [run.name for run in plan_runs(CONFIG, ["0", "1"], grid, [])] == [
         "model.sparse_threshold=0.5,optim.lr=1e-3,seed=0",
         "model.sparse_threshold=0.5,optim.lr=1e-3,seed=1",
         "model.sparse_threshold=0.8,optim.lr=1e-3,seed=0",
@@ -41,7 +41,7 @@ def test_runs_are_all_combinations_by_point_with_readable_names() -> None:
 
 
 def test_a_name_is_one_directory_whatever_the_value() -> None:
-    (run,) = plan(CONFIG, ["0"], {"data.dir": ["../else/where"]}, [])
+    (run,) = plan_runs(CONFIG, ["0"], {"data.dir": ["../else/where"]}, [])
 
     assert run.name == "data.dir=..%2Felse%2Fwhere,seed=0"
 
@@ -129,13 +129,13 @@ def test_a_sweep_asked_to_stop_lets_the_run_save_and_goes_on_from_there(feature_
     said, _ = process.communicate(timeout=600)
 
     assert process.returncode == 0
-    assert f"Stopped as asked, in {workdir}. The same command goes on." in said
+    assert f"Stopped on request in {workdir}. The same command resumes the run." in said
     printed = (workdir / "launch.log").read_text()
-    assert "of 600 steps are done and saved. The same command goes on." in printed
-    done = int(printed.split("Stopped as asked: ")[1].split()[0])
+    assert "of 600 steps are saved. The same command resumes the run." in printed
+    done = int(printed.split("Stopped on request: ")[1].split()[0])
 
     shorter = [argument for argument in command[3:] if "epochs" not in argument]
     assert main(["sweep", *shorter, f"--config.optim.epochs={done // 3 + 1}"]) == 0
 
-    assert f"Going on from step {done}" in (workdir / "launch.log").read_text()
+    assert f"Resuming at step {done}" in (workdir / "launch.log").read_text()
     assert (tmp_path / "sweep.json").exists()

@@ -47,9 +47,9 @@ def test_as_many_as_allowed_are_skipped_and_told_those_before_a_restart_included
     assert check.skipped == [1, 4, 6]
     said = " ".join(capsys.readouterr().out.split())
     assert "Step 4: loss nan, gradient norm 1.0. The step's utterances: a[b], b[2]." in said
-    assert "It was skipped, as 2 of 3 that may be." in said
-    assert "It was skipped, as 3 of 3 that may be." in said
-    with pytest.raises(NonFiniteLoss, match=r"Step 9: .* d\[4\]\. It would be number 4 of those skipped\."):
+    assert "The step was skipped (2 of 3 allowed)." in said
+    assert "The step was skipped (3 of 3 allowed)." in said
+    with pytest.raises(NonFiniteLoss, match=r"Step 9: .* d\[4\]\. The run may skip 3 such steps; this is number 4\."):
         check.after_step(9, metrics(float("nan"), float("nan")), {})
 
 

@@ -56,7 +56,7 @@ def log_run(log: ScalarLog, start: int, losses: list[float], epoch_ends: bool) -
 
 
 def test_a_step_has_loss_gradient_active_sites_and_times() -> None:
-    assert loggers.of_step(step_metrics(0.5), SECONDS) == {
+    assert loggers.step_scalars(step_metrics(0.5), SECONDS) == {
         "train/loss": 0.5,
         "train/gradient_norm": 2.0,
         "active_sites/faces_stage_0": 0.5,
@@ -68,7 +68,7 @@ def test_a_step_has_loss_gradient_active_sites_and_times() -> None:
 
 
 def test_an_epoch_has_means_and_each_emotions_scores_as_far_as_they_exist() -> None:
-    found = loggers.of_epoch(0.75, validation())
+    found = loggers.epoch_scalars(0.75, validation())
 
     assert found["train/epoch_loss"] == 0.75
     assert (found["valid/f1"], found["valid/auc"]) == (0.5, 1.0)

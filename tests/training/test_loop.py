@@ -1,4 +1,4 @@
-"""Whole runs of a baseline: what may change when they go on, what they log, and steps that are not finite."""
+"""Whole runs of a baseline: what may change when they resume, what they log, and steps that are not finite."""
 
 import json
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_a_run_goes_on_for_more_epochs_but_not_with_another_model_or_other_data(
 
     said = " ".join(capsys.readouterr().out.split())
     assert "The run now has 3 epochs, not 2." in said
-    assert "Going on from step 6" in said
+    assert "Resuming at step 6" in said
     assert logged(two_epochs)[:6] == before
     assert [line["step"] for line in logged(two_epochs)] == list(range(9))
     checkpoints = Checkpoints(two_epochs)
@@ -141,7 +141,7 @@ def test_a_learning_rate_that_is_too_high_ends_the_run_and_leaves_the_checkpoint
 ) -> None:
     too_high = {"optim__name": "sgd", "optim__lr": 1e30, "checkpoint__every_steps": 1}
 
-    with pytest.raises(NonFiniteLoss, match=r"Step 1: loss nan, .* utterances: train_\d+, .* try a lower"):
+    with pytest.raises(NonFiniteLoss, match=r"Step 1: loss nan, .* utterances: train_\d+, .* Try a lower"):
         train_in(tmp_path, feature_records, **too_high)
 
     assert [line["step"] for line in logged(tmp_path)] == [0]
@@ -180,6 +180,6 @@ def test_steps_of_an_utterance_that_overflows_are_left_out_where_that_is_allowed
     assert len(record.skipped) == 2
     assert [line["step"] for line in logged(workdir) if line["loss"] is None] == record.skipped
     assert [step // 3 for step in record.skipped] == [0, 1]
-    assert "It was skipped, as 2 of 2 that may be." in " ".join(capsys.readouterr().out.split())
+    assert "The step was skipped (2 of 2 allowed)." in " ".join(capsys.readouterr().out.split())
     assert np.isfinite([entry["train_loss"] for entry in record.history]).all()
     assert 0 <= evaluate_run(workdir)["test"]["mean"]["f1"] <= 1

@@ -76,6 +76,6 @@ def test_a_run_asked_to_stop_saves_says_how_to_go_on_and_exits_well(
     done = Checkpoints(tmp_path / "run").latest_step
     assert done is not None
     if done < 6:
-        assert f"Stopped as asked: {done} of 6 steps are done and saved. The same command goes on." in said
+        assert f"Stopped on request: {done} of 6 steps are saved. The same command resumes the run." in said
     else:
-        assert "Stopped as asked, training done and saved." in said or "Wrote" in said
+        assert "Stopped on request. Training is complete and saved." in said or "Wrote" in said

@@ -1,4 +1,4 @@
-"""Where time went, by a clock that is set by hand."""
+"""The times of a run, measured with a clock that the test sets."""
 
 from types import SimpleNamespace
 
@@ -9,7 +9,7 @@ from mme2e_jax.training.timing import Clock
 
 
 class HandSet:
-    """Tells the time that it was set to."""
+    """Clock that shows the time it was set to."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.now = 100.0
@@ -33,9 +33,9 @@ def test_a_lap_is_divided_and_the_rest_is_the_step(time: HandSet) -> None:
             yield number
 
     laps = []
-    for _ in measured.waiting_for(batches()):
+    for _ in measured.measure_input(batches()):
         time.passes(2)
-        with measured.spent_on("save"):
+        with measured.measure("save"):
             time.passes(0.5)
         laps.append(measured.lap())
 
@@ -47,18 +47,18 @@ def test_what_comes_after_a_lap_is_in_the_next(time: HandSet) -> None:
     measured = Clock()
     time.passes(1)
     assert measured.lap()["step"] == 1.0
-    with measured.spent_on("validation"):
+    with measured.measure("validation"):
         time.passes(3)
     time.passes(1)
 
     assert measured.lap() == {"input": 0.0, "save": 0.0, "validation": 3.0, "step": 1.0}
 
 
-def test_time_counts_though_what_it_was_spent_on_fails(time: HandSet) -> None:
+def test_the_time_of_a_failed_activity_counts(time: HandSet) -> None:
     measured = Clock()
 
     def fail() -> None:
-        with measured.spent_on("save"):
+        with measured.measure("save"):
             time.passes(2)
             raise OSError("full")
 
@@ -72,7 +72,7 @@ def test_the_summary_has_the_share_of_each(time: HandSet) -> None:
     measured = Clock()
     time.passes(15)
     for what, seconds in (("input", 2.0), ("save", 1.0), ("validation", 2.0)):
-        with measured.spent_on(what):
+        with measured.measure(what):
             time.passes(seconds)
 
     assert measured.summary() == "20 s of training: 75.0% steps, 10.0% input, 5.0% save, 10.0% validation"
