@@ -111,14 +111,14 @@ def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspec
     except UserError as error:
         raise InspectError(str(error)) from error
     builder: Any = tfds.builder_from_directory(directory)
-    result = Inspection(metadata["dataset"], metadata.get("kind", "media"), tuple(metadata["label_names"]))
+    result = Inspection(metadata.dataset, metadata.kind, tuple(metadata.label_names))
     sides: dict[str, dict[str, set[str]]] = {"dialogue": defaultdict(set), "speaker": defaultdict(set)}
     problems: dict[str, list[str]] = {name: [] for name in PROBLEMS}
     rng = np.random.default_rng(seed)
     # Of published features no column says whether there is a face.
-    faces_known = "origin" not in metadata.get("features", {})
+    faces_known = "origin" not in (metadata.features or {})
     seen = 0
-    for split, counts in metadata["splits"].items():
+    for split, counts in metadata.splits.items():
         ids: dict[str, set[str]] = {"dialogue": set(), "speaker": set()}
         for example in _examples(builder, split):
             for what, found in ids.items():
@@ -131,12 +131,12 @@ def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspec
                 seen += 1
                 _keep(result, example, samples, seen, rng)
         result.splits[split] = {
-            "utterances": counts["utterances"],
+            "utterances": len(counts.utterance_ids),
             "dialogues": len(ids["dialogue"]),
             "speakers": len(ids["speaker"]),
-            "positives": dict(zip(result.label_names, map(int, counts["positives"]), strict=True)),
+            "positives": dict(zip(result.label_names, counts.positives, strict=True)),
         }
-        result.lengths[split] = {name: list(map(int, counts[name])) for name in ("frames", "chunks", "tokens")}
+        result.lengths[split] = {"frames": counts.frames, "chunks": counts.chunks, "tokens": counts.tokens}
     for what, found in sides.items():
         problems[f"shared_{what}"] = sorted(name for name, where in found.items() if len(where) > 1)
     result.problems = {name: sorted(found) for name, found in problems.items() if found}

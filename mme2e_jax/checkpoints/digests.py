@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mme2e_jax.runtime.files import write_text
+from mme2e_jax.runtime.json_schema import parse_json
 
 NAME = "digests.json"
 # Of times: written again after the seal, and nothing depends on it.
@@ -28,11 +29,10 @@ def damage(directory: Path) -> str | None:
     Files that came later do not count: the library marks what is complete.
     """
     try:
-        digests = json.loads((directory / NAME).read_bytes())
-        expected = {str(name): str(digest) for name, digest in digests.items()}
+        expected = parse_json(dict[str, str], (directory / NAME).read_bytes())
     except FileNotFoundError:
         return f"{NAME} is missing"
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         return f"{NAME} is unreadable ({error})"
     for name, digest in sorted(expected.items()):
         try:

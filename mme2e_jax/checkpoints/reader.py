@@ -21,6 +21,7 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.models.variables import TrainState, Variables
 from mme2e_jax.runtime import pytree
 from mme2e_jax.runtime.console import console
+from mme2e_jax.runtime.json_schema import parse_json
 
 FORMAT_VERSION = 2
 DIRECTORY = "checkpoints"
@@ -86,7 +87,7 @@ class Checkpoints:
         """What a checkpoint says about its run.
 
         Raises:
-          UserError: if another version of this program wrote it.
+          UserError: if another version of this program wrote it, or it is invalid.
         """
         stored = self._restore(step, record=ocp.args.JsonRestore())["record"]
         if stored.get("format_version") != FORMAT_VERSION:
@@ -94,7 +95,13 @@ class Checkpoints:
                 f"{self.directory}/{step} has format version {stored.get('format_version')}, expected "
                 f"{FORMAT_VERSION}: use the version of mme2e_jax that wrote it."
             )
-        return RunRecord(**stored)
+        try:
+            return parse_json(RunRecord, json.dumps(stored))
+        except ValueError as error:
+            raise UserError(
+                f"The record of {self.directory}/{step} is damaged or was edited: {error}. Use another checkpoint, or "
+                "train again."
+            ) from error
 
     def restore_arrays(self, step: int) -> dict[str, np.ndarray]:
         """Variables of a checkpoint by name, on the host, whatever model they belong to."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from mme2e_jax.config.preflight import how_to_prepare, missing_records
 from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
-from mme2e_jax.data.description import Description, Feature, Files, read_description, reading
+from mme2e_jax.data.description import PREPROCESSING, Description, Feature, Files, read_description
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.data.reader import check_files
 from mme2e_jax.errors import UserError
@@ -20,11 +20,6 @@ from mme2e_jax.errors import UserError
 FEATURES = {
     "media": ("utterance_id", "token_ids", "faces", "mel", "label"),
     "features": ("utterance_id", "text", "audio", "video", "label"),
-}
-# Metadata of the preparation that must be the same for training and inference.
-_PREPROCESSING = {
-    "media": ("frame_interval_ms", "face_size", "face_choice", "sample_rate", "mel"),
-    "features": ("kind", "feature_sizes", "features"),
 }
 
 
@@ -99,64 +94,42 @@ def open_dataset(directory: str | Path, name: str = "mosei", kind: str = "media"
     if missing:
         raise UserError(missing)
     description = read_description(directory)
-    metadata = description.metadata
-    found = metadata.get("kind", "media")
+    found = description.metadata.kind
     if found != kind:
         raise UserError(
             f"{directory} holds records of the kind {found!r}; this model reads the kind {kind!r}. "
             f"{how_to_prepare(name, kind)}"
         )
-    with reading(directory / "metadata.json"):
-        dataset = _dataset(directory, kind, description)
+    dataset = _dataset(directory, description)
     _check_features(dataset, description)
     check_files((split.name, split.files, split.ids) for split in dataset.splits.values())
     return dataset
 
 
-def _dataset(directory: Path, kind: str, description: Description) -> Dataset:
+def _dataset(directory: Path, description: Description) -> Dataset:
     metadata = description.metadata
-    labels = tuple(_texts(metadata["label_names"]))
-    splits = {s: _split(directory, description, s, entry, len(labels)) for s, entry in metadata["splits"].items()}
     return Dataset(
         directory=directory,
-        name=str(metadata["dataset"]),
-        kind=kind,
-        label_names=labels,
-        tokenizer=_tokenizer(metadata["tokenizer"]) if kind == "media" else {},
-        feature_sizes=tuple(int(size) for size in metadata["feature_sizes"]) if kind == "features" else (),
-        preprocessing={k: metadata[k] for k in _PREPROCESSING[kind]},
-        splits=splits,
+        name=metadata.dataset,
+        kind=metadata.kind,
+        label_names=tuple(metadata.label_names),
+        tokenizer=metadata.tokenizer or {},
+        feature_sizes=tuple(metadata.feature_sizes or ()),
+        preprocessing={key: getattr(metadata, key) for key in PREPROCESSING[metadata.kind]},
+        splits={name: _split(directory, description, name) for name in metadata.splits},
     )
 
 
-def _split(directory: Path, description: Description, name: str, entry: Mapping[str, Any], labels: int) -> Split:
-    lengths = Lengths(*(np.asarray(entry[k], np.int64) for k in ("tokens", "frames", "chunks")))
-    ids = tuple(_texts(entry["utterance_ids"]))
-    positives = np.asarray(entry["positives"], np.int64)
-    if any(values.shape != (len(ids),) or values.min(initial=0) < 0 for values in lengths):
-        raise ValueError(f"split {name}: expected {len(ids)} lengths of each kind, none below 0")
-    if positives.shape != (labels,):
-        raise ValueError(f"split {name}: expected the positives of {labels} labels, found {positives.tolist()}")
+def _split(directory: Path, description: Description, name: str) -> Split:
+    stated = description.metadata.splits[name]
+    lengths = Lengths(*(np.asarray(values, np.int64) for values in (stated.tokens, stated.frames, stated.chunks)))
     files = description.files.get(name, Files((), ()))
-    stored = sum(files.records)
-    if stored != len(ids):
+    if sum(files.records) != len(stated.utterance_ids):
         raise UserError(
-            f"{directory}: split {name} holds {stored} records, its metadata lists {len(ids)}. "
-            "The directory is damaged or was edited; prepare the data again."
+            f"{directory}: split {name} holds {sum(files.records)} records, its metadata lists "
+            f"{len(stated.utterance_ids)}. The directory is damaged or was edited; prepare the data again."
         )
-    return Split(name, files, ids, lengths, positives)
-
-
-def _tokenizer(tokenizer: Mapping[str, Any]) -> Mapping[str, Any]:
-    if not all(isinstance(tokenizer[key], int) for key in ("vocab_size", "sep_id")):
-        raise TypeError(f"expected vocab_size and sep_id of the tokenizer as whole numbers, found {tokenizer}")
-    return tokenizer
-
-
-def _texts(values: Any) -> list[str]:
-    if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
-        raise ValueError(f"expected a list of texts, found {str(values)[:80]}")
-    return values
+    return Split(name, files, tuple(stated.utterance_ids), lengths, np.asarray(stated.positives, np.int64))
 
 
 def _check_features(dataset: Dataset, description: Description) -> None:

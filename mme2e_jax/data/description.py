@@ -4,19 +4,137 @@ tensorflow-datasets could read the same files, but it imports the modules that `
 records could run code.
 """
 
-import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+from pydantic import AfterValidator, Field, PositiveInt, StringConstraints, model_validator
+from typing_extensions import TypedDict
 
 from mme2e_jax.constants import FORMAT_VERSION
 from mme2e_jax.errors import UserError
+from mme2e_jax.runtime.json_schema import JsonObject, parse_json
 
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"
 _FORMAT = "array_record"
-_NAME = re.compile(r"[A-Za-z0-9_]+")
+T = TypeVar("T")
+
+
+def _check_name(value: str) -> str:
+    # A name with a separator would lead to files elsewhere.
+    if not re.fullmatch(r"[A-Za-z0-9_]+", value):
+        raise ValueError("expected letters, digits and _ in a name")
+    return value
+
+
+def _check_count(value: int | str) -> int:
+    if not str(value).isdecimal() or int(value) < 1:
+        raise ValueError("expected records in every file")
+    return int(value)
+
+
+def _equal(what: str, expected: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if value != expected:
+            raise ValueError(f"expected {what} {expected}")
+        return value
+
+    return AfterValidator(check)
+
+
+_Name = Annotated[str, AfterValidator(_check_name)]
+# tensorflow-datasets writes integers of 64 bits as texts.
+_Count = Annotated[int | str, AfterValidator(_check_count)]
+_Length = Annotated[int, Field(ge=0, lt=2**62)]
+
+
+class _SplitInfo(JsonObject):
+    name: _Name
+    filepathTemplate: Annotated[str, _equal("files named", _TEMPLATE)]
+    shardLengths: tuple[_Count, ...] = ()
+
+
+class _DatasetInfo(JsonObject):
+    """`dataset_info.json`."""
+
+    name: _Name
+    fileFormat: Annotated[str, _equal("the file format", _FORMAT)]
+    splits: tuple[_SplitInfo, ...] = ()
+
+
+class _Shape(JsonObject):
+    dimensions: tuple[int | Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,9}$")], ...] = ()
+
+
+class _Tensor(JsonObject):
+    dtype: str
+    encoding: str
+    shape: _Shape
+
+
+class _Feature(JsonObject):
+    tensor: _Tensor | None = None
+
+
+class _FeaturesDict(JsonObject):
+    features: dict[str, _Feature]
+
+
+class _Features(JsonObject):
+    """`features.json`."""
+
+    featuresDict: _FeaturesDict
+
+
+class SplitMetadata(JsonObject):
+    """What `metadata.json` states about one split; lists have one entry per utterance."""
+
+    utterance_ids: list[str]
+    tokens: list[_Length]
+    frames: list[_Length]
+    chunks: list[_Length]
+    positives: list[_Length]  # per label
+
+
+class TokenizerMetadata(TypedDict, extra_items=Any):
+    """The tokenizer that made the tokens."""
+
+    vocab_size: PositiveInt
+    sep_id: _Length
+
+
+class Metadata(JsonObject, extra="allow"):
+    """`metadata.json`."""
+
+    dataset: str
+    kind: str = "media"
+    label_names: list[str]
+    splits: dict[str, SplitMetadata]
+    tokenizer: TokenizerMetadata | None = None  # of records of the kind "media"
+    feature_sizes: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)] | None = None  # of "features"
+    features: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "Metadata":
+        needed = (*PREPROCESSING.get(self.kind, ()), *(["tokenizer"] if self.kind == "media" else []))
+        if missing := [key for key in needed if getattr(self, key, None) is None]:
+            raise ValueError(f"{', '.join(missing)} is missing")
+        for name, split in self.splits.items():
+            count, labels = len(split.utterance_ids), len(self.label_names)
+            if any(len(lengths) != count for lengths in (split.tokens, split.frames, split.chunks)):
+                raise ValueError(f"split {name}: expected {count} lengths of each kind")
+            if len(split.positives) != labels:
+                raise ValueError(f"split {name}: expected the positives of {labels} labels, found {split.positives}")
+        return self
+
+
+# Settings of preparation that a model depends on, by kind of records.
+PREPROCESSING = {
+    "media": ("frame_interval_ms", "face_size", "face_choice", "sample_rate", "mel"),
+    "features": ("kind", "feature_sizes", "features"),
+}
 _CLASSES = {
     f"tensorflow_datasets.core.features.{name}"
     for name in ("features_dict.FeaturesDict", "text_feature.Text", "tensor_feature.Tensor")
@@ -40,10 +158,10 @@ class Feature(NamedTuple):
 
 
 class Description(NamedTuple):
-    """The content of a dataset's JSON files."""
+    """The content of the files next to the records."""
 
-    metadata: Mapping[str, Any]
-    features: Mapping[str, Feature | None]  # by name; None if not an array stored as bytes
+    metadata: Metadata
+    features: Mapping[str, Feature | None]  # by name; None if it is not an array stored as bytes
     files: Mapping[str, Files]  # by split
 
 
@@ -53,34 +171,35 @@ def read_description(directory: Path) -> Description:
     Raises:
       UserError: if a file is missing, damaged, of another format version, or names foreign code.
     """
-    metadata = _object(directory / "metadata.json")
-    if metadata.get("format_version") != FORMAT_VERSION:
+    version = _object(directory / "metadata.json").get("format_version")
+    if version != FORMAT_VERSION:
         raise UserError(
-            f"{directory} has records of format version {metadata.get('format_version')}; this program reads "
-            f"version {FORMAT_VERSION}. Prepare the data again with the data_tools of this version; records of the "
-            "embedded corpus are made again once you remove the directory."
+            f"{directory} has records of format version {version}; this program reads version {FORMAT_VERSION}. "
+            "Prepare the data again with the data_tools of this version. The embedded corpus is made again once you "
+            "remove the directory."
         )
-    info, features = _object(directory / "dataset_info.json"), _object(directory / "features.json")
-    foreign = sorted(set(_classes(features)) - _CLASSES)
+    foreign = sorted(set(_classes(_object(directory / "features.json"))) - _CLASSES)
     if foreign:
         raise UserError(
             f"{directory / 'features.json'} names code that no records of this program need: {', '.join(foreign)}. "
             "None of it was run. Prepare the data again yourself."
         )
-    with reading(directory / "features.json"):
-        stored = {name: _feature(entry) for name, entry in features["featuresDict"]["features"].items()}
-    with reading(directory / "dataset_info.json"):
-        files = dict(_files(directory, info))
-    return Description(metadata, stored, files)
+    metadata = _parse(directory / "metadata.json", Metadata)
+    info = _parse(directory / "dataset_info.json", _DatasetInfo)
+    features = _parse(directory / "features.json", _Features)
+    return Description(
+        metadata,
+        {name: _stored(feature.tensor) for name, feature in features.featuresDict.features.items()},
+        {split.name: _files(directory, info.name, split) for split in info.splits},
+    )
 
 
-@contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turns errors from unexpected values into a `UserError` that names their file."""
+def _parse(path: Path, schema: type[T]) -> T:
+    _object(path)
     try:
-        yield
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise _damaged(path, f"{type(error).__name__} {error}") from error
+        return parse_json(schema, path.read_bytes())
+    except (ValueError, OSError) as error:
+        raise _damaged(path, str(error)) from error
 
 
 def _damaged(path: Path, found: str) -> UserError:
@@ -111,26 +230,12 @@ def _classes(value: Any) -> Iterator[str]:
             waiting += value
 
 
-def _feature(entry: Mapping[str, Any]) -> Feature | None:
-    tensor = entry.get("tensor")
-    if tensor is None or tensor["encoding"] != "bytes":
+def _stored(tensor: _Tensor | None) -> Feature | None:
+    if tensor is None or tensor.encoding != "bytes":
         return None
-    return Feature(str(tensor["dtype"]), tuple(int(size) for size in tensor["shape"].get("dimensions", ())))
+    return Feature(tensor.dtype, tuple(int(size) for size in tensor.shape.dimensions))
 
 
-def _files(directory: Path, info: Mapping[str, Any]) -> Iterator[tuple[str, Files]]:
-    if info.get("fileFormat") != _FORMAT:
-        raise ValueError(f"expected the file format {_FORMAT}, found {info.get('fileFormat')!r}")
-    splits: Sequence[Mapping[str, Any]] = info.get("splits", ())
-    for split in splits:
-        # A separator in a name, or another template, could point to files elsewhere.
-        for what in (info["name"], split["name"]):
-            if not _NAME.fullmatch(what):
-                raise ValueError(f"expected letters, digits and _ in a name, found {what!r}")
-        if split["filepathTemplate"] != _TEMPLATE:
-            raise ValueError(f"expected files named {_TEMPLATE}, found {split['filepathTemplate']!r}")
-        records = tuple(int(count) for count in split.get("shardLengths", ()))
-        if min(records, default=1) < 1:
-            raise ValueError(f"expected records in every file, found {list(records)}")
-        stem = directory / f"{info['name']}-{split['name']}.{_FORMAT}"
-        yield split["name"], Files(tuple(Path(f"{stem}-{i:05d}") for i in range(len(records))), records)
+def _files(directory: Path, dataset: str, split: _SplitInfo) -> Files:
+    stem, counts = directory / f"{dataset}-{split.name}.{_FORMAT}", split.shardLengths
+    return Files(tuple(Path(f"{stem}-{i:05d}") for i in range(len(counts))), tuple(map(int, counts)))

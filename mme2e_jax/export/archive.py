@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.files import atomic_file
+from mme2e_jax.runtime.json_schema import JsonObject, parse_json
 
 FORMAT = "mme2e_jax exported model"
 FORMAT_VERSION = 1
@@ -38,10 +39,24 @@ _TIME = (1980, 1, 1, 0, 0, 0)
 _ZIP_ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, LookupError)
 
 
+class _Container(JsonObject):
+    format: Any = None
+    format_version: Any = None
+
+
+class _Member(JsonObject):
+    size: int
+    sha256: str
+
+
+class _Listing(JsonObject):
+    members: dict[str, _Member]
+
+
 class Archive(NamedTuple):
     """What is in a file."""
 
-    manifest: Mapping[str, Any]
+    manifest: bytes
     members: Mapping[str, bytes]
 
 
@@ -90,12 +105,12 @@ def read_archive(path: Path) -> Archive:
             names = file.namelist()
             if MANIFEST not in names:
                 raise ValueError(f"it is a zip without {MANIFEST}")
-            manifest = _manifest(_stored(file, MANIFEST, _LARGEST_MANIFEST), path)
-            listed = _listed(manifest)
+            manifest = _stored(file, MANIFEST, _LARGEST_MANIFEST)
+            listed = _listed(manifest, path)
             if sorted(names) != sorted([MANIFEST, *listed]):
                 raise ValueError(f"expected the members {sorted([MANIFEST, *listed])}, found {sorted(names)}")
-            return Archive(manifest, {name: _member(file, name, *entry) for name, entry in listed.items()})
-    except (*_ZIP_ERRORS, RecursionError) as error:
+            return Archive(manifest, {name: _member(file, name, entry) for name, entry in listed.items()})
+    except _ZIP_ERRORS as error:
         raise damaged(path, error or type(error).__name__) from error
 
 
@@ -110,33 +125,26 @@ def holds_something_else(path: Path) -> bool:
         return True
 
 
-def _manifest(content: bytes, path: Path) -> Mapping[str, Any]:
-    manifest = json.loads(content)
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+def _listed(manifest: bytes, path: Path) -> dict[str, _Member]:
+    """The members that the manifest lists."""
+    container = parse_json(_Container, manifest)
+    if container.format != FORMAT:
         raise ValueError(f"{MANIFEST} is not that of a {FORMAT}")
-    version = manifest.get("format_version")
-    if version != FORMAT_VERSION:
+    if container.format_version != FORMAT_VERSION:
         raise UserError(
-            f"{path} has format version {str(version)[:20]}, expected {FORMAT_VERSION}: use the version of mme2e_jax "
-            "that wrote it, or export the run again with this one."
+            f"{path} has format version {str(container.format_version)[:20]}, expected {FORMAT_VERSION}. Use the "
+            "version of mme2e_jax that wrote it, or export the run again with this one."
         )
-    return manifest
+    listed = parse_json(_Listing, manifest).members
+    if not {PROGRAM, WEIGHTS} <= set(listed) <= _MEMBERS:
+        raise ValueError(f"{MANIFEST}: expected members of {sorted(_MEMBERS)}, found {sorted(listed)}")
+    return listed
 
 
-def _listed(manifest: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
-    members = manifest.get("members")
-    if not isinstance(members, dict) or not {PROGRAM, WEIGHTS} <= set(members) <= _MEMBERS:
-        raise ValueError(f"{MANIFEST}: expected members of {sorted(_MEMBERS)}, found {str(members)[:200]}")
-    for name, entry in members.items():
-        if not (isinstance(entry, dict) and type(entry.get("size")) is int and isinstance(entry.get("sha256"), str)):
-            raise ValueError(f"{MANIFEST}: expected size and sha256 of {name}, found {str(entry)[:100]}")
-    return {name: (entry["size"], entry["sha256"]) for name, entry in members.items()}
-
-
-def _member(file: zipfile.ZipFile, name: str, size: int, digest: str) -> bytes:
-    content = _stored(file, name, size)
-    if len(content) != size or _digest(content) != digest:
-        raise ValueError(f"{name} is not as it was written: expected {size} bytes, found {len(content)} other ones")
+def _member(file: zipfile.ZipFile, name: str, member: _Member) -> bytes:
+    content = _stored(file, name, member.size)
+    if len(content) != member.size or _digest(content) != member.sha256:
+        raise ValueError(f"{name} differs from what was written: its size or digest is not that of {MANIFEST}")
     return content
 
 

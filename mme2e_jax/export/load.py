@@ -20,7 +20,8 @@ from safetensors.numpy import load
 
 from mme2e_jax.errors import UserError
 from mme2e_jax.export import archive
-from mme2e_jax.export.manifest import Manifest, check_batch, from_json
+from mme2e_jax.export.manifest import Manifest, check_batch
+from mme2e_jax.runtime.json_schema import parse_json
 
 if TYPE_CHECKING:
     from mme2e_jax.media.tokens import TextEncoder
@@ -44,9 +45,9 @@ class ExportedModel:
             for this machine's platform.
         """
         self.path = Path(path)
-        values, self.files = archive.read_archive(self.path)
+        content, self.files = archive.read_archive(self.path)
         try:
-            self.manifest: Manifest = from_json(values)
+            self.manifest = parse_json(Manifest, content)
         except ValueError as error:
             raise archive.damaged(self.path, error) from error
         weights = self._weights()
@@ -121,7 +122,7 @@ class ExportedModel:
         return program
 
     def _wrong_arrays(self, program: export.Exported, weights: Mapping[str, np.ndarray]) -> Iterator[str]:
-        batch = {name: [*one["shape"], one["dtype"]] for name, one in self.manifest.inputs.items()}
+        batch = {name: [*array["shape"], array["dtype"]] for name, array in self.manifest.inputs.items()}
         arrays = {name: [*map(int, x.shape), x.dtype.name] for name, x in weights.items()}
         inputs = ((dict.fromkeys(arrays, 0), dict.fromkeys(batch, 0)), {})
         outputs = {"logits": 0, "contributions": dict.fromkeys(self.manifest.modalities, 0)}

@@ -1,7 +1,6 @@
 """Saves a run as an exported file."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,12 @@ from safetensors.numpy import save
 
 from mme2e_jax.evaluation import tasks
 from mme2e_jax.export import archive, program
-from mme2e_jax.export.manifest import Manifest, from_json
+from mme2e_jax.export.manifest import Manifest
 from mme2e_jax.export.signature import signature
 from mme2e_jax.models import variables as model_variables
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.runs.load import Run
+from mme2e_jax.runtime.json_schema import parse_json
 
 
 def save_run(run: Run, path: Path, tokenizer: Path | None) -> dict[str, int]:
@@ -39,7 +39,7 @@ def save_run(run: Run, path: Path, tokenizer: Path | None) -> dict[str, int]:
         archive.WEIGHTS: save({name: np.ascontiguousarray(x) for name, x in variables.arrays().items()}),
         **_tokenizer_files(tokenizer),
     }
-    archive.write_archive(path, _manifest(run, exported).to_json(), members)
+    archive.write_archive(path, _manifest(run, exported).model_dump(), members)
     return {name: len(content) for name, content in members.items()}
 
 
@@ -47,7 +47,7 @@ def _manifest(run: Run, exported: jax.export.Exported) -> Manifest:
     spec, config, record = run.spec, run.config, run.record
     media = spec if isinstance(spec, ModelSpec) else None
     sparse = media if media and media.sparse else None
-    manifest = Manifest(
+    manifest = dict(
         model=config.model.name,
         modalities=model_variables.fusion_order(spec),
         label_names=list(record.label_names),
@@ -57,29 +57,24 @@ def _manifest(run: Run, exported: jax.export.Exported) -> Manifest:
         sparse_threshold=config.site_selection[0] if sparse else None,
         sparse_impl=("rows" if sparse.rows_for else "masked") if sparse else None,
         text_max_len=config.data.text_max_len,
-        preprocessing=_plain(record.preprocessing),
-        tokenizer=_plain(record.tokenizer) if media and "t" in media.modalities else None,
+        preprocessing=record.preprocessing,
+        tokenizer=record.tokenizer if media and "t" in media.modalities else None,
         **signature(program.inputs_of(spec)),
         platforms=list(exported.platforms),
         calling_convention_version=exported.calling_convention_version,
         jax_version=jax.__version__,
         provenance={"step": run.step, "config": _without_paths(record.config), "fingerprint": record.fingerprint},
     )
-    # The reader's checks, before anything is written.
-    return from_json(_plain(manifest.to_json()))
+    # Nothing is written that a reader would refuse.
+    return parse_json(Manifest, json.dumps(manifest))
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as JSON returns them: tuples become lists."""
-    return json.loads(json.dumps(values))
-
-
-def _without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
+def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
     """The config without its paths, which are private to the machine of the run."""
-    plain = _plain(config)
-    del plain["data"]["dir"], plain["init"]["checkpoint"]
-    plain["model"].get("text", {}).pop("dir", None)
-    return plain
+    config = json.loads(json.dumps(config))
+    del config["data"]["dir"], config["init"]["checkpoint"]
+    config["model"].get("text", {}).pop("dir", None)
+    return config
 
 
 def _tokenizer_files(directory: Path | None) -> dict[str, bytes]:

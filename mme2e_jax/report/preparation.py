@@ -1,48 +1,38 @@
-"""What became of a data set's utterances when it was prepared: the records' own `report.json`."""
+"""Reads what preparation reported about a dataset: `report.json` of the records."""
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+
+from mme2e_jax.runtime.json_schema import JsonObject, parse_json
 
 FILE = "report.json"  # in the directory of the records
 
 
-class Reason(NamedTuple):
+class ReportedUtterance(JsonObject):
+    """One utterance of a reason."""
+
+    id: str
+
+
+class Reason(JsonObject):
     """Why utterances were left out, or kept with something missing."""
 
-    name: str
     effect: str
     meaning: str
     count: int
-    utterances: Sequence[str]  # some may have no name
+    utterances: list[ReportedUtterance]  # may be fewer than `count`
 
 
-class Preparation(NamedTuple):
-    """What preparation did."""
+class Preparation(JsonObject):
+    """The result of preparation."""
 
-    counts: dict[str, int]  # utterances kept, kept_degraded, dropped, excluded
-    reasons: Sequence[Reason]
-    warnings: Sequence[str]
+    utterances: dict[str, int]  # counts: kept, kept_degraded, dropped, excluded
+    reasons: dict[str, Reason]  # by name
+    warnings: list[str]
 
 
 def read_preparation(directory: Path) -> Preparation | None:
-    """What the records' report says; None where there is none that can be read."""
+    """Reads the report; None if it is missing or invalid."""
     try:
-        found = json.loads((directory / FILE).read_bytes())
-        return Preparation(
-            {str(name): int(count) for name, count in found["utterances"].items()},
-            [
-                Reason(
-                    str(name),
-                    str(entry["effect"]),
-                    str(entry["meaning"]),
-                    int(entry["count"]),
-                    [str(utterance["id"]) for utterance in entry["utterances"]],
-                )
-                for name, entry in found["reasons"].items()
-            ],
-            [str(warning) for warning in found["warnings"]],
-        )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return parse_json(Preparation, (directory / FILE).read_bytes())
+    except (OSError, ValueError):
         return None

@@ -150,11 +150,11 @@ def utterance(c: Content, u: Shown) -> Table:
 def reasons(preparation: Preparation) -> Table:
     """Why utterances were left out of the data, or kept with something missing."""
     rows = []
-    for reason in preparation.reasons:
-        named = reason.utterances[:_NAMED]
+    for name, reason in preparation.reasons.items():
+        named = [utterance.id for utterance in reason.utterances[:_NAMED]]
         more = reason.count - len(named)
         some = ", ".join(named) + (f" and {more} more" if named and more > 0 else "")
-        rows.append([reason.name.replace("_", " "), reason.effect, str(reason.count), reason.meaning, some])
+        rows.append([name.replace("_", " "), reason.effect, str(reason.count), reason.meaning, some])
     return Table(["reason", "effect", "count", "what it means", "utterances"], rows)
 
 

@@ -137,6 +137,19 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path, state: Train
         Checkpoints(tmp_path).record(5)
 
 
+def test_a_record_with_wrong_values_is_refused_by_name(tmp_path: Path, state: TrainState) -> None:
+    writer = CheckpointWriter(tmp_path)
+    record = make_record([0.5])
+    record.thresholds = {"anger": "high"}  # pyright: ignore[reportAttributeAccessIssue]
+    writer.save(at_step(state, 5), record)
+    writer.wait()
+
+    with pytest.raises(
+        UserError, match=r"checkpoints/5 is damaged or was edited: thresholds\.anger: expected a valid nu"
+    ):
+        Checkpoints(tmp_path).record(5)
+
+
 def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"checkpoints/ in it; .*absent does not exist"):
         open_run(tmp_path / "absent")

@@ -46,7 +46,7 @@ def test_the_files_and_features_of_records_are_known(whole: Path) -> None:
     assert found.files["train"].paths == (whole / "mini-train.array_record-00000",)
     assert found.features["mel"] == ("float32", (-1, 128, 32))
     assert found.features["utterance_id"] is None
-    assert found.metadata["splits"]["valid"]["utterance_ids"] == ["valid_0", "valid_1"]
+    assert found.metadata.splits["valid"].utterance_ids == ["valid_0", "valid_1"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -70,14 +70,26 @@ def test_a_missing_file_is_named(copy: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        (FILES[0], lambda m: m.pop("label_names"), "KeyError 'label_names'"),
-        (FILES[0], lambda m: m.update(label_names="anger"), "expected a list of texts, found anger"),
+        (FILES[0], lambda m: m.pop("label_names"), "label_names is missing"),
+        (FILES[0], lambda m: m.update(label_names="anger"), "label_names: expected a valid array, found 'anger'"),
         (FILES[0], lambda m: m.update(splits=3), "metadata.json is damaged"),
-        (FILES[0], lambda m: m["tokenizer"].pop("sep_id"), "KeyError 'sep_id'"),
-        (FILES[0], lambda m: m["splits"]["train"].update(frames=[1, 2]), "expected 3 lengths of each kind"),
-        (FILES[0], lambda m: m["splits"]["train"].update(frames=[1, 2, -1]), "none below 0"),
+        (FILES[0], lambda m: m["tokenizer"].pop("sep_id"), "tokenizer.sep_id is missing"),
+        (
+            FILES[0],
+            lambda m: m["splits"]["train"].update(frames=[1, 2]),
+            "split train: expected 3 lengths of each kind",
+        ),
+        (
+            FILES[0],
+            lambda m: m["splits"]["train"].update(frames=[1, 2, -1]),
+            "train.frames.2: expected greater than or equal to 0, found -1",
+        ),
         (FILES[0], lambda m: m["splits"]["train"].update(positives=[1]), "the positives of 6 labels"),
-        (FILES[0], lambda m: m["splits"]["train"].update(tokens=["a", "b", "c"]), "metadata.json is damaged"),
+        (
+            FILES[0],
+            lambda m: m["splits"]["train"].update(tokens=["1", 2, 3]),
+            "tokens.0: expected a valid integer, found '1'",
+        ),
         (FILES[0], lambda m: m["splits"]["train"].update(tokens=[10**30] * 3), "metadata.json is damaged"),
         (FILES[1], lambda m: m.update(name="../other"), "expected letters, digits and _ in a name"),
         (FILES[1], lambda m: m["splits"][0].update(name="/etc/x"), "expected letters, digits and _ in a name"),

@@ -14,7 +14,7 @@ from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.report import tables
 from mme2e_jax.report.content import Content, Examples
 from mme2e_jax.report.page import notes, page
-from mme2e_jax.report.preparation import Preparation, Reason
+from mme2e_jax.report.preparation import Preparation, Reason, ReportedUtterance
 from mme2e_jax.report.training import Training
 from mme2e_jax.report.utterances import PARTLY, RIGHT, WRONG, Shown
 from mme2e_jax.report.write import write
@@ -82,9 +82,16 @@ def content(
         training=Training([(0.5, 1.2), (1.0, 1.1)], [1.15, 0.9], {"F1": [0.3, 0.4], "AUC": [None, 0.6]}, 2),
         examples=Examples([shown, shown._replace(kind=RIGHT)], {RIGHT: 3, PARTLY: 4, WRONG: n - 7}),
         preparation=Preparation(
-            {"kept": 80, "dropped": 1},
-            [Reason("no_wav", "degraded", "The wav <file> is missing.", 7, [f"u<{i}>" for i in range(7)])],
-            ["A dialogue is in <two> splits."],
+            utterances={"kept": 80, "dropped": 1},
+            reasons={
+                "no_wav": Reason(
+                    effect="degraded",
+                    meaning="The wav <file> is missing.",
+                    count=7,
+                    utterances=[ReportedUtterance(id=f"u<{i}>") for i in range(7)],
+                )
+            },
+            warnings=["A dialogue is in <two> splits."],
         ),
         unlearned_steps=[],
         provenance={"devices": "1 x cpu", "jax": "0.10.2"},

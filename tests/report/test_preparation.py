@@ -7,7 +7,7 @@ import pytest
 
 from data_tools.records.report import Report
 from mme2e_jax.media.utterance import Finding
-from mme2e_jax.report.preparation import FILE, Reason, read_preparation
+from mme2e_jax.report.preparation import FILE, Reason, ReportedUtterance, read_preparation
 
 
 def test_the_report_of_preparation_is_read(tmp_path: Path) -> None:
@@ -19,9 +19,10 @@ def test_the_report_of_preparation_is_read(tmp_path: Path) -> None:
     found = read_preparation(tmp_path)
 
     assert found is not None
-    assert found.counts == {"kept": 2, "kept_degraded": 1, "dropped": 1, "excluded": 0}
+    assert found.utterances == {"kept": 2, "kept_degraded": 1, "dropped": 1, "excluded": 0}
     meaning = "The wav file is missing; the utterance is kept without sound."
-    assert Reason("no_wav", "degraded", meaning, 1, ["a_1"]) in found.reasons
+    expected = Reason(effect="degraded", meaning=meaning, count=1, utterances=[ReportedUtterance(id="a_1")])
+    assert found.reasons["no_wav"] == expected
     assert found.warnings == ["Odd."]
 
 
