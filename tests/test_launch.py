@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -21,7 +20,6 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.models.variables import abstract_variables
 from mme2e_jax.runs.load import load_run
 from mme2e_jax.runs.spec import model_spec
-from mme2e_jax.runtime.jax_cache import prepare_jax
 from tests.helpers.synthetic import METADATA, SIZES, make_records, shrunk_run
 
 REPOSITORY = Path(__file__).parent.parent
@@ -274,18 +272,3 @@ def test_a_model_of_one_family_refuses_the_others_records(
 
     with pytest.raises(UserError, match=r"of the kind '\w+'; this model reads the kind '\w+'"):
         run(*shrunk_run(experiment, wrong, tmp_path / "run"))
-
-
-@pytest.mark.parametrize("named", [True, False])
-def test_compiled_programs_are_kept_in_the_users_cache_unless_another_place_is_named(
-    named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    if not named:
-        monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
-    updates: dict[str, str] = {}
-    monkeypatch.setattr(jax.config, "update", updates.__setitem__)
-
-    prepare_jax()
-
-    assert updates == ({} if named else {"jax_compilation_cache_dir": str(tmp_path / "mme2e_jax" / "xla")})

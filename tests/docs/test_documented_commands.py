@@ -16,7 +16,7 @@ PREPARE = "python -m data_tools.prepare"
 RAW = "--raw=RELEASE --out=RECORDS"
 MOSEI = "python launch.py --config=configs/mosei_sparse.py"
 TRAIN = f"{MOSEI} --config.data.dir=RECORDS --config.model.text.dir=ALBERT"
-TWO_PROCESSES = "tests/training/test_several_processes.py::test_two_processes_train_and_evaluate_as_one_does"
+TWO_PROCESSES = "tests/runtime/test_distributed.py::test_two_processes_train_and_evaluate_as_one_does"
 TWO = "--config.data.batch_size=128 --workdir=RUN --distributed --coordinator=HOST:PORT --process_count=2"
 OWN = "tests/docs/test_own_data.py::test_the_pages_commands_lead_from_a_table_to_predictions"
 

@@ -1,18 +1,13 @@
 """The page: what it holds, that it needs nothing else, and pictures that show the right sites."""
 
-import base64
 import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
-from pathlib import Path
 
-import cv2
 import numpy as np
 
 from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.html.evidence import Evidence
-from mme2e_jax.html.formats import format_time
-from mme2e_jax.html.images import data_uri, mel_picture, mel_sites, veil
 from mme2e_jax.predict.page import page
 from mme2e_jax.predict.results import Prediction, Utterance
 from mme2e_jax.predict.table import notes
@@ -141,42 +136,3 @@ def test_a_note_of_several_utterances_is_told_once() -> None:
         "No transcript.",
         "0:00.0-0:05.0 and 1 more: No face in some frames: 1 of 2.",
     ]
-
-
-def test_times_have_hours_only_where_needed() -> None:
-    assert [format_time(s) for s in (0, 61.25, 59.96, 3723.4)] == ["0:00.0", "1:01.2", "1:00.0", "1:02:03.4"]
-
-
-def test_a_veil_is_clear_where_sites_are_kept() -> None:
-    kept = np.array([[True, False], [False, False]])
-
-    picture = veil(kept)
-
-    assert picture[0, 0, 3] == 0
-    assert (picture[..., 3] > 0).sum() == 3
-
-
-def test_low_pitch_is_below_and_loud_is_dark() -> None:
-    mel = np.full((2, 128, 32), 1e-9, np.float32)
-    mel[1, 3, 5] = 1.0
-    sites = np.zeros((2, 64, 16), bool)
-    sites[1, 1, 2] = True
-
-    picture, kept = mel_picture(mel), mel_sites(sites)
-
-    assert picture.shape == (128, 64)
-    assert np.argwhere(picture == 0).tolist() == [[124, 37]]
-    assert picture[0, 0] == 255
-    # Of half the size: the site lies over the sound.
-    assert np.argwhere(kept).tolist() == [[62, 18]]
-
-
-def test_a_picture_keeps_its_colours(tmp_path: Path) -> None:
-    red = np.zeros((2, 2, 3), np.uint8)
-    red[..., 0] = 255
-    stored = base64.b64decode(data_uri(red).removeprefix("data:image/png;base64,"))
-
-    found = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR)
-
-    assert found is not None
-    assert found[0, 0].tolist() == [0, 0, 255]

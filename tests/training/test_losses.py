@@ -11,7 +11,7 @@ import pytest
 
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.errors import UserError
-from mme2e_jax.evaluation.tasks import TASKS, scores
+from mme2e_jax.evaluation.tasks import TASKS
 from mme2e_jax.training.losses import check_labels, make_loss, positive_weights
 
 VALID = jnp.array([[True, False]])
@@ -66,15 +66,6 @@ def test_a_batch_without_any_valid_row_has_no_loss():
 
 def test_positives_weigh_as_much_as_negatives_together():
     np.testing.assert_allclose(positive_weights(np.array([10, 25, 0]), 50), [4.0, 1.0, 1.0])
-
-
-def test_scores_are_what_the_loss_takes_logits_for():
-    logits = np.array([[0.0, np.log(3.0)]], np.float32)
-    np.testing.assert_allclose(scores(logits, "bce"), [[0.5, 0.75]], rtol=1e-6)
-    np.testing.assert_allclose(scores(logits, "ce"), [[0.25, 0.75]], rtol=1e-6)
-    for name in ("mse", "l1"):
-        np.testing.assert_array_equal(scores(logits, name), logits)
-    assert np.all(np.isfinite(scores(np.array([[800.0, -800.0]], np.float32), "ce")))
 
 
 def test_cross_entropy_refuses_utterances_with_several_emotions(records):

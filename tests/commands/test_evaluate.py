@@ -9,15 +9,14 @@ import pytest
 
 from configs import lf_rnn, mini_dense, mini_sparse
 from mme2e_jax.commands.evaluate import SPLITS, evaluate_run
-from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.evaluation import inference
 from mme2e_jax.evaluation.inference import InferenceState, infer_batch
-from mme2e_jax.report.training import last_record, step_losses, thinned
-from mme2e_jax.report.utterances import EACH, PARTLY, RIGHT, WRONG, choose, kinds, stored
+from mme2e_jax.report.training import last_record, step_losses
+from mme2e_jax.report.utterances import EACH
 from mme2e_jax.runs.load import load_run, open_batch_loader
 from mme2e_jax.runtime.console import console
 from tests.commands.test_sparsity_curve import untrained
-from tests.helpers.synthetic import make_example, shrink, shrunk_run
+from tests.helpers.synthetic import shrink, shrunk_run
 from tests.predict.test_page import Seen
 from tests.report.test_page import FIGURES, pictures
 from tests.test_launch import run
@@ -93,71 +92,12 @@ def test_evaluation_runs_the_model_once_on_each_batch(workdir: Path, inferred: l
     assert inferred == expected
 
 
-def test_an_utterance_is_shown_as_it_is_stored(records: Path) -> None:
-    split, expected = open_dataset(records).split("test"), make_example("test", 6)
-    kept = {"v": [np.ones((len(expected["faces"]), 24, 24), bool)]}
-
-    found = stored(split, 6, kept, "tav")
-
-    assert found.transcript == "made up"
-    assert found.evidence is not None
-    for name in ("faces", "face_found", "frame_ms", "mel"):
-        np.testing.assert_array_equal(getattr(found.evidence, name), expected[name])
-    assert not found.notes
-    unseen = stored(split, 6, {}, "t").evidence
-    assert unseen is not None
-    assert len(unseen.faces) == len(unseen.mel) == 0
-    # The first one has no frames.
-    assert stored(split, 0, {}, "tav").notes == ("There are no pictures of it.",)
-
-
-def test_utterances_are_right_partly_right_or_wrong() -> None:
-    truth = np.array([[1, 0], [1, 1], [1, 0], [0, 0], [0, 0]], bool)
-    predicted = np.array([[1, 0], [1, 0], [0, 1], [0, 0], [1, 0]], bool)
-
-    assert kinds(truth, predicted).tolist() == [RIGHT, PARTLY, WRONG, RIGHT, WRONG]
-
-
-def test_partly_right_utterances_fill_up_and_hidden_ones_are_not_drawn() -> None:
-    kind = np.array([RIGHT] * 5 + [PARTLY] * 5 + [WRONG] * 5)
-    seen = np.ones(15, bool)
-    seen[[0, 1, 2, 3]] = False
-
-    found = choose(kind, seen, seed=0)
-
-    assert found[0] == 4
-    assert [kind[place] for place in found] == [RIGHT, PARTLY, PARTLY, WRONG, WRONG, WRONG]
-    assert len(set(found)) == 2 * EACH
-    assert choose(kind, seen, seed=0) == found
-    assert choose(np.array([PARTLY]), np.ones(1, bool), seed=0) == [0]
-
-
 def test_the_training_curve_goes_on_after_the_best_epoch(workdir: Path) -> None:
     record = last_record(workdir)
 
     assert record is not None
     assert len(record.history) == 2
     assert len(step_losses(workdir / "steps.jsonl")) == 6
-
-
-def test_lines_that_are_no_steps_are_left_out(tmp_path: Path) -> None:
-    log = tmp_path / "steps.jsonl"
-    log.write_text('{"step": 0, "loss": 1.5}\n{"step": 1, "loss": null}\n{"step": 2, "loss": 1.25}\n{"step": 3, "lo')
-
-    assert step_losses(log) == [(0, 1.5), (2, 1.25)]
-    assert step_losses(tmp_path / "none") == []
-
-
-def test_long_runs_are_drawn_as_means_of_neighbours() -> None:
-    few = [(0, 1.0), (1, 2.0)]
-
-    assert thinned(few) == few
-    assert thinned([]) == []
-    # 2,500 steps in threes: 0, 1, 2 first, 2,499 alone at the end.
-    found = thinned([(step, 2.0 * step) for step in range(2500)])
-    assert len(found) == 834
-    assert found[0] == (1, 2)
-    assert found[-1] == (2499, 4998)
 
 
 def test_a_baseline_that_chooses_one_emotion_has_a_report(feature_records: Path, tmp_path: Path) -> None:

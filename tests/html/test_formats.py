@@ -1,0 +1,11 @@
+"""How times and scores are written."""
+
+from mme2e_jax.html.formats import format_score, format_time
+
+
+def test_times_have_hours_only_where_needed() -> None:
+    assert [format_time(s) for s in (0, 61.25, 59.96, 3723.4)] == ["0:00.0", "1:01.2", "1:00.0", "1:02:03.4"]
+
+
+def test_a_missing_score_is_a_dash() -> None:
+    assert [format_score(value) for value in (0.12345, None)] == ["0.123", "–"]
