@@ -24,8 +24,8 @@ from data_tools.mini_corpus.expressions import EXPRESSIONS
 from data_tools.mini_corpus.face import Face
 from data_tools.mini_corpus.speakers import photograph
 from mme2e_jax.constants import FACE_SIZE
-from mme2e_jax.models import start
-from mme2e_jax.models.rows import Sites, locate
+from mme2e_jax.models import initialization
+from mme2e_jax.models.rows import Sites, index_sites
 from mme2e_jax.models.towers import SparseTower, Stage
 from mme2e_jax.models.variables import Variables
 
@@ -65,7 +65,7 @@ def selection() -> Selection:
     utterance = jnp.array([[0, 1]])
     x = jnp.asarray(faces, jnp.float32) / 127.5 - 1
     _, stages = tower(x, jnp.ones(2, bool), text, utterance, THRESHOLD, train=True)
-    return Selection(faces, stages, locate(stages[-1].kept, THRESHOLD))
+    return Selection(faces, stages, index_sites(stages[-1].kept, THRESHOLD))
 
 
 def _fresh_tower() -> SparseTower:
@@ -73,11 +73,13 @@ def _fresh_tower() -> SparseTower:
 
     def make():
         size = (FACE_SIZE, FACE_SIZE, 3)
-        tower = SparseTower(size, 8, _D_TEXT, _WIDTH, renormalize=False, rows_for=THRESHOLD, rngs=nnx.Rngs(0))
+        tower = SparseTower(size, 8, _D_TEXT, _WIDTH, renormalize=False, rows_threshold=THRESHOLD, rngs=nnx.Rngs(0))
         return Variables(*nnx.split(tower, nnx.Param, nnx.BatchStat))
 
     abstract = jax.eval_shape(make)
-    drawn = start.draw({f"{_PATH}{path}": leaf.shape for path, leaf in abstract.arrays().items()}, _SEED)
+    drawn = initialization.initial_values(
+        {f"{_PATH}{path}": leaf.shape for path, leaf in abstract.arrays().items()}, _SEED
+    )
     variables = abstract.with_arrays({path.removeprefix(_PATH): value for path, value in drawn.items()})
     return nnx.merge(variables.graphdef, variables.params, variables.batch_stats)
 
@@ -142,11 +144,11 @@ def _cell(
 
 def _image_of(row: int, chosen: Selection) -> int:
     sites = chosen.stages[-1].kept[0].size
-    return int(chosen.sites.place[row]) // sites
+    return int(chosen.sites.site[row]) // sites
 
 
 def _draw_rows(figure, chosen: Selection) -> None:
-    count, capacity = int(chosen.sites.count[0]), len(chosen.sites.place)
+    count, capacity = int(chosen.sites.count[0]), len(chosen.sites.site)
     figure.suptitle(
         f"2. Pack: the kept sites of stage 2 of the whole batch, one row of features each; {count} of {capacity} rows",
         x=0.01,
@@ -162,7 +164,7 @@ def _draw_rows(figure, chosen: Selection) -> None:
 
 def _draw_product(figure, chosen: Selection) -> None:
     row = _busiest(chosen)
-    last = len(chosen.sites.place) - 1
+    last = len(chosen.sites.site) - 1
     around = [int(n) for n in chosen.sites.neighbours[row]]
     figure.suptitle(
         f"3. Convolve: gather the nine neighbours of a row, here of row {row}, and multiply with the kernel",
@@ -187,7 +189,7 @@ def _draw_product(figure, chosen: Selection) -> None:
 
 def _busiest(chosen: Selection) -> int:
     """A row with kept and other neighbours: the first with seven rows around it, itself included."""
-    last = len(chosen.sites.place) - 1
+    last = len(chosen.sites.site) - 1
     kept = np.sum(np.asarray(chosen.sites.neighbours) != last, axis=1)
     return int(np.flatnonzero(kept >= min(7, kept.max()))[0])
 

@@ -22,7 +22,7 @@ from rich.table import Table
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.evaluation import tasks
 from mme2e_jax.evaluation.inference import Predictions, predict, score_predictions
-from mme2e_jax.models.fusion import in_order
+from mme2e_jax.models.fusion import sort_modalities
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import fusion_weights
 from mme2e_jax.report.terminal import SUMMARY, summary_cells
@@ -80,7 +80,7 @@ def ablation(workdir: str | Path, data_dir: str | Path | None = None) -> dict[st
     weights = fusion_weights(run.spec, model.state.variables)
     predictions = predict(model.state, batches.evaluation(SPLIT), model.loss, model.mesh)
     results = []
-    for kept in subsets(in_order(run.spec.modalities, "tav")):
+    for kept in subsets(sort_modalities(run.spec.modalities, "tav")):
         scores = score_predictions(model, keep_modalities(predictions, weights, kept, model.loss))
         results.append({"modalities": kept, "scores": scores.to_json()})
     guided = isinstance(run.spec, ModelSpec) and run.spec.sparse

@@ -108,7 +108,7 @@ def point(model: Model, spec: ModelSpec, batches: BatchLoader, threshold: float)
     kept = ("active_fraction", "extraction_gflops", "dense_extraction_gflops")
     return {
         "threshold": threshold,
-        "way": "rows" if 0 < threshold <= spec.rows_for else "masks",
+        "way": "rows" if 0 < threshold <= spec.rows_threshold else "masks",
         "scores": score_predictions(model, predictions).to_json(),
         **{name: cost[name] for name in kept},
         "seconds_per_utterance": seconds / len(predictions.truth),

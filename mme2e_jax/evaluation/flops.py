@@ -19,7 +19,7 @@ import numpy as np
 
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.models.albert import AlbertSize
-from mme2e_jax.models.fusion import in_order
+from mme2e_jax.models.fusion import sort_modalities
 from mme2e_jax.models.mme2e import IMAGE_SIZE, MODALITIES, ModelSpec
 from mme2e_jax.models.sequence import FEED_FORWARD
 from mme2e_jax.models.towers import HIDDEN, channels
@@ -53,7 +53,7 @@ def macs(spec: ModelSpec, lengths: Lengths, active: Mapping[str, Sequence[float]
     """
     utterances = len(lengths.tokens)
     found: Macs = {}
-    for m in in_order(spec.modalities, MODALITIES):
+    for m in sort_modalities(spec.modalities, MODALITIES):
         if m == "t":
             parts = {"albert": _albert(spec.text, lengths.tokens) + utterances * spec.text.hidden * spec.labels}
         else:

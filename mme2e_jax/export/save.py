@@ -55,7 +55,7 @@ def _manifest(run: Run, exported: jax.export.Exported) -> Manifest:
         loss=run.model.loss,
         task=tasks.TASKS[run.model.loss].value,
         sparse_threshold=config.site_selection[0] if sparse else None,
-        sparse_impl=("rows" if sparse.rows_for else "masked") if sparse else None,
+        sparse_impl=("rows" if sparse.rows_threshold else "masked") if sparse else None,
         text_max_len=config.data.text_max_len,
         preprocessing=record.preprocessing,
         tokenizer=record.tokenizer if media and "t" in media.modalities else None,

@@ -1,8 +1,8 @@
-"""ALBERT, the text encoder: one transformer layer, applied again and again.
+"""ALBERT, the text encoder: one transformer layer, applied repeatedly.
 
 Axis legend: `u` utterances, `t` tokens, `a` heads, `d` features.
-Source: Lan et al., ALBERT (ICLR 2020), as the v2 checkpoints of the Hugging Face hub have it:
-factorised embeddings, post-norm layers, tanh-approximated GELU, no dropout.
+Source: Lan et al., ALBERT (ICLR 2020), as in the v2 checkpoints of the Hugging Face hub: factorised embeddings,
+post-norm layers, tanh-approximated GELU, no dropout.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from mme2e_jax.models.layers import Exact, linear, wide
+from mme2e_jax.models.layers import FullPrecision, at_least_float32, linear
 from mme2e_jax.runtime.sharding import per_device
 
 POSITIONS = 512
@@ -22,7 +22,7 @@ LAYER_NORM_EPS = 1e-12
 
 @dataclass(frozen=True)
 class AlbertSize:
-    """The numbers that tell one ALBERT from another."""
+    """Hyperparameters of an ALBERT."""
 
     embedding: int
     hidden: int
@@ -40,8 +40,8 @@ SIZES = {
 
 
 def _embedding(rows: int, d: int) -> nnx.Param:
-    # Exact: a row's gradient is a sum over all of its occurrences.
-    return Exact(jnp.zeros((rows, d)))
+    # A row's gradient is a sum over all of its occurrences.
+    return FullPrecision(jnp.zeros((rows, d)))
 
 
 class AlbertLayer(nnx.Module):
@@ -63,7 +63,7 @@ class AlbertLayer(nnx.Module):
         u, t, d = x.shape
         q, k, v = (f(x).reshape(u, t, self.heads, -1) for f in (self.query, self.key, self.value))
         logits = jnp.einsum("uqad,ukad->uaqk", q, k) * q.shape[-1] ** -0.5
-        weight = jax.nn.softmax(wide(logits) + bias, axis=-1).astype(v.dtype)
+        weight = jax.nn.softmax(at_least_float32(logits) + bias, axis=-1).astype(v.dtype)
         mixed = jnp.einsum("uaqk,ukad->uqad", weight, v).reshape(u, t, d)
         x = self.attention_norm(x + self.attention_out(mixed))
         return self.norm(x + self.down(jax.nn.gelu(self.up(x), approximate=True)))
@@ -88,25 +88,25 @@ class Albert(nnx.Module):
         """Last hidden states.
 
         Args:
-          token_ids: with [CLS] first.
-          token_count: how many tokens of each row are real; the others are not attended to.
-          token_type: 0 or 1 for the first and second of a pair of sentences; None for single ones, all of type 0.
+          token_ids: token ids, [CLS] first.
+          token_count: number of real tokens of each row; attention ignores the others.
+          token_type: 0 or 1 for the first and second sentence of a pair; None for type 0 everywhere.
         """
         x, bias = self._begin(token_ids, token_count, token_type)
         structure, parameters = nnx.split(self.layer)
 
         def layers(x, bias, parameters):
             layer = nnx.merge(structure, parameters)
-            # One shared layer: scanning over it compiles once, not once per layer.
+            # The layer is shared, so that a scan compiles it once.
             return jax.lax.scan(lambda x, _: (layer(x, bias), None), x, None, length=self.layers)[0]
 
-        # So that the layer's gradient is summed over devices once, not once per turn of the loop.
+        # Sums the layer's gradient over devices once, not once per iteration.
         return per_device(layers, (x, bias), (parameters,))
 
     def hidden_states(
         self, token_ids: Int[Array, "u t"], token_count: Int[Array, "u"], token_type: Int[Array, "u t"] | None = None
     ) -> Float[Array, "k u t d"]:
-        """What enters the first layer, and what comes out of each; arguments as for a call."""
+        """The input of the first layer and the outputs of all layers; arguments as for a call."""
         x, bias = self._begin(token_ids, token_count, token_type)
 
         def step(x, _):

@@ -1,12 +1,11 @@
-"""Convolution that keeps height and width, with a gradient that is fast on CPU too.
+"""Convolution that keeps height and width, with a fast kernel gradient on CPU.
+
+On CPU, XLA's convolutions and their gradients of the images run near the speed of a matrix product, but the gradients
+of the kernel reach an eighth to a quarter of it. So on CPU the kernel's gradient is the product of the gradient with
+the patches around all positions, a few images at a time, which fit the cache. Elsewhere XLA's own is fast.
 
 Axis legend: `n` images, `h`, `w` height and width, `k` kernel size, `d`, `e` channels before and after, `b` images of a
-block, `r` places of a block.
-
-XLA's convolutions run near the speed of a matrix product on CPU, and so do their gradients to the images; those to the
-kernel reach an eighth to a quarter of it, because there the images are the kernel. So on CPU the kernel's gradient is
-computed a few images at a time, as the product of the gradient with the patches around all places, small enough for
-the processor's cache. Elsewhere XLA's own is the fast one.
+block, `r` positions of a block.
 """
 
 import functools
@@ -17,38 +16,27 @@ from jaxtyping import Array, Float
 
 from mme2e_jax.runtime.sharding import per_device
 
-# Places in a block: fewer make small matrix products, more leave the cache.
-BLOCK_PLACES = 1024
+# Positions per block: fewer make small matrix products, more exceed the cache.
+BLOCK_POSITIONS = 1024
 
 
 def convolve(x: Float[Array, "n h w d"], kernel: Float[Array, "k k d e"]) -> Float[Array, "n h w e"]:
-    """Correlation without bias; what lies outside the image counts as 0.
-
-    Args:
-      x: images.
-      kernel: of odd size.
-    """
+    """Correlation without bias, padded with 0; the kernel's size is odd."""
     return _with_fast_gradient(x, kernel) if jax.default_backend() == "cpu" else _correlate(x, kernel)
 
 
 def kernel_gradient(
     x: Float[Array, "n h w d"], g: Float[Array, "n h w e"], size: int
 ) -> Float[Array, "{size} {size} d e"]:
-    """Gradient of `convolve` to its kernel, by blocks of images.
-
-    Args:
-      x: images.
-      g: gradient of the result.
-      size: of the kernel.
-    """
+    """Gradient of `convolve` to its kernel of size `size`; `g` is the gradient of the result."""
     n, h, w, d = x.shape
     e = g.shape[-1]
     dtype = jnp.promote_types(x.dtype, jnp.float32)
-    images = min(n, max(1, round(BLOCK_PLACES / (h * w))))
+    images = min(n, max(1, round(BLOCK_POSITIONS / (h * w))))
 
     def product(start, images):
         x_block, g_block = (jax.lax.dynamic_slice_in_dim(y, start, images) for y in (x, g))
-        # The gradient first: a product with many columns is twice as fast as one with many rows.
+        # A product with many columns is twice as fast as one with many rows.
         return jnp.dot(g_block.reshape(-1, e).T, _patches(x_block, size), preferred_element_type=dtype)
 
     total = jnp.zeros((e, size * size * d), dtype)
@@ -71,20 +59,20 @@ def _forward(x, kernel):
 
 def _backward(residuals, g):
     x, kernel = residuals
-    # Seen from the other side, the taps run the other way.
+    # The transposed kernel has reversed taps.
     d_x = _correlate(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
-    of_device = functools.partial(kernel_gradient, size=kernel.shape[0])
-    return d_x, jnp.sum(per_device(lambda x, g: of_device(x, g)[None], (x, g), ()), axis=0)
+    gradient = functools.partial(kernel_gradient, size=kernel.shape[0])
+    return d_x, jnp.sum(per_device(lambda x, g: gradient(x, g)[None], (x, g), ()), axis=0)
 
 
 _with_fast_gradient.defvjp(_forward, _backward)
 
 
 def _patches(x: Float[Array, "b h w d"], k: int) -> Float[Array, "r k*k*d"]:
-    """The k x k surroundings of every place, row by row."""
+    """The k x k surroundings of every position, row by row."""
     _, h, w, _ = x.shape
     edge = k // 2
     padded = jnp.pad(x, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
-    # Along the width first, so that longer pieces are copied along the height.
+    # The width first, so that the second concatenation copies longer pieces.
     wide = jnp.concatenate([padded[:, :, j : j + w] for j in range(k)], axis=-1)
     return jnp.concatenate([wide[:, i : i + h] for i in range(k)], axis=-1).reshape(-1, k * k * x.shape[-1])

@@ -1,7 +1,7 @@
-"""Dropout whose mask depends on what an element is, not on where the packer put it.
+"""Dropout whose masks do not depend on how utterances are packed.
 
-An element is named by integer coordinates (utterance, frame, channel, ...). Its keep decision is a hash of those and of
-the step's seed, so one utterance sees the same mask on one device or on eight, in any packing.
+An element is identified by integer coordinates (utterance, frame, channel, ...). Its mask is a hash of those and of the
+step's seed, so that an utterance has the same masks on any number of devices and in any packing.
 """
 
 import zlib
@@ -14,18 +14,18 @@ from jaxtyping import Array, Float, Int, UInt32
 
 
 class DropoutSeed(NamedTuple):
-    """The randomness of one training step; `None` in its place means evaluation."""
+    """The random seed of one training step; None instead of it means evaluation."""
 
     value: UInt32[Array, ""]
 
     def fold(self, data: int | str | Int[Array, ""]) -> "DropoutSeed":
-        """The seed of a named or numbered part, independent of its siblings."""
+        """An independent seed for a named or numbered part."""
         number = np.uint32(zlib.crc32(data.encode())) if isinstance(data, str) else data
         return DropoutSeed(_absorb(self.value, jnp.asarray(number)))
 
 
 def _mix(bits: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
-    # The 32-bit finaliser of MurmurHash3 (public domain constants): an input bit flips half of the output's.
+    # The 32-bit finaliser of MurmurHash3 (public domain constants).
     bits = (bits ^ (bits >> 16)) * jnp.uint32(0x85EBCA6B)
     bits = (bits ^ (bits >> 13)) * jnp.uint32(0xC2B2AE35)
     return bits ^ (bits >> 16)
@@ -46,9 +46,9 @@ def dropout(
 
     Args:
       x: any shape.
-      rate: in [0, 1). 0 returns `x`.
-      seed: of the step and the layer; None (evaluation) returns `x`.
-      coordinates: integer arrays of the rank of `x` that broadcast to its shape and together name every element.
+      rate: dropout rate in [0, 1).
+      seed: seed of the step and layer; None in evaluation, which returns `x`.
+      coordinates: arrays that have the rank of `x`, broadcast to its shape and together identify every element.
     """
     if seed is None or rate == 0.0:
         return x

@@ -1,4 +1,4 @@
-"""The baselines on hand-crafted features: LF-LSTM and LF-TRANS.
+"""The baselines for hand-crafted features: LF-LSTM and LF-TRANS.
 
 Axis legend: `g` device groups, `b` utterances per group, `u` all `g * b` utterances, `n` rows of one modality, `d` its
 features, `l` labels.
@@ -12,37 +12,37 @@ from jaxtyping import Array, Float, Int
 
 from mme2e_jax.batch import FeatureBatch, segments
 from mme2e_jax.models.dropout import DropoutSeed
-from mme2e_jax.models.fusion import Outputs, fuse, in_order
+from mme2e_jax.models.fusion import Outputs, fuse, sort_modalities
 from mme2e_jax.models.layers import linear
 from mme2e_jax.models.recurrent import RecurrentEncoder, RecurrentSpec
 from mme2e_jax.models.sequence import SequenceEncoder
 
-# The order in which the fusion layer of the paper's baselines stacks the modalities, and that of sizes and heads.
+# Order of the fusion weights in the paper's baselines, and of sizes and heads.
 MODALITIES = "tav"
 
 
 @dataclass(frozen=True)
 class TransformerSpec:
-    """Everything that fixes the transformers of a model."""
+    """Hyperparameters of a model's transformers."""
 
     layers: int
-    heads: tuple[int, int, int]  # of text, audio and video
+    heads: tuple[int, int, int]  # for text, audio and video
 
 
 @dataclass(frozen=True)
 class LateFusionSpec:
-    """Everything that fixes the architecture."""
+    """Hyperparameters of the architecture."""
 
     modalities: str  # subset of "tav"
     labels: int
-    feature_sizes: tuple[int, int, int]  # of text, audio and video
+    feature_sizes: tuple[int, int, int]  # for text, audio and video
     encoder: RecurrentSpec | TransformerSpec
-    parity_padding: bool  # padding takes part, as in the paper's code
+    parity_padding: bool  # treat padding as the paper's code does
     dropout: float
 
 
 class Affine(nnx.Module):
-    """From a modality's vector to its logits: Linear, ReLU, Linear."""
+    """A modality's vector to its logits: Linear, ReLU, Linear."""
 
     def __init__(self, d: int, labels: int, rngs: nnx.Rngs):
         hidden = max(1, d // 2)
@@ -54,15 +54,11 @@ class Affine(nnx.Module):
 
 
 class LateFusion(nnx.Module):
-    """Each modality's rows through an encoder of its own to logits, and these to one."""
+    """One encoder and head per modality, and late fusion of their logits."""
 
     def __init__(self, spec: LateFusionSpec, rngs: nnx.Rngs):
-        """Args: spec: the architecture; rngs: asked for by nnx, not drawn from.
-
-        Raises:
-          ValueError: if the modalities are not a subset of "tav".
-        """
-        self.modalities = in_order(spec.modalities, MODALITIES)
+        """Args: spec: architecture; rngs: required by nnx, not used."""
+        self.modalities = sort_modalities(spec.modalities, MODALITIES)
         self.parity_padding = spec.parity_padding
         self.sequences = nnx.Dict({m: _encoder(spec, m, rngs) for m in self.modalities})
         self.heads = nnx.Dict({m: Affine(_width(spec, m), spec.labels, rngs) for m in self.modalities})
@@ -77,12 +73,12 @@ class LateFusion(nnx.Module):
         threshold: Float[Array, ""] | float,
         seed: DropoutSeed | None,
     ) -> Outputs:
-        """Logits for every utterance of the batch.
+        """Runs the model.
 
         Args:
           batch: padded rows.
-          train, threshold: what other models go by; nothing here depends on them.
-          seed: of the step's dropout; None for none.
+          train, threshold: not used; other models need them.
+          seed: dropout seed of the step; None for no dropout.
         """
         del train, threshold
         rows = {
@@ -94,13 +90,13 @@ class LateFusion(nnx.Module):
         for m in self.modalities:
             x, count = rows[m]
             g, b, n, d = x.shape
-            # Padding may hold anything, NaN too, and 0 * NaN would reach the gradients of the kernels.
+            # Padding may hold NaN, and 0 * NaN would reach the gradients of the kernels.
             real = jnp.arange(n)[None, None] < count[..., None]
             x = jnp.where(real[..., None], x, 0.0)
             vector = self._encode(
                 m, x.reshape(g * b, n, d), count.reshape(-1), batch.example.reshape(-1), seed and seed.fold(m)
             )
-            # An utterance without rows says nothing there and leaves the others' say as it is.
+            # A modality without rows contributes nothing.
             logits[m] = jnp.where((count > 0)[..., None], self.heads[m](vector).reshape(g, b, -1), 0.0)
         if len(self.modalities) == 1:
             return Outputs(logits[self.modalities], logits, {})
@@ -116,12 +112,11 @@ class LateFusion(nnx.Module):
     ) -> Float[Array, "u e"]:
         """One vector per utterance.
 
-        A recurrent encoder gives, for audio and video, what it says after all rows: of two directions, forward and
-        backward. For text the paper's code reads the output at the last row instead: forward after all rows, backward
-        after the last row alone.
+        A recurrent encoder returns its final outputs for audio and video. For text the paper's code reads the outputs
+        at the last row instead, where the backward direction has read one row only.
 
-        With `parity_padding`, rows of zeros up to the longest utterance of the whole batch count as real ones where
-        they do in the paper's code: in the recurrent encoders, and in the transformer over text.
+        With `parity_padding`, padding rows up to the longest utterance of the batch count as real ones where they do in
+        the paper's code: in the recurrent encoders, and in the transformer over text.
         """
         encoder = self.sequences[m]
         recurrent = isinstance(encoder, RecurrentEncoder)
@@ -130,7 +125,7 @@ class LateFusion(nnx.Module):
         if recurrent:
             encoded = encoder(x, count, example, seed)
             return encoded.last if m == "t" else encoded.final
-        # Packed with one utterance to a group.
+        # One utterance per group.
         return encoder(x, segments(count[:, None], x.shape[1]), example[:, None], seed)[:, 0]
 
 

@@ -1,4 +1,4 @@
-"""Convolution, batch normalisation and linear layers as the towers use them.
+"""Convolution, batch normalisation, pooling and linear layers.
 
 Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `d` channels.
 """
@@ -15,26 +15,26 @@ from jaxtyping import Array, Bool, Float
 from mme2e_jax.models.convolution import convolve
 
 
-class Exact(nnx.Param):
-    """A parameter that keeps its precision where the others are rounded for a model that computes in bfloat16."""
+class FullPrecision(nnx.Param):
+    """A parameter that stays float32 in a model that computes in bfloat16."""
 
 
-# Modules start at 0; `start.py` says what their parameters really start from.
+# Modules are created with zeros; see `initialization` for the initial values.
 ZEROS = nnx.initializers.zeros_init()
 
 
-def wide(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """`x` in float32, or float64 if it is: what softmaxes and statistics are computed in."""
+def at_least_float32(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """`x` in float32, or in float64 if it is already: the dtype of softmaxes and statistics."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def round_parameters(module: nnx.Module, dtype: DTypeLike) -> None:
-    """Rounds the parameters of a module, in place, so that it computes in `dtype`; exact ones stay as they are.
+    """Rounds the parameters of a module, in place, except those of full precision.
 
-    Layers compute in the widest dtype of their parameters and inputs, so what enters the module must have `dtype` too.
+    Layers compute in the widest dtype of their parameters and inputs, so the module's inputs must have `dtype` too.
     """
     for _, value in nnx.iter_graph(module):
-        if isinstance(value, nnx.Param) and not isinstance(value, Exact):
+        if isinstance(value, nnx.Param) and not isinstance(value, FullPrecision):
             value.set_value(value[...].astype(dtype))
 
 
@@ -62,8 +62,8 @@ def max_pool(x: Float[Array, "n h w d"]) -> Float[Array, "n h/2 w/2 d"]:
 
 
 def _max_pool_backward(x, g):
-    # Written out: the gradient of jnp.max takes three times as long. The four places are compared with each other and
-    # not with the maximum, which the compiler may compute again and round in another way.
+    # The gradient of jnp.max takes three times as long. The four values are compared with each other, not with the
+    # maximum, which the compiler may recompute with another rounding.
     a, b, c, d = (x[:, i::2, j::2] for i in (0, 1) for j in (0, 1))
     upper, left, lower_left = jnp.maximum(a, b) >= jnp.maximum(c, d), a >= b, c >= d
     places = ((upper & left, upper & ~left), (~upper & lower_left, ~upper & ~lower_left))
@@ -75,37 +75,37 @@ max_pool.defvjp(lambda x: (max_pool(x), x), _max_pool_backward)
 
 
 class MaskedBatchNorm(nnx.Module):
-    """Batch normalisation whose statistics see only the places a mask keeps.
+    """Batch normalisation whose statistics cover only the positions in a mask.
 
-    Normalises by the biased variance and keeps the unbiased one for evaluation, as torch and SparseConvNet do.
-    Under `jit` over sharded batches the sums run over all devices: the statistics are those of the whole batch.
-    Computes in float32 at least, whatever dtype the features have and come out in.
+    Normalises by the biased variance and keeps the unbiased one for evaluation, as torch and SparseConvNet do. Under
+    `jit` the statistics are those of the whole batch over all devices. Computes in float32 at least; the output has the
+    dtype of the input.
     """
 
     def __init__(self, features: int, *, eps: float, momentum: float):
-        """Args: features: channels; eps: added to the variance; momentum: share of the old running value that stays."""
-        self.scale = Exact(jnp.ones(features))
-        self.bias = Exact(jnp.zeros(features))
+        """Args: features: channels; eps: added to the variance; momentum: weight of the old running value."""
+        self.scale = FullPrecision(jnp.ones(features))
+        self.bias = FullPrecision(jnp.zeros(features))
         self.mean = nnx.BatchStat(jnp.zeros(features))
         self.var = nnx.BatchStat(jnp.ones(features))
         self.eps, self.momentum = eps, momentum
 
     def __call__(self, x: Float[Array, "... d"], mask: Bool[Array, "..."], *, train: bool) -> Float[Array, "... d"]:
-        """Normalised `x`; places outside the mask come out finite and without meaning.
+        """Normalised `x`; positions outside the mask are finite and have no meaning.
 
         Args:
           x: features; finite everywhere.
-          mask: places that count, broadcasts against all axes of `x` but the last.
-          train: normalise by the statistics of this batch and update the running ones.
+          mask: positions that count; broadcasts against all axes of `x` but the last.
+          train: whether to use the statistics of this batch and update the running ones.
         """
-        dtype, x = x.dtype, wide(x)
+        dtype, x = x.dtype, at_least_float32(x)
         scale, bias = self.scale[...], self.bias[...]
         if not train:
             scale = scale * jax.lax.rsqrt(self.var[...] + self.eps)
             return (x * _rows(scale, x) + _rows(bias - self.mean[...] * scale, x)).astype(dtype)
         places = jnp.broadcast_to(mask, x.shape[:-1])
         y, mean, var, count = cast(tuple[Array, ...], _normalize(x, places, scale, bias, self.eps))
-        # A batch that keeps nothing (a stage emptied, a modality absent) must leave everything as it was.
+        # An empty mask (no active sites, an absent modality) must leave the running statistics unchanged.
         weight = jnp.where(count > 0, 1.0 - self.momentum, 0.0)
         unbiased = var * (count / jnp.maximum(count - 1.0, 1.0))
         for running, value in ((self.mean, mean), (self.var, unbiased)):
@@ -115,7 +115,7 @@ class MaskedBatchNorm(nnx.Module):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def _normalize(x, mask, scale, bias, eps):
-    """Normalised `x`, and mean, biased variance and number of the places in the mask; these have no gradient."""
+    """Normalised `x`; and, without gradient, mean, biased variance and number of the positions in the mask."""
     return _normalize_forward(x, mask, scale, bias, eps)[0]
 
 
@@ -131,12 +131,12 @@ def _normalize_forward(x, mask, scale, bias, eps):
 
 
 def _normalize_backward(eps, residuals, gradients):
-    # Written out: two sums and one pass over `x`, of which differentiating the above keeps three copies.
+    # Two sums and one pass over `x`; automatic differentiation would keep three copies of it.
     x, mask, scale, mean, deviation, n = residuals
     g, axes = gradients[0], tuple(range(x.ndim - 1))
     d_bias = jnp.sum(g, axes)
     d_scale = jnp.sum(g * ((x - _rows(mean, x)) * _rows(deviation, x)), axes)
-    # Every place moves the mean and the variance if it is in the mask.
+    # Positions in the mask also change the mean and the variance.
     factor = scale * deviation
     slope = factor * deviation * d_scale / n
     moved = _rows(slope, x) * x + _rows(factor * d_bias / n - slope * mean, x)

@@ -1,4 +1,4 @@
-"""The end-to-end models: FE2E (dense) and MESM (sparse).
+"""The end-to-end models FE2E (dense) and MESM (sparse).
 
 Axis legend: `g` device groups, `b` utterances per group, `f` packed frames, `c` packed mel chunks, `l` labels,
 `d` features.
@@ -14,23 +14,23 @@ from mme2e_jax.batch import Batch, Segments, segments
 from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.models.albert import Albert, AlbertSize
 from mme2e_jax.models.dropout import DropoutSeed
-from mme2e_jax.models.fusion import Outputs, fuse, in_order
+from mme2e_jax.models.fusion import Outputs, fuse, sort_modalities
 from mme2e_jax.models.layers import linear, round_parameters
 from mme2e_jax.models.sequence import SequenceEncoder
 from mme2e_jax.models.towers import DenseTower, SparseTower
 
-# Mean and spread of the channels over CMU-MOSEI's face crops, from the paper's code.
+# Channel statistics of CMU-MOSEI's face crops, from the paper's code.
 FACE_MEAN = (159.0, 111.0, 102.0)
 FACE_STD = (37.0, 33.0, 32.0)
 
-# The order in which the paper's fusion layer stacks the modalities.
+# Order of the fusion weights in the paper's code.
 MODALITIES = "tva"
 IMAGE_SIZE = {"v": (FACE_SIZE, FACE_SIZE, 3), "a": (MEL_BANDS, CHUNK_FRAMES, 1)}
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Everything that fixes the architecture."""
+    """Hyperparameters of the architecture."""
 
     modalities: str  # subset of "tva"
     sparse: bool
@@ -43,23 +43,23 @@ class ModelSpec:
     trans_heads: int
     dropout: float
     renormalize: bool = False  # multiply the features of kept sites by their attention
-    # The largest threshold of the sparse attention, where its blocks compute at active sites only; 0 for any threshold,
-    # and masks. The result is the same.
-    rows_for: float = 1.0
-    dtype: str = "float32"  # that the encoders compute in: float32 (as the parameters are) or bfloat16
-    remat: bool = False  # compute the towers again for the gradient
+    # Largest attention threshold for which sparse blocks compute rows of active sites; 0 for masks at any threshold.
+    # The result is the same.
+    rows_threshold: float = 1.0
+    dtype: str = "float32"  # in which the encoders compute: float32 or bfloat16
+    remat: bool = False  # recompute the towers in the backward pass
 
 
 class MME2E(nnx.Module):
     """Text, faces and speech to emotion logits, by late fusion."""
 
     def __init__(self, spec: ModelSpec, rngs: nnx.Rngs):
-        """Args: spec: the architecture; rngs: asked for by nnx, not drawn from.
+        """Args: spec: architecture; rngs: required by nnx, not used.
 
         Raises:
           ValueError: if the modalities are not a subset of "tva", or a sparse model lacks the text that guides it.
         """
-        self.modalities = used = in_order(spec.modalities, MODALITIES)
+        self.modalities = used = sort_modalities(spec.modalities, MODALITIES)
         self.dtype = spec.dtype
         if spec.sparse and "t" not in used:
             raise ValueError(
@@ -78,10 +78,10 @@ class MME2E(nnx.Module):
             self.fusion = nnx.Param(jnp.zeros(len(used)))
 
     def round_encoders(self) -> None:
-        """Rounds the encoders' parameters, in place, to the dtype that the model computes in.
+        """Rounds the encoders' parameters to the model's dtype, in place: only for a copy of the model.
 
-        For a copy that is about to run, not for what is learned. The heads, fusion and everything marked as exact stay
-        as they are; softmaxes, statistics and sums over many gradients are float32 in any case.
+        Heads, fusion and parameters of full precision stay as they are; softmaxes, statistics and sums over many
+        gradients are float32 in any case.
         """
         if self.dtype == "float32":
             return
@@ -96,13 +96,13 @@ class MME2E(nnx.Module):
         threshold: Float[Array, ""] | float,
         seed: DropoutSeed | None,
     ) -> Outputs:
-        """Logits for every utterance of the batch.
+        """Runs the model.
 
         Args:
           batch: packed utterances.
-          train: use and update batch statistics.
-          threshold: of the sparse attention, in (0, 1]; the dense model does not look at it.
-          seed: of the step's dropout; None for none.
+          train: whether to use and update batch statistics.
+          threshold: threshold of the sparse attention, in (0, 1]; not used by the dense model.
+          seed: dropout seed of the step; None for no dropout.
         """
         logits, stages, text = {}, {}, None
         if "t" in self.modalities:
@@ -119,7 +119,7 @@ class MME2E(nnx.Module):
             if stages_m:
                 stages[m] = stages_m
             encoded = self.sequences[m](vectors, where, batch.example, seed and seed.fold(m))
-            # An utterance without frames, or without sound, says nothing there and leaves the others' say as it is.
+            # A modality without frames or sound contributes nothing.
             logits[m] = jnp.where((count > 0)[..., None], self.heads[m](encoded), 0.0)
         if len(logits) == 1:
             return Outputs(logits[self.modalities], logits, stages)
@@ -128,7 +128,7 @@ class MME2E(nnx.Module):
     def _encode(self, m, images, where: Segments, text, *, train, threshold):
         g, n = where.segment.shape
         flat, valid = images.reshape(g * n, *images.shape[2:]), where.valid.reshape(-1)
-        # The capacity's rest may hold anything, NaN too, and 0 * NaN would reach the gradients of the kernels.
+        # Padding may hold NaN, and 0 * NaN would reach the gradients of the kernels.
         flat = jnp.where(valid[:, None, None, None], flat, 0.0)
         tower = self.towers[m]
         flat = flat.astype(tower.low_level.conv.kernel.dtype)
@@ -147,7 +147,7 @@ def _tower(spec: ModelSpec, m: str, rngs: nnx.Rngs) -> DenseTower | SparseTower:
             spec.text.hidden,
             spec.width,
             renormalize=spec.renormalize,
-            rows_for=spec.rows_for,
+            rows_threshold=spec.rows_threshold,
             rngs=rngs,
             remat=spec.remat,
         )
@@ -155,7 +155,7 @@ def _tower(spec: ModelSpec, m: str, rngs: nnx.Rngs) -> DenseTower | SparseTower:
 
 
 def faces_input(faces):
-    """uint8 crops [..., 3] to what the tower sees: centred and scaled per channel."""
+    """Face crops, uint8 `[..., 3]`, centred and scaled per channel, float32."""
     shape = (1,) * (faces.ndim - 1) + (3,)
     return (faces.astype(jnp.float32) - jnp.reshape(jnp.array(FACE_MEAN), shape)) / jnp.reshape(
         jnp.array(FACE_STD), shape

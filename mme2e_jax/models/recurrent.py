@@ -1,4 +1,4 @@
-"""LSTM and GRU over padded rows, as torch has them.
+"""LSTM and GRU over padded rows, with torch's equations.
 
 Axis legend: `u` utterances, `n` rows (time steps) of an utterance, `d` features of a row, `h` hidden size, `e` hidden
 sizes of all directions together, `q` gates times hidden size.
@@ -21,24 +21,24 @@ State = tuple[Float[Array, "u h"], ...]  # the output first
 
 @dataclass(frozen=True)
 class RecurrentSpec:
-    """Everything that fixes the recurrent encoders of a model."""
+    """Hyperparameters of a model's recurrent encoders."""
 
-    cell: str  # name in CELLS
+    cell: str  # key of CELLS
     layers: int
-    hidden_size: int  # 0: each modality's feature size
+    hidden_size: int  # 0 for each modality's feature size
     bidirectional: bool
 
     def hidden(self, d: int) -> int:
-        """Hidden size of the encoder of features of width `d`."""
+        """Hidden size for features of width `d`."""
         return self.hidden_size or d
 
     def width(self, d: int) -> int:
-        """Width of what the encoder makes of features of width `d`."""
+        """Output width for features of width `d`."""
         return self.hidden(d) * (2 if self.bidirectional else 1)
 
 
 class Cell(NamedTuple):
-    """One step: from what the row and what the last output say to the gates, and the state, to the next state."""
+    """A recurrent cell: `step(gates of the row, gates of the last output, state)` is the next state."""
 
     gates: int
     states: int  # arrays in the state
@@ -61,7 +61,7 @@ CELLS = {"lstm": Cell(gates=4, states=2, step=_lstm), "gru": Cell(gates=3, state
 
 
 class Direction(nnx.Module):
-    """The weights of one layer in one direction; two biases, as in torch, so that both learn as they do there."""
+    """The weights of one layer in one direction; two biases, as in torch."""
 
     def __init__(self, d: int, hidden: int, gates: int, rngs: nnx.Rngs):
         self.input = linear(d, gates * hidden, rngs)
@@ -80,20 +80,20 @@ class RecurrentLayer(nnx.Module):
     def __call__(
         self, x: Float[Array, "u n d"], read: Bool[Array, "u n"]
     ) -> tuple[Float[Array, "u n e"], Float[Array, "u e"]]:
-        """Reads the rows.
+        """Runs over the rows.
 
         Args:
           x: rows; finite everywhere.
-          read: rows that change the state; those of an utterance come first.
+          read: whether each row is real, real rows first; the others leave the state unchanged.
 
         Returns:
-          The output at every row, forward and backward side by side, and the outputs once all rows are read.
+          Outputs at every row and final outputs, forward and backward concatenated.
         """
         cell = CELLS[self.cell]
         directions = [self.forward, self.backward] if self.bidirectional else [self.forward]
 
         def by_time(rows, k):
-            # Time first, and from the end for the second direction.
+            # Time first, reversed for the second direction.
             return jnp.flip(jnp.swapaxes(rows, 0, 1), axis=0) if k else jnp.swapaxes(rows, 0, 1)
 
         def step(states, inputs):
@@ -109,8 +109,8 @@ class RecurrentLayer(nnx.Module):
 
         zeros = jnp.zeros((x.shape[0], self.hidden), x.dtype)
         start = [(zeros,) * cell.states for _ in directions]
-        # What the rows say to the gates is one large product; only the rest has to wait for the step before. Both
-        # directions share a loop: 15 % faster than one after the other on two CPU cores.
+        # The input products of all rows are one large product. Both directions share a loop, which is 15 % faster than
+        # two loops on two CPU cores.
         inputs = [
             (by_time(direction.input(x), k), by_time(read[..., None], k)) for k, direction in enumerate(directions)
         ]
@@ -120,17 +120,17 @@ class RecurrentLayer(nnx.Module):
 
 
 class Encoded(NamedTuple):
-    """What the last layer says about each utterance; of two directions, forward and backward side by side."""
+    """Outputs of the last layer for each utterance, forward and backward concatenated."""
 
-    last: Float[Array, "u e"]  # outputs at the last row: the backward direction has read that row alone
-    final: Float[Array, "u e"]  # outputs once all rows are read
+    last: Float[Array, "u e"]  # outputs at the last row: the backward direction has read that row only
+    final: Float[Array, "u e"]  # outputs after all rows
 
 
 class RecurrentEncoder(nnx.Module):
-    """Layers on top of each other."""
+    """Stacked recurrent layers with dropout between them."""
 
     def __init__(self, d: int, spec: RecurrentSpec, rate: float, rngs: nnx.Rngs):
-        """Args: d: features of a row; spec: of the layers; rate: dropout between layers."""
+        """Args: d: features of a row; spec: hyperparameters; rate: dropout rate."""
         hidden = spec.hidden(d)
         widths = [d, *[spec.width(d)] * (spec.layers - 1)]
         self.layers = nnx.List([RecurrentLayer(w, hidden, spec.cell, spec.bidirectional, rngs) for w in widths])
@@ -143,16 +143,13 @@ class RecurrentEncoder(nnx.Module):
         example: Int[Array, "u"],
         seed: DropoutSeed | None,
     ) -> Encoded:
-        """Reads the rows.
+        """Runs over the rows; the result has no meaning for an utterance of length 0.
 
         Args:
           x: rows; finite everywhere.
-          length: rows of each utterance that are read; the others change nothing.
-          example: what names each utterance to dropout.
-          seed: of the step; None in evaluation.
-
-        Returns:
-          Outputs of the last layer; without meaning for an utterance of length 0.
+          length: number of real rows of each utterance.
+          example: index that identifies each utterance in dropout.
+          seed: seed of the step; None in evaluation.
         """
         row = jnp.arange(x.shape[1])
         read = row[None] < length[:, None]

@@ -1,23 +1,19 @@
-"""Convolution at active sites only: the sites of all images as rows, gathered and multiplied.
+"""Submanifold convolution on rows: the active sites of all images, packed.
 
 Axis legend: `n` images, `h`, `w` height and width, `s` = n * h * w sites, `r` rows, `p` devices, `d`, `e` channels
 before and after.
 
-The active sites of all images of a device stand in one array, a row each, in the order of images, then of places.
-Behind them come rows that hold anything; but the last, never a site's, is 0 and stands for whatever a site does not
-find around it.
-A convolution gathers the nine neighbours of some rows and multiplies them with the kernel as a matrix. Being a
-neighbour is mutual, so gradients are gathers too: nothing is scattered.
+Each device packs the active sites of its images into rows, ordered by image and position. Padding rows follow; the last
+row is always padding and 0, and stands for inactive neighbours. A convolution gathers the nine neighbours of each row
+and multiplies them by the kernel as a matrix. The neighbour relation is symmetric, so that gradients are gathers too,
+without scatters. No row crosses devices.
 
-There are as many rows as the selection can fill: it keeps at most ceil(p * h * w) sites of an image at threshold p, and
-one more where sums are rounded, because that many of the largest shares hold at least p of the whole. More active sites
-than rows, of a threshold above the one the rows were made for, make everything NaN rather than be lost.
+Capacity: at threshold p the selection keeps at most ceil(p * h * w) sites of an image, because that many of the largest
+weights hold at least p of the sum, and one more because of rounding. If there are more active sites than rows, which
+takes a threshold above the one that the capacity is for, the result is NaN.
 
-Work is done for active rows only. On CPU a loop over blocks of rows ends with the last active row; elsewhere, where a
-number of rounds that the data decide would wait for the host, the smallest of a few fixed numbers of rows that holds
-all active ones is worked on.
-
-With several devices each packs and convolves the images it holds; no row crosses devices.
+Only active rows are computed. On CPU, a loop over blocks of rows ends at the last active row. Elsewhere such a loop
+would wait for the host; there the smallest of a few fixed numbers of rows that holds all active ones is computed.
 """
 
 import functools
@@ -32,84 +28,84 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mme2e_jax.runtime.sharding import per_device
 
-# Rows in a block: their patches should stay in the processor's cache.
+# Rows per block: their patches should fit the processor's cache.
 BLOCK_ROWS = 1024
-# Shares of the rows of which the smallest that holds all active ones is worked on where there is no loop.
-SHARES = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)
+# Fractions of the rows to choose from without a loop.
+FRACTIONS = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)
 
 
 class Sites(NamedTuple):
-    """Where the active sites are. Rows and sites are counted on each device from 0."""
+    """Index of the active sites. Each device counts rows and sites from 0."""
 
-    place: Int[Array, "r"]  # site of each row; any active one for rows that are none's
-    row: Int[Array, "s"]  # row of each site; the device's last for inactive ones
-    neighbours: Int[Array, "r 9"]  # rows around each row, from top left to bottom right; the last where there is none
+    site: Int[Array, "r"]  # site of each row; an arbitrary active site for padding rows
+    row: Int[Array, "s"]  # row of each site; the device's last row for inactive sites
+    neighbours: Int[Array, "r 9"]  # neighbouring rows, top left to bottom right; the last row for inactive neighbours
     count: Int[Array, "p"]  # active sites of each device
 
     @property
     def active(self) -> Bool[Array, "r"]:
-        """Rows that are a site's."""
-        rows = jnp.arange(self.place.shape[0] // self.count.shape[0])
+        """Whether each row holds a site."""
+        rows = jnp.arange(self.site.shape[0] // self.count.shape[0])
         return (rows[None] < self.count[:, None]).reshape(-1)
 
 
-def loops() -> bool:
-    """Whether this backend should loop over blocks rather than choose among numbers of rows."""
+def prefers_loop() -> bool:
+    """Whether this backend should loop over blocks of rows."""
     return jax.default_backend() == "cpu"
 
 
-def locate(kept: Bool[Array, "n h w"], threshold: float) -> Sites:
-    """Lists the active sites.
+def index_sites(kept: Bool[Array, "n h w"], threshold: float) -> Sites:
+    """Indexes the active sites.
 
     Args:
       kept: sites that `sparse.select` keeps at `threshold` or below.
-      threshold: what the number of rows is for.
+      threshold: threshold that the number of rows is for.
     """
-    return per_device(functools.partial(_locate, threshold=threshold), (kept,), ())
+    return per_device(functools.partial(_index_sites, threshold=threshold), (kept,), ())
 
 
 @jax.custom_vjp
-def collect(x: Float[Array, "n h w d"], sites: Sites) -> Float[Array, "r d"]:
-    """The active sites' features as rows."""
-    return per_device(_collect, (x, sites), ())
+def gather_rows(x: Float[Array, "n h w d"], sites: Sites) -> Float[Array, "r d"]:
+    """Features of the active sites as rows."""
+    return per_device(_gather_rows, (x, sites), ())
 
 
-def _collect_backward(residuals, g):
+def _gather_rows_backward(residuals, g):
     shape, sites = residuals
-    return spread(with_zero_row(g, sites), sites, shape[:-1]), None
+    return rows_to_images(with_zero_row(g, sites), sites, shape[:-1]), None
 
 
-collect.defvjp(lambda x, sites: (collect(x, sites), (x.shape, sites)), _collect_backward)
+gather_rows.defvjp(lambda x, sites: (gather_rows(x, sites), (x.shape, sites)), _gather_rows_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def spread(rows: Float[Array, "r d"], sites: Sites, shape: tuple[int, int, int]) -> Float[Array, "n h w d"]:
-    """Rows back at their sites in images of `shape`, and the last row at all inactive ones."""
+def rows_to_images(rows: Float[Array, "r d"], sites: Sites, shape: tuple[int, int, int]) -> Float[Array, "n h w d"]:
+    """Rows at their sites in images of `shape`, and the last row at all inactive sites."""
     flat = per_device(lambda rows, sites: rows[sites.row], (rows, sites), ())
     return flat.reshape(*shape, -1)
 
 
-def _spread_backward(shape, sites, g):
-    return jnp.where(sites.active[:, None], collect(g, sites), 0), None
+def _rows_to_images_backward(shape, sites, g):
+    return jnp.where(sites.active[:, None], gather_rows(g, sites), 0), None
 
 
-spread.defvjp(lambda rows, sites, shape: (spread(rows, sites, shape), sites), _spread_backward)
+rows_to_images.defvjp(lambda rows, sites, shape: (rows_to_images(rows, sites, shape), sites), _rows_to_images_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def convolve_rows(
     x: Float[Array, "r d"], kernel: Float[Array, "3 3 d e"], sites: Sites, loop: bool
 ) -> Float[Array, "r e"]:
-    """3x3 submanifold correlation: each active site sees its active neighbours.
+    """3x3 submanifold correlation, without bias, over each active site's active neighbours.
 
     Args:
-      x: 0 in the last row.
-      kernel: without bias.
-      sites: of the rows.
+      x: rows; the last one is 0.
+      kernel: kernel.
+      sites: sites of the rows.
       loop: whether to loop over blocks of rows, or to choose among fixed numbers of rows.
 
     Returns:
-      Rows; those that are no site's are finite and have no meaning.
+      Rows; padding rows are finite and have no meaning.
     """
     return per_device(functools.partial(_products, loop=loop), (x, sites), (kernel,))
 
@@ -121,7 +117,7 @@ def _convolve_forward(x, kernel, sites, loop):
 def _convolve_backward(loop, residuals, g):
     x, kernel, sites = residuals
     d_x, d_kernel = per_device(functools.partial(_gradients, loop=loop), (x, g, sites), (kernel,))
-    # Devices hold a share each of the kernel's gradient.
+    # Each device holds one term of the kernel's gradient.
     return d_x, jnp.sum(d_kernel, axis=0).astype(kernel.dtype), None
 
 
@@ -129,13 +125,13 @@ convolve_rows.defvjp(_convolve_forward, _convolve_backward)
 
 
 def with_zero_row(x: Float[Array, "r d"], sites: Sites) -> Float[Array, "r d"]:
-    """Rows with the last of each device set to 0; to NaN, which spreads, where rows are too few for the sites."""
+    """Rows with each device's last row set to 0, or to NaN if there are more sites than rows."""
     rows = x.reshape(sites.count.shape[0], -1, x.shape[-1])
     value = jnp.where(sites.count < rows.shape[1], 0.0, jnp.nan).astype(x.dtype)
     return rows.at[:, -1].set(value[:, None]).reshape(x.shape)
 
 
-def _locate(kept, threshold):
+def _index_sites(kept, threshold):
     n, h, w = kept.shape
     bound = n * min(math.ceil(threshold * h * w) + 1, h * w)
     rows = -(-(bound + 1) // BLOCK_ROWS) * BLOCK_ROWS
@@ -143,26 +139,26 @@ def _locate(kept, threshold):
     flat = kept.reshape(-1)
     order = jnp.cumsum(flat, dtype=jnp.int32)
     row = jnp.where(flat, order - 1, last)
-    # The inverse of `row`; what inactive sites would write lies outside and is dropped. Rows that are no site's show an
-    # active one: what lies at inactive sites must not matter, even if it is not finite.
+    # The inverse of `row`; indices of inactive sites lie outside and are dropped. Padding rows show an active site:
+    # values at inactive sites may not be finite.
     target, sites = jnp.where(flat, row, rows), jnp.arange(kept.size, dtype=jnp.int32)
-    place = jnp.full(rows, jnp.argmax(flat), jnp.int32).at[target].set(sites, mode="drop")
+    site = jnp.full(rows, jnp.argmax(flat), jnp.int32).at[target].set(sites, mode="drop")
     framed = jnp.pad(row.reshape(n, h, w), ((0, 0), (1, 1), (1, 1)), constant_values=last).reshape(-1)
-    image, y, x = place // (h * w), place // w % h, place % w
+    image, y, x = site // (h * w), site // w % h, site % w
     corner = (image * (h + 2) + y) * (w + 2) + x
     taps = jnp.array([i * (w + 2) + j for i in range(3) for j in range(3)], jnp.int32)
     count = order[-1:]
     around = framed[corner[:, None] + taps[None]]
     neighbours = jnp.where((jnp.arange(rows) < count)[:, None], around, last)
-    return Sites(place, row, neighbours, count)
+    return Sites(site, row, neighbours, count)
 
 
-def _collect(x, sites):
-    return with_zero_row(x.reshape(-1, x.shape[-1])[sites.place], sites)
+def _gather_rows(x, sites):
+    return with_zero_row(x.reshape(-1, x.shape[-1])[sites.site], sites)
 
 
 def _patches(x: Float[Array, "r d"], neighbours: Int[Array, "b 9"]) -> Float[Array, "b 9*d"]:
-    # Tap by tap: one gather of all nine is a third slower on CPU.
+    # One gather of all nine taps is a third slower on CPU.
     return jnp.concatenate([x[neighbours[:, tap]] for tap in range(9)], axis=1)
 
 
@@ -176,14 +172,14 @@ def _products(x, sites, kernel, *, loop):
 
 
 def _gradients(x, g, sites, kernel, *, loop):
-    """Gradients to rows and kernel, the latter with an axis of one device.
+    """Gradients of rows and kernel, the latter with a device axis of size 1.
 
-    The patches around the gradient serve both: the kernel's gradient, a sum over pairs of neighbours, can be taken over
-    the patches of either side.
+    Both use the patches around the gradient: the kernel's gradient, a sum over pairs of neighbours, can be computed
+    from the patches of either side.
     """
     g = with_zero_row(g, sites)
     d, e = kernel.shape[2:]
-    # Seen from the other side, the taps run the other way. Made once: the compiler would do so in every block.
+    # The transposed kernel has reversed taps. The barrier keeps the compiler from computing it in every block.
     matrix = jax.lax.optimization_barrier(jnp.flip(kernel, (0, 1)).swapaxes(2, 3).reshape(-1, d))
     dtype = jnp.promote_types(x.dtype, jnp.float32)
 
@@ -197,15 +193,15 @@ def _gradients(x, g, sites, kernel, *, loop):
 
 
 def _row_wise(some: Callable, sites: Sites, rows: Array, total: Any, loop: bool) -> tuple[Array, Any]:
-    """Fills the active rows of `rows` with what `some(start, size)` gives for them, and adds up what it gives beside.
+    """Computes the active rows with `some(start, size)`, which returns `size` rows and a summand of the total.
 
     Args:
-      some: of the first of some rows and their number; returns those rows, and something to add to `total`.
-      sites: that have the rows.
-      rows: zeros.
-      total: zeros.
-      loop: over blocks, as always where the number of rows is symbolic; else one call with the smallest number of rows
-        on offer.
+      some: computes rows, by their start and number.
+      sites: sites of the rows.
+      rows: zeros, to be filled.
+      total: zeros, to be added to.
+      loop: whether to loop over blocks, as is always done if the number of rows is symbolic; else there is one call
+        with the smallest sufficient number of rows.
     """
 
     def put(rows, total, start, size):
@@ -221,7 +217,7 @@ def _row_wise(some: Callable, sites: Sites, rows: Array, total: Any, loop: bool)
             return put(rows, total, i * BLOCK_ROWS, BLOCK_ROWS)
 
         return jax.lax.fori_loop(0, blocks, block, (rows, total))
-    offers = sorted({-(-round(share * capacity) // BLOCK_ROWS) * BLOCK_ROWS for share in SHARES})
+    offers = sorted({-(-round(share * capacity) // BLOCK_ROWS) * BLOCK_ROWS for share in FRACTIONS})
     choices = [functools.partial(put, rows, total, 0, size) for size in offers]
     return jax.lax.switch(jnp.searchsorted(jnp.array(offers), count), choices)
 

@@ -1,8 +1,10 @@
-"""The small transformer over an utterance's frames or mel chunks, on the packed axis.
+"""Transformer over an utterance's frames or mel chunks, on the packed axis.
+
+Post-norm encoder layers without positional encoding; a learned CLS vector comes first, and the output is read there
+(the paper's section 3.2).
 
 Axis legend: `g` device groups, `b` utterances per group, `n` packed items, `m` = b + n rows (CLS rows first),
-`a` heads, `d` features. Post-norm encoder layers without positional encoding, a learned CLS vector in front,
-output at CLS (the paper's section 3.2).
+`a` heads, `d` features.
 """
 
 from typing import NamedTuple
@@ -14,13 +16,13 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mme2e_jax.batch import Segments
 from mme2e_jax.models.dropout import DropoutSeed, dropout
-from mme2e_jax.models.layers import Exact, linear, wide
+from mme2e_jax.models.layers import FullPrecision, at_least_float32, linear
 
 FEED_FORWARD = 2048
 
 
 class _Rows(NamedTuple):
-    """What the rows are: `same[q, k]` where two belong to one utterance; the others name them for dropout."""
+    """Rows: `same[q, k]` if both belong to one utterance; the other fields identify them in dropout."""
 
     same: Bool[Array, "g m m"]
     utterance: Int[Array, "g m"]
@@ -54,7 +56,7 @@ class EncoderLayer(nnx.Module):
         channel = rows.coordinates(d)
         q, k, v = (part.reshape(g, m, self.heads, -1) for part in jnp.split(self.qkv(x), 3, axis=-1))
         logits = jnp.einsum("gqah,gkah->gaqk", q, k) * q.shape[-1] ** -0.5
-        logits = jnp.where(rows.same[:, None], wide(logits), jnp.finfo(logits.dtype).min)
+        logits = jnp.where(rows.same[:, None], at_least_float32(logits), jnp.finfo(logits.dtype).min)
         weight = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
         weight = drop("attention", weight, rows.pair_coordinates(self.heads))
         mixed = jnp.einsum("gaqk,gkah->gqah", weight, v).reshape(g, m, d)
@@ -64,11 +66,11 @@ class EncoderLayer(nnx.Module):
 
 
 class SequenceEncoder(nnx.Module):
-    """One vector per utterance from the packed vectors of its frames or chunks."""
+    """Encodes the packed vectors of each utterance's frames or chunks as one vector."""
 
     def __init__(self, d: int, layers: int, heads: int, rate: float, rngs: nnx.Rngs):
-        """Args: d: width; layers, heads: of the encoder; rate: dropout."""
-        self.cls = Exact(jnp.zeros(d))
+        """Args: d: width; layers, heads: number of layers and heads; rate: dropout rate."""
+        self.cls = FullPrecision(jnp.zeros(d))
         self.layers = nnx.List([EncoderLayer(d, heads, rate, rngs) for _ in range(layers)])
 
     def __call__(
@@ -82,9 +84,9 @@ class SequenceEncoder(nnx.Module):
 
         Args:
           x: packed items.
-          where: their utterances and places; items of segment b are padding.
-          example: what names each utterance to dropout.
-          seed: of the step; None in evaluation.
+          where: utterances and positions of the items.
+          example: index that identifies each utterance in dropout.
+          seed: seed of the step; None in evaluation.
         """
         g, b = example.shape
         row = jnp.broadcast_to(jnp.arange(b)[None], (g, b))

@@ -1,10 +1,10 @@
-"""Text-conditioned sparse attention over the sites of one image: score, select, apply.
+"""Text-conditioned sparse attention over the sites of an image: score, select, apply.
 
 Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `s` = h * w sites, `d` channels, `g` device
 groups, `b` utterances and `m` images per group.
 Source: the paper's section 3.3 (cross-modal sparse CNN block). As in its code, the softmax runs over the sites of one
-image, and the smallest set of sites whose attention reaches the threshold is kept. There the scores do nothing but
-select, and so never learn; `renormalized` is our way to let them.
+image, and the smallest set of sites whose attention reaches the threshold is kept. There the scores only select, and
+get no gradient; `renormalized` is our way to train them.
 """
 
 import jax
@@ -13,12 +13,12 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from mme2e_jax.models.convolution import convolve
-from mme2e_jax.models.layers import MaskedBatchNorm, linear, max_pool, wide
-from mme2e_jax.models.rows import collect, convolve_rows, locate, loops, spread, with_zero_row
+from mme2e_jax.models.layers import MaskedBatchNorm, at_least_float32, linear, max_pool
+from mme2e_jax.models.rows import convolve_rows, gather_rows, index_sites, prefers_loop, rows_to_images, with_zero_row
 
 
 class SiteScore(nnx.Module):
-    """Scores sites by how they fit the utterance's text: w . tanh(W_x x + W_y y) + b."""
+    """Scores sites against the utterance's text: w . tanh(W_x x + W_y y) + b."""
 
     def __init__(self, d_image: int, d_text: int, rngs: nnx.Rngs):
         """Args: d_image: channels of the image, also the hidden width; d_text: width of the text feature."""
@@ -33,12 +33,12 @@ class SiteScore(nnx.Module):
 
         Args:
           x: images, group by group.
-          text: one feature per utterance.
-          utterance: which of its group's utterances each image belongs to.
+          text: text feature of each utterance.
+          utterance: row of each image's utterance in its group.
         """
-        # Within the group, so that no device asks another.
+        # Within the group, so that devices do not communicate.
         condition = jnp.take_along_axis(self.text(text), utterance[..., None], axis=1).reshape(x.shape[0], -1)
-        return wide(self.score(jnp.tanh(self.image(x) + condition[:, None, None]))[..., 0])
+        return at_least_float32(self.score(jnp.tanh(self.image(x) + condition[:, None, None]))[..., 0])
 
 
 def attention(score: Float[Array, "n h w"], candidate: Bool[Array, "n h w"]) -> Float[Array, "n h w"]:
@@ -50,10 +50,9 @@ def attention(score: Float[Array, "n h w"], candidate: Bool[Array, "n h w"]) -> 
 
 
 def renormalized(score: Float[Array, "n h w"], kept: Bool[Array, "n h w"]) -> Float[Array, "n h w"]:
-    """What multiplies the features of kept sites so that their scores learn: their attention, scaled to mean 1.
+    """Multipliers of kept sites that give their scores a gradient: attention over the kept sites, scaled to mean 1.
 
-    That is n_kept * a / (sum of the kept a), per image: 1 everywhere where scores are uniform or one site is kept; 0 at
-    sites that are not kept. Depends on the scores of kept sites only.
+    Per image n_kept * a / (sum of the kept a); 0 at other sites. All 1 if scores are uniform or one site is kept.
     """
     count = jnp.sum(kept, axis=(1, 2), keepdims=True)
     return count * attention(score, kept)
@@ -62,8 +61,7 @@ def renormalized(score: Float[Array, "n h w"], kept: Bool[Array, "n h w"]) -> Fl
 def effective_share(weight: Float[Array, "n h w"], candidate: Bool[Array, "n h w"]) -> Float[Array, "n"]:
     """exp(entropy of the attention) / number of candidates, per image.
 
-    1 where attention is uniform over the candidates, 1 / candidates where one site has all of it. An image without
-    candidates has 1.
+    1 if attention is uniform over the candidates or there are none, 1 / candidates if one site has all of it.
     """
     positive = weight > 0
     log = jnp.log(jnp.where(positive, weight, 1.0))
@@ -78,17 +76,16 @@ def select(
 ) -> Bool[Array, "n h w"]:
     """The smallest set of candidate sites whose attention reaches `threshold`, per image.
 
-    Sites enter by falling attention, and by rising index where attention ties, until the sum is at least the
-    threshold; the site that reaches it is in. So at most ceil(threshold * candidates) sites stay, whatever the
-    weights. A threshold of 1 keeps every candidate.
+    Sites are taken by decreasing attention, ties by increasing index, until their sum is at least the threshold: at
+    most ceil(threshold * candidates) sites. A threshold of 1 keeps every candidate.
 
-    The cut is found by bisection over the bit patterns of the weights (non-negative floats order as their bits do): the
-    largest `cut` with mass(weight >= cut) >= threshold. 31 masked sums are an order of magnitude cheaper than a sort.
+    The cut, the largest weight with mass(weight >= cut) >= threshold, is found by bisection over bit patterns, which
+    order as non-negative floats do. 31 masked sums are an order of magnitude cheaper than a sort.
 
     Args:
       weight: attention, non-negative, 0 outside the candidates, sums to 1 (or 0) per image.
-      candidate: sites that may be kept.
-      threshold: in (0, 1].
+      candidate: candidate sites.
+      threshold: fraction of the attention to keep, in (0, 1].
     """
     shape = weight.shape
     weight = weight.reshape(shape[0], -1).astype(jnp.float32)
@@ -106,14 +103,14 @@ def select(
         return jnp.where(ok, middle, low), jnp.where(ok, high, middle)
 
     one_above_two = 0x40000001
-    # Derived from `bits` and not from a constant so that under sharding each device keeps its own images.
+    # Derived from `bits`, not from a constant, so that it is sharded as the images are.
     low = jnp.zeros_like(bits[:, 0])
     low, _ = jax.lax.fori_loop(0, 31, halve, (low, jnp.full_like(low, one_above_two)))
     above = bits > low[:, None]
     tied = (bits == low[:, None]) & candidate
     missing = threshold - jnp.sum(jnp.where(above, weight, 0.0), axis=1)
     tie_weight = jax.lax.bitcast_convert_type(low, jnp.float32)
-    # An image whose weights, as rounded, do not even sum to the threshold (cut 0) keeps all its sites.
+    # An image whose rounded weights sum to less than the threshold (cut 0) keeps all its sites.
     wanted = jnp.where(tie_weight > 0, jnp.ceil(missing / jnp.maximum(tie_weight, 1e-38)), jnp.inf)
     rank = jnp.cumsum(tied, axis=1)
     kept = (above & candidate) | (tied & (rank <= jnp.maximum(wanted, 1.0)[:, None]))
@@ -127,15 +124,9 @@ class SparseBlock(nnx.Module):
     Submanifold: an active site sees its active neighbours, and inactive sites stay inactive.
     """
 
-    def __init__(self, d_in: int, d_out: int, *, rows_for: float):
-        """Makes the layers.
-
-        Args:
-          d_in, d_out: channels before and after.
-          rows_for: the largest threshold of the selection; work is done at active sites only, see `rows`. 0 for any
-            threshold, and dense convolutions with masks.
-        """
-        self.rows_for = rows_for
+    def __init__(self, d_in: int, d_out: int, *, rows_threshold: float):
+        """Args: d_in, d_out: channels before and after; rows_threshold: see `ModelSpec`."""
+        self.rows_threshold = rows_threshold
         self.kernel1 = nnx.Param(jnp.zeros((3, 3, d_in, d_out)))
         self.norm1 = MaskedBatchNorm(d_out, eps=1e-4, momentum=0.99)
         self.kernel2 = nnx.Param(jnp.zeros((3, 3, d_out, d_out)))
@@ -149,15 +140,15 @@ class SparseBlock(nnx.Module):
         *,
         train: bool,
     ) -> tuple[Float[Array, "n h/2 w/2 e"], Bool[Array, "n h/2 w/2"]]:
-        """Features after pooling (0 at inactive sites) and the sites that are active there.
+        """Pooled features, 0 at inactive sites, and pooled active sites.
 
         Args:
           x: images; values at inactive sites do not matter.
           active: selected sites.
-          valid: images that are real; the others stay out of the statistics.
-          train: use and update batch statistics.
+          valid: whether each image is real, and counts in the statistics.
+          train: whether to use and update batch statistics.
         """
-        x = (self._by_rows if self.rows_for else self._masked)(x, active, active & valid[:, None, None], train)
+        x = (self._by_rows if self.rows_threshold else self._masked)(x, active, active & valid[:, None, None], train)
         return max_pool(x), max_pool(active[..., None])[..., 0]
 
     def _layers(self):
@@ -171,9 +162,9 @@ class SparseBlock(nnx.Module):
         return x
 
     def _by_rows(self, x, active, counted, train):
-        sites = locate(counted, self.rows_for)
-        x = collect(x, sites)
+        sites = index_sites(counted, self.rows_threshold)
+        x = gather_rows(x, sites)
         for kernel, norm in self._layers():
-            x = norm(convolve_rows(x, kernel, sites, loops()), sites.active, train=train)
+            x = norm(convolve_rows(x, kernel, sites, prefers_loop()), sites.active, train=train)
             x = with_zero_row(nnx.relu(x), sites)
-        return spread(x, sites, active.shape)
+        return rows_to_images(x, sites, active.shape)

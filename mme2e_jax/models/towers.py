@@ -1,4 +1,4 @@
-"""The CNN over face crops and mel chunks, dense (FE2E) and sparse (MESM).
+"""CNN towers for face crops and mel chunks, dense (FE2E) and sparse (MESM).
 
 Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `d` channels, `k` stages, `g` device groups,
 `b` utterances and `m` images per group.
@@ -21,15 +21,15 @@ HIDDEN = 1024
 
 
 def channels(width: float) -> tuple[int, int, int, int]:
-    """The tower's channel counts at a width multiplier (1.0 is the paper's), at least 4 each."""
+    """Channels of the stages at a width multiplier (1.0 is the paper's), at least 4 each."""
     a, b, c, d = (max(4, round(width * n)) for n in CHANNELS)
     return a, b, c, d
 
 
 class Stage(NamedTuple):
-    """What one stage of a sparse tower looked at. What nobody reads of it is not computed under `jit`."""
+    """Attention and statistics of one sparse stage; `jit` removes unused fields."""
 
-    weight: Float[Array, "n h w"]  # attention over the sites that could be kept, 0 at the others
+    weight: Float[Array, "n h w"]  # attention over the candidate sites, 0 at the others
     kept: Bool[Array, "n h w"]
     output: Float[Array, "n h/2 w/2 d"]  # features after pooling
     active: Float[Array, ""]  # kept sites over all valid images
@@ -53,7 +53,7 @@ class VGGBlock(nnx.Module):
 
 
 class LowLevel(nnx.Module):
-    """What both towers begin with: 5x5 convolution, BN, ReLU, pooling, two VGG blocks."""
+    """The first part of both towers: 5x5 convolution, BN, ReLU, pooling, two VGG blocks."""
 
     def __init__(self, d_in: int, d_out: int, *, remat: bool = False):
         self.conv = Conv(5, d_in, d_out)
@@ -83,7 +83,7 @@ class Head(nnx.Module):
         self.out = linear(HIDDEN, d_out, rngs)
 
     def __call__(self, x: Float[Array, "n h w d"]) -> Float[Array, "n e"]:
-        # Channels first, the order in which the paper's code flattens, so that its weights fit as they are.
+        # Channels first, as the paper's code flattens, so that its weights fit.
         flat = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
         return self.out(nnx.relu(self.hidden(flat)))
 
@@ -92,14 +92,14 @@ class DenseTower(nnx.Module):
     """The dense tower (FE2E)."""
 
     def __init__(self, size: tuple[int, int, int], d_out: int, width: float, rngs: nnx.Rngs, *, remat: bool = False):
-        """Creates it.
+        """Creates the layers.
 
         Args:
           size: height, width, channels of an image.
           d_out: width of the result.
           width: channel multiplier.
-          rngs: asked for by nnx, not drawn from.
-          remat: keep only what enters each stage for the backward pass, which computes the rest again.
+          rngs: required by nnx, not used.
+          remat: whether to keep only the stages' inputs for the backward pass and recompute the rest.
         """
         h, w, d = size
         c = channels(width)
@@ -109,13 +109,13 @@ class DenseTower(nnx.Module):
         self.head = Head(h // 16 * (w // 16) * c[3], d_out, rngs)
 
     def __call__(self, x: Float[Array, "n h w d"], valid: Bool[Array, "n"], *, train: bool) -> Float[Array, "n e"]:
-        """One vector per image; those of images that are not `valid` have no meaning."""
+        """One vector per image; without meaning for images that are not `valid`."""
         return self.head(self.features(x, valid, train=train))
 
     def features(
         self, x: Float[Array, "n h w d"], valid: Bool[Array, "n"], *, train: bool
     ) -> Float[Array, "n h/16 w/16 e"]:
-        """The feature map that the head reads."""
+        """The head's input."""
         x = self.low_level(x, valid, train=train)
         for block in self.blocks:
             x = max_pool(_stage(VGGBlock.__call__, self.remat and train, train=train)(block, x, valid))
@@ -123,7 +123,7 @@ class DenseTower(nnx.Module):
 
 
 class SparseTower(nnx.Module):
-    """The sparse tower (MESM): each of the three upper stages runs only where the text-conditioned attention looks."""
+    """The sparse tower (MESM): its three upper stages run only at the sites that text-conditioned attention selects."""
 
     def __init__(
         self,
@@ -133,24 +133,23 @@ class SparseTower(nnx.Module):
         width: float,
         *,
         renormalize: bool,
-        rows_for: float,
+        rows_threshold: float,
         rngs: nnx.Rngs,
         remat: bool = False,
     ):
-        """Makes the layers.
+        """Creates the layers.
 
         Args:
-          size, d_out, width, rngs, remat: as of DenseTower.
+          size, d_out, width, rngs, remat: as for DenseTower.
           d_text: width of the text feature.
-          renormalize: multiply kept features by their attention.
-          rows_for: the largest threshold at which to compute at active sites only, see `SparseBlock`.
+          renormalize, rows_threshold: see `ModelSpec`.
         """
         h, w, d = size
         self.renormalize, self.remat = renormalize, remat
         c = channels(width)
         self.low_level = LowLevel(d, c[0], remat=remat)
         self.scores = nnx.List([SiteScore(c[k], d_text, rngs) for k in range(3)])
-        self.blocks = nnx.List([SparseBlock(c[k], c[k + 1], rows_for=rows_for) for k in range(3)])
+        self.blocks = nnx.List([SparseBlock(c[k], c[k + 1], rows_threshold=rows_threshold) for k in range(3)])
         self.head = Head(h // 16 * (w // 16) * c[3], d_out, rngs)
 
     def __call__(
@@ -163,15 +162,15 @@ class SparseTower(nnx.Module):
         *,
         train: bool,
     ) -> tuple[Float[Array, "n e"], list[Stage]]:
-        """One vector per image, and what each stage looked at.
+        """One vector per image, and the stages' attention.
 
         Args:
           x: images, group by group.
-          valid: which of them are real.
-          text: one feature per utterance.
-          utterance: which of its group's utterances each image belongs to.
-          threshold: share of the attention that the kept sites hold, in (0, 1].
-          train: use and update batch statistics.
+          valid: whether each image is real.
+          text: text feature of each utterance.
+          utterance: row of each image's utterance in its group.
+          threshold: fraction of the attention that the kept sites must hold, in (0, 1].
+          train: whether to use and update batch statistics.
         """
         x = self.low_level(x, valid, train=train)
         candidate = jnp.ones(x.shape[:-1], bool)
@@ -184,7 +183,7 @@ class SparseTower(nnx.Module):
             if self.renormalize:
                 x = x * renormalized(score, kept)[..., None].astype(x.dtype)
             share = jnp.where(valid, effective_share(weight, candidate), 0.0)
-            # The selection is not computed again: it might round another way, and the gradient be of other sites.
+            # The selection is not recomputed: another rounding could select other sites for the gradient.
             x, candidate = _stage(SparseBlock.__call__, remat, train=train)(block, x, kept, valid)
             active = jnp.sum(kept & valid[:, None, None], dtype=jnp.float32)
             total = images * (kept.shape[1] * kept.shape[2])
@@ -193,7 +192,7 @@ class SparseTower(nnx.Module):
 
 
 def _stage(method: Callable, remat: bool, **static: bool) -> Callable:
-    """The method as a function `(module, arrays)`; with `remat` it keeps nothing but those for its gradient."""
+    """The method as a function of module and arrays; with `remat` it is recomputed in the backward pass."""
 
     def call(module, *arrays):
         return method(module, *arrays, **static)

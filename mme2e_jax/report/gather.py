@@ -10,7 +10,7 @@ from mme2e_jax.checkpoints import reader
 from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.contributions import contributions, shares
 from mme2e_jax.evaluation.inference import Model, SplitResult
-from mme2e_jax.models.fusion import in_order
+from mme2e_jax.models.fusion import sort_modalities
 from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
 from mme2e_jax.models.variables import fusion_weights, parameter_count
 from mme2e_jax.report.content import REPORTED, Content, Examples
@@ -43,7 +43,7 @@ def gather(
       workdir: of the run.
     """
     task = tasks.TASKS[model.loss]
-    modalities = in_order(run.spec.modalities, MODALITIES)
+    modalities = sort_modalities(run.spec.modalities, MODALITIES)
     last = last_record(workdir) or run.record
     threshold, _ = run.config.site_selection
     sparse = isinstance(run.spec, ModelSpec) and run.spec.sparse

@@ -69,7 +69,7 @@ def _end_to_end_spec(m: EndToEndModelConfig, labels: int, tokenizer: Mapping[str
         trans_heads=m.trans_heads,
         dropout=m.dropout,
         renormalize=sparse is not None and sparse.attention_grad == "renormalized",
-        rows_for=sparse.sparse_threshold if sparse and by_rows else 0.0,
+        rows_threshold=sparse.sparse_threshold if sparse and by_rows else 0.0,
         dtype=m.dtype,
         remat=m.remat,
     )

@@ -89,7 +89,11 @@ def test_rows_serve_up_to_the_threshold_they_were_made_for_and_masks_above(curve
 def test_the_same_variables_are_judged_at_every_threshold_by_rows_as_with_masks(workdir: Path) -> None:
     loaded = load_run(workdir)
     assert isinstance(loaded.spec, ModelSpec)
-    batches, model, masks = open_batch_loader(loaded), loaded.model, dataclasses.replace(loaded.spec, rows_for=0.0)
+    batches, model, masks = (
+        open_batch_loader(loaded),
+        loaded.model,
+        dataclasses.replace(loaded.spec, rows_threshold=0.0),
+    )
 
     def score(parameters: InferenceState) -> np.ndarray:
         return predict(parameters, batches.evaluation("test"), model.loss, model.mesh).score

@@ -34,4 +34,4 @@ def test_the_figure_shows_what_the_page_says() -> None:
         assert np.all(held - least < sparse_blocks.THRESHOLD + 1e-5)
     # Not all or nothing, so that there is something to see.
     assert all(0.2 < np.asarray(stage.kept).mean() < 0.6 for stage in found.stages)
-    assert len(found.sites.place) == 1024
+    assert len(found.sites.site) == 1024

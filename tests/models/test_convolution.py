@@ -43,7 +43,7 @@ def test_values_and_gradients_are_those_of_a_convolution(images, size, k):
 
 @pytest.mark.parametrize("images", [1, 7, 8, 9])
 def test_blocks_that_are_not_full_change_nothing(images, monkeypatch):
-    monkeypatch.setattr(convolution, "BLOCK_PLACES", 4 * 4 * 4)
+    monkeypatch.setattr(convolution, "BLOCK_POSITIONS", 4 * 4 * 4)
     x, kernel, g = drawn((images, 4, 4, 2), 0), drawn((3, 3, 2, 5), 1), drawn((images, 4, 4, 5), 2)
     wanted = jax.vjp(lambda kernel: reference(x, kernel), kernel)[1](g)[0]
     assert_close(kernel_gradient(x, g, 3), wanted)

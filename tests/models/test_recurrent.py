@@ -10,8 +10,8 @@ import pytest
 from flax import nnx
 
 from mme2e_jax.models.dropout import step_seed
+from mme2e_jax.models.initialization import initial_values
 from mme2e_jax.models.recurrent import CELLS, RecurrentEncoder, RecurrentSpec
-from mme2e_jax.models.start import draw
 from mme2e_jax.runtime.pytree import flatten, unflatten
 from tests.helpers.closeness import assert_close
 
@@ -25,7 +25,7 @@ def encoder(d: int = 3, rate: float = 0.0, **changes: Any) -> RecurrentEncoder:
     settings: dict[str, Any] = {"cell": "lstm", "layers": 1, "hidden_size": 0, "bidirectional": True}
     graph, params = nnx.split(RecurrentEncoder(d, RecurrentSpec(**(settings | changes)), rate, nnx.Rngs(0)))
     shapes = {f"sequences/t/{path}": x.shape for path, x in flatten(params).items()}
-    values = {path.removeprefix("sequences/t/"): jnp.asarray(v) for path, v in draw(shapes, 0).items()}
+    values = {path.removeprefix("sequences/t/"): jnp.asarray(v) for path, v in initial_values(shapes, 0).items()}
     return nnx.merge(graph, unflatten(params, values))
 
 

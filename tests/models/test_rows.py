@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mme2e_jax.models import rows
-from mme2e_jax.models.rows import collect, convolve_rows, locate, spread
+from mme2e_jax.models.rows import gather_rows, convolve_rows, index_sites, rows_to_images
 from tests.helpers.closeness import assert_close
 
 both_ways = pytest.mark.parametrize("loop", [True, False])
@@ -30,17 +30,17 @@ def masked(x, kernel, kept):
 
 
 def by_rows(x, kernel, kept, loop) -> jax.Array:
-    sites = locate(kept, 1.0)
-    y = convolve_rows(collect(x, sites), kernel, sites, loop)
-    return jnp.asarray(spread(y, sites, kept.shape))
+    sites = index_sites(kept, 1.0)
+    y = convolve_rows(gather_rows(x, sites), kernel, sites, loop)
+    return jnp.asarray(rows_to_images(y, sites, kept.shape))
 
 
 def test_rows_stand_in_the_order_of_images_and_places():
     kept = jnp.zeros((2, 2, 2), bool).at[0, 1, 0].set(True).at[1, 0, 1].set(True)
-    sites = locate(kept, 1.0)
-    last = len(sites.place) - 1
+    sites = index_sites(kept, 1.0)
+    last = len(sites.site) - 1
     assert int(sites.count[0]) == 2
-    assert sites.place[:2].tolist() == [2, 5]
+    assert sites.site[:2].tolist() == [2, 5]
     assert sites.row.tolist() == [last, last, 0, last, last, 1, last, last]
     # Neighbours in place 4 are the sites themselves; the two are in different images.
     assert sites.neighbours[0].tolist() == [last] * 4 + [0] + [last] * 4
@@ -49,9 +49,9 @@ def test_rows_stand_in_the_order_of_images_and_places():
 
 
 def test_neighbours_run_from_top_left_to_bottom_right():
-    sites = locate(jnp.ones((1, 3, 3), bool), 1.0)
+    sites = index_sites(jnp.ones((1, 3, 3), bool), 1.0)
     assert sites.neighbours[4].tolist() == list(range(9))
-    last = len(sites.place) - 1
+    last = len(sites.site) - 1
     assert sites.neighbours[0].tolist() == [last, last, last, last, 0, 1, last, 3, 4]
 
 
@@ -97,8 +97,8 @@ def test_what_lies_at_inactive_sites_does_not_matter(loop):
 @both_ways
 def test_no_number_of_active_sites_exceeds_the_rows(loop):
     for size in (1, rows.BLOCK_ROWS - 1, rows.BLOCK_ROWS):
-        sites = locate(jnp.ones((1, 1, size), bool), 1.0)
-        assert int(sites.count[0]) == size < len(sites.place)
+        sites = index_sites(jnp.ones((1, 1, size), bool), 1.0)
+        assert int(sites.count[0]) == size < len(sites.site)
         x = jnp.where(sites.active[:, None], 1.0, 0.0)
         y = np.asarray(convolve_rows(x, jnp.ones((3, 3, 1, 1)), sites, loop))
         assert float(y.sum()) == 3 * size - 2
@@ -109,10 +109,10 @@ def test_no_number_of_active_sites_exceeds_the_rows(loop):
 def test_more_sites_than_rows_are_not_lost_but_make_everything_nan(loop, monkeypatch):
     monkeypatch.setattr(rows, "BLOCK_ROWS", 4)
     kept = jnp.ones((2, 4, 4), bool)
-    sites = locate(kept, 0.3)
-    assert len(sites.place) < kept.size
+    sites = index_sites(kept, 0.3)
+    assert len(sites.site) < kept.size
     x, kernel = jnp.ones((2, 4, 4, 1)), jnp.ones((3, 3, 1, 1))
-    assert np.isnan(spread(convolve_rows(collect(x, sites), kernel, sites, loop), sites, kept.shape)).any()
+    assert np.isnan(rows_to_images(convolve_rows(gather_rows(x, sites), kernel, sites, loop), sites, kept.shape)).any()
     # A threshold's own selection fits: ceil(0.3 * 16) + 1 sites of each image.
-    sites = locate(kept.at[:, 2:].set(False).at[:, 1, 2:].set(False), 0.3)
-    assert np.isfinite(collect(x, sites)).all()
+    sites = index_sites(kept.at[:, 2:].set(False).at[:, 1, 2:].set(False), 0.3)
+    assert np.isfinite(gather_rows(x, sites)).all()

@@ -113,19 +113,19 @@ def test_scores_see_the_text_of_the_images_own_utterance():
     np.testing.assert_allclose(found[:, 0, 0], 2 * np.tanh([0.1 - 0.2, 0.2 + 0.3]), rtol=1e-6)
 
 
-both_ways = pytest.mark.parametrize("rows_for", [0.0, 1.0])
+both_ways = pytest.mark.parametrize("rows_threshold", [0.0, 1.0])
 
 
-def block_with_ones(rows_for: float) -> SparseBlock:
-    block = SparseBlock(1, 1, rows_for=rows_for)
+def block_with_ones(rows_threshold: float) -> SparseBlock:
+    block = SparseBlock(1, 1, rows_threshold=rows_threshold)
     for kernel in (block.kernel1, block.kernel2):
         kernel[...] = jnp.ones_like(kernel[...])
     return block
 
 
 @both_ways
-def test_a_submanifold_convolution_ignores_inactive_neighbours_and_stays_where_it_is(rows_for):
-    block = block_with_ones(rows_for)
+def test_a_submanifold_convolution_ignores_inactive_neighbours_and_stays_where_it_is(rows_threshold):
+    block = block_with_ones(rows_threshold)
     x = jnp.full((1, 4, 4, 1), 7.0).at[0, 0, 0, 0].set(1.0).at[0, 0, 1, 0].set(2.0)
     active = jnp.zeros((1, 4, 4), bool).at[0, 0, :2].set(True)
     out, there = block(x, active, jnp.array([True]), train=False)
@@ -136,8 +136,8 @@ def test_a_submanifold_convolution_ignores_inactive_neighbours_and_stays_where_i
 
 
 @both_ways
-def test_a_block_counts_only_active_sites_of_valid_images(rows_for):
-    block = block_with_ones(rows_for)
+def test_a_block_counts_only_active_sites_of_valid_images(rows_threshold):
+    block = block_with_ones(rows_threshold)
     x = jnp.zeros((2, 2, 2, 1)).at[0, 0, 0].set(3.0).at[1].set(100.0)
     active = jnp.zeros((2, 2, 2), bool).at[0, 0, 0].set(True).at[0, 1, 1].set(True).at[1].set(True)
     block(x, active, jnp.array([True, False]), train=True)
@@ -146,8 +146,8 @@ def test_a_block_counts_only_active_sites_of_valid_images(rows_for):
 
 
 @both_ways
-def test_a_block_without_any_active_site_stays_finite_and_keeps_its_statistics(rows_for):
-    block = block_with_ones(rows_for)
+def test_a_block_without_any_active_site_stays_finite_and_keeps_its_statistics(rows_threshold):
+    block = block_with_ones(rows_threshold)
 
     def total(x):
         return block(x, jnp.zeros((1, 2, 2), bool), jnp.array([True]), train=False)[0].sum()
@@ -158,8 +158,8 @@ def test_a_block_without_any_active_site_stays_finite_and_keeps_its_statistics(r
     np.testing.assert_array_equal(block.norm1.var[...], 1.0)
 
 
-def random_block(rows_for: float) -> SparseBlock:
-    block, rng = SparseBlock(3, 5, rows_for=rows_for), np.random.default_rng(0)
+def random_block(rows_threshold: float) -> SparseBlock:
+    block, rng = SparseBlock(3, 5, rows_threshold=rows_threshold), np.random.default_rng(0)
     for kernel in (block.kernel1, block.kernel2):
         kernel[...] = jnp.asarray(rng.normal(size=kernel[...].shape) / 5, jnp.float32)
     for norm in (block.norm1, block.norm2):
@@ -169,9 +169,9 @@ def random_block(rows_for: float) -> SparseBlock:
 
 
 @functools.cache
-def training_step(rows_for: float):
+def training_step(rows_threshold: float):
     """Value, sites, gradients and statistics of a step, as a function of images, their kept sites and validity."""
-    graphdef, params, stats = nnx.split(random_block(rows_for), nnx.Param, nnx.BatchStat)
+    graphdef, params, stats = nnx.split(random_block(rows_threshold), nnx.Param, nnx.BatchStat)
 
     def run(params, x, kept, valid):
         block = nnx.merge(graphdef, params, stats, copy=True)
@@ -204,7 +204,7 @@ def test_rows_of_active_sites_give_what_masks_give(loop, monkeypatch):
         kept = select_jitted(weight, weight > 0, threshold)
         # One image is padding; then all are, as on a device that got none of an uneven batch.
         for valid in (jnp.arange(6) != 4, jnp.zeros(6, bool)):
-            found, wanted = (training_step(rows_for)(x, kept, valid) for rows_for in (threshold, 0.0))
+            found, wanted = (training_step(rows_threshold)(x, kept, valid) for rows_threshold in (threshold, 0.0))
             (_, (y, there, statistics)), gradients = found
             (_, (y_wanted, there_wanted, statistics_wanted)), gradients_wanted = wanted
             assert_close(y, y_wanted)

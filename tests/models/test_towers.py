@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mme2e_jax.models import start
+from mme2e_jax.models import initialization
 from mme2e_jax.models.towers import SparseTower
 from mme2e_jax.models.variables import Variables
 from mme2e_jax.runtime import pytree
@@ -19,12 +19,16 @@ IMAGES, SIZE, THRESHOLD = 3, 16, 0.6
 @functools.cache
 def tower(renormalize: bool) -> Variables:
     def make():
-        module = SparseTower((SIZE, SIZE, 3), 5, 6, 0.0625, renormalize=renormalize, rows_for=1.0, rngs=nnx.Rngs(0))
+        module = SparseTower(
+            (SIZE, SIZE, 3), 5, 6, 0.0625, renormalize=renormalize, rows_threshold=1.0, rngs=nnx.Rngs(0)
+        )
         return Variables(*nnx.split(module, nnx.Param, nnx.BatchStat))
 
     abstract = jax.eval_shape(make)
     # Under the paths of a whole model, by which the rules draw.
-    drawn = start.draw({f"towers/v/{path}": leaf.shape for path, leaf in abstract.arrays().items()}, 0)
+    drawn = initialization.initial_values(
+        {f"towers/v/{path}": leaf.shape for path, leaf in abstract.arrays().items()}, 0
+    )
     drawn = {path.removeprefix("towers/v/"): value for path, value in drawn.items()}
     for path in drawn:
         if path.startswith("scores/") and "kernel" in path:

@@ -19,7 +19,7 @@ SPARSE = ModelSpec(
     trans_layers=1,
     trans_heads=1,
     dropout=0.0,
-    rows_for=0.5,
+    rows_threshold=0.5,
 )
 
 
@@ -28,7 +28,7 @@ def shapes(spec: ModelSpec):
 
 
 def test_above_the_threshold_that_rows_are_made_for_a_model_works_with_masks() -> None:
-    masks = dataclasses.replace(SPARSE, rows_for=0.0)
+    masks = dataclasses.replace(SPARSE, rows_threshold=0.0)
     at = structures(SPARSE)
     assert at(0.3) == at(0.5) == abstract_variables(SPARSE).graphdef
     assert at(0.51) == at(1.0) == abstract_variables(masks).graphdef != at(0.5)
@@ -36,6 +36,6 @@ def test_above_the_threshold_that_rows_are_made_for_a_model_works_with_masks() -
 
 
 def test_models_without_rows_have_one_structure() -> None:
-    for spec in (dataclasses.replace(SPARSE, sparse=False), dataclasses.replace(SPARSE, rows_for=0.0)):
+    for spec in (dataclasses.replace(SPARSE, sparse=False), dataclasses.replace(SPARSE, rows_threshold=0.0)):
         at = structures(spec)
         assert at(0.1) == at(1.0) == abstract_variables(spec).graphdef

@@ -21,7 +21,7 @@ def tower(sparse: bool, remat: bool) -> Variables:
     def make():
         size, rngs = (SIZE, SIZE, 3), nnx.Rngs(0)
         if sparse:
-            module = SparseTower(size, 5, D_TEXT, 0.0625, renormalize=True, rows_for=1.0, rngs=rngs, remat=remat)
+            module = SparseTower(size, 5, D_TEXT, 0.0625, renormalize=True, rows_threshold=1.0, rngs=rngs, remat=remat)
         else:
             module = DenseTower(size, 5, 0.0625, rngs, remat=remat)
         return Variables(*nnx.split(module, nnx.Param, nnx.BatchStat))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mme2e_jax.models.albert import SIZES
+from mme2e_jax.models.initialization import initial_values
 from mme2e_jax.models.mme2e import ModelSpec
-from mme2e_jax.models.start import draw
 from mme2e_jax.models.variables import initial_variables
 
 SPEC = ModelSpec("tav", True, 6, 50, SIZES["tiny"], 0.0625, 16, 1, 2, 0.1)
@@ -32,4 +32,4 @@ def test_initial_values_are_in_the_range_that_torch_draws_from():
 
 def test_a_parameter_without_a_rule_is_refused_by_name():
     with pytest.raises(ValueError, match="new/thing"):
-        draw({"new/thing": (3,)}, 0)
+        initial_values({"new/thing": (3,)}, 0)
