@@ -37,10 +37,7 @@ def _absorb(bits: UInt32[Array, "..."], data: Int[Array, "..."]) -> UInt32[Array
 
 
 def dropout(
-    x: Float[Array, "..."],
-    rate: float,
-    seed: DropoutSeed | None,
-    coordinates: Sequence[Int[Array, "..."]],
+    x: Float[Array, "..."], rate: float, seed: DropoutSeed | None, coordinates: Sequence[Int[Array, "..."]]
 ) -> Float[Array, "..."]:
     """Zeroes each element of `x` with probability `rate` and scales the others by 1 / (1 - rate).
 

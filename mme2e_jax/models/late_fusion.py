@@ -66,12 +66,7 @@ class LateFusion(nnx.Module):
             self.fusion = nnx.Param(jnp.zeros(len(self.modalities)))
 
     def __call__(
-        self,
-        batch: FeatureBatch,
-        *,
-        train: bool,
-        threshold: Float[Array, ""] | float,
-        seed: DropoutSeed | None,
+        self, batch: FeatureBatch, *, train: bool, threshold: Float[Array, ""] | float, seed: DropoutSeed | None
     ) -> Outputs:
         """Runs the model.
 

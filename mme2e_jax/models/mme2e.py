@@ -89,12 +89,7 @@ class MME2E(nnx.Module):
             round_parameters(encoder, self.dtype)
 
     def __call__(
-        self,
-        batch: Batch,
-        *,
-        train: bool,
-        threshold: Float[Array, ""] | float,
-        seed: DropoutSeed | None,
+        self, batch: Batch, *, train: bool, threshold: Float[Array, ""] | float, seed: DropoutSeed | None
     ) -> Outputs:
         """Runs the model.
 

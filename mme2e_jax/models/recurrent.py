@@ -137,11 +137,7 @@ class RecurrentEncoder(nnx.Module):
         self.rate = rate
 
     def __call__(
-        self,
-        x: Float[Array, "u n d"],
-        length: Int[Array, "u"],
-        example: Int[Array, "u"],
-        seed: DropoutSeed | None,
+        self, x: Float[Array, "u n d"], length: Int[Array, "u"], example: Int[Array, "u"], seed: DropoutSeed | None
     ) -> Encoded:
         """Runs over the rows; the result has no meaning for an utterance of length 0.
 

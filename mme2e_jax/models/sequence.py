@@ -74,11 +74,7 @@ class SequenceEncoder(nnx.Module):
         self.layers = nnx.List([EncoderLayer(d, heads, rate, rngs) for _ in range(layers)])
 
     def __call__(
-        self,
-        x: Float[Array, "g n d"],
-        where: Segments,
-        example: Int[Array, "g b"],
-        seed: DropoutSeed | None,
+        self, x: Float[Array, "g n d"], where: Segments, example: Int[Array, "g b"], seed: DropoutSeed | None
     ) -> Float[Array, "g b d"]:
         """The CLS output of each utterance.
 

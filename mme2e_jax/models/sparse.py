@@ -70,9 +70,7 @@ def effective_share(weight: Float[Array, "n h w"], candidate: Bool[Array, "n h w
 
 
 def select(
-    weight: Float[Array, "n h w"],
-    candidate: Bool[Array, "n h w"],
-    threshold: Float[Array, ""] | float,
+    weight: Float[Array, "n h w"], candidate: Bool[Array, "n h w"], threshold: Float[Array, ""] | float
 ) -> Bool[Array, "n h w"]:
     """The smallest set of candidate sites whose attention reaches `threshold`, per image.
 
@@ -133,12 +131,7 @@ class SparseBlock(nnx.Module):
         self.norm2 = MaskedBatchNorm(d_out, eps=1e-4, momentum=0.99)
 
     def __call__(
-        self,
-        x: Float[Array, "n h w d"],
-        active: Bool[Array, "n h w"],
-        valid: Bool[Array, "n"],
-        *,
-        train: bool,
+        self, x: Float[Array, "n h w d"], active: Bool[Array, "n h w"], valid: Bool[Array, "n"], *, train: bool
     ) -> tuple[Float[Array, "n h/2 w/2 e"], Bool[Array, "n h/2 w/2"]]:
         """Pooled features, 0 at inactive sites, and pooled active sites.
 

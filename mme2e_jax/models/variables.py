@@ -87,12 +87,7 @@ def initial_variables(spec: Spec, seed: int) -> Variables:
 
 
 def apply(
-    variables: Variables,
-    batch: AnyBatch,
-    *,
-    train: bool,
-    threshold: Float[Array, ""] | float,
-    seed: DropoutSeed | None,
+    variables: Variables, batch: AnyBatch, *, train: bool, threshold: Float[Array, ""] | float, seed: DropoutSeed | None
 ) -> tuple[Outputs, nnx.State]:
     """Runs the model.
 

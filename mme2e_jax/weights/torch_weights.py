@@ -56,10 +56,7 @@ def _linear(theirs: str, ours: str, bias: bool = True) -> Rules:
 
 
 def _conv(theirs: str, ours: str) -> Rules:
-    return {
-        f"{theirs}.weight": Rule(f"{ours}/kernel", _image_kernel),
-        f"{theirs}.bias": Rule(f"{ours}/bias", _same),
-    }
+    return {f"{theirs}.weight": Rule(f"{ours}/kernel", _image_kernel), f"{theirs}.bias": Rule(f"{ours}/bias", _same)}
 
 
 def _layer_norm(theirs: str, ours: str) -> Rules:

@@ -194,7 +194,7 @@ WEIGHTS = {
 
 @pytest.mark.parametrize("loop", [True, False])
 def test_rows_of_active_sites_give_what_masks_give(loop, monkeypatch):
-    monkeypatch.setattr(sparse, "loops", lambda: loop)
+    monkeypatch.setattr(sparse, "prefers_loop", lambda: loop)
     monkeypatch.setattr(rows, "BLOCK_ROWS", 16)
     training_step.cache_clear()
     x = jnp.asarray(np.random.default_rng(1).normal(size=(6, 8, 6, 3)), jnp.float32)
