@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mme2e_jax.models import rows
-from mme2e_jax.models.rows import gather_rows, convolve_rows, index_sites, rows_to_images
+from mme2e_jax.models.rows import convolve_rows, gather_rows, index_sites, rows_to_images
 from tests.helpers.closeness import assert_close
 
 both_ways = pytest.mark.parametrize("loop", [True, False])
