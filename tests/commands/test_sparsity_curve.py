@@ -23,6 +23,7 @@ from mme2e_jax.report.sparsity_figure import draw
 from mme2e_jax.runs import spec
 from mme2e_jax.runs.load import load_run, open_batch_loader
 from mme2e_jax.runtime.console import console
+from tests.helpers.closeness import assert_close
 from tests.helpers.synthetic import METADATA, make_records, shrink, shrunk_run
 from tests.test_launch import run
 
@@ -102,7 +103,8 @@ def test_the_same_variables_are_judged_at_every_threshold_by_rows_as_with_masks(
     np.testing.assert_array_equal(score(at_threshold(model.state, loaded.spec, 0.5)), own)
     for threshold in (0.2, 0.9):
         found = score(at_threshold(model.state, loaded.spec, threshold))
-        np.testing.assert_allclose(found, score(at_threshold(model.state, masks, threshold)), atol=1e-5)
+        # Weights moved by 1e-7 change the scores by up to 9e-8, one more site by 1e-5.
+        assert_close(found, score(at_threshold(model.state, masks, threshold)), 1e-6)
         assert np.abs(found - own).max() > 1e-4
 
 

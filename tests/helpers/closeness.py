@@ -1,7 +1,7 @@
 """How close float results of two programs must be."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,6 +32,14 @@ def assert_close(found: ArrayLike, wanted: ArrayLike, rtol: float = FLOAT32, *, 
     assert found.shape == wanted.shape, f"{err_msg}: expected shape {wanted.shape}, found {found.shape}"
 
 
+def float64(tree: Any) -> Any:
+    """Arrays of a pytree with float32 widened to float64; call it under `jax.enable_x64`."""
+    import jax
+    import jax.numpy as jnp
+
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64 if x.dtype == np.float32 else x.dtype), tree)
+
+
 def moved(variables: "Variables", seed: int = 0) -> "Variables":
     """Variables moved up or down by one part in 10**7, which is float32's rounding; for the conditioning of a run."""
     rng = np.random.default_rng(seed)
@@ -44,6 +52,5 @@ def moved(variables: "Variables", seed: int = 0) -> "Variables":
 
 
 def departure(found: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
-    """How far any of the others has been from `found` up to each step, as a share of `max|found|`."""
-    furthest = np.max([np.abs(other - found) for other in others], axis=0)
-    return np.maximum.accumulate(furthest) / np.abs(found).max()
+    """Largest relative difference of any of the others from `found` up to each step."""
+    return np.maximum.accumulate(np.max([np.abs(other / found - 1) for other in others], axis=0))

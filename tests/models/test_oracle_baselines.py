@@ -18,8 +18,7 @@ from mme2e_jax.training.optimizer import learning_rate, optimizer
 from mme2e_jax.training.step import make_train_step
 from mme2e_jax.weights.torch_weights import convert, paper_rules
 from tests.helpers import oracle
-from tests.helpers.closeness import assert_close, departure, moved
-from tests.models.test_oracle_models import float64
+from tests.helpers.closeness import assert_close, departure, float64, moved
 
 SIZES = (300, 144, 35)
 ENCODERS = {
@@ -164,9 +163,9 @@ def test_twenty_steps_give_the_paper_codes_losses(name, lr, clip, key):
     # Larger, and the comparison would say nothing.
     assert tolerance[-1] < 5e-3
     wanted = expected(name, "traj")[key]
-    # Of the largest loss: the last ones are near zero, less than the rounding of the logits that they come from.
-    difference = np.abs(found - wanted) / wanted.max()
-    assert np.all(difference < tolerance), (difference, tolerance)
+    # A loss is a mean of log(1 + exp(-x)), which float32 rounds by 1e-7 when x is large.
+    difference = np.abs(found - wanted)
+    assert np.all(difference < tolerance * wanted + 1e-7), (difference / wanted, tolerance)
 
 
 @both

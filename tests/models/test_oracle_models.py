@@ -20,7 +20,7 @@ from mme2e_jax.models.variables import Variables, abstract_variables
 from mme2e_jax.training.losses import make_loss
 from mme2e_jax.weights.torch_weights import Rule, convert, paper_rules
 from tests.helpers import oracle
-from tests.helpers.closeness import assert_close
+from tests.helpers.closeness import assert_close, float64
 
 THRESHOLD = 0.8
 # Below a ReLU that the paper code's float32 closed where float64 leaves it open: the others agree to 1e-6.
@@ -58,10 +58,6 @@ def batch() -> Batch:
         labels=given["labels"][None],
         example=np.arange(3, dtype=np.int32)[None],
     )
-
-
-def float64(tree):
-    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64 if x.dtype == np.float32 else x.dtype), tree)
 
 
 @functools.cache
