@@ -1,4 +1,6 @@
-"""LF-LSTM, a baseline on hand-crafted features, on the embedded corpus, CMU-MOSEI or IEMOCAP.
+"""LF-LSTM, a baseline on hand-crafted features.
+
+Datasets: the embedded corpus, CMU-MOSEI, IEMOCAP.
 
 Commands:
   python launch.py --config=configs/lf_rnn.py:mini       nothing to download; a laptop takes a few minutes

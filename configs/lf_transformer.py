@@ -1,4 +1,6 @@
-"""LF-TRANS, a baseline on hand-crafted features, on the embedded corpus, CMU-MOSEI or IEMOCAP.
+"""LF-TRANS, a baseline on hand-crafted features.
+
+Datasets: the embedded corpus, CMU-MOSEI, IEMOCAP.
 
 Commands:
   python launch.py --config=configs/lf_transformer.py:mini       nothing to download; a laptop takes a few minutes

@@ -1,0 +1,1 @@
+"""Preparation of records: releases, the embedded corpus, and the records themselves."""

@@ -3,7 +3,7 @@
 Axis legend: `g` device groups, `b` utterances per group, `t` tokens, `f` packed frames, `c` packed mel chunks,
 `n` rows of one modality's features, `d` their width, `l` labels. The frames of a group's utterances lie end to end in
 one axis of fixed capacity; so do the chunks. Rows of features lie apart, each utterance's padded to one length.
-Whatever lies behind the last real frame, chunk or row is padding and never changes a result.
+Everything behind the last real frame, chunk or row is padding and never changes a result.
 """
 
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""What preparation and training agree on: the records' format, the sizes of what they hold, the names of labels."""
+"""Constants that preparation and training share: formats, sizes and label names."""
 
 FORMAT_VERSION = 2  # of prepared records
 FACE_SIZE = 48  # pixels, height and width of a face crop
@@ -9,7 +9,7 @@ _MOSEI = ("anger", "disgust", "fear", "happy", "sad", "surprise")
 _IEMOCAP = ("ang", "exc", "fru", "hap", "neu", "sad")
 # By dataset, in the order of the outputs, as the paper's code has it.
 LABEL_NAMES = {"mini": _MOSEI, "mosei": _MOSEI, "mini_iemocap": _IEMOCAP, "iemocap": _IEMOCAP}
-# All that can be trained on; of clips, which are anybody's own, the table names the labels.
+# All datasets that can be trained on. Clips are the user's own, and their table names the labels.
 DATASETS = (*LABEL_NAMES, "clips")
 # Made by the program itself where they are missing: by dataset, the release in whose layout.
 EMBEDDED = {"mini": "mosei", "mini_iemocap": "iemocap"}

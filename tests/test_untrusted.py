@@ -1,4 +1,4 @@
-"""Files that somebody else made: whatever is in them, they are read or refused, run nothing, and write nowhere else."""
+"""Files from others: any content is read or refused, runs nothing, and writes nowhere else."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Digests of the files of a checkpoint, so that damage is seen before anything is trained on it.
+"""Digests of a checkpoint's files, which reveal damage before training or evaluation.
 
 The format of the arrays has checksums of its own for some of its files only.
 """

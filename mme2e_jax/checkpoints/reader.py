@@ -1,4 +1,4 @@
-"""Checkpoints as they are read: the best by mean validation F1 and the last ones.
+"""Reads checkpoints: the best by mean validation F1, and the last ones.
 
 A checkpoint holds the variables, the optimiser's state, and everything that evaluation needs to know: config, label
 names, thresholds, preprocessing. Evaluation restores it without the data it was trained on. Those from within an epoch
@@ -104,7 +104,7 @@ class Checkpoints:
             ) from error
 
     def restore_arrays(self, step: int) -> dict[str, np.ndarray]:
-        """Variables of a checkpoint by name, on the host, whatever model they belong to."""
+        """Variables of a checkpoint by name, on the host, for any model."""
         stored = ocp.StandardCheckpointHandler().metadata(epath.Path(self.directory / f"{step}/variables")).tree
         like = {name: np.empty(x.shape, x.dtype) for name, x in stored.items()}
         return self._restore(step, variables=ocp.args.StandardRestore(like))["variables"]

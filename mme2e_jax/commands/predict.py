@@ -1,4 +1,4 @@
-"""Predicts the emotions in a clip, with a run or an exported model."""
+"""Predicts the emotions in a clip with a run or an export."""
 
 from collections.abc import Callable
 from pathlib import Path

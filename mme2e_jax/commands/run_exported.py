@@ -1,4 +1,7 @@
-"""Predicts the emotions in a clip with an exported model; needs none of the model code."""
+"""Predicts the emotions in a clip with an exported model.
+
+Imports no model code.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Rules for single config values: what a value must be, as text and as a test."""
+"""Rules for single config values: a description and a test each."""
 
 import dataclasses
 import numbers

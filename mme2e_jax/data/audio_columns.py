@@ -1,4 +1,4 @@
-"""Audio feature types: the columns of stored audio features that a model reads.
+"""Audio feature types: the columns of stored features that a model reads.
 
 They are those of the paper code's IEMOCAP loader. The full set has bands (columns 0-21), MFCC (22-33), many more, and
 at 655-762 six statistics each of 18 descriptors: mean, standard deviation, skewness, kurtosis, maximum and minimum.

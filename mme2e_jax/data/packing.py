@@ -1,4 +1,4 @@
-"""Builds batches from records: packed end to end, or padded row by row.
+"""Builds batches from records, packed end to end or padded by row.
 
 In numpy, which copies each byte twice; TensorFlow's operations (parse, join, decode) copy it four times.
 

@@ -1,4 +1,4 @@
-"""Attention maps of a split's utterances: the sites that a sparse model kept.
+"""Attention maps of utterances: the sites that a sparse model kept.
 
 Axis legend: `g` device groups, `b` utterances per group, `n` images (frames or mel chunks) of an utterance, `h`, `w`
 height and width of a stage's sites.

@@ -1,7 +1,7 @@
-"""The file of an exported model as a container: a zip of a few named members, and nothing is taken on trust.
+"""The container of an exported model: a zip file, fully checked.
 
 Members are stored as they are: weights hardly shrink, and no member is larger than the file. `manifest.json` lists the
-others with their sizes and digests, which tell damage; against malice they are no help, so whatever is in a member is
+others with their sizes and digests, which tell damage; against malice they are no help, so the content of a member is
 looked at by whoever reads it. Nothing is written to disk under a name from the file but the tokenizer's, each one of
 a fixed list.
 """

@@ -1,4 +1,4 @@
-"""From an exported file to a model to predict with. Needs no code of models, and runs nothing but the program.
+"""Loads an exported file as a model for prediction, without model code.
 
 The program is StableHLO. Programs can ask for functions of the libraries that run them (custom calls), which may do
 anything; one that asks for others than those that our exports have is refused. JAX's reader of programs is native code
@@ -91,7 +91,7 @@ class ExportedModel:
     def _deserialized(self) -> export.Exported:
         try:
             return export.deserialize(bytearray(self.files[archive.PROGRAM]))
-        except Exception as error:  # whatever the library stumbles over in a program that is none
+        except Exception as error:  # the library raises many types on a damaged program
             raise archive.damaged(self.path, f"{archive.PROGRAM}: {error or type(error).__name__}") from error
 
     def _checked(self, program: export.Exported, weights: Mapping[str, np.ndarray]) -> export.Exported:

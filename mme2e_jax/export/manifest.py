@@ -1,4 +1,4 @@
-"""The manifest of an exported file: every value that a reader depends on, checked."""
+"""The manifest of an exported file, with every value checked."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, Literal, NotRequired

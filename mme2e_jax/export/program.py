@@ -1,4 +1,4 @@
-"""A model as a program: the pure prediction function, exported as StableHLO for any number of utterances.
+"""Exports the pure prediction function of a model as a StableHLO program.
 
 There is no axis of device groups: the program runs on one device.
 

@@ -1,1 +1,1 @@
-"""Turns media files into the arrays of one utterance: faces, sound, mel chunks, tokens."""
+"""Turns media files into arrays: faces, sound, mel chunks and tokens."""

@@ -1,4 +1,4 @@
-"""Crops frames: the view in which faces are detected, and the face itself.
+"""Crops frames: the view for face detection, and the face itself.
 
 Images are uint8 RGB `[height, width, 3]`; boxes are (left, top, right, bottom) in pixels.
 """

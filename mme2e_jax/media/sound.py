@@ -1,4 +1,4 @@
-"""Reads the sound of a video: a wav file or the video's sound track.
+"""Reads sound from a wav file or a video's sound track.
 
 Axes: `x` samples.
 """

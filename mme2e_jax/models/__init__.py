@@ -1,0 +1,1 @@
+"""Models, their variables and their initialization."""

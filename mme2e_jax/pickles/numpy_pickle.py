@@ -1,4 +1,4 @@
-"""Arrays and numbers of numpy in pickles that `plain_pickle` reads: numbers, texts, and objects that are plain values.
+"""Numpy arrays and numbers in pickles that `plain_pickle` reads.
 
 numpy pickles an array as a call that makes an empty one, and a state that fills it: version, shape, type, order, and
 the bytes or, for objects, a list. From protocol 5 on it is one call with a buffer.

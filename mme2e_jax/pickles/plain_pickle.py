@@ -1,4 +1,4 @@
-"""Reads a pickle's plain values without unpickling it, so that nothing the pickle names is ever imported or run.
+"""Reads plain values from a pickle without importing or running anything.
 
 The opcodes are interpreted here, on a stack of plain containers and numbers. A global (a class, a function) stays a
 name, and must be on the caller's list; calling it calls the caller's function for that name. Work and memory are

@@ -1,4 +1,4 @@
-"""Bare pickles of plain values, arrays of numpy and tensors of PyTorch, without PyTorch, and running nothing.
+"""Reads pickles of plain values, arrays and tensors without PyTorch.
 
 `pickle.dump` of a tensor holds its storage as bytes inside the pickle: a file in the format of before PyTorch 1.6, that
 is, five pickles (a magic number, the format's version, what the machine was like, the storage's description, the

@@ -1,4 +1,6 @@
-"""A state dict from a file, without PyTorch: what `torch.save` writes since PyTorch 1.6, or `.npz` with the same names.
+"""Reads a state dict from a `.pt` or `.npz` file without PyTorch.
+
+A `.pt` file is what `torch.save` writes since PyTorch 1.6; `.npz` holds arrays under the same names.
 
 Such a file is a zip: `NAME/data.pkl` describes the object, with a persistent id for every storage, whose bytes lie in
 `NAME/data/KEY`. The description is read by `plain_pickle`: it can make tensors and plain values, and runs nothing.

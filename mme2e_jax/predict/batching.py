@@ -1,4 +1,4 @@
-"""One utterance: its batch, and the modalities' shares in what a model says of it.
+"""Makes a batch of one utterance, and divides its prediction by modality.
 
 Axis legend: `l` labels, `t` tokens, `f` frames, `c` mel chunks.
 """

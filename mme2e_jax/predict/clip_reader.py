@@ -1,4 +1,4 @@
-"""A clip as the model is given it: read part by part, exactly as preparation reads videos.
+"""Reads a clip part by part, exactly as preparation reads videos.
 
 Axes: `t` frames, `s` mel chunks or rows of audio features.
 """

@@ -1,4 +1,4 @@
-"""Which stretches of a clip are predicted, and with which words: cues of a transcript, or windows.
+"""Divides a clip into utterances: cues of a transcript, or windows.
 
 A cue is an utterance. Where there are none, the clip is cut into equal windows of at most ten seconds.
 """

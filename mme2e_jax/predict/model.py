@@ -1,4 +1,4 @@
-"""What prediction on clips needs of a model, wherever it comes from: a run, or an exported file.
+"""The interface of models that predict on clips: runs and exported files.
 
 Axis legend: `l` labels, `n` images (frames or mel chunks), `h`, `w` height and width of a stage's sites.
 """

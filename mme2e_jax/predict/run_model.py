@@ -1,4 +1,6 @@
-"""The model of a run, to predict on clips with: the one part of prediction that knows how models are built.
+"""Predicts on clips with the model of a run.
+
+Only this module of the folder knows how models are built.
 
 Axis legend: `l` labels.
 """

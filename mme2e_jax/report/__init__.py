@@ -1,1 +1,1 @@
-"""The report of a run: a page with its figures, beside `metrics.json`, which holds the numbers."""
+"""The report of a run: a page with figures, next to `metrics.json`."""

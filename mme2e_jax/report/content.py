@@ -1,4 +1,4 @@
-"""Everything that a report shows, as plain values and arrays: what pages and figures are made of."""
+"""The content of a report, as plain values and arrays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

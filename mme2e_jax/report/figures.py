@@ -1,4 +1,4 @@
-"""The figures of a report: thin drawings of numbers that are computed elsewhere."""
+"""Draws the figures of a report from numbers computed elsewhere."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

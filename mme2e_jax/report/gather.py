@@ -1,4 +1,4 @@
-"""Gathers what a report shows, from a run, its data and its predictions."""
+"""Gathers a report's content from a run, its data and its predictions."""
 
 from collections.abc import Mapping
 from pathlib import Path

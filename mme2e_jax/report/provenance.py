@@ -1,4 +1,4 @@
-"""What numbers depend on beside data and config: versions, devices, where they were computed."""
+"""What numbers depend on besides data and config: versions and devices."""
 
 import platform
 from collections.abc import Iterator, Mapping

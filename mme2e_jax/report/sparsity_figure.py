@@ -1,4 +1,4 @@
-"""The figure of a sparsity curve: scores, GFLOPs and active sites over the threshold, like the paper's Figure 5."""
+"""Draws the sparsity curve, like Figure 5 of the paper."""
 
 from collections.abc import Mapping
 from typing import Any

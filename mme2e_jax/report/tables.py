@@ -1,4 +1,4 @@
-"""The tables of a report, as plain text: headings, and rows of as many cells."""
+"""The tables of a report: a heading, and rows of text cells."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

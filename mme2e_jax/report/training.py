@@ -1,4 +1,4 @@
-"""The course of a run, from its last checkpoint and its log of steps."""
+"""The course of a run: its last checkpoint and its step log."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
-"""A few utterances that the model got right and a few that it got wrong, with what it was given and looked at.
+"""Chooses utterances for a report and shows the model's input and attention.
 
-They are drawn at random, so that nobody chose the ones that look good.
+They are drawn at random, so that none is chosen for its looks.
 """
 
 from collections.abc import Mapping, Sequence

@@ -88,7 +88,7 @@ def finished_directory(directory: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(directory: Path) -> None:
-    """Removes what `finished_directory` left behind when it was killed. Nobody may be writing `directory`."""
+    """Removes what `finished_directory` left behind when it was killed. No process may be writing `directory`."""
     for path in directory.parent.iterdir():
         if path.name.startswith(_prefix(directory)):
             shutil.rmtree(path, ignore_errors=True)

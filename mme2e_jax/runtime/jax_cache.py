@@ -1,4 +1,4 @@
-"""What JAX is told before it is used, and where its compiled programs are kept."""
+"""Configures JAX and the cache of its compiled programs."""
 
 import logging
 import os

@@ -1,4 +1,7 @@
-"""Requests to stop: SIGTERM, as schedulers send it before they take a machine away, and Ctrl-C."""
+"""Turns SIGTERM and Ctrl-C into requests to stop.
+
+Schedulers send SIGTERM before they take a machine away.
+"""
 
 import signal
 import threading
@@ -47,7 +50,7 @@ class StopRequests:
         return self._received is not None
 
     def interrupt(self, items: Iterable[T]) -> Iterator[T]:
-        """The items, as long as nobody asks to stop.
+        """The items, until a stop is requested.
 
         Raises:
           Interrupted: before the next item, then.

@@ -1,4 +1,4 @@
-"""Builds the optimizer, the training step and the initial variables from a config."""
+"""Builds optimizer, training step and initial variables from a config."""
 
 import jax
 import optax

@@ -1,0 +1,1 @@
+"""Weights from elsewhere: the paper, ALBERT, and other runs."""

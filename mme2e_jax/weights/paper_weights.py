@@ -1,6 +1,6 @@
-"""A state dict of the paper's code, sorted: what a model here needs of it, and what is left out.
+"""Selects the weights that a model needs from the paper's state dict.
 
-That code builds every part of its models, whatever the modalities, and its state dicts hold them all; beside them the
+That code builds every part of its models, for any modalities, and its state dicts hold them all; beside them the
 face detector, which runs inside its forward pass, and ALBERT's pooler.
 """
 

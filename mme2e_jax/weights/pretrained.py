@@ -1,4 +1,4 @@
-"""ALBERT's published weights, from a Hugging Face directory to our parameters. Needs no torch."""
+"""Reads ALBERT's published weights from a Hugging Face directory, without PyTorch."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Weights under their torch names to ours: a table of rules, and one error for all that does not match.
+"""Converts weights under PyTorch names to ours by a table of rules.
 
 Covers the state dicts of the published paper code (`T.albert.`, `V.`, `A.`, ...; of its baselines `rnns.`,
 `transformers.`, `affines.`) and ALBERT as the Hugging Face hub has it.

@@ -1,4 +1,6 @@
-"""A start from another model's weights: the parts of chosen modalities, with their batch statistics.
+"""Starts training from the weights of chosen modalities of another model.
+
+Batch statistics are taken too.
 
 The other model is a run of ours, of which the best checkpoint counts, or a state dict of the paper's code.
 """
@@ -38,7 +40,7 @@ def with_parts(variables: Variables, spec: Spec, checkpoint: str, modalities: st
     """
     arrays = variables.arrays()
     if Path(checkpoint).is_dir():
-        offered = _best_of_run(checkpoint)
+        offered = _best_variables(checkpoint)
         rules = {path: Rule(path, lambda x: x) for path in arrays}
         belongs = {path: _modality_of(path) for path in offered}
     else:
@@ -59,7 +61,7 @@ def with_parts(variables: Variables, spec: Spec, checkpoint: str, modalities: st
     return variables.with_arrays(arrays | loaded)
 
 
-def _best_of_run(workdir: str) -> dict[str, np.ndarray]:
+def _best_variables(workdir: str) -> dict[str, np.ndarray]:
     checkpoints, step = open_run(workdir)
     return checkpoints.restore_arrays(step)
 

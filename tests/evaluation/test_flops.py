@@ -137,7 +137,7 @@ def test_the_paper_size_towers_cost_what_xla_counts(modality: str, frames: int, 
 
 
 def test_a_layer_of_albert_base_costs_what_xla_counts():
-    # XLA counts the body of a loop once, whatever its length: one layer.
+    # XLA counts the body of a loop once, for any length: one layer.
     spec = dataclasses.replace(PAPER, modalities="t", text=dataclasses.replace(SIZES["base"], layers=1))
 
     counted = flops.macs(spec, lengths([100], [0], [0]), {})["t"]["albert"]

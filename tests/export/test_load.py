@@ -1,4 +1,4 @@
-"""Exported files: the same bytes for the same model, and whatever else is in a file, it is refused by name."""
+"""Exported files: the same model gives the same bytes, and any other content is refused by name."""
 
 import contextlib
 import hashlib

@@ -28,7 +28,7 @@ def out(tmp_path: Path) -> Path:
 
 
 class Killed(BaseException):
-    """Stands for whatever ends a process."""
+    """Stands for anything that ends a process."""
 
 
 def finish(out: Path, media: Media, *findings: Finding) -> None:

@@ -1,4 +1,4 @@
-"""The report counts every utterance once, whatever was found about it."""
+"""The report counts every utterance once, with any number of findings."""
 
 import io
 

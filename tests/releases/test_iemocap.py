@@ -1,4 +1,4 @@
-"""The IEMOCAP reader: each oddity of the layout, and text that nobody meant to be read."""
+"""The IEMOCAP reader: each oddity of the layout, and malformed text."""
 
 import math
 from pathlib import Path

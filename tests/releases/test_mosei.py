@@ -1,4 +1,4 @@
-"""The MOSEI reader: each oddity of the layout, and text that nobody meant to be read."""
+"""The MOSEI reader: each oddity of the layout, and malformed text."""
 
 import csv
 import io

@@ -173,7 +173,7 @@ def test_another_project_is_another_wandb_run(tmp_path: Path, monkeypatch: pytes
 
 def test_a_wandb_that_refuses_is_told_with_what_to_do(tmp_path: Path) -> None:
     pytest.importorskip("wandb")
-    # Nobody is logged in here, and nothing listens there. In a process of its own, as W&B keeps its first settings.
+    # No user is logged in here, and nothing listens there. In a process of its own, as W&B keeps its first settings.
     own = {"WANDB_MODE": "online", "HOME": str(tmp_path), "NETRC": "nowhere", "WANDB_BASE_URL": "http://localhost:9"}
     environment = {key: value for key, value in os.environ.items() if key != "WANDB_API_KEY"} | own
     program = (

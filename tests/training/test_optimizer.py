@@ -30,7 +30,7 @@ def test_the_text_group_learns_more_slowly_and_clipping_acts_on_everything():
     params = {"text": {"word": jnp.ones(2)}, "heads": {"v": {"bias": jnp.ones(2)}}}
     tx = optimizer("adam", learning_rate(0.1, "constant", 10), text_lr_factor=10.0, weight_decay=0.0, clip=0.0)
     updates: Any = tx.update(params, tx.init(params), params)[0]
-    # Adam's first update has size 1 whatever the gradient.
+    # Adam's first update has size 1 for any gradient.
     np.testing.assert_allclose(updates["text"]["word"], -0.01, rtol=1e-4)
     np.testing.assert_allclose(updates["heads"]["v"]["bias"], -0.1, rtol=1e-4)
     clipped = optimizer("adam", learning_rate(0.1, "constant", 10), text_lr_factor=1.0, weight_decay=0.0, clip=1.0)
