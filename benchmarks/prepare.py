@@ -31,7 +31,7 @@ from rich.table import Table
 
 from benchmarks.long_videos import HEIGHT, Sizes, make_long_videos
 from data_tools.preparation.settings import Settings
-from data_tools.prepare import WORK, prepare
+from data_tools.prepare import TIMED_WORK, prepare
 from data_tools.records.report import Report
 
 MOSEI_HOURS = 65.9
@@ -141,7 +141,7 @@ def figures(runs: dict[int, list[dict[str, float]]], sizes: Sizes) -> dict[str, 
     def median(processes: int, name: str) -> float:
         return float(np.median([run[name] for run in runs[processes]]))
 
-    alone = {name: median(1, name) for name in (*WORK, "writing", "extracting")}
+    alone = {name: median(1, name) for name in (*TIMED_WORK, "writing", "extracting")}
     split = {"decode": alone["decode"], "faces": alone["faces"], "mel": alone["features"], "write": alone["writing"]}
     clock = {processes: [_clock(run) for run in rows] for processes, rows in runs.items()}
     whole = float(np.median(clock[1]))

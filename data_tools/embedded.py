@@ -1,4 +1,4 @@
-"""The embedded corpus in one call: generated, prepared, ready to train on."""
+"""Generates and prepares the embedded corpus in one call."""
 
 import tempfile
 from pathlib import Path
@@ -14,24 +14,24 @@ from mme2e_jax.runtime.files import require_free
 def prepare_embedded_corpus(
     records: Path, *, utterances: int, seed: int, kind: str = "media", dataset: str = "mini"
 ) -> None:
-    """Makes the records of the embedded corpus; the raw media live in a temporary directory meanwhile.
+    """Creates the records of the embedded corpus; its raw media are written to a temporary directory.
 
     Args:
-      records: directory to make; it appears only once it is complete.
-      utterances: of the corpus; some are dropped on purpose.
-      seed: of its content and its splits.
-      kind: of records, `media` for the end-to-end models or `features` for the baselines.
-      dataset: `mini`, in the layout of CMU-MOSEI, or `mini_iemocap`, in that of IEMOCAP.
+      records: directory to create; it appears when it is complete.
+      utterances: number of utterances; some are dropped intentionally.
+      seed: seed of the content and of the splits.
+      kind: record kind, `media` for end-to-end models or `features` for baselines.
+      dataset: `mini` (layout of CMU-MOSEI) or `mini_iemocap` (layout of IEMOCAP).
 
     Raises:
-      OutputExistsError: if `records` is there already and holds something else.
-      PrepareError: if there is no such kind.
+      OutputExistsError: `records` exists and is not empty.
+      PrepareError: there is no such kind.
     """
     settings = Settings(dataset=dataset, kind=kind, seed=seed)
     require_free(records)
-    # A width of its own where the output is a log file, as in `prepare.default_console`.
+    # Log files need a fixed width, as in `prepare.default_console`.
     console = Console(width=None if Console().is_terminal else 110)
-    console.print(f"No records at {records}: making the embedded corpus of {utterances} utterances, as {kind}.")
+    console.print(f"No records at {records}: generating the embedded corpus of {utterances} utterances, kind {kind}.")
     with tempfile.TemporaryDirectory(prefix="mme2e-mini-") as scratch:
         raw = generate(Path(scratch) / "release", utterances, seed, layout=EMBEDDED[dataset])
         prepare(raw, records, settings, console=console)

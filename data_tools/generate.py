@@ -1,19 +1,19 @@
-"""Generates the embedded corpus, a small made-up release in the layout of CMU-MOSEI or IEMOCAP.
+"""Generates the embedded corpus, a small synthetic release.
 
     python -m data_tools.generate --layout=mosei --out=DIR --utterances=160 --seed=0
     python -m data_tools.generate --layout=iemocap --out=DIR
     python -m data_tools.generate --layout=processed_iemocap --out=DIR     (as the paper's authors publish it)
 
-The same seed and number of utterances give the same bytes (on one kind of machine, with the same
-library versions), whatever the number of processes. All awkward cases are in it from 24 utterances
-on. See `data_tools.mini_corpus` for what it is made of, and for why its splits are by video:
-speakers that are disjoint between splits are not possible with one photograph.
+The same seed and number of utterances give the same bytes with any number of processes (on one kind of machine, with
+the same library versions). From 24 utterances on it contains all awkward cases. `data_tools.mini_corpus` describes its
+sources, and why its splits are by video: one photograph does not allow speakers that are disjoint between splits.
 """
 
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ WriteVideo = Callable[[Path, Any], tuple[str, list[ClipTimes]]]
 
 
 class Layout(NamedTuple):
-    """How the files of a release are made; the plan of a video is a `VideoPlan` or a `DialoguePlan`."""
+    """The functions that write a release; the plan of a video is a `VideoPlan` or a `DialoguePlan`."""
 
     plan: Callable[[int, int, NoiseRates], Sequence[Any]]
     make_directories: Callable[[Path], None]
@@ -46,13 +46,13 @@ LAYOUTS: Mapping[str, Layout] = {
     ),
     "processed_mosei": Layout(
         plan_corpus,
-        processed_release.make_mosei_directories,
+        partial(processed_release.make_directories, dataset="MOSEI"),
         processed_release.write_mosei_video,
         processed_release.finish_mosei,
     ),
     "processed_iemocap": Layout(
         plan_dialogues,
-        processed_release.make_iemocap_directories,
+        partial(processed_release.make_directories, dataset="IEMOCAP"),
         processed_release.write_iemocap_dialogue,
         processed_release.finish_iemocap,
     ),
@@ -68,23 +68,20 @@ def generate(
     workers: int | None = None,
     rates: NoiseRates | None = None,
 ) -> Path:
-    """Writes a corpus to `out`, which appears only when it is complete.
+    """Writes a corpus to `out`, which appears when it is complete, and returns `out` as a path.
 
     Args:
-      out: a directory that does not exist yet, or is empty.
-      utterances: number of clips, at least 8 (iemocap: 24); all awkward cases are there from 24 on.
-      seed: not negative.
-      layout: the raw release whose files to imitate, one of `LAYOUTS`.
-      workers: processes, by default one per core. More than one start fresh interpreters, so a
-        script that calls this needs the usual `if __name__ == "__main__"`.
-      rates: how often each modality is noise.
-
-    Returns:
-      `out` as a path.
+      out: directory to create, absent or empty.
+      utterances: number of clips, at least 8 (iemocap: 24); from 24 on they include all awkward cases.
+      seed: seed, 0 or more.
+      layout: release whose files to imitate, one of `LAYOUTS`.
+      workers: number of processes, by default one per core. Several processes are new interpreters, so that a calling
+        script needs `if __name__ == "__main__"`.
+      rates: share of noise in each modality.
 
     Raises:
       ValueError: an unknown layout, too few utterances, a negative seed, or no worker.
-      OutputExistsError: (a ValueError) `out` is a file or a directory with something in it.
+      OutputExistsError: (a ValueError) `out` is a file or a directory that is not empty.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"unknown layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
@@ -103,12 +100,7 @@ def generate(
 
 def _make_videos(root: Path, plans: Sequence[Any], write_video: WriteVideo, workers: int) -> dict[str, list[ClipTimes]]:
     console = Console(stderr=True)
-    columns = (
-        TextColumn("generating videos"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
+    columns = (TextColumn("generating videos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     times = {}
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(plans))
@@ -124,7 +116,7 @@ def _each_video(
     if workers == 1:
         yield from (write_video(root, plan) for plan in plans)
         return
-    # Not forked: forked copies of a process with threads (decoders, JAX) can hang.
+    # A forked copy of a process with threads (decoders, JAX) can hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         futures = [pool.submit(write_video, root, plan) for plan in plans]
@@ -140,13 +132,7 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     values = flags.FLAGS
     try:
-        out = generate(
-            values.out,
-            values.utterances,
-            values.seed,
-            layout=values.layout,
-            workers=values.workers,
-        )
+        out = generate(values.out, values.utterances, values.seed, layout=values.layout, workers=values.workers)
     except ValueError as error:
         raise SystemExit(f"generate: {error}") from None
     print(f"{values.utterances} utterances written to {out}")
@@ -154,9 +140,9 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("layout", "mosei", f"Release whose files to imitate: {', '.join(LAYOUTS)}.")
-    flags.DEFINE_string("out", None, "Directory to write; must not exist, or be empty.")
+    flags.DEFINE_string("out", None, "Directory to create; must be absent or empty.")
     flags.DEFINE_integer("utterances", 160, "Number of clips (at least 8).")
     flags.DEFINE_integer("seed", 0, "Seed; the same seed gives the same bytes.")
-    flags.DEFINE_integer("workers", None, "Processes; by default one per core.")
+    flags.DEFINE_integer("workers", None, "Number of processes; default: one per core.")
     flags.mark_flag_as_required("out")
     app.run(main)

@@ -1,9 +1,9 @@
-"""Shows what is in prepared records: counts, balance, lengths, faces, sounds, leaks between splits.
+"""Reports the contents of prepared records: counts, balance, lengths, faces, sounds, leaks.
 
     python -m data_tools.inspect_records RECORDS [--out=DIR]
 
-Prints tables and writes `inspection.json`, `lengths.png`, `labels.png`, and, of records with faces, a contact
-sheet of random crops (`faces.png`) and pictures of their sounds (`mel.png`) to DIR, by default RECORDS-inspection.
+Prints tables and writes `inspection.json`, `lengths.png`, `labels.png`, and, for records with faces, a contact sheet of
+random crops (`faces.png`) and mel spectrograms (`mel.png`) to DIR, by default RECORDS-inspection.
 """
 
 import math
@@ -25,12 +25,12 @@ _COLUMNS = 8
 _MELS = 6
 _SHOWN = 5
 _BINS = 30
-_LETTERS = 70  # of all label names, that fit beside each other
-_TITLE = 24  # letters that fit over a face
+_MAX_AXIS_LETTERS = 70  # letters of all label names that fit next to each other
+_MAX_TITLE_LETTERS = 24  # letters that fit above a face
 
 
 def write_inspection(found: Inspection, out: Path) -> list[Path]:
-    """Writes what was found as JSON and pictures; returns the files."""
+    """Writes the inspection as JSON and figures; returns the files."""
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "inspection.json", found.to_json(), indent=1)
     figures = {"lengths.png": _lengths(found), "labels.png": _labels(found)}
@@ -50,7 +50,7 @@ def print_inspection(found: Inspection, console: Console) -> None:
         total = max(counts["utterances"], 1)
         shares = [f"{positive} ({positive / total:.0%})" for positive in counts["positives"].values()]
         table.add_row(split, *(str(counts[name]) for name in ("utterances", "dialogues", "speakers")), *shares)
-    console.print(f"{found.dataset}, records of the kind {found.kind}")
+    console.print(f"{found.dataset}, records of kind {found.kind}")
     console.print(table)
     for problem, names in found.problems.items():
         some = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
@@ -65,13 +65,13 @@ def _lengths(found: Inspection) -> Figure:
         values = [lengths[count] for lengths in found.lengths.values() if lengths[count]]
         names = [split for split, lengths in found.lengths.items() if lengths[count]]
         axes.hist(values, bins=_whole_bins(values), stacked=True, label=names)
-        axes.set(xlabel=f"{count} of an utterance", ylabel="utterances")
+        axes.set(xlabel=f"{count} per utterance", ylabel="utterances")
     figure.axes[0].legend()
     return figure
 
 
 def _whole_bins(values: Sequence[Sequence[int]]) -> np.ndarray:
-    """At most 30 bins of equal width around whole numbers: lengths are no others."""
+    """At most 30 bins of equal width, centred at whole numbers."""
     low, high = min(map(min, values), default=0), max(map(max, values), default=0)
     width = math.ceil((high - low + 1) / _BINS)
     return np.arange(low - 0.5, high + width, width)
@@ -84,14 +84,10 @@ def _labels(found: Inspection) -> Figure:
     for i, (split, counts) in enumerate(found.splits.items()):
         shares = np.array(list(counts["positives"].values())) / max(counts["utterances"], 1)
         axes.bar(np.arange(len(shares)) + i * width, shares, width, label=split)
-    names = [textwrap.shorten(name, _TITLE, placeholder="..") for name in found.label_names]
-    crowded = sum(map(len, names)) > _LETTERS
-    axes.set_xticks(
-        np.arange(len(names)) + 0.4 - width / 2,
-        names,
-        rotation=30 if crowded else 0,
-        ha="right" if crowded else "center",
-    )
+    names = [textwrap.shorten(name, _MAX_TITLE_LETTERS, placeholder="..") for name in found.label_names]
+    crowded = sum(map(len, names)) > _MAX_AXIS_LETTERS
+    rotation, alignment = (30, "right") if crowded else (0, "center")
+    axes.set_xticks(np.arange(len(names)) + 0.4 - width / 2, names, rotation=rotation, ha=alignment)
     axes.set(ylabel="share of the split's utterances")
     axes.legend()
     return figure
@@ -105,7 +101,7 @@ def _faces(samples: Sequence[Sample]) -> Figure:
         axes.set_axis_off()
     for axes, sample in zip(grid.flat, samples, strict=False):
         axes.imshow(sample.face)
-        title = textwrap.fill(", ".join(sample.labels) or "none", _TITLE, max_lines=2, placeholder="..")
+        title = textwrap.fill(", ".join(sample.labels) or "none", _MAX_TITLE_LETTERS, max_lines=2, placeholder="..")
         if not sample.face_found:
             title += "\n(no face found)"
         axes.set_title(title, fontsize=8, color="black" if sample.face_found else "tab:red")
@@ -117,23 +113,23 @@ def _mels(samples: Sequence[Sample]) -> Figure:
     longest = max(len(sample.mel) for sample in samples) * CHUNK_FRAMES
     column = figure.subplots(len(samples), squeeze=False, sharex=True)[:, 0]
     for axes, sample in zip(column, samples, strict=True):
-        # Power spans many orders of magnitude: shown in decibels, the model sees it as it is.
+        # Power spans many orders of magnitude: shown in decibels; the model reads power.
         axes.imshow(10 * np.log10(np.concatenate(list(sample.mel), axis=1) + 1e-6), origin="lower", aspect="auto")
         axes.set_title(f"{sample.id}: {', '.join(sample.labels) or 'none'}", fontsize=9)
-        # One scale for all, ruled by chunks; what lies beyond an utterance's last chunk stays white.
+        # One scale with ticks at chunks for all; white after an utterance's last chunk.
         axes.set(ylabel="mel band", xlim=(-0.5, longest - 0.5), xticks=range(0, longest, CHUNK_FRAMES))
-    column[-1].set_xlabel(f"time step; a chunk is {CHUNK_FRAMES} of them")
+    column[-1].set_xlabel(f"time step; a chunk has {CHUNK_FRAMES}")
     return figure
 
 
 def main(argv: Sequence[str]) -> None:
     if len(argv) != 2:
         raise app.UsageError(f"expected one directory of records, found {' '.join(argv[1:]) or 'none'}")
-    # tensorflow-datasets tells of every directory that it opens.
+    # tensorflow-datasets logs every directory that it opens.
     logging.set_verbosity(logging.WARNING)
     records = Path(argv[1])
-    place = records.resolve()
-    out = Path(flags.FLAGS.out) if flags.FLAGS.out else place.with_name(f"{place.name}-inspection")
+    default_out = records.resolve().with_name(f"{records.resolve().name}-inspection")
+    out = Path(flags.FLAGS.out) if flags.FLAGS.out else default_out
     try:
         found = inspect_records(records, seed=flags.FLAGS.seed)
     except InspectError as error:
@@ -144,6 +140,6 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("out", None, "Directory to write to.")
-    flags.DEFINE_integer("seed", 0, "Seed of the choice of faces.", lower_bound=0)
+    flags.DEFINE_string("out", None, "Directory to write; default: RECORDS-inspection.")
+    flags.DEFINE_integer("seed", 0, "Seed of the random faces.", lower_bound=0)
     app.run(main)

@@ -1,4 +1,4 @@
-"""Prepares a raw release for training: media and texts become tensorflow-datasets records.
+"""Prepares a raw release for training: writes tensorflow-datasets records.
 
     python -m data_tools.prepare --dataset=mini --raw=RELEASE --out=RECORDS
     python -m data_tools.prepare --dataset=mosei --raw=RELEASE --out=RECORDS --tokenizer=albert-base-v2
@@ -8,11 +8,10 @@
     python -m data_tools.prepare --dataset=iemocap --raw=RELEASE --dry_run
     python -m data_tools.prepare --raw=RELEASE --out=RECORDS ... --beam_pipeline_options=runner=FlinkRunner,...
 
-The directory RECORDS gets the records, `tokenizer/`, and `report.json`, which tells of every
-utterance that was left out or degraded. Records of the kind `features`, which the baselines read,
-hold hand-crafted features in place of faces, mel chunks and tokens, and need no tokenizer. The
-same release and settings give the same bytes, whatever the number of processes, and however often
-it was stopped: started again, it goes on.
+The directory RECORDS gets the records, `tokenizer/`, and `report.json`, which lists every utterance left out or
+degraded. Records of kind `features`, which baselines read, hold hand-crafted features instead of faces, mel chunks and
+tokens, and need no tokenizer. The same release and settings give the same bytes with any number of
+processes. An interrupted preparation continues when it is started again.
 """
 
 import math
@@ -29,7 +28,7 @@ from data_tools.preparation.extraction import RunJobs, extract_all
 from data_tools.preparation.output import write_records
 from data_tools.preparation.published_extraction import extract_published
 from data_tools.preparation.settings import COMPUTED, FEATURES, PUBLISHED, PrepareError, Settings
-from data_tools.preparation.splitting import divide
+from data_tools.preparation.splitting import split_utterances
 from data_tools.preparation.spool import open_spool
 from data_tools.records.record_kinds import KINDS, feature_kind, media_kind, published_kind
 from data_tools.records.report import Report
@@ -43,8 +42,8 @@ from mme2e_jax.media.workers import run_jobs
 from mme2e_jax.runtime.files import OutputExistsError, require_free
 
 MAX_DROPPED = 0.2
-# Kinds of work that workers tell the seconds of (`extract.Extracted`).
-WORK = ("decode", "faces", "features")
+# Kinds of work that workers measure (`extract.Extracted.seconds`).
+TIMED_WORK = ("decode", "faces", "features")
 
 
 def prepare(
@@ -58,25 +57,25 @@ def prepare(
 ) -> Report:
     """Prepares the release at `raw` and writes the records to `out`.
 
-    Killed and called again with the same arguments, it goes on: what was extracted before lies
-    beside `out` until the records are complete.
+    Extracted videos are kept next to `out` until the records are complete: after an interruption, a call with the same
+    arguments continues.
 
     Args:
-      raw: the release, a directory (clips: or the table itself).
-      out: directory to make; it appears only once it is complete.
-      settings: choices that the outcome depends on.
-      processes: worker processes, by default one per core.
-      run: extracts the videos in another way than by these (`beam.run_on_beam`).
-      console: where progress and the report go, by default standard error.
+      raw: directory of the release, or table of clips.
+      out: directory to create; it appears when it is complete.
+      settings: settings that determine the records.
+      processes: number of worker processes, by default one per core.
+      run: function that extracts the videos instead of these processes (`beam.run_on_beam`).
+      console: console for progress and the report, by default standard error.
 
     Returns:
-      the report, as stored in `out/report.json`.
+      The report, as stored in `out/report.json`.
 
     Raises:
       ReleaseError: `raw` is not a release, or the split files do not fit it.
-      PrepareError: the settings cannot work, or no utterance is usable.
+      PrepareError: the settings are invalid, or no utterance is usable.
       TokenizerError: the tokenizer cannot be loaded.
-      OutputExistsError: `out` exists and is not empty, or another process is making it.
+      OutputExistsError: `out` exists and is not empty, or another process prepares it.
     """
     raw, out, console = Path(raw), Path(out), console or default_console()
     processes = processes or os.cpu_count() or 1
@@ -87,18 +86,18 @@ def prepare(
     require_free(out)
     encoder = tokens.load_tokenizer(settings.named_tokenizer) if settings.named_tokenizer else None
     named = splits.read_split_files(settings.splits) if settings.splits else None
-    release = settings.read(raw)
-    if settings.published:
-        require_features(raw, settings.source.records)
-    # What cannot be split is refused before hours of work.
+    release = settings.read_release(raw)
+    if settings.uses_published_features:
+        require_features(raw, settings.source.dataset)
+    # Raises an error about the splits before hours of work.
     if release.utterances:
-        divide(release.utterances, release, settings, named, Report())
+        split_utterances(release.utterances, release, settings, named, Report())
     report = Report(settings.to_json(), list(release.findings))
 
     with open_spool(out) as spool:
         started = time.perf_counter()
-        if settings.published:
-            results, sizes = extract_published(raw, settings.source.records, release, spool)
+        if settings.uses_published_features:
+            results, sizes = extract_published(raw, settings.source.dataset, release, spool)
         else:
             results, sizes = extract_all(release, spool, settings, run, console), None
         extracted = time.perf_counter()
@@ -106,27 +105,26 @@ def prepare(
             report.findings += result.findings
         kept = {name for result in results for name in result.kept}
         usable = [utterance for utterance in release.utterances if utterance.id in kept]
-        parts = divide(usable, release, settings, named, report) if usable else {}
+        parts = split_utterances(usable, release, settings, named, report) if usable else {}
         report.kept = sorted(u.id for part in parts.values() for u in part)
         if not report.kept:
             report.print(console)
-            spool.discard()
+            spool.discarded = True
             raise PrepareError(
-                f"No utterance of {raw} is usable, so nothing was written to {out}. "
-                "The table above says what is wrong with each."
+                f"No utterance of {raw} is usable, so nothing was written to {out}. The table above gives the reasons."
             )
+        labels = len(release.label_names)
         if sizes is not None:
-            kind = published_kind(sizes, len(release.label_names))
+            kind = published_kind(sizes, labels)
         elif settings.kind == "features":
-            kind = feature_kind(settings.frame_interval_ms, settings.face_choice, len(release.label_names))
+            kind = feature_kind(settings.frame_interval_ms, settings.face_choice, labels)
         else:
             encoder = encoder or tokens.train_mini(u.transcript for u in parts["train"] or usable)
-            labels = len(release.label_names)
             kind = media_kind(settings.frame_interval_ms, settings.face_choice, encoder, labels)
         report.settings["tokenizer"] = kind.encoder and kind.encoder.name
         write_records(out, settings, release.label_names, parts, results, kind, report)
         report.seconds = {
-            **{work: sum(result.seconds.get(work, 0.0) for result in results) for work in WORK},
+            **{work: sum(result.seconds.get(work, 0.0) for result in results) for work in TIMED_WORK},
             "extracting": extracted - started,
             "writing": time.perf_counter() - extracted,
         }
@@ -136,53 +134,53 @@ def prepare(
 
 
 def require_few_dropped(report: Report, max_dropped: float) -> None:
-    """Raises `PrepareError` if more than the share `max_dropped` of the utterances was lost."""
+    """Raises `PrepareError` if a larger share than `max_dropped` of the utterances was dropped."""
     share = report.dropped_share()
     if share > max_dropped:
         lost = report.to_json()["utterances"]["dropped"]
         raise PrepareError(
-            f"{lost} utterances were dropped, {share:.0%} of those that should be there; expected at most "
-            f"{max_dropped:.0%}. The table above and report.json say why; the records hold all others. If that is "
-            f"fine, use them, or allow it with --max_dropped={math.ceil(100 * share) / 100:g}."
+            f"{lost} utterances were dropped, {share:.0%} of all, expected at most {max_dropped:.0%}. The table above "
+            "and report.json give the reasons. The records hold all other utterances and can be used; to allow this, "
+            f"pass --max_dropped={math.ceil(100 * share) / 100:g}."
         )
 
 
 def default_console() -> Console:
     console = Console(stderr=True)
-    # Log files have no width; tables are unreadable at rich's guess of 80.
+    # Log files have no width; tables are unreadable at rich's default of 80.
     return console if console.is_terminal else Console(stderr=True, width=120)
 
 
 def _print_times(console: Console, seconds: Mapping[str, float]) -> None:
-    # Workers of a cluster, and what was extracted earlier, tell no seconds.
-    spent = ", ".join(f"{work} {seconds[work]:.1f} s" for work in WORK if seconds[work])
-    told = f" ({spent} over all processes)" if spent else ""
-    took = f"Media read in {seconds['extracting']:.1f} s{told}, records written in {seconds['writing']:.1f} s."
-    console.print(took, soft_wrap=True)
+    # Workers of a cluster and earlier extractions report no seconds.
+    parts = ", ".join(f"{work} {seconds[work]:.1f} s" for work in TIMED_WORK if seconds[work])
+    parts = f" ({parts} over all processes)" if parts else ""
+    text = f"Media read in {seconds['extracting']:.1f} s{parts}, records written in {seconds['writing']:.1f} s."
+    console.print(text, soft_wrap=True)
 
 
-def _chosen_run(raw: Path) -> RunJobs | None:
-    """How the flags say to extract the videos; None for processes of this machine."""
+def _beam_runner(raw: Path) -> RunJobs | None:
+    """The function that extracts videos on Beam, by the flags; None for processes of this machine."""
     values = flags.FLAGS
     if values.beam_pipeline_options is None:
         for name in ("beam_release", "beam_staging"):
             if values[name].value is not None:
-                raise PrepareError(f"--{name}: expected --beam_pipeline_options=runner=... with it, found none.")
+                raise PrepareError(f"--{name}: expected --beam_pipeline_options=runner=... as well, found none.")
         return None
     if values.features == PUBLISHED:
         raise PrepareError(f"--features={PUBLISHED} reads no media: leave out --beam_pipeline_options.")
     if values.processes is not None:
         raise PrepareError(
-            f"Expected --processes or --beam_pipeline_options, found both: --processes={values.processes}. Say to the "
-            "runner how many it should use, as in runner=DirectRunner,direct_num_workers=4."
+            f"Expected --processes or --beam_pipeline_options, found both: --processes={values.processes}. Set the "
+            "runner's number of workers, as in runner=DirectRunner,direct_num_workers=4."
         )
     try:
-        # Not at the top: Beam is an extra.
+        # Beam is an optional dependency.
         from data_tools.preparation.beam import run_on_beam
     except ModuleNotFoundError as error:
         raise PrepareError(
             f"--beam_pipeline_options: expected Apache Beam to be installed, found no module {error.name}: pip install "
-            "-r requirements-beam.txt, or leave the option out to use this machine's cores."
+            "-r requirements-beam.txt, or omit the option to use this machine's cores."
         ) from None
     return run_on_beam(raw, values.beam_pipeline_options, release=values.beam_release, staging=values.beam_staging)
 
@@ -210,7 +208,7 @@ def main(argv: Sequence[str]) -> None:
             return
         if values.out is None:
             raise PrepareError("Expected --out=RECORDS, the directory to write, or --dry_run.")
-        run = _chosen_run(Path(values.raw))
+        run = _beam_runner(Path(values.raw))
         report = prepare(values.raw, values.out, settings, processes=values.processes, run=run)
         print(f"{len(report.kept)} utterances written to {values.out}")
         require_few_dropped(report, values.max_dropped)
@@ -219,26 +217,24 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_enum("dataset", "mini", list(SOURCES), "What to prepare.")
-    flags.DEFINE_enum("kind", "media", KINDS, "What for: media for end-to-end models, features for the baselines.")
-    flags.DEFINE_string("raw", None, "The raw release: a directory.")
-    flags.DEFINE_string("out", None, "Directory to write; must not exist, or be empty.")
-    flags.DEFINE_integer("processes", None, "Worker processes; by default one per core.", lower_bound=1)
-    flags.DEFINE_string("beam_pipeline_options", None, "Extract on Apache Beam: runner=...,OPTION=VALUE, by commas.")
-    flags.DEFINE_string("beam_release", None, "URL of a copy of --raw, where Beam's workers do not see that.")
-    flags.DEFINE_string("beam_staging", None, "URL for what Beam's workers extract, where they do not see --out.")
+    flags.DEFINE_enum("dataset", "mini", list(SOURCES), "Dataset to prepare.")
+    flags.DEFINE_enum("kind", "media", KINDS, "Record kind: media for end-to-end models, features for baselines.")
+    flags.DEFINE_string("raw", None, "Directory of the raw release, or table of clips.")
+    flags.DEFINE_string("out", None, "Directory to create; must be absent or empty.")
+    flags.DEFINE_integer("processes", None, "Number of worker processes; default: one per core.", lower_bound=1)
+    flags.DEFINE_string("beam_pipeline_options", None, "Extract on Apache Beam: runner=...,OPTION=VALUE,...")
+    flags.DEFINE_string("beam_release", None, "URL of a copy of --raw, if Beam's workers cannot access it.")
+    flags.DEFINE_string("beam_staging", None, "URL for the workers' results, if they cannot access --out.")
     flags.DEFINE_integer("seed", 0, "Seed of the split by video.")
     flags.DEFINE_integer("frame_interval_ms", 500, "Milliseconds between frames.")
-    flags.DEFINE_enum("face_choice", MOST_PROBABLE, list(CHOICES), "Which face to take where a frame shows several.")
+    flags.DEFINE_enum("face_choice", MOST_PROBABLE, list(CHOICES), "Face to take if a frame shows several.")
     flags.DEFINE_string("tokenizer", None, "For media: Hugging Face directory or hub id; `mini` trains a small one.")
-    flags.DEFINE_string("splits", None, "Directory of {train,valid,test}_split.txt; else by session or by video.")
-    flags.DEFINE_integer("fold", None, "IEMOCAP: session to test on; the next one validates. Default: 1.")
-    flags.DEFINE_bool("audio_from_video", False, "Use the video's sound where the wav is missing.")
-    flags.DEFINE_float("source_fps", None, "Processed releases: pictures per second; else worked out from the sounds.")
-    flags.DEFINE_enum(
-        "features", COMPUTED, FEATURES, "Computed from media, or the published ones of the paper's authors."
-    )
-    flags.DEFINE_bool("dry_run", False, "Only say what would be used; decodes no media, writes nothing.")
+    flags.DEFINE_string("splits", None, "Directory of {train,valid,test}_split.txt; default: by session or video.")
+    flags.DEFINE_integer("fold", None, "IEMOCAP: session to test on; the next one validates; default: 1.")
+    flags.DEFINE_bool("audio_from_video", False, "Use the video's sound track if the wav file is missing.")
+    flags.DEFINE_float("source_fps", None, "Processed releases: images per second; default: estimated from the sounds.")
+    flags.DEFINE_enum("features", COMPUTED, FEATURES, "Compute features, or read those of the paper's authors.")
+    flags.DEFINE_bool("dry_run", False, "Print what would be used; decode no media, write nothing.")
     flags.DEFINE_float("max_dropped", MAX_DROPPED, "Fail if a larger share of the utterances is dropped.", 0.0, 1.0)
     flags.mark_flag_as_required("raw")
     app.run(main)

@@ -1,12 +1,11 @@
-"""The embedded corpus: a small, made-up release of talking faces in the file layout of CMU-MOSEI or IEMOCAP.
+"""The embedded corpus: a small synthetic release of talking faces.
 
-Everything comes from Python wheels: one public-domain photograph (`skimage.data.astronaut()`),
-the espeak-ng synthesiser, and sentences written for this project. The package goes one way:
+It has the file layout of CMU-MOSEI or IEMOCAP. All sources are in Python wheels: one public-domain photograph
+(`skimage.data.astronaut()`), the espeak-ng synthesiser, and sentences written for this project. Steps:
 
-    emotions -> plan (who expresses what) -> sentences, voice, face -> video -> release (files)
-                -> dialogues (of two)                -> dialogue_video -> iemocap_release
+    emotions -> plan (expressed emotions) -> sentences, voice, face -> video -> mosei_release (files)
+                -> dialogues (two speakers)             -> dialogue_video -> iemocap_release
 
-Speakers that are disjoint between training, validation and test are NOT possible: all speakers
-are variations of one photograph. Split by video, and do not read the scores as generalisation
-to new people.
+Speakers cannot be disjoint between training, validation and test, because all speakers are variations of one
+photograph. Split by video; the scores do not show generalisation to new people.
 """

@@ -1,4 +1,4 @@
-"""Makes one dialogue: two people side by side in one picture, each on a channel of the sound."""
+"""Renders a dialogue: two speakers side by side, each on one sound channel."""
 
 import itertools
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from data_tools.mini_corpus.voice import SAMPLE_RATE, VOICES
 
 _FACE_STREAM, _VOICE_STREAM, _ROOM_STREAM = 31, 32, 33
 _CROSSTALK = 0.1  # how loud a speaker is on the other's microphone
-_NOISE = 0.001  # standard deviation of what the microphones add, of full scale
-_SAMPLES = SAMPLE_RATE / FPS  # a frame's; turns last a multiple of three frames, so a whole number of samples
+_NOISE = 0.001  # standard deviation of the microphones' noise, relative to full scale
+_SAMPLES = SAMPLE_RATE / FPS  # per frame; turns last a multiple of three frames, a whole number of samples
 
 
 def make_dialogue(plan: DialoguePlan, movie_path: Path, wav_path: Path) -> list[ClipTimes]:
-    """Writes the movie and the sound of `plan`; returns where its turns lie."""
-    cv2.setNumThreads(1)  # the dialogues are what runs in parallel
+    """Writes the movie and the sound of `plan`; returns the times of its turns."""
+    cv2.setNumThreads(1)  # dialogues are rendered in parallel
     sides = (plan.left, "M" if plan.left == "F" else "F")
     people = {who: 2 * (plan.session - 1) + "FM".index(who) for who in sides}
     sounds = [
@@ -47,25 +47,18 @@ def make_dialogue(plan: DialoguePlan, movie_path: Path, wav_path: Path) -> list[
         write_wav(wav_path, wave[0] if MONO_WAV in plan.awkward else wave, SAMPLE_RATE)
     if NO_VIDEO not in plan.awkward:
         faces = {who: make_face(people[who], plan.rng(_FACE_STREAM, "FM".index(who))) for who in sides}
-        halves = [
-            _side(
-                plan,
-                who,
-                faces[who],
-                {s: i for i, s in enumerate(starts) if plan.turns[i].speaker == who},
-                sounds,
-                total,
-            )
-            for who in sides
-        ]
+        halves = []
+        for who in sides:
+            turn_at = {start: i for i, start in enumerate(starts) if plan.turns[i].speaker == who}
+            halves.append(_render_speaker(plan, who, faces[who], turn_at, sounds, total))
         _write_movie(plan, movie_path, zip(*halves, strict=True), wave, total)
     return [ClipTimes(start / FPS, (start + n) / FPS) for start, n in zip(starts, lengths, strict=True)]
 
 
-def _side(
+def _render_speaker(
     plan: DialoguePlan, who: str, face: Face, turn_at: dict[int, int], sounds: list[np.ndarray], total: int
 ) -> Iterator[np.ndarray]:
-    """The `total` frames of one speaker, who rests where it is not their turn."""
+    """Yields the `total` frames of one speaker, who rests between their turns."""
     rest = next(animate_face(plan.rng(_FACE_STREAM, "FM".index(who), 0), face, (), np.zeros(1)))
     frame = 0
     while frame < total:
@@ -86,8 +79,7 @@ def _write_movie(
     grain = [rng.integers(0, 5, (HEIGHT, 2 * WIDTH, 3), dtype=np.uint8) for _ in range(4)]
     frames = (cv2.add(np.hstack(pair), grain[i % len(grain)]) for i, pair in enumerate(halves))
     with Movie(path, (2 * WIDTH, HEIGHT), FPS, SAMPLE_RATE, DIVX) as movie:
-        # In pieces of a second, so that pictures and sound lie together in the file.
+        # In pieces of a second, so that frames and sound are interleaved in the file.
         for first in range(0, total, FPS):
-            movie.append(
-                itertools.islice(frames, FPS), wave[:, round(first * _SAMPLES) : round((first + FPS) * _SAMPLES)]
-            )
+            sound = wave[:, round(first * _SAMPLES) : round((first + FPS) * _SAMPLES)]
+            movie.append(itertools.islice(frames, FPS), sound)

@@ -1,8 +1,7 @@
-"""Decides what is said in the embedded corpus in the layout of IEMOCAP: dialogues of two people each.
+"""Plans the dialogues of the embedded corpus in the layout of IEMOCAP.
 
-There are five sessions with a pair of speakers each, and the six emotions that IEMOCAP's label names
-stand for are played by those the corpus has: excitement looks and sounds like surprise, frustration
-like disgust.
+Each of five sessions has its own pair of speakers. IEMOCAP's emotions are expressed by those of the corpus: excitement
+by surprise, frustration by disgust.
 """
 
 from dataclasses import dataclass, field
@@ -13,49 +12,41 @@ from data_tools.mini_corpus.plan import ClipPlan, NoiseRates, noise_draws, plan_
 from mme2e_jax.constants import LABEL_NAMES
 
 SESSIONS = 5
-MIN_UTTERANCES = 24  # every awkward case is there from here on
-_TURNS = 8  # of a dialogue, about
+MIN_UTTERANCES = 24  # the fewest that contain all awkward cases
+_TURNS = 8  # approximate number of turns in a dialogue
 
 LABELS = LABEL_NAMES["iemocap"]
 OTHER_LABELS = ("xxx", "sur", "fea", "oth", "dis")
-# What the corpus plays for an evaluators' label.
-PLAYED: dict[str, tuple[str, ...]] = {
+# Emotions that express a label; a label that is not listed is neutral.
+EXPRESSED = {
     "ang": ("anger",),
     "exc": ("surprise",),
     "fru": ("disgust",),
     "hap": ("happy",),
-    "neu": (),
     "sad": ("sad",),
-    "xxx": (),
     "sur": ("surprise",),
     "fea": ("fear",),
-    "oth": (),
     "dis": ("disgust",),
 }
 
-# Awkward cases of one turn ...
+# Awkward cases of a turn.
 OVERLAP = "overlapping_turns"
 NO_TRANSCRIPT = "evaluation_without_transcript"
 COLON = "colon_in_transcript"
-UNEVALUATED = "turn_without_evaluation"  # a turn named XX0, of which there are words only
+UNEVALUATED = "turn_without_evaluation"  # a turn named XX0 that has only a transcript
 UNNAMED = "line_without_id"
-# ... and of a whole dialogue.
+# Awkward cases of a dialogue.
 NO_WAV = "wav_missing"
 NO_VIDEO = "video_missing"
 MONO_WAV = "wav_mono"
 
 TURN_CASES = (OVERLAP, NO_TRANSCRIPT, COLON, UNEVALUATED, UNNAMED)
 DIALOGUE_CASES = (NO_WAV, NO_VIDEO, MONO_WAV)
-# {dialogue: {turn: case}}; a turn with UNEVALUATED or UNNAMED is followed by such a line.
-_TURN_CASES_AT = {
-    0: {1: OVERLAP, 3: UNEVALUATED},
-    1: {1: COLON, 3: UNNAMED},
-    2: {1: OVERLAP},
-    3: {1: NO_TRANSCRIPT},
-}
+# {dialogue: {turn: case}}; UNEVALUATED and UNNAMED add such a line after the turn.
+_TURN_CASES_AT = {0: {1: OVERLAP, 3: UNEVALUATED}, 1: {1: COLON, 3: UNNAMED}, 2: {1: OVERLAP}, 3: {1: NO_TRANSCRIPT}}
 _DIALOGUE_CASES_AT = {2: NO_WAV, 3: NO_VIDEO, 4: MONO_WAV}
 _OVERLAP_FRAMES = -9
-_OTHER_TURN = 2  # whose label is none of the six, in the first dialogue of each session and in every second later
+_OTHER_TURN = 2  # has another label than the six, in the first dialogue of each session and every second later one
 
 _DECK_SIZE = 24
 _DECK_STREAM, _TURN_STREAM, _GAP_STREAM = 5, 6, 7
@@ -66,12 +57,12 @@ class TurnPlan:
     """One turn of a dialogue.
 
     Attributes:
-      name: as in the release, such as `Ses01F_impro01_F000`.
+      name: name in the release, such as `Ses01F_impro01_F000`.
       speaker: F or M.
-      label: what the evaluators say, one of `LABELS` or `OTHER_LABELS`.
-      clip: what each modality expresses.
-      gap: frames of silence before it; negative where it begins before the last one ends.
-      awkward: cases.
+      label: evaluators' label, one of `LABELS` or `OTHER_LABELS`.
+      clip: emotions that each modality expresses.
+      gap: frames of silence before the turn; negative if it overlaps the previous turn.
+      awkward: awkward cases of the turn.
     """
 
     name: str
@@ -89,14 +80,15 @@ class TurnPlan:
 
 @dataclass(frozen=True)
 class DialoguePlan:
-    """One dialogue: two speakers who take turns.
+    """One dialogue of two speakers who take turns.
 
     Attributes:
-      seed, index: of the corpus, and of the dialogue in it.
-      name: as in the release.
-      session: from 1.
-      turns: in the order of their starts.
-      awkward: cases of the whole dialogue.
+      seed: seed of the corpus.
+      index: number of the dialogue, from 0.
+      name: name in the release.
+      session: number of the session, from 1.
+      turns: turns in the order of their starts.
+      awkward: awkward cases of the dialogue.
     """
 
     seed: int
@@ -108,16 +100,16 @@ class DialoguePlan:
 
     @property
     def left(self) -> str:
-        """Who is on the left half and on channel 0, F or M."""
+        """The speaker in the left half and on channel 0, F or M."""
         return self.name[len("Ses01")]
 
     def rng(self, *stream: int) -> np.random.Generator:
-        """A generator of this dialogue's own, one for every `stream`."""
+        """An independent random generator of this dialogue for each `stream`."""
         return np.random.default_rng([self.seed, self.index, 1, *stream])
 
 
 def plan_dialogues(utterances: int, seed: int, rates: NoiseRates | None = None) -> tuple[DialoguePlan, ...]:
-    """The plan of a whole corpus with `utterances` evaluated turns.
+    """Plans a whole corpus with `utterances` evaluated turns.
 
     Raises:
       ValueError: fewer than `MIN_UTTERANCES` turns, or a negative seed.
@@ -150,26 +142,19 @@ def _plan_dialogue(seed: int, index: int, first: int, count: int, rates: NoiseRa
         speaker = "FM"[(turn + take) % 2]
         label = _label(seed, index, turn, first + turn)
         rng = np.random.default_rng([seed, index, _TURN_STREAM, turn])
-        clip = plan_clip(rng, turn, PLAYED[label], None, rates, noise_draws(seed, first + turn))
+        clip = plan_clip(rng, turn, EXPRESSED.get(label, ()), None, rates, noise_draws(seed, first + turn))
         case = cases.get(turn)
         gap = int(np.random.default_rng([seed, index, _GAP_STREAM, turn]).integers(1, 6))
-        turns.append(
-            TurnPlan(
-                name=f"{name}_{speaker}{spoken[speaker]:03d}",
-                speaker=speaker,
-                label=label,
-                clip=clip,
-                gap=_OVERLAP_FRAMES if case == OVERLAP else gap,
-                awkward=(case,) if case else (),
-            )
-        )
+        gap = _OVERLAP_FRAMES if case == OVERLAP else gap
+        turn_name = f"{name}_{speaker}{spoken[speaker]:03d}"
+        turns.append(TurnPlan(turn_name, speaker, label, clip, gap, awkward=(case,) if case else ()))
         spoken[speaker] += 1
     dialogue_case = _DIALOGUE_CASES_AT.get(index)
     return DialoguePlan(seed, index, name, session, tuple(turns), (dialogue_case,) if dialogue_case else ())
 
 
 def _label(seed: int, dialogue: int, turn: int, number: int) -> str:
-    """The label of turn `number` of the corpus; the six are dealt from decks in which they are equally frequent."""
+    """The label of turn `number` of the corpus, from shuffled decks in which the six labels are equally frequent."""
     if turn == _OTHER_TURN and (dialogue < SESSIONS or dialogue % 2):
         return OTHER_LABELS[dialogue % len(OTHER_LABELS)]
     deck_number, position = divmod(number, _DECK_SIZE)

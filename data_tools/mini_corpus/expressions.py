@@ -1,6 +1,6 @@
-"""What each emotion looks like, as numbers that a face can wear.
+"""Defines the facial expression of each emotion.
 
-Lengths are in eye distances (the distance between the pupils), so they fit faces of any size.
+Lengths are in eye distances (the distance between the pupils), which makes them independent of the face's size.
 """
 
 from dataclasses import dataclass, fields
@@ -8,21 +8,21 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True)
 class Expression:
-    """One state of a face; zero everywhere is a relaxed face with its mouth closed.
+    """One state of a face; all zeros are a relaxed face with a closed mouth.
 
     Attributes:
-      brow_inner, brow_outer: how far the ends of the brows are raised.
-      lid: how far the eyes are opened beyond normal; negative closes.
-      corner: how far the corners of the mouth are raised.
-      width: by how much each half of the mouth is wider.
-      opening: gap between the lips; the jaw follows.
-      teeth: share of the gap that upper teeth fill, [0, 1].
-      sneer: how far the upper lip is raised on one side; the nostrils follow.
+      brow_inner, brow_outer: height of the ends of the brows.
+      lid: opening of the eyes relative to normal.
+      corner: height of the mouth's corners.
+      width: additional width of each half of the mouth.
+      opening: gap between the lips, which also lowers the jaw.
+      teeth: share of the gap filled by the upper teeth, [0, 1].
+      sneer: height of the upper lip on one side, which also raises the nostrils.
       furrow: depth of the creases between the brows, [0, 1].
-      crease: depth of the creases beside the nose, [0, 1].
-      flush: reddening of the skin; negative pales, [-1, 1].
-      tilt: how far the head leans, in degrees.
-      drop: how far the head is lowered.
+      crease: depth of the creases next to the nose, [0, 1].
+      flush: redness of the skin, negative for pale skin, [-1, 1].
+      tilt: rotation of the head in degrees.
+      drop: downward shift of the head.
     """
 
     brow_inner: float = 0.0
@@ -111,13 +111,6 @@ EXPRESSIONS = {
         drop=0.12,
     ),
     "surprise": Expression(
-        brow_inner=0.17,
-        brow_outer=0.17,
-        lid=0.08,
-        corner=0.0,
-        width=-0.12,
-        opening=0.30,
-        teeth=0.3,
-        drop=-0.04,
+        brow_inner=0.17, brow_outer=0.17, lid=0.08, corner=0.0, width=-0.12, opening=0.30, teeth=0.3, drop=-0.04
     ),
 }

@@ -1,6 +1,6 @@
-"""A face that can wear expressions: a photograph, five landmarks, and smooth warps of it.
+"""Renders expressions of a face by smooth warps of a photograph.
 
-Axis legend: `h`, `w` the pixels of the canvas; `y`, `x` the pixels of the region around the face.
+Axes: `h`, `w` pixels of the canvas; `y`, `x` pixels of the region around the face.
 """
 
 import cv2
@@ -16,16 +16,15 @@ _FLUSH_TINT = np.array([0.10, -0.07, -0.07], np.float32)  # RGB, relative
 
 
 class Face:
-    """One speaker's face on a canvas."""
+    """The face of one speaker on a canvas."""
 
     def __init__(self, canvas: np.ndarray, landmarks: np.ndarray):
-        """Prepares everything that does not change from frame to frame.
+        """Computes everything that is the same for all frames.
 
         Args:
-          canvas: uint8 RGB [h, w, 3], with an upright face.
-          landmarks: float [5, 2], (x, y) in pixels of the eye and the mouth corner that are
-            left in the image, and their right counterparts: left eye, right eye, nose,
-            left mouth corner, right mouth corner.
+          canvas: uint8 RGB `[h, w, 3]` with an upright face.
+          landmarks: float `[5, 2]`, (x, y) in pixels: left eye, right eye, nose, left and right corner of the mouth, as
+            seen in the image.
         """
         eye_left, eye_right, self._nose, mouth_left, mouth_right = np.asarray(landmarks, np.float32)
         self._eyes = (eye_left, eye_right)
@@ -52,20 +51,18 @@ class Face:
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """(left, top, right, bottom) in pixels, about as a face detector frames a face at rest."""
+        """(left, top, right, bottom) in pixels: approximate box of a face detector for the relaxed face."""
         x, y = (self._eyes[0] + self._eyes[1]) / 2
         unit = self._unit
         return (x - 1.05 * unit, y - 1.0 * unit, x + 1.05 * unit, y + 1.75 * unit)
 
     def render(self, expression: Expression, shift: tuple[float, float] = (0.0, 0.0), roll: float = 0.0) -> np.ndarray:
-        """The canvas with the face wearing `expression`.
+        """Renders the canvas with the face showing `expression`, uint8 RGB `[h, w, 3]`.
 
         Args:
+          expression: state of the face.
           shift: movement of the head, (x, y) pixels.
-          roll: leaning of the head on top of the expression's own, degrees.
-
-        Returns:
-          uint8 RGB [h, w, 3].
+          roll: rotation of the head in degrees, in addition to the expression's tilt.
         """
         frame = self._canvas.copy()
         patch = self._shade(self._warp(expression), expression)
@@ -77,24 +74,24 @@ class Face:
         return self._move(frame, shift, roll, expression)
 
     def _bump(self, center, width: float, height: float) -> np.ndarray:
-        """A Gaussian hill [y, x] of the given standard deviations, in eye distances."""
+        """A Gaussian `[y, x]` with the given standard deviations in eye distances."""
         across = (self._x - center[0]) / (width * self._unit)
         down = (self._y - center[1]) / (height * self._unit)
         return np.exp(-0.5 * (across**2 + down**2))
 
     def _bumps(self, origin, right: float, down: float, width: float, height: float) -> np.ndarray:
-        """Two hills, at the same distance on either side of `origin`."""
-        left_hill = self._bump(self._at(origin, -right, down), width, height)
-        return left_hill + self._bump(self._at(origin, right, down), width, height)
+        """Two Gaussians at the same distance on both sides of `origin`."""
+        left_bump = self._bump(self._at(origin, -right, down), width, height)
+        return left_bump + self._bump(self._at(origin, right, down), width, height)
 
     def _at(self, origin, right: float, down: float) -> np.ndarray:
         return np.asarray(origin) + np.array([right, down], np.float32) * self._unit
 
     def _displacements(self) -> dict[str, np.ndarray]:
-        """Pixels by which the image moves for one unit of each number: [2, y, x], x first."""
+        """Pixels by which the image moves for one unit of each parameter, (x, y): `[2, y, x]`."""
 
-        def upward(hill: np.ndarray) -> np.ndarray:
-            return np.stack([np.zeros_like(hill), -hill]) * self._unit
+        def upward(bump: np.ndarray) -> np.ndarray:
+            return np.stack([np.zeros_like(bump), -bump]) * self._unit
 
         inner, outer, lid = (np.zeros((2, *self._x.shape), np.float32) for _ in range(3))
         for eye, inward in zip(self._eyes, (1, -1), strict=True):
@@ -119,7 +116,7 @@ class Face:
         }
 
     def _shading(self) -> dict[str, np.ndarray]:
-        """Where skin darkens or changes colour: masks [y, x] in [0, 1]."""
+        """Masks of darker or redder skin, `[y, x]` in [0, 1]."""
         between = (self._eyes[0] + self._eyes[1]) / 2
         furrow = self._bumps(between, 0.10, -0.26, 0.03, 0.13)
         crease = self._bumps(self._nose, 0.36, 0.12, 0.05, 0.16)
@@ -130,13 +127,9 @@ class Face:
         moved = np.zeros((2, *self._x.shape), np.float32)
         for name, field in self._fields.items():
             moved += getattr(expression, name) * field
-        return cv2.remap(
-            self._canvas,
-            self._x - moved[0],
-            self._y - moved[1],
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REFLECT,
-        ).astype(np.float32)
+        x, y = self._x - moved[0], self._y - moved[1]
+        warped = cv2.remap(self._canvas, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        return warped.astype(np.float32)
 
     def _shade(self, patch: np.ndarray, expression: Expression) -> np.ndarray:
         dark = 1 - 0.35 * max(expression.furrow, 0) * self._masks["furrow"]
@@ -166,7 +159,7 @@ class Face:
 
 
 def _lip_color(canvas: np.ndarray, mouth: np.ndarray, unit: float) -> np.ndarray:
-    """A lip's RGB: the cheek's colour, redder and darker, so that it follows the speaker's tone."""
+    """The RGB colour of the lips: a redder and darker colour of the cheek."""
     x, y = (mouth - np.array([0.55 * unit, 0.35 * unit])).astype(int)
     cheek = canvas[y - 3 : y + 3, x - 3 : x + 3].reshape(-1, 3).mean(0)
     return np.clip(cheek * (0.80, 0.52, 0.52), 0, 255)

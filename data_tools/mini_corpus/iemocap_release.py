@@ -1,7 +1,6 @@
-"""Writes the text files of IEMOCAP_full_release, and knows where everything lies in it.
+"""Writes the embedded corpus in the layout of IEMOCAP_full_release.
 
-The evaluators' files have LF, the transcripts CRLF, as those of the real release. Beside the release's
-own files there is `truth.json`, as in `release`.
+As in the real release, evaluation files have LF and transcripts CRLF. `truth.json` is an additional file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,12 +19,11 @@ from data_tools.mini_corpus.dialogues import (
     UNNAMED,
     DialoguePlan,
 )
-from data_tools.mini_corpus.plan import NoiseRates
-from data_tools.mini_corpus.truth import write_truth_file
+from data_tools.mini_corpus.plan import NoiseRates, write_truth_file
 from data_tools.mini_corpus.video import ClipTimes
 
 _FOLDERS = ("avi/DivX", "wav", "transcriptions", "EmoEvaluation")
-# Forms of the single evaluators, which preparation must not take for evaluations.
+# Forms of single evaluators, which preparation must not read.
 _FORMS = ("Categorical", "Attribute", "Self-evaluation")
 _RESOURCE_FORK = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
 _RATINGS = {"ang": (2, 4, 4), "exc": (4, 4, 3), "fru": (2, 3, 3), "hap": (4, 3, 3), "neu": (3, 2, 3), "sad": (2, 2, 2)}
@@ -40,7 +38,7 @@ def make_directories(root: Path) -> None:
 
 
 def write_dialogue(root: Path, plan: DialoguePlan) -> tuple[str, list[ClipTimes]]:
-    """Writes all files of one dialogue; returns its name and where its turns lie."""
+    """Writes all files of one dialogue; returns its name and the times of its turns."""
     dialog = _dialog(root, plan.session)
     times = make_dialogue(plan, dialog / "avi/DivX" / f"{plan.name}.avi", dialog / "wav" / f"{plan.name}.wav")
     _write(dialog / "EmoEvaluation" / f"{plan.name}.txt", evaluation_text(plan, times))
@@ -54,7 +52,7 @@ def write_dialogue(root: Path, plan: DialoguePlan) -> tuple[str, list[ClipTimes]
 
 
 def evaluation_text(plan: DialoguePlan, times: Sequence[ClipTimes]) -> str:
-    """What all evaluators agreed on, followed by what each said, for every turn."""
+    """The evaluators' consensus and each evaluator's lines, for every turn."""
     blocks = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n"]
     for turn, span in zip(plan.turns, times, strict=True):
         ratings = _RATINGS.get(turn.label, (3, 3, 3))
@@ -67,29 +65,24 @@ def evaluation_text(plan: DialoguePlan, times: Sequence[ClipTimes]) -> str:
 
 
 def transcript_text(plan: DialoguePlan, times: Sequence[ClipTimes]) -> str:
-    """What is said in each turn, and lines that are of no turn."""
+    """The transcript of each turn, and lines without a turn."""
     lines = []
     for turn, span in zip(plan.turns, times, strict=True):
-        stretch = f"[{span.start:08.4f}-{span.end:08.4f}]"
+        times_text = f"[{span.start:08.4f}-{span.end:08.4f}]"
         if NO_TRANSCRIPT not in turn.awkward:
-            lines.append(f"{turn.name} {stretch}: {turn.transcript}")
+            lines.append(f"{turn.name} {times_text}: {turn.transcript}")
         other = "M" if turn.speaker == "F" else "F"
         if UNEVALUATED in turn.awkward:
-            lines.append(f"{plan.name}_{other}XX0 {stretch}: Mhm.")
+            lines.append(f"{plan.name}_{other}XX0 {times_text}: Mhm.")
         if UNNAMED in turn.awkward:
             lines.append(f"{other}: [BREATHING]")
     return "".join(f"{line}\r\n" for line in lines)
 
 
 def finish(
-    root: Path,
-    plans: Sequence[DialoguePlan],
-    times: Mapping[str, Sequence[ClipTimes]],
-    *,
-    seed: int,
-    rates: NoiseRates,
+    root: Path, plans: Sequence[DialoguePlan], times: Mapping[str, Sequence[ClipTimes]], *, seed: int, rates: NoiseRates
 ) -> None:
-    """Writes `truth.json`; `times` is by dialogue."""
+    """Writes `truth.json`; `times` are the turns' times by dialogue."""
     clips = [
         {
             "dialogue": plan.name,

@@ -1,9 +1,8 @@
-"""Writes movies and sound files, with the same bytes for the same content."""
+"""Writes movies and sound files reproducibly, byte for byte."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 import av
@@ -17,14 +16,14 @@ _AAC_BLOCK = 1024  # samples
 
 @dataclass(frozen=True)
 class Codecs:
-    """How pictures and sound are stored.
+    """Encoders of video and sound.
 
     Attributes:
       video, audio: FFmpeg's names of the encoders.
-      sample_format: that the sound's encoder takes.
-      layout: of the channels.
-      options: of the pictures' encoder.
-      bit_rate: of the pictures; 0 where `options` settle the quality.
+      sample_format: sample format of the sound's encoder.
+      layout: channel layout.
+      options: options of the video encoder.
+      bit_rate: bit rate of the video; 0 if `options` determine the quality.
     """
 
     video: Literal["libx264", "mpeg4"]
@@ -40,9 +39,9 @@ DIVX = Codecs("mpeg4", "pcm_s16le", "s16", "stereo", {}, bit_rate=1_500_000)
 
 
 class Movie:
-    """A movie under construction; use it as a context manager.
+    """A movie file that is being written, as a context manager.
 
-    One encoder thread only: x264 decides differently with another number of threads.
+    It uses one encoder thread: the output of x264 depends on the number of threads.
     """
 
     def __init__(self, path: Path, size: tuple[int, int], fps: int, sample_rate: int, codecs: Codecs = H264):
@@ -68,22 +67,16 @@ class Movie:
     def __enter__(self) -> "Movie":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        if error_type is None:
             self._container.mux(self._video.encode(None))
             self._container.mux(self._audio.encode(None))
         self._container.close()
 
     def append(self, frames: Iterable[np.ndarray], sound: np.ndarray) -> None:
-        """Adds a scene: uint8 RGB [h, w, 3] frames, and float [samples] or [channels, samples] in [-1, 1]."""
+        """Adds uint8 RGB `[h, w, 3]` frames, and float sound `[samples]` or `[channels, samples]` in [-1, 1]."""
         for frame in frames:
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            self._container.mux(self._video.encode(picture))
+            self._container.mux(self._video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         samples = np.atleast_2d(to_int16(sound))
         for start in range(0, samples.shape[1], _AAC_BLOCK):
             block = np.ascontiguousarray(samples[:, start : start + _AAC_BLOCK])
@@ -96,7 +89,7 @@ class Movie:
 
 
 def write_wav(path: Path, sound: np.ndarray, sample_rate: int) -> None:
-    """Writes float [samples] or [channels, samples] in [-1, 1] as 16 bit."""
+    """Writes float `[samples]` or `[channels, samples]` in [-1, 1] as 16 bit."""
     wavfile.write(path, sample_rate, to_int16(sound).T)
 
 

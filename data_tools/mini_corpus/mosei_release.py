@@ -1,7 +1,4 @@
-"""Writes the text files of a CMU-MOSEI release, and knows where everything lies in it.
-
-Beside the release's own files there is `truth.json` (`truth`).
-"""
+"""Writes the embedded corpus in the layout of CMU-MOSEI; `truth.json` is an additional file."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +15,8 @@ from data_tools.mini_corpus.plan import (
     ClipPlan,
     NoiseRates,
     VideoPlan,
+    write_truth_file,
 )
-from data_tools.mini_corpus.truth import write_truth_file
 from data_tools.mini_corpus.video import ClipTimes, make_video
 
 WAV_DIR = Path("Audio/WAV_16000")
@@ -27,22 +24,16 @@ VIDEO_DIR = Path("Videos/Full/Combined")
 TRANSCRIPT_DIR = Path("Transcript/Combined")
 LABEL_DIR = Path("Labels")
 
-LABEL_COLUMNS = (
-    "HITId",
-    "WorkerId",
-    "Input.VIDEO_ID",
-    "Input.CLIP",
-    *ANSWER_COLUMNS.values(),
-    "Answer.sentiment",
-)
+_KEY_COLUMNS = ("HITId", "WorkerId", "Input.VIDEO_ID", "Input.CLIP")
+_ANSWER_COLUMNS = (*ANSWER_COLUMNS.values(), "Answer.sentiment")
 WORKERS = 3
 BATCHES = 2
 
 _LABEL_STREAM = 21
 _PAST_END_S = 25.0
-_AGREEMENT = 0.6  # chance that a further worker sees an emotion the first one saw
-_UNANSWERED = 0.08  # chance that a clip has a row without answers
-_PREFIXED_EVERY = 5  # every fifth video's rows name it with a path in front, as MOSEI's do
+_AGREEMENT = 0.6  # probability that another worker agrees with the first about an emotion
+_UNANSWERED = 0.08  # probability that a clip has a row without answers
+_PREFIXED_EVERY = 5  # rows of every fifth video name it with a path prefix, as in MOSEI
 
 
 def make_directories(root: Path) -> None:
@@ -52,23 +43,10 @@ def make_directories(root: Path) -> None:
 
 
 def write_video(root: Path, plan: VideoPlan) -> tuple[str, list[ClipTimes]]:
-    """Writes all files of one video; returns its name and where its clips lie."""
+    """Writes all files of one video; returns its identifier and the times of its clips."""
     times = make_video(plan, movie_path(root, plan.video_id), wav_path(root, plan.video_id))
     write_transcript(root, plan, times)
     return plan.video_id, times
-
-
-def finish(
-    root: Path,
-    plans: Sequence[VideoPlan],
-    times: Mapping[str, Sequence[ClipTimes]],
-    *,
-    seed: int,
-    rates: NoiseRates,
-) -> None:
-    """Writes what is of the release as a whole."""
-    write_labels(root, plans)
-    write_truth(root, plans, times, seed=seed, rates=rates)
 
 
 def movie_path(root: Path, video_id: str) -> Path:
@@ -77,10 +55,6 @@ def movie_path(root: Path, video_id: str) -> Path:
 
 def wav_path(root: Path, video_id: str) -> Path:
     return root / WAV_DIR / f"{video_id}.wav"
-
-
-def transcript_path(root: Path, video_id: str) -> Path:
-    return root / TRANSCRIPT_DIR / f"{video_id}.txt"
 
 
 def write_transcript(root: Path, plan: VideoPlan, times: Sequence[ClipTimes]) -> None:
@@ -92,21 +66,21 @@ def write_transcript(root: Path, plan: VideoPlan, times: Sequence[ClipTimes]) ->
         end = span.end + (_PAST_END_S if PAST_END in clip.awkward else 0.0)
         times_text = f"{span.start:.4f}___{end:.4f}"
         lines.append(f"{plan.video_id}___{clip.index}___{times_text}___{clip.transcript}\n")
-    path = transcript_path(root, plan.video_id)
+    path = root / TRANSCRIPT_DIR / f"{plan.video_id}.txt"
     path.write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
 def write_labels(root: Path, plans: Iterable[VideoPlan]) -> None:
-    """Writes the answers of three workers per clip.
+    """Writes the answers of three workers for each clip.
 
-    A clip has an emotion exactly if its answers add up to more than zero. Answers are 0 to 3;
-    a row without answers has empty cells. The rows of a clip may lie in different files.
+    A clip has an emotion if the sum of its answers is positive. Answers are 0 to 3; a row without answers has empty
+    cells. The rows of a clip may be in different files.
     """
     rows = [row for plan in plans for clip in plan.clips for row in _answers(plan, clip)]
     for batch in range(BATCHES):
         path = root / LABEL_DIR / f"Batch_{batch}.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, LABEL_COLUMNS, lineterminator="\n")
+            writer = csv.DictWriter(file, (*_KEY_COLUMNS, *_ANSWER_COLUMNS), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows[batch::BATCHES])
 
@@ -133,20 +107,16 @@ def _answers(plan: VideoPlan, clip: ClipPlan) -> list[dict[str, object]]:
             row[ANSWER_COLUMNS[emotion]] = score if present else 0
         row["Answer.sentiment"] = sum(SENTIMENT_SIGNS[emotion] for emotion in clip.labels)
         if has_unanswered and worker == unanswered:
-            row |= dict.fromkeys(LABEL_COLUMNS[4:], "")
+            row |= dict.fromkeys(_ANSWER_COLUMNS, "")
         rows.append(row)
     return rows
 
 
-def write_truth(
-    root: Path,
-    plans: Sequence[VideoPlan],
-    times: Mapping[str, Sequence[ClipTimes]],
-    *,
-    seed: int,
-    rates: NoiseRates,
+def finish(
+    root: Path, plans: Sequence[VideoPlan], times: Mapping[str, Sequence[ClipTimes]], *, seed: int, rates: NoiseRates
 ) -> None:
-    """Writes `truth.json`; `times` is by video."""
+    """Writes the labels and `truth.json`; `times` are the clips' times by video."""
+    write_labels(root, plans)
     clips = [
         {"video": plan.video_id, "speaker": plan.speaker}
         | asdict(clip)

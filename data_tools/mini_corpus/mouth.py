@@ -1,7 +1,7 @@
 """Draws a mouth in any shape.
 
-The photograph smiles with its teeth showing, which no warp turns into a sulk. So the mouth is
-painted out of the photograph once, and drawn anew in every frame.
+The photograph smiles and shows teeth, which no warp can remove. So the mouth is painted over with skin once and drawn
+in every frame.
 """
 
 import cv2
@@ -18,7 +18,7 @@ _POINTS = 25
 
 
 def paint_out(image: np.ndarray, center: np.ndarray, eye_distance: float) -> np.ndarray:
-    """`image` (uint8 RGB [h, w, 3]) with the mouth around `center` (x, y) replaced by skin."""
+    """Replaces the mouth around `center` (x, y) by skin; `image` is uint8 RGB `[h, w, 3]`."""
     mask = np.zeros(image.shape[:2], np.uint8)
     middle = (int(center[0]), int(center[1] + 0.07 * eye_distance))
     axes = (int(0.68 * eye_distance), int(0.36 * eye_distance))
@@ -27,23 +27,21 @@ def paint_out(image: np.ndarray, center: np.ndarray, eye_distance: float) -> np.
 
 
 def draw_mouth(
-    image: np.ndarray,
-    center: np.ndarray,
-    eye_distance: float,
-    expression: Expression,
-    lip_color: np.ndarray,
+    image: np.ndarray, center: np.ndarray, eye_distance: float, expression: Expression, lip_color: np.ndarray
 ) -> None:
-    """Draws the mouth onto `image` (uint8 RGB [h, w, 3]), in place.
+    """Draws the mouth onto `image` in place.
 
     Args:
-      center: middle of the mouth, (x, y) in pixels.
-      eye_distance: pixels.
+      image: uint8 RGB `[h, w, 3]`.
+      center: centre of the mouth, (x, y) in pixels.
+      eye_distance: pixels between the pupils.
+      expression: state of the face.
       lip_color: RGB.
     """
     half = HALF_WIDTH + expression.width
     x = np.linspace(-1, 1, _POINTS)
     arch = 1 - x**2
-    # Heights in eye distances, y down: the line where the lips meet bends with the corners.
+    # Heights in eye distances, downwards; the line between the lips bends with the corners.
     line = -expression.corner * (x**2 - 0.35)
     gap = max(expression.opening, 0.0) * arch**0.6
     sneer = expression.sneer * np.exp(-(((x - 0.45) / 0.4) ** 2))
@@ -71,7 +69,7 @@ def draw_mouth(
 
 
 def _patch(image: np.ndarray, center: np.ndarray, size: float):
-    """The square of side 2 * `size` around `center`, clamped: its slices and a copy of it."""
+    """The slices and a copy of the square of side 2 * `size` around `center`, clamped to the image."""
     height, width = image.shape[:2]
     left, right = (int(np.clip(center[0] + side * size, 0, width)) for side in (-1, 1))
     top, bottom = (int(np.clip(center[1] + side * size, 0, height)) for side in (-1, 1))

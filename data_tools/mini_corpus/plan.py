@@ -1,30 +1,34 @@
-"""Decides, before anything is drawn or spoken, what every clip of the corpus expresses.
+"""Plans the emotions that every clip of the corpus expresses.
 
-A clip has labels, and for each modality what that modality was told to express: the labels,
-nothing (neutral), or an emotion that is not among the labels (a contradiction). The plan of a
-video is a pure function of (seed, video index, noise rates), so videos can be made in any order
-and by any number of processes.
+A clip has labels, and each of its modalities expresses the labels, nothing (neutral), or an emotion that is no label (a
+contradiction). The plan of a video is a pure function of (seed, video index, noise rates), so that videos can be
+rendered in any order by any number of processes. `truth.json` stores the plan for tests and users; preparation must
+not read it.
 """
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from data_tools.mini_corpus.emotions import EMOTIONS
 from data_tools.mini_corpus.sentences import write_text
 
-MIN_UTTERANCES = 8  # three videos: one for each of training, validation and test
-ALL_AWKWARD_UTTERANCES = 24  # from here on every awkward case is in the corpus
+MIN_UTTERANCES = 8  # three videos: training, validation and test
+ALL_AWKWARD_UTTERANCES = 24  # the fewest that contain all awkward cases
 SPEAKERS = 8
 
-# Awkward cases that concern one clip ...
+# Awkward cases of a clip.
 NO_FACE = "no_face"
 NON_ASCII = "non_ascii_transcript"
 SHORT_CLIP = "short_clip"
 PAST_END = "clip_past_end"
 NO_TRANSCRIPT = "label_without_transcript"
 NO_LABEL = "transcript_without_label"
-# ... and those that concern a whole video.
+# Awkward cases of a video.
 NO_WAV = "wav_missing"
 BROKEN_VIDEO = "broken_video"
 WAV_LENGTH = "wav_length_differs"
@@ -32,34 +36,27 @@ WAV_LENGTH = "wav_length_differs"
 CLIP_CASES = (NO_FACE, NON_ASCII, SHORT_CLIP, PAST_END, NO_TRANSCRIPT, NO_LABEL)
 VIDEO_CASES = (NO_WAV, BROKEN_VIDEO, WAV_LENGTH)
 
-# Where they are: {video: {clip: case}} and {video: case}; all in the first six videos, which the
-# first 21 clips fill. Cases that cost no data come back every `HARMLESS_PERIOD` videos.
-_CLIP_CASES_AT = {
-    0: {1: NO_FACE, 2: NON_ASCII},
-    2: {1: SHORT_CLIP, 3: NO_TRANSCRIPT},
-    4: {1: NO_LABEL, 3: PAST_END},
-}
+# {video: {clip: case}} and {video: case}, all in the first six videos (21 clips). Cases that lose no data are repeated
+# every `HARMLESS_PERIOD` videos.
+_CLIP_CASES_AT = {0: {1: NO_FACE, 2: NON_ASCII}, 2: {1: SHORT_CLIP, 3: NO_TRANSCRIPT}, 4: {1: NO_LABEL, 3: PAST_END}}
 _VIDEO_CASES_AT = {1: NO_WAV, 3: BROKEN_VIDEO, 5: WAV_LENGTH}
 _HARMLESS = (NO_FACE, NON_ASCII, PAST_END)
 HARMLESS_PERIOD = 16
 
-_DECK_SIZE = 24  # clips over which the emotions are balanced exactly
+_DECK_SIZE = 24  # clips in which the emotions are exactly balanced
 _ID_EDGES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-# Separate streams of chance, so that more draws in one do not shift another.
+# Separate random streams, so that more draws from one do not change another.
 _DECK_STREAM, _CLIP_STREAM, _ID_STREAM, _NOISE_STREAM = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
 class NoiseRates:
-    """How often a modality does not say what the label says. Tune the corpus here.
+    """How often a modality does not express the labels; tunes the difficulty of the corpus.
 
     Attributes:
-      text, face, voice: share of utterances in which this modality is noise, in [0, 1];
-        independent between modalities.
-      contradiction: share of the noise that expresses an emotion that is not a label; the
-        rest is neutral.
-      ambiguous_text: share of utterances with one textual emotion whose sentence also fits
-        other emotions.
+      text, face, voice: share of utterances in which the modality is noise, [0, 1], independent between modalities.
+      contradiction: share of the noise that expresses an emotion that is no label; the rest is neutral.
+      ambiguous_text: share of utterances with one emotion in the text whose sentence also fits other emotions.
     """
 
     text: float = 0.25
@@ -76,26 +73,26 @@ class NoiseRates:
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """One utterance. Emotions are names from `EMOTIONS`; an empty tuple means neutral."""
+    """One utterance. Emotions are from `EMOTIONS`; an empty tuple means neutral."""
 
     index: int
     labels: tuple[str, ...]
     text: tuple[str, ...]
     face: tuple[str, ...]
     voice: tuple[str, ...]
-    pieces: tuple[str, ...]  # the spoken words, one piece per emotion of the text
+    pieces: tuple[str, ...]  # spoken text, one piece for each emotion of the text
     awkward: tuple[str, ...] = ()
 
     @property
     def transcript(self) -> str:
         text = " ".join(self.pieces)
-        # The letters and quotation marks are in the transcript only; nobody speaks them.
+        # The additional letters and quotation marks are not spoken.
         return f"“Señor, {text}” — naïve Café, 你好!" if NON_ASCII in self.awkward else text
 
 
 @dataclass(frozen=True)
 class VideoPlan:
-    """One video: a speaker who says its clips one after the other."""
+    """One video of a speaker who says its clips one after the other."""
 
     seed: int
     index: int
@@ -105,20 +102,20 @@ class VideoPlan:
     awkward: tuple[str, ...] = ()
 
     def rng(self, *stream: int) -> np.random.Generator:
-        """A generator of this video's own, one for every `stream`."""
+        """An independent random generator of this video for each `stream`."""
         return np.random.default_rng([self.seed, self.index, *stream])
 
 
 def plan_corpus(utterances: int, seed: int, rates: NoiseRates | None = None) -> tuple[VideoPlan, ...]:
-    """The plan of a whole corpus with `utterances` clips (labelled, transcribed or both).
+    """Plans a whole corpus with `utterances` clips (labelled, transcribed or both).
 
     Raises:
       ValueError: fewer than `MIN_UTTERANCES` clips, or a negative seed.
     """
     if utterances < MIN_UTTERANCES:
         raise ValueError(
-            f"at least {MIN_UTTERANCES} utterances are needed (three videos, so that each split "
-            f"gets one), found {utterances}; all awkward cases need {ALL_AWKWARD_UTTERANCES}"
+            f"at least {MIN_UTTERANCES} utterances are needed (three videos, so that each split gets one), found "
+            f"{utterances}; all awkward cases need {ALL_AWKWARD_UTTERANCES}"
         )
     if seed < 0:
         raise ValueError(f"the seed must not be negative, found {seed}")
@@ -132,23 +129,22 @@ def plan_corpus(utterances: int, seed: int, rates: NoiseRates | None = None) -> 
 
 
 def first_clip(video: int) -> int:
-    """How many clips the videos before `video` hold: they have 4 and 3 clips in turn."""
+    """The number of clips in the videos before `video`, which have 4 and 3 clips alternately."""
     return 7 * (video // 2) + 4 * (video % 2)
 
 
 def plan_video(seed: int, video: int, clips: int, rates: NoiseRates) -> VideoPlan:
-    """The plan of one video with its first `clips` clips."""
-    place = video % HARMLESS_PERIOD
-    clip_cases = _CLIP_CASES_AT.get(place, {})
-    if video != place:
+    """Plans one video with its first `clips` clips."""
+    position = video % HARMLESS_PERIOD
+    clip_cases = _CLIP_CASES_AT.get(position, {})
+    if video != position:
         clip_cases = {clip: case for clip, case in clip_cases.items() if case in _HARMLESS}
     plans = []
     for clip in range(clips):
         rng = np.random.default_rng([seed, video, _CLIP_STREAM, clip])
-        case = clip_cases.get(clip)
         number = first_clip(video) + clip
-        labels, luck = _labels(seed, number), noise_draws(seed, number)
-        plans.append(plan_clip(rng, clip, labels, case, rates, luck))
+        labels, draws = _labels(seed, number), noise_draws(seed, number)
+        plans.append(plan_clip(rng, clip, labels, clip_cases.get(clip), rates, draws))
     return VideoPlan(
         seed=seed,
         index=video,
@@ -160,8 +156,8 @@ def plan_video(seed: int, video: int, clips: int, rates: NoiseRates) -> VideoPla
 
 
 def _labels(seed: int, clip: int) -> tuple[str, ...]:
-    """Labels of clip number `clip` of the corpus, dealt from decks in which all emotions are
-    equally frequent: of 24 clips 3 have no label, 3 have two and 18 have one."""
+    """The labels of clip number `clip` of the corpus, from shuffled decks with equally frequent emotions: of 24 clips 3
+    have no label, 3 have two and 18 have one."""
     deck_number, position = divmod(clip, _DECK_SIZE)
     rng = np.random.default_rng([seed, deck_number, _DECK_STREAM])
     paired = [EMOTIONS[i] for i in rng.permutation(len(EMOTIONS))]
@@ -171,10 +167,10 @@ def _labels(seed: int, clip: int) -> tuple[str, ...]:
 
 
 def noise_draws(seed: int, clip: int) -> np.ndarray:
-    """Three numbers in [0, 1), one per modality; below the modality's rate it is noise.
+    """Three numbers in [0, 1) for text, face and voice; a modality is noise if its number is below its rate.
 
-    Within a deck they are spread evenly, so that even a small corpus keeps to the rates; the
-    order is shuffled for each modality by itself, so that noise strikes them independently.
+    Within a deck they are evenly spaced, so that even a small corpus matches the rates; each modality is shuffled by
+    itself, so that noise is independent between modalities.
     """
     deck_number, position = divmod(clip, _DECK_SIZE)
     rng = np.random.default_rng([seed, deck_number, _NOISE_STREAM])
@@ -188,19 +184,19 @@ def plan_clip(
     labels: tuple[str, ...],
     case: str | None,
     rates: NoiseRates,
-    luck: np.ndarray,
+    draws: np.ndarray,
 ) -> ClipPlan:
-    """The plan of one clip.
+    """Plans one clip.
 
     Args:
-      rng: of this clip alone.
-      index: of the clip in its video.
-      labels: what it expresses.
-      case: that makes it awkward.
-      rates: how often a modality is noise.
-      luck: of text, face and voice, from `noise_draws`.
+      rng: random generator of this clip.
+      index: number of the clip in its video.
+      labels: emotions of the clip.
+      case: awkward case of the clip, if any.
+      rates: noise rates of the modalities.
+      draws: random numbers of `noise_draws`.
     """
-    noisy = luck < (rates.text, rates.face, rates.voice)
+    noisy = draws < (rates.text, rates.face, rates.voice)
     text, face, voice = (_noise(rng, labels, rates.contradiction) if is_noise else labels for is_noise in noisy)
     pieces = write_text(rng, text, ambiguous=bool(rng.random() < rates.ambiguous_text))
     return ClipPlan(index, labels, text, face, voice, pieces, (case,) if case else ())
@@ -214,10 +210,16 @@ def _noise(rng: np.random.Generator, labels: tuple[str, ...], contradiction: flo
 
 
 def _video_id(rng: np.random.Generator) -> str:
-    """Eleven characters as video platforms use them. No two underscores meet and none is at an
-    end: `___` separates the fields of a transcript line."""
+    """Eleven characters as on video platforms, without adjacent underscores or underscores at the ends, because `___`
+    separates the fields of a transcript line."""
     while True:
         inner = "".join(rng.choice(list(_ID_EDGES + "-_"), 9))
         name = "".join((rng.choice(list(_ID_EDGES)), inner, rng.choice(list(_ID_EDGES))))
         if "__" not in name:
             return name
+
+
+def write_truth_file(root: Path, truth: Mapping[str, Any]) -> None:
+    """Writes the plan and the awkward cases of a corpus as `truth.json`."""
+    text = json.dumps(truth, indent=1, ensure_ascii=False) + "\n"
+    (root / "truth.json").write_text(text, encoding="utf-8", newline="\n")

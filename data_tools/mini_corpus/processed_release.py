@@ -1,7 +1,7 @@
-"""Writes the embedded corpus as the paper's authors publish CMU-MOSEI and IEMOCAP: cut out, pickled, split.
+"""Writes the embedded corpus in the layout of the paper's processed folders.
 
-As their preparation does, it keeps only utterances whose media are all there, takes every frame of
-IEMOCAP and two a second of MOSEI, and splits IEMOCAP over utterances, so that dialogues are on all sides.
+As in the authors' preparation, only utterances with all media are kept, frames are all frames of IEMOCAP and two per
+second of MOSEI, and IEMOCAP is split by utterance, so that dialogues are in several splits.
 """
 
 import pickle
@@ -24,25 +24,19 @@ from mme2e_jax.media.framing import VIEWS
 from mme2e_jax.media.video import VideoError, frames_at
 
 _MOSEI_FPS = 2
-# Of ten utterances or videos, in turn.
-_SIDES = (0, 0, 1, 0, 0, 2, 0, 0, 1, 2)
+# Split numbers of ten successive utterances or videos.
+_SPLIT_PATTERN = (0, 0, 1, 0, 0, 2, 0, 0, 1, 2)
 _PROTOCOL = 4
 
 
-def make_mosei_directories(root: Path) -> None:
-    """Creates the tree of a release under `root`."""
-    for name in ("MOSEI_RAW_PROCESSED", "MOSEI_SPLIT"):
-        (root / name).mkdir()
-
-
-def make_iemocap_directories(root: Path) -> None:
-    """Creates the tree of a release under `root`."""
-    for name in ("IEMOCAP_RAW_PROCESSED", "IEMOCAP_SPLIT"):
+def make_directories(root: Path, dataset: str) -> None:
+    """Creates the directories of a release of `dataset`, MOSEI or IEMOCAP, under `root`."""
+    for name in (f"{dataset}_RAW_PROCESSED", f"{dataset}_SPLIT"):
         (root / name).mkdir()
 
 
 def write_mosei_video(root: Path, plan: VideoPlan) -> tuple[str, list[ClipTimes]]:
-    """Writes the folders of one video's clips; returns its name and where they lay."""
+    """Writes the folders of one video's clips; returns its identifier and the times of the clips."""
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch)
         mosei_release.make_directories(raw)
@@ -63,12 +57,12 @@ def write_mosei_video(root: Path, plan: VideoPlan) -> tuple[str, list[ClipTimes]
         folder.mkdir()
         wavfile.write(folder / "audio.wav", rate, sound[int(span.start * rate) : int(span.end * rate)])
         for i, frame in enumerate(frames[int(span.start * _MOSEI_FPS) : int(span.end * _MOSEI_FPS)]):
-            _write_picture(folder / f"image_{i}.jpg", frame)
+            _write_image(folder / f"image_{i}.jpg", frame)
     return plan.video_id, times
 
 
 def write_iemocap_dialogue(root: Path, plan: DialoguePlan) -> tuple[str, list[ClipTimes]]:
-    """Writes the folders of one dialogue's turns; returns its name and where they lay."""
+    """Writes the folders of one dialogue's turns; returns its name and the times of the turns."""
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch)
         iemocap_release.make_directories(raw)
@@ -88,33 +82,33 @@ def write_iemocap_dialogue(root: Path, plan: DialoguePlan) -> tuple[str, list[Cl
         for name, channels in (("audio", piece), ("audio_L", piece[:, 0]), ("audio_R", piece[:, 1])):
             wavfile.write(folder / f"{name}.wav", rate, channels)
         for i, frame in enumerate(frames[round(span.start * FPS) : round(span.end * FPS)]):
-            _write_picture(folder / f"image_L_{i}.jpg", VIEWS["left"](frame))
-            _write_picture(folder / f"image_R_{i}.jpg", VIEWS["right"](frame))
+            _write_image(folder / f"image_L_{i}.jpg", VIEWS["left"](frame))
+            _write_image(folder / f"image_R_{i}.jpg", VIEWS["right"](frame))
     return plan.name, times
 
 
 def finish_mosei(
     root: Path, plans: Sequence[VideoPlan], _: Mapping[str, Sequence[ClipTimes]], *, seed: int, rates: NoiseRates
 ) -> None:
-    """Writes `meta.pkl`, the splits, by video, and hand-crafted features."""
+    """Writes `meta.pkl`, splits by video, and hand-crafted features."""
     folder = root / "MOSEI_RAW_PROCESSED"
-    meta, sides = {}, {}
+    meta, split_numbers = {}, {}
     for plan in plans:
         for clip in plan.clips:
             name = f"{plan.video_id}_{clip.index}"
             if (folder / name).is_dir():
                 label = [int(emotion in clip.labels) for emotion in EMOTIONS]
                 meta[name] = {"text": clip.transcript, "label": label}
-                sides[name] = _SIDES[plan.index % len(_SIDES)]
-    _write_texts(root, "MOSEI", meta, sides)
-    published_features.write_mosei(root, meta, sides)
+                split_numbers[name] = _SPLIT_PATTERN[plan.index % len(_SPLIT_PATTERN)]
+    _write_texts(root, "MOSEI", meta, split_numbers)
+    published_features.write_mosei(root, meta, split_numbers)
 
 
 def finish_iemocap(
     root: Path, plans: Sequence[DialoguePlan], times: Mapping[str, Sequence[ClipTimes]], *, seed: int, rates: NoiseRates
 ) -> None:
-    """Writes `meta.pkl`, with the labels that are none of the six too, the splits, over utterances, and features."""
-    meta, sides = {}, {}
+    """Writes `meta.pkl`, which also has other labels than the six, splits by utterance, and hand-crafted features."""
+    meta, split_numbers = {}, {}
     for plan in plans:
         for turn, span in zip(plan.turns, times[plan.name], strict=True):
             if not (root / "IEMOCAP_RAW_PROCESSED" / plan.name / turn.name).is_dir():
@@ -122,17 +116,17 @@ def finish_iemocap(
             entry: dict[str, Any] = {"start_time": span.start, "end_time": span.end, "label": turn.label}
             meta[turn.name] = entry | {"text": turn.transcript, "sr": 16_000, "fps": float(FPS)}
             if turn.label not in OTHER_LABELS:
-                sides[turn.name] = _SIDES[len(sides) % len(_SIDES)]
-    _write_texts(root, "IEMOCAP", meta, sides)
-    published_features.write_iemocap(root, meta, sides)
+                split_numbers[turn.name] = _SPLIT_PATTERN[len(split_numbers) % len(_SPLIT_PATTERN)]
+    _write_texts(root, "IEMOCAP", meta, split_numbers)
+    published_features.write_iemocap(root, meta, split_numbers)
 
 
-def _write_texts(root: Path, name: str, meta: Mapping[str, Any], sides: Mapping[str, int]) -> None:
+def _write_texts(root: Path, name: str, meta: Mapping[str, Any], split_numbers: Mapping[str, int]) -> None:
     (root / f"{name}_RAW_PROCESSED" / "meta.pkl").write_bytes(pickle.dumps(dict(meta), _PROTOCOL))
     for i, part in enumerate(SPLITS):
-        lines = "".join(f"{key}\n" for key, side in sides.items() if side == i)
+        lines = "".join(f"{key}\n" for key, number in split_numbers.items() if number == i)
         (root / f"{name}_SPLIT" / f"{part}_split.txt").write_text(lines, encoding="utf-8")
 
 
-def _write_picture(path: Path, picture: np.ndarray) -> None:
-    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+def _write_image(path: Path, image: np.ndarray) -> None:
+    cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])

@@ -1,7 +1,8 @@
-"""Writes hand-crafted features of the embedded corpus in the form of `data_tools.releases.published_features`.
+"""Writes features of the embedded corpus in the published format (`releases.published_features`).
 
-The numbers are our own features, in the authors' widths: 74 of sound for MOSEI; for IEMOCAP 763, of which those that
-their baselines read are filled, and 709 of a picture, of which the last 35 are. The whole picture stands for the face.
+The values are this project's features in the authors' widths: 74 of MOSEI's sound; 763 of IEMOCAP's sound, of which the
+columns that the baselines read are filled; 709 of an image, of which the last 35 are filled. The whole image replaces
+the face.
 """
 
 import pickle
@@ -25,18 +26,18 @@ from mme2e_jax.media.utterance import ImageSequence
 _MOSEI_AUDIO = 74
 _OPENFACE = 709
 _PROTOCOL = 4
-_DECIMALS = 3  # beyond which sums depend on the number of cores
+_DECIMALS = 3  # further decimals depend on the number of cores
 
 
-def write_mosei(root: Path, meta: Mapping[str, Mapping[str, Any]], sides: Mapping[str, int]) -> None:
-    """Writes `MOSEI_HCF_FEATURES`, for the utterances of the splits.
+def write_mosei(root: Path, meta: Mapping[str, Mapping[str, Any]], split_numbers: Mapping[str, int]) -> None:
+    """Writes `MOSEI_HCF_FEATURES` for the utterances of the splits.
 
-    The last utterance of train is not in it, what stands first has a value that is not finite, and each file has an
+    The last utterance of train is missing, the first of each split has an infinite value, and each file has an
     utterance that `meta.pkl` does not name.
     """
     folder = root / "MOSEI_HCF_FEATURES"
     folder.mkdir()
-    for split, names in _by_split(sides).items():
+    for split, names in _by_split(split_numbers).items():
         kept = names[:-1] if split == "train" else names
         rows = {"text": [], "audio": [], "vision": []}
         for name in kept:
@@ -53,21 +54,18 @@ def write_mosei(root: Path, meta: Mapping[str, Mapping[str, Any]], sides: Mappin
         (folder / f"mosei_senti_hcf_{split}.pkl").write_bytes(pickle.dumps(stored, _PROTOCOL))
 
 
-def write_iemocap(root: Path, meta: Mapping[str, Mapping[str, Any]], sides: Mapping[str, int]) -> None:
-    """Writes `IEMOCAP_HCF_FEATURES`, for the turns of the splits.
-
-    In each split the first turn has no words and lacks a picture.
-    """
+def write_iemocap(root: Path, meta: Mapping[str, Mapping[str, Any]], split_numbers: Mapping[str, int]) -> None:
+    """Writes `IEMOCAP_HCF_FEATURES` for the turns of the splits; the first turn of each lacks words and one image."""
     folder = root / "IEMOCAP_HCF_FEATURES"
     folder.mkdir()
-    for split, names in _by_split(sides).items():
+    for split, names in _by_split(split_numbers).items():
         text, audio, video = {}, {}, {}
         for name in names:
             media = next((root / "IEMOCAP_RAW_PROCESSED").glob(f"*/{name}"))
             text[name] = list(text_features(meta[name]["text"]))
-            audio[name] = {side: _in_full(_sound(media / f"audio_{side}.wav")).T for side in "LR"}
-            pictures = _faces(media, "image_L_") | _faces(media, "image_R_")
-            video[name] = {key: np.pad(row, (_OPENFACE - len(row), 0)) for key, row in pictures.items()}
+            audio[name] = {side: _full_width(_sound(media / f"audio_{side}.wav")).T for side in "LR"}
+            images = _faces(media, "image_L_") | _faces(media, "image_R_")
+            video[name] = {key: np.pad(row, (_OPENFACE - len(row), 0)) for key, row in images.items()}
         if names:
             text[names[0]] = []
             del video[names[0]]["image_L_1"], video[names[0]]["image_R_1"]
@@ -75,8 +73,8 @@ def write_iemocap(root: Path, meta: Mapping[str, Mapping[str, Any]], sides: Mapp
             (folder / f"{split}_{kind}_features.pt").write_bytes(pickle.dumps(stored, _PROTOCOL))
 
 
-def _by_split(sides: Mapping[str, int]) -> dict[str, list[str]]:
-    return {split: [name for name, side in sides.items() if side == i] for i, split in enumerate(SPLITS)}
+def _by_split(split_numbers: Mapping[str, int]) -> dict[str, list[str]]:
+    return {split: [name for name, number in split_numbers.items() if number == i] for i, split in enumerate(SPLITS)}
 
 
 def _sound(path: Path) -> np.ndarray:
@@ -84,8 +82,8 @@ def _sound(path: Path) -> np.ndarray:
     return np.round(audio_features(sound.wave, sound.sample_rate), _DECIMALS)
 
 
-def _in_full(rows: np.ndarray) -> np.ndarray:
-    """The columns of type 0 where the full set has them."""
+def _full_width(rows: np.ndarray) -> np.ndarray:
+    """The columns of feature type 0 in the full set of columns."""
     full = np.zeros((len(rows), FULL_WIDTH), np.float32)
     full[:, TYPES[0]] = rows
     return full
@@ -95,17 +93,17 @@ def _faces(folder: Path, prefix: str) -> dict[str, np.ndarray]:
     names = [f"{prefix}{number}" for number in image_numbers(ImageSequence(folder, prefix, 1.0))]
     if not names:
         return {}
-    pictures = [cv2.imread(str(folder / f"{name}.jpg"), cv2.IMREAD_COLOR) for name in names]
-    faces = [
-        cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA)
-        for picture in pictures
-        if picture is not None
-    ]
+    faces = []
+    for name in names:
+        image = cv2.imread(str(folder / f"{name}.jpg"), cv2.IMREAD_COLOR)
+        assert image is not None
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        faces.append(cv2.resize(image, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA))
     rows = np.round(video_features(np.array(faces), np.ones(len(faces), bool)), _DECIMALS)
     return dict(zip(names, rows, strict=True))
 
 
 def _padded(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """One array, rows of zeros in front of the shorter ones, as in the features of CMU-MOSEI that most papers use."""
+    """One array, with rows of zeros before shorter parts, as in the common features of CMU-MOSEI."""
     longest = max(map(len, parts), default=0)
     return np.array([np.pad(part, ((longest - len(part), 0), (0, 0))) for part in parts], np.float32)

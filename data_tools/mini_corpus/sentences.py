@@ -1,8 +1,7 @@
-"""The sentence bank of the embedded corpus, written for this project.
+"""Composes the sentences of the embedded corpus, written for this project.
 
-Three kinds of text: sentences that show one emotion, short fragments (two of them make an
-utterance with two emotions), and ambiguous sentences that fit several emotions, so that words
-alone do not decide. Sentences are at most about nine words: spoken, they last 2-3 s.
+Texts are sentences with one emotion, short fragments (two for an utterance with two emotions), and ambiguous sentences
+that fit several emotions, so that words alone do not suffice. Sentences have up to about nine words, 2-3 s of speech.
 """
 
 from collections.abc import Sequence
@@ -52,8 +51,7 @@ NEUTRAL = (
     "They moved {what} to room twelve.",
 )
 
-# Each emotion has a handful of words that come back in several of its sentences: about a hundred
-# training utterances must be enough to learn them.
+# Each emotion has a few words that recur in its sentences, so that about a hundred training utterances suffice.
 SENTENCES = {
     "anger": (
         "I am furious that {who} ruined {what}.",
@@ -138,7 +136,7 @@ FRAGMENTS = {
     "surprise": ("I was shocked!", "Wow, really?", "Unbelievable!", "I never expected it."),
 }
 
-# (sentence, the emotions it fits)
+# (sentence, fitting emotions)
 AMBIGUOUS = (
     ("I can not believe what {who} did.", ("anger", "disgust", "sad", "surprise")),
     ("Look at {what}!", ("anger", "disgust", "fear", "happy", "surprise")),
@@ -156,15 +154,12 @@ AMBIGUOUS = (
 
 
 def write_text(rng: np.random.Generator, emotions: Sequence[str], *, ambiguous: bool = False) -> tuple[str, ...]:
-    """The words of one utterance, in one piece per emotion (one piece if there is none).
+    """Composes the text of one utterance, one piece for each emotion; raises ValueError for unknown emotions.
 
     Args:
-      rng: the only source of chance.
+      rng: random generator.
       emotions: none (a neutral sentence), one, or several (a short fragment for each).
-      ambiguous: for one emotion, take a sentence that fits other emotions as well.
-
-    Raises:
-      ValueError: an emotion is not one of `EMOTIONS`.
+      ambiguous: for one emotion, whether to take a sentence that also fits other emotions.
     """
     unknown = [emotion for emotion in emotions if emotion not in EMOTIONS]
     if unknown:
@@ -181,8 +176,6 @@ def write_text(rng: np.random.Generator, emotions: Sequence[str], *, ambiguous: 
 
 def _fill(rng: np.random.Generator, templates: Sequence[str]) -> str:
     text = templates[int(rng.integers(len(templates)))].format(
-        who=WHO[rng.integers(len(WHO))],
-        what=WHAT[rng.integers(len(WHAT))],
-        when=WHEN[rng.integers(len(WHEN))],
+        who=WHO[rng.integers(len(WHO))], what=WHAT[rng.integers(len(WHAT))], when=WHEN[rng.integers(len(WHEN))]
     )
     return text[0].upper() + text[1:]

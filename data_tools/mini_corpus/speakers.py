@@ -1,4 +1,4 @@
-"""Several speakers from one photograph, each on a canvas of the video's size.
+"""Derives several speakers from one photograph.
 
 The photograph is NASA's portrait of Eileen Collins (public domain) inside the scikit-image wheel.
 """
@@ -13,7 +13,7 @@ from data_tools.mini_corpus.face import Face
 
 WIDTH, HEIGHT = 320, 240  # pixels of the videos
 
-# Left eye, right eye, nose, left and right corner of the mouth in the photograph, (x, y).
+# (x, y) in the photograph: left eye, right eye, nose, left and right corner of the mouth.
 _LANDMARKS = ((204, 100), (245, 102), (224, 126), (202, 139), (244, 140))
 _MIRRORED_ORDER = [1, 0, 2, 4, 3]
 _LOOKS_SEED = 20_000
@@ -21,12 +21,12 @@ _LOOKS_SEED = 20_000
 
 @cache
 def photograph() -> tuple[np.ndarray, np.ndarray]:
-    """uint8 RGB [512, 512, 3] and its landmarks, float32 [5, 2]."""
+    """The photograph, uint8 RGB `[512, 512, 3]`, and its landmarks, float32 `[5, 2]`."""
     return data.astronaut(), np.array(_LANDMARKS, np.float32)
 
 
 def make_face(speaker: int, rng: np.random.Generator) -> Face:
-    """Speaker number `speaker` in front of the camera; `rng` chooses place and distance."""
+    """Speaker number `speaker` at a position and distance drawn from `rng`."""
     image, landmarks = _look(speaker)
     eye_distance = rng.uniform(40, 48)
     center = np.array([WIDTH / 2 + rng.uniform(-20, 20), 108 + rng.uniform(-8, 8)])
@@ -38,7 +38,7 @@ def make_face(speaker: int, rng: np.random.Generator) -> Face:
 
 
 def empty_room(rng: np.random.Generator) -> np.ndarray:
-    """A wall with pictures and a lamp's light but nobody there: uint8 RGB [h, w, 3]."""
+    """A room without a person, uint8 RGB `[h, w, 3]`."""
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     wall = rng.uniform(110, 190, 3).astype(np.float32)
     light = 0.7 + 0.4 * np.exp(-(((x - rng.uniform(0, WIDTH)) / 180) ** 2) - (y / 200) ** 2)
@@ -55,7 +55,7 @@ def empty_room(rng: np.random.Generator) -> np.ndarray:
 
 
 def _look(speaker: int) -> tuple[np.ndarray, np.ndarray]:
-    """Another person from the same photograph: mirrored, stretched, lighter or darker."""
+    """Another look of the photograph, mirrored, stretched, lighter or darker, and its landmarks."""
     rng = np.random.default_rng([_LOOKS_SEED, speaker])
     image, landmarks = (array.copy() for array in photograph())
     if speaker % 2:

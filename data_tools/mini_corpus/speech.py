@@ -1,9 +1,8 @@
-"""Speech synthesis with espeak-ng, as a pure function of its arguments.
+"""Synthesises speech with espeak-ng as a pure function.
 
-espeak-ng is not pure by itself. It keeps phases, noise and voice settings in static memory from
-one utterance to the next, so that a waveform depends on what was spoken before, and it seeds the
-noise of its voices from the clock. Therefore every call loads the library afresh (4 ms), which
-zeroes that memory, and sets the seed. Not safe to call from several threads at once.
+espeak-ng keeps phases, noise and voice settings in static memory, so that a waveform depends on earlier utterances, and
+seeds the noise of its voices from the clock. So every call reloads the library (4 ms), which clears that memory, and
+sets the seed. It must not be called from several threads at once.
 """
 
 import _ctypes
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 import espeakng_loader
 import numpy as np
 
-SAMPLE_RATE = 22050  # Hz, of espeak-ng's formant voices
+SAMPLE_RATE = 22050  # Hz; rate of espeak-ng's formant voices
 
 _SYNCHRONOUS_OUTPUT = 2
 _UTF8_TEXT = 1
@@ -24,13 +23,13 @@ _SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short),
 
 @dataclass(frozen=True)
 class Speaking:
-    """How a text is spoken.
+    """Parameters of speech.
 
     Attributes:
-      voice: an espeak-ng voice with an optional variant, such as "en-us+f2".
+      voice: espeak-ng voice with an optional variant, such as "en-us+f2".
       rate: words per minute, 80 to 450.
-      pitch: base pitch, 0 to 100 (50 is the voice's own).
-      pitch_range: how far the pitch moves, 0 (monotone) to 100.
+      pitch: base pitch, 0 to 100; 50 is the voice's default.
+      pitch_range: variation of the pitch, 0 (monotone) to 100.
     """
 
     voice: str = "en-us"
@@ -41,20 +40,16 @@ class Speaking:
     def __post_init__(self):
         limits = {"rate": (80, 450), "pitch": (0, 100), "pitch_range": (0, 100)}
         for name, (low, high) in limits.items():
-            if not low <= getattr(self, name) <= high:
-                found = getattr(self, name)
-                raise ValueError(f"{name} must be between {low} and {high}, found {found}")
+            if not low <= (value := getattr(self, name)) <= high:
+                raise ValueError(f"{name} must be between {low} and {high}, found {value}")
 
 
 def synthesize(text: str, speaking: Speaking) -> np.ndarray:
-    """Speaks `text`.
-
-    Returns:
-      float32 [samples] at `SAMPLE_RATE`, in [-1, 1].
+    """Synthesises `text`: float32 `[samples]` at `SAMPLE_RATE`, in [-1, 1].
 
     Raises:
-      ValueError: espeak-ng has no voice of that name.
-      RuntimeError: espeak-ng could not start or made no sound.
+      ValueError: espeak-ng has no such voice.
+      RuntimeError: espeak-ng could not start or returned no sound.
     """
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     try:
@@ -69,7 +64,7 @@ def _synthesize(library: ctypes.CDLL, text: str, speaking: Speaking) -> np.ndarr
     rate = library.espeak_Initialize(_SYNCHRONOUS_OUTPUT, 0, data_path, 0)
     if rate != SAMPLE_RATE:
         raise RuntimeError(
-            f"espeak-ng should start at {SAMPLE_RATE} Hz, it returned {rate}; reinstall the espeakng-loader wheel"
+            f"expected espeak-ng to start at {SAMPLE_RATE} Hz, found {rate}; reinstall the espeakng-loader wheel"
         )
     library.espeak_ng_SetRandSeed(ctypes.c_long(_NOISE_SEED))
     chunks: list[np.ndarray] = []
@@ -83,17 +78,12 @@ def _synthesize(library: ctypes.CDLL, text: str, speaking: Speaking) -> np.ndarr
     library.espeak_SetSynthCallback(keep)
     if library.espeak_SetVoiceByName(speaking.voice.encode()) != 0:
         raise ValueError(f"espeak-ng has no voice {speaking.voice!r}; try 'en-us' or 'en-us+f2'")
-    settings = {
-        _RATE: speaking.rate,
-        _VOLUME: 100,
-        _PITCH: speaking.pitch,
-        _RANGE: speaking.pitch_range,
-    }
+    settings = {_RATE: speaking.rate, _VOLUME: 100, _PITCH: speaking.pitch, _RANGE: speaking.pitch_range}
     for parameter, value in settings.items():
         library.espeak_SetParameter(parameter, value, 0)
     encoded = text.encode()
     library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _UTF8_TEXT, None, None)
     library.espeak_Synchronize()
     if not chunks:
-        raise RuntimeError(f"espeak-ng made no sound for {text!r}")
+        raise RuntimeError(f"espeak-ng returned no sound for {text!r}")
     return np.concatenate(chunks).astype(np.float32) / 32768

@@ -1,6 +1,6 @@
-"""Makes one video of the corpus: its clips one after the other, as movie and sound.
+"""Renders a video of the corpus: its clips one after the other.
 
-Clips are whole frames long, so sound and picture stay together.
+Clips last whole frames, so that sound and video stay synchronous.
 """
 
 from collections.abc import Iterator
@@ -20,24 +20,24 @@ from data_tools.mini_corpus.voice import SAMPLE_RATE, VOICES, add_room, speak
 FPS = 15
 MIN_FRAMES, MAX_FRAMES = 30, 48  # 2.0 s and 3.2 s
 SHORT_FRAMES = 6  # 0.4 s
-WAV_CUT_S = 1.5  # how much the sound file lacks in the video whose lengths differ
+WAV_CUT_S = 1.5  # missing end of the wav file in the case WAV_LENGTH
 
 _FACE_STREAM, _VOICE_STREAM, _ROOM_STREAM = 11, 12, 13
-_TALKING = 0.09  # how far speech opens the mouth, in eye distances
+_TALKING = 0.09  # opening of the mouth by speech, in eye distances
 _BLINK, _BLINK_FRAMES, _BLINK_EVERY_S = -0.12, 2, 2.7
 
 
 @dataclass(frozen=True)
 class ClipTimes:
-    """Where a clip lies in its video, in seconds."""
+    """Start and end of a clip in its video, in seconds."""
 
     start: float
     end: float
 
 
 def make_video(plan: VideoPlan, movie_path: Path, wav_path: Path) -> list[ClipTimes]:
-    """Writes the movie and the sound of `plan`; returns where its clips really lie."""
-    cv2.setNumThreads(1)  # the videos are what runs in parallel
+    """Writes the movie and the sound of `plan`; returns the times of its clips."""
+    cv2.setNumThreads(1)  # videos are rendered in parallel
     face = make_face(plan.speaker, plan.rng(_FACE_STREAM))
     room_rng = plan.rng(_ROOM_STREAM)
     grain = [room_rng.integers(0, 5, (HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(4)]
@@ -59,28 +59,19 @@ def make_video(plan: VideoPlan, movie_path: Path, wav_path: Path) -> list[ClipTi
             sounds.append(sound)
             times.append(ClipTimes(start / FPS, (start + count) / FPS))
             start += count
-    _write_sound(plan, wav_path, np.concatenate(sounds))
+    if NO_WAV not in plan.awkward:
+        removed = int(WAV_CUT_S * SAMPLE_RATE) if WAV_LENGTH in plan.awkward else 0
+        sound = np.concatenate(sounds)
+        write_wav(wav_path, sound[: len(sound) - removed], SAMPLE_RATE)
     if BROKEN_VIDEO in plan.awkward:
-        _truncate(movie_path)
+        # Without its second half, the movie also lacks the index at its end.
+        content = movie_path.read_bytes()
+        movie_path.write_bytes(content[: len(content) // 2])
     return times
 
 
-def _write_sound(plan: VideoPlan, path: Path, sound: np.ndarray) -> None:
-    if NO_WAV in plan.awkward:
-        return
-    if WAV_LENGTH in plan.awkward:
-        sound = sound[: -int(WAV_CUT_S * SAMPLE_RATE)]
-    write_wav(path, sound, SAMPLE_RATE)
-
-
-def _truncate(path: Path) -> None:
-    """Cuts the second half of a movie off, and with it the index at its end."""
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-
-
 def make_clip_sound(rng: np.random.Generator, clip: ClipPlan, voice: str) -> np.ndarray:
-    """The sound of a clip, padded with silence to a whole number of frames."""
+    """Synthesises the sound of a clip, padded with silence to whole frames."""
     spoken = speak(rng, clip.pieces, clip.voice, voice=voice, max_seconds=(MAX_FRAMES - 3) / FPS)
     frames = int(np.clip(np.ceil(len(spoken) * FPS / SAMPLE_RATE) + 2, MIN_FRAMES, MAX_FRAMES))
     frames += -frames % 3  # three frames last a whole number of samples
@@ -91,7 +82,7 @@ def make_clip_sound(rng: np.random.Generator, clip: ClipPlan, voice: str) -> np.
 
 
 def measure_loudness(sound: np.ndarray, frames: int) -> np.ndarray:
-    """Loudness in [0, 1] at each of `frames` frames, which moves the lips."""
+    """The loudness in [0, 1] at each of `frames` frames, which moves the lips."""
     blocks = sound[: len(sound) // frames * frames].reshape(frames, -1)
     level = np.sqrt(np.mean(blocks**2, axis=1))
     smooth = np.convolve(level, np.ones(3) / 3, "same")
@@ -101,7 +92,7 @@ def measure_loudness(sound: np.ndarray, frames: int) -> np.ndarray:
 def animate_face(
     rng: np.random.Generator, face: Face, emotions: tuple[str, ...], loudness: np.ndarray
 ) -> Iterator[np.ndarray]:
-    """Frames of a face that talks and shows `emotions`, each for an equal share of the time."""
+    """Yields the frames of a face that talks and shows each of `emotions` for an equal time."""
     strength = rng.uniform(0.95, 1.25)
     moods = [EXPRESSIONS[emotion].scaled(strength) for emotion in emotions] or [NEUTRAL]
     phases = rng.uniform(0, 2 * np.pi, 3)

@@ -1,9 +1,8 @@
-"""Gives an utterance its voice: how each emotion sounds, and the waveform at 16 kHz.
+"""Synthesises the voice of an utterance at 16 kHz, with a style for each emotion.
 
-espeak-ng sets rate, pitch and pitch range; the rest (spectral tilt, tremolo, breath, overdrive,
-glides) is applied to the waveform. The model sees a mel POWER spectrogram without a logarithm,
-in pieces of 0.4 s, so emotions differ in spectrum and in fast modulation rather than in loudness
-alone: what is 20 dB weaker is invisible there.
+espeak-ng sets rate, pitch and pitch range; spectral tilt, tremolo, breath, overdrive and glides are applied to the
+waveform. The model reads a mel power spectrogram without a logarithm, in chunks of 0.4 s, where parts that are 20 dB
+weaker are invisible. So emotions differ in spectrum and fast modulation, not only in loudness.
 """
 
 from collections.abc import Sequence
@@ -15,9 +14,9 @@ from scipy.signal import lfilter, resample_poly
 from data_tools.mini_corpus.speech import SAMPLE_RATE as SPEECH_RATE
 from data_tools.mini_corpus.speech import Speaking, synthesize
 
-SAMPLE_RATE = 16000  # Hz, of the corpus
+SAMPLE_RATE = 16000  # Hz; rate of the corpus
 
-# Base voices of the speakers; few and alike, so that pitch stays a sign of emotion.
+# Base voices of the speakers: few and similar, so that pitch indicates emotion.
 VOICES = ("en-us+f1", "en-us+f2", "en-us+f3", "en-us+f4")
 
 _LEAD_S, _PAUSE_S = 0.10, 0.06
@@ -26,18 +25,18 @@ _ROOM_NOISE = 0.002  # standard deviation, of full scale
 
 @dataclass(frozen=True)
 class Style:
-    """How one emotion sounds.
+    """The sound of one emotion.
 
     Attributes:
       rate: words per minute.
       pitch, pitch_range: as in `Speaking`, 0 to 100.
-      level: root mean square of the speech, of full scale.
+      level: root mean square relative to full scale.
       tilt: spectral tilt in [-1, 1]; positive is bright, negative is muffled.
       tremolo_hz, tremolo_depth: amplitude modulation; depth in [0, 1].
       vibrato_hz, vibrato_depth: pitch modulation; depth relative to the pitch.
-      breath: share of the voice replaced by breath, in [0, 1].
-      drive: overdrive, 0 (clean) upwards.
-      shift: factor on the pitch and on the resonances, as of a smaller head.
+      breath: share of the voice replaced by breath, [0, 1].
+      drive: overdrive, 0 or more.
+      shift: factor of pitch and resonances, as for a smaller head.
       glide: relative change of pitch over an utterance; positive rises.
     """
 
@@ -79,19 +78,11 @@ STYLES = {
 
 
 def speak(
-    rng: np.random.Generator,
-    pieces: Sequence[str],
-    emotions: Sequence[str],
-    *,
-    voice: str,
-    max_seconds: float,
+    rng: np.random.Generator, pieces: Sequence[str], emotions: Sequence[str], *, voice: str, max_seconds: float
 ) -> np.ndarray:
-    """Speaks an utterance; with two emotions its first half shows one, its second the other.
+    """Synthesises an utterance: float32 `[samples]` at `SAMPLE_RATE`, in [-1, 1], without room noise.
 
-    Speech that would last longer than `max_seconds` is spoken faster.
-
-    Returns:
-      float32 [samples] at `SAMPLE_RATE`, in [-1, 1], without noise of the room.
+    Of two emotions, the first half expresses one, the second half the other. Speech is accelerated to `max_seconds`.
     """
     parts = _parts(pieces, max(1, len(emotions)))
     styles = [STYLES[emotion] for emotion in emotions] or [NEUTRAL]
@@ -100,7 +91,7 @@ def speak(
     faster = 1.0
     while True:
         sounds = [
-            _say(part, style, voice, faster, np.random.default_rng(noise_seed))
+            _synthesize_style(part, style, voice, faster, np.random.default_rng(noise_seed))
             for part, style in zip(parts, styles, strict=True)
         ]
         silences = [_silence(_LEAD_S), *[_silence(_PAUSE_S)] * len(sounds)]
@@ -113,13 +104,13 @@ def speak(
 
 
 def add_room(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
-    """`sound` with the noise of a room; float32, clipped to [-1, 1]."""
+    """Adds room noise to `sound`; float32, clipped to [-1, 1]."""
     noisy = sound + rng.normal(0, _ROOM_NOISE, len(sound))
     return np.clip(noisy, -1, 1).astype(np.float32)
 
 
 def _parts(pieces: Sequence[str], count: int) -> list[str]:
-    """`pieces` as exactly `count` texts, one for each emotion of the voice."""
+    """Divides `pieces` into exactly `count` texts, one for each emotion of the voice."""
     if len(pieces) == count:
         return list(pieces)
     words = " ".join(pieces).split()
@@ -128,7 +119,7 @@ def _parts(pieces: Sequence[str], count: int) -> list[str]:
 
 
 def _jitter(rng: np.random.Generator, style: Style) -> Style:
-    """Nobody speaks twice alike."""
+    """Varies a style at random."""
     pitch, pitch_range = np.clip([style.pitch + rng.normal(0, 4), style.pitch_range + rng.normal(0, 4)], 0, 100)
     return replace(
         style,
@@ -139,7 +130,7 @@ def _jitter(rng: np.random.Generator, style: Style) -> Style:
     )
 
 
-def _say(text: str, style: Style, voice: str, faster: float, rng: np.random.Generator) -> np.ndarray:
+def _synthesize_style(text: str, style: Style, voice: str, faster: float, rng: np.random.Generator) -> np.ndarray:
     rate = min(450, int(style.rate * faster))
     speaking = Speaking(voice, rate, style.pitch, style.pitch_range)
     sound = resample_poly(synthesize(text, speaking), 320, 441)
@@ -158,7 +149,7 @@ def _say(text: str, style: Style, voice: str, faster: float, rng: np.random.Gene
 
 
 def _bend_pitch(sound: np.ndarray, style: Style) -> np.ndarray:
-    """Plays the sound at a speed that changes with time; what is played faster is higher."""
+    """Resamples the sound at a varying speed, which changes its pitch."""
     time_s = np.arange(len(sound)) / SAMPLE_RATE
     speed = style.shift + style.glide * (time_s / time_s[-1] - 0.5)
     speed = speed + style.vibrato_depth * np.sin(2 * np.pi * style.vibrato_hz * time_s)
@@ -167,7 +158,7 @@ def _bend_pitch(sound: np.ndarray, style: Style) -> np.ndarray:
 
 
 def _breathe(rng: np.random.Generator, sound: np.ndarray, share: float) -> np.ndarray:
-    """Replaces a share of the voice by noise that follows the voice's envelope."""
+    """Replaces a share of the voice by noise with the voice's envelope."""
     envelope = _filter([0.02], [1, -0.98], np.abs(sound))
     noise = _filter([1, -0.7], [1], rng.normal(0, 1, len(sound))) * envelope
     return (1 - share) * sound + share * noise * _rms(sound) / _rms(noise)

@@ -1,11 +1,11 @@
-"""Extracts the videos of a release on an Apache Beam runner: on this machine, or on a cluster.
+"""Extracts the videos of a release on an Apache Beam runner.
 
-Needs `requirements-beam.txt`. A video is an element, and goes through the same worker process as without Beam
-(`workers`), so that the records are the same, byte for byte. They are written by the process that starts the pipeline.
+Needs `requirements-beam.txt`. An element is a video and is extracted by the same worker process as without Beam
+(`workers`), so that the records are the same, byte for byte. The process that starts the pipeline writes the records.
 
-Workers of a cluster that see the release and the records' directory under the same paths need nothing else. Others
-read and write through Beam's file systems (`gs://`, `s3://`, `hdfs://`): each gets the files of one video at a time
-from a copy of the release, and leaves what it extracted in a staging directory.
+Workers of a cluster that access the release and the records' directory under the same paths need no more options.
+Others read and write through Beam's file systems (`gs://`, `s3://`, `hdfs://`): each copies the files of one video at a
+time from a copy of the release, and copies its results to a staging directory.
 """
 
 import shutil
@@ -29,17 +29,14 @@ from mme2e_jax.runtime.files import atomic_file
 def run_on_beam(
     raw: Path, options: str, *, release: str | None = None, staging: str | None = None
 ) -> Callable[[Sequence[Job]], Iterator[JobResult]]:
-    """How `prepare` runs its jobs on Beam.
+    """Returns a function that runs jobs on Beam and yields their results in the jobs' order, once all are finished.
 
     Args:
-      raw: the release, as the caller sees it.
-      options: of the pipeline, as tensorflow-datasets takes them: `runner=FlinkRunner,parallelism=8`.
-      release: URL of a copy of the release; None where workers see it under the caller's paths.
-      staging: URL of a directory for what workers extract; None where they see the caller's directory of records.
-        What lies there of the same jobs is used, so that a pipeline that was stopped goes on.
-
-    Returns:
-      a function from jobs to their results, in the jobs' order, once all are finished.
+      raw: path of the release.
+      options: pipeline options in the form of tensorflow-datasets: `runner=FlinkRunner,parallelism=8`.
+      release: URL of a copy of the release; None if workers access the release under its path.
+      staging: URL of a directory for the workers' results; None if workers access the directory of the records. Results
+        that are there already are used, so that an interrupted pipeline continues.
     """
     flags = [f"--{option}" for option in options.split(",") if option]
 
@@ -49,11 +46,11 @@ def run_on_beam(
         FileSystems.set_options(pipeline_options)
         if staging is not None:
             _collect(jobs, staging)
-        waiting = [task for task in tasks if not result_path(task.job).exists()]
-        if waiting:
+        open_tasks = [task for task in tasks if not result_path(task.job).exists()]
+        if open_tasks:
             with beam.Pipeline(options=pipeline_options) as pipeline:
-                created = pipeline | "Videos" >> beam.Create(waiting)
-                # Without it a runner may leave all elements of a pipeline to one worker.
+                created = pipeline | "Videos" >> beam.Create(open_tasks)
+                # Without it, a runner may give all elements to one worker.
                 _ = created | beam.Reshuffle() | "Extract" >> beam.ParDo(_Extract())
         if staging is not None:
             _collect(jobs, staging)
@@ -65,16 +62,19 @@ def run_on_beam(
 
 @dataclass(frozen=True)
 class _Task:
-    """A job, and where its worker finds the media and leaves the arrays, if not under the job's paths."""
+    """A job with the URLs of its media and of the staging directory, unless the job's paths are used.
+
+    The `video` of an image sequence is the common start of the images' URLs.
+    """
 
     job: Job
-    video: str | None  # of pictures, what all their URLs start with
+    video: str | None
     wav: str | None
     staging: str | None
 
 
 class _Extract(beam.DoFn):
-    """Runs tasks; what they find is not its output, but in the files that it leaves."""
+    """Runs tasks; the results are written to files."""
 
     def setup(self) -> None:
         self._extractor = Extractor()
@@ -86,17 +86,17 @@ class _Extract(beam.DoFn):
                 job = replace(job, spool=Path(scratch) / job.spool.name)
             result = self._extractor.run(job)
             Spool(job.spool.parent).store(result)
-            # The answer last: with it the result is complete. There is none where the worker died.
+            # The result file last: it marks a complete result. It does not exist if the worker died.
             if element.staging is not None and result_path(job).exists():
                 for path in (job.spool, result_path(job)):
-                    _copy_there(path, FileSystems.join(element.staging, path.name))
+                    _upload(path, FileSystems.join(element.staging, path.name))
 
     def teardown(self) -> None:
         self._extractor.close()
 
 
 def _task(job: Job, raw: Path, release: str | None, staging: str | None) -> _Task:
-    # Workers have working directories of their own.
+    # Workers have other working directories.
     job = replace(job, media=_absolute(job.media), spool=job.spool.absolute())
     if release is None:
         return _Task(job, None, None, staging)
@@ -105,8 +105,8 @@ def _task(job: Job, raw: Path, release: str | None, staging: str | None) -> _Tas
     def url(path: Path) -> str:
         if not path.is_relative_to(root):
             raise PrepareError(
-                f"Expected all media inside of {root}, a copy of which is at {release}; found {path}. Move it there, "
-                "or run where workers see it under that path."
+                f"Expected all media below {root}, which is copied to {release}; found {path}. Move it there, or use "
+                "workers that access it under that path."
             )
         return FileSystems.join(release, *path.relative_to(root).parts)
 
@@ -123,7 +123,7 @@ def _absolute(media: Media) -> Media:
 
 
 def _fetch(task: _Task, scratch: Path) -> Job:
-    """The job with its media in `scratch`, if they are somewhere else than it says."""
+    """The job with its media copied to `scratch`, if the task has URLs."""
     video, wav = task.job.media.video, task.job.media.wav
     if task.video is not None:
         folder = scratch / "video"
@@ -131,33 +131,33 @@ def _fetch(task: _Task, scratch: Path) -> Job:
         if isinstance(video, ImageSequence):
             (matched,) = FileSystems.match([f"{task.video}*.jpg"])
             for metadata in matched.metadata_list:
-                _copy_here(metadata.path, folder)
+                _download(metadata.path, folder)
             video = replace(video, folder=folder)
         else:
-            video = _copy_here(task.video, folder)
+            video = _download(task.video, folder)
     if task.wav is not None:
-        wav = _copy_here(task.wav, scratch)
+        wav = _download(task.wav, scratch)
     return replace(task.job, media=Media(video, wav))
 
 
 def _collect(jobs: Sequence[Job], staging: str) -> None:
-    """Copies the results of these jobs that lie in the staging directory to where the jobs say."""
+    """Copies the results of these jobs from the staging directory to the jobs' paths."""
     (matched,) = FileSystems.match([FileSystems.join(staging, "*.json")])
-    there = {PurePosixPath(metadata.path).name for metadata in matched.metadata_list}
+    staged = {PurePosixPath(metadata.path).name for metadata in matched.metadata_list}
     for job in jobs:
-        answer = result_path(job)
-        if answer.name in there and not answer.exists():
-            for name in (job.spool.name, answer.name):
-                _copy_here(FileSystems.join(staging, name), job.spool.parent)
+        result = result_path(job)
+        if result.name in staged and not result.exists():
+            for name in (job.spool.name, result.name):
+                _download(FileSystems.join(staging, name), job.spool.parent)
 
 
-def _copy_here(url: str, directory: Path) -> Path:
+def _download(url: str, directory: Path) -> Path:
     path = directory / PurePosixPath(url).name
     with FileSystems.open(url, compression_type=CompressionTypes.UNCOMPRESSED) as source, atomic_file(path) as file:
         shutil.copyfileobj(source, file)
     return path
 
 
-def _copy_there(path: Path, url: str) -> None:
+def _upload(path: Path, url: str) -> None:
     with FileSystems.create(url, compression_type=CompressionTypes.UNCOMPRESSED) as target, path.open("rb") as file:
         shutil.copyfileobj(file, target)

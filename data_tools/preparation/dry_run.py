@@ -1,4 +1,4 @@
-"""What preparation would use, said in seconds."""
+"""Reports what preparation would use, without decoding media."""
 
 import math
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from data_tools.preparation.settings import Settings
-from data_tools.preparation.splitting import divide
+from data_tools.preparation.splitting import split_utterances
 from data_tools.records.report import Report
 from data_tools.releases import splits
 from data_tools.releases.published_features import require_features
@@ -16,37 +16,39 @@ from mme2e_jax.media.utterance import Finding, Utterance
 
 
 def dry_run(raw: str | os.PathLike[str], settings: Settings, *, console: Console) -> Report:
-    """Says what `prepare` would use, as far as the texts and the names of media files tell.
+    """Prints what `prepare` would use, judged by the texts and the names of the media files.
 
-    No media are decoded and nothing is written, so it takes seconds.
+    Takes seconds: no media are decoded and nothing is written.
 
     Returns:
-      the report that it prints. `kept` are the utterances that have a video or a sound.
+      The printed report. `kept` are the utterances that have a video or a sound.
 
     Raises:
-      ReleaseError: as `prepare`.
+      ReleaseError: as in `prepare`.
     """
     named = splits.read_split_files(settings.splits) if settings.splits else None
-    release = settings.read(Path(raw))
+    release = settings.read_release(Path(raw))
     report = Report(settings=settings.to_json(), findings=list(release.findings))
-    if settings.published:
-        # Whose features there are takes minutes to say.
-        require_features(Path(raw), settings.source.records)
+    if settings.uses_published_features:
+        # Listing the utterances with features would take minutes.
+        require_features(Path(raw), settings.source.dataset)
         usable = release.utterances
     else:
         usable = _with_media(release, settings, report)
-    parts = divide(usable, release, settings, named, report) if usable else {}
+    parts = split_utterances(usable, release, settings, named, report) if usable else {}
     report.kept = sorted(u.id for part in parts.values() for u in part)
-    console.print("A dry run: no media are decoded, nothing is written. What would be used:")
+    console.print("Dry run: no media are decoded, nothing is written. Preparation would use:")
     for split, part in parts.items():
-        known = [u.end - u.start for u in part if math.isfinite(u.end)]
-        console.print(f"  {split}: {len(part)} utterances, {sum(known):.0f} s" + _unknown(len(part) - len(known)))
+        lengths = [u.end - u.start for u in part if math.isfinite(u.end)]
+        whole_files = len(part) - len(lengths)
+        rest = f" and {whole_files} whole files" if whole_files else ""
+        console.print(f"  {split}: {len(part)} utterances, {sum(lengths):.0f} s{rest}")
     report.print(console)
     return report
 
 
 def _with_media(release: Release, settings: Settings, report: Report) -> list[Utterance]:
-    """Those that have a video or a sound; what is missing goes into the report."""
+    """The utterances that have a video or a sound; missing files are reported."""
     usable = []
     for utterance in release.utterances:
         media = release.media[utterance.media_key]
@@ -61,7 +63,3 @@ def _with_media(release: Release, settings: Settings, report: Report) -> list[Ut
         else:
             usable.append(utterance)
     return usable
-
-
-def _unknown(count: int) -> str:
-    return f" and {count} whole files" if count else ""

@@ -1,4 +1,4 @@
-"""Extracts all videos of a release, and shows how far it is."""
+"""Extracts all videos of a release and reports progress."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,18 +13,18 @@ from data_tools.releases.release import Release
 from mme2e_jax.media.utterance import Utterance
 from mme2e_jax.media.workers import Job, JobResult
 
-# From jobs to their results, in any order.
+# Runs jobs and yields their results in any order.
 RunJobs = Callable[[Sequence[Job]], Iterator[JobResult]]
 
-# Minutes of silence make people stop a program that works.
+# Without lines in log files, users stop a program that works.
 _SECONDS_BETWEEN_LINES = 20.0
 
 
 def extract_all(release: Release, spool: Spool, settings: Settings, run: RunJobs, console: Console) -> list[JobResult]:
-    """Extracts every video that the spool does not hold yet; the results in the order of the videos."""
-    by_files: dict[str, list[Utterance]] = {}
+    """Extracts every video that is not in the spool yet; returns all results in the order of the videos."""
+    by_media: dict[str, list[Utterance]] = {}
     for utterance in release.utterances:
-        by_files.setdefault(utterance.media_key, []).append(utterance)
+        by_media.setdefault(utterance.media_key, []).append(utterance)
     extract_settings = {
         "frame_interval_ms": settings.frame_interval_ms,
         "audio_from_video": settings.audio_from_video,
@@ -32,15 +32,15 @@ def extract_all(release: Release, spool: Spool, settings: Settings, run: RunJobs
         "face_choice": settings.face_choice,
     }
     jobs = [
-        spool.job(utterances, release.media[files], extract_settings, settings.kind)
-        for files, utterances in sorted(by_files.items())
+        spool.job(utterances, release.media[key], extract_settings, settings.kind)
+        for key, utterances in sorted(by_media.items())
     ]
     results: dict[Path, JobResult] = {}
     for job in jobs:
         if (result := spool.load(job)) is not None:
             results[job.spool] = result
     if results:
-        console.print(f"Going on with a preparation that was stopped: {len(results)} of {len(jobs)} videos are done.")
+        console.print(f"Continuing an interrupted preparation: {len(results)} of {len(jobs)} videos are done.")
     for result in _with_progress([job for job in jobs if job.spool not in results], len(jobs), run, console):
         spool.store(result)
         results[result.job.spool] = result
@@ -49,12 +49,7 @@ def extract_all(release: Release, spool: Spool, settings: Settings, run: RunJobs
 
 def _with_progress(jobs: Sequence[Job], total: int, run: RunJobs, console: Console) -> Iterator[JobResult]:
     done = total - len(jobs)
-    columns = (
-        TextColumn("preparing videos"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
+    columns = (TextColumn("preparing videos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     last_line = time.monotonic()
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=total, completed=done)

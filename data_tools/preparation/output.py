@@ -1,4 +1,4 @@
-"""What was extracted, split and encoded becomes a directory of records."""
+"""Writes extracted, split and encoded utterances as a directory of records."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 
 from data_tools.preparation.settings import Settings
 from data_tools.records import records
-from data_tools.records.record_kinds import Kind
+from data_tools.records.record_kinds import RecordKind
 from data_tools.records.report import Report
 from mme2e_jax.media.utterance import Utterance
 from mme2e_jax.media.workers import JobResult
@@ -21,19 +21,19 @@ def write_records(
     label_names: Sequence[str],
     parts: Mapping[str, Sequence[Utterance]],
     results: Sequence[JobResult],
-    kind: Kind,
+    kind: RecordKind,
     report: Report,
 ) -> None:
     """Writes the records with their metadata, `tokenizer/` and `report.json`.
 
     Args:
-      out: directory to make.
-      settings: of the preparation.
-      label_names: of the release.
+      out: directory to create.
+      settings: settings of the preparation.
+      label_names: names of the labels, in order.
       parts: utterances of each split.
-      results: where the extracted arrays lie.
-      kind: of the records.
-      report: of the preparation.
+      results: results of the extraction, with the paths of the arrays.
+      kind: record kind.
+      report: preparation report.
     """
     spools = {name: result.job.spool for result in results for name in result.kept}
 
@@ -44,24 +44,24 @@ def write_records(
 
     records.write_dataset(
         out,
-        name=settings.source.records,
+        name=settings.source.dataset,
         splits={split: _examples(part, spools, kind) for split, part in parts.items()},
-        metadata={"dataset": settings.source.records, "label_names": list(label_names), **kind.metadata},
+        metadata={"dataset": settings.source.dataset, "label_names": list(label_names), **kind.metadata},
         schema=kind.schema,
         add_files=add_files,
     )
 
 
-def _examples(part: Sequence[Utterance], spools: dict[str, Path], kind: Kind) -> Iterator[dict[str, Any]]:
+def _examples(part: Sequence[Utterance], spools: dict[str, Path], kind: RecordKind) -> Iterator[dict[str, Any]]:
     for utterance in part:
         with np.load(spools[utterance.id]) as spool:
-            arrays = {name: spool[f"{utterance.id}/{name}"] for name in kind.media}
+            arrays = {name: spool[f"{utterance.id}/{name}"] for name in kind.media_names}
         yield {
             "utterance_id": utterance.id,
             "dialogue_id": utterance.video,
             "speaker": utterance.speaker,
             "transcript": utterance.transcript,
             "label": np.array(utterance.label, np.float32),
-            **kind.words(utterance.transcript),
+            **kind.encode_text(utterance.transcript),
             **arrays,
         }

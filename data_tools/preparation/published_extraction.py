@@ -1,4 +1,4 @@
-"""Brings the features that the paper's authors publish to where extracted features are kept."""
+"""Copies the published features of a release to the spool."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from data_tools.preparation.spool import Spool
-from data_tools.releases.published_features import NAMES, Arrays, read_split, require_features
+from data_tools.releases.published_features import MODALITIES, Arrays, read_split, require_features
 from data_tools.releases.release import Release, ReleaseError
 from data_tools.releases.splits import SPLITS
 from mme2e_jax.media.utterance import Finding, Media
@@ -24,17 +24,16 @@ def extract_published(
     """Reads the published features of a release's utterances, the files of one split at a time.
 
     Args:
-      raw: the directory with the processed folder, or that folder.
+      raw: processed folder, or the directory that holds it.
       dataset: mosei or iemocap.
-      release: whose utterances' features to look for.
-      spool: where they go, as float32 `text`, `audio` and `video`, rows of one width each.
+      release: release with the utterances to look for.
+      spool: destination of the float32 arrays `text`, `audio` and `video`.
 
     Returns:
-      What was kept and found, and the widths of text, audio and video: those that most utterances of the first split
-      have that has any.
+      The results, and the widths of text, audio and video: the most frequent widths of the first split that has any.
 
     Raises:
-      ReleaseError: as `published.read_split`, or a kind of features is empty throughout a split.
+      ReleaseError: as in `published_features.read_split`, or a split has no features of one modality.
     """
     folder = require_features(raw, dataset)
     known = {utterance.id: utterance for utterance in release.utterances}
@@ -44,23 +43,23 @@ def extract_published(
     widths: dict[str, int] = {}
     seen: set[str] = set()
     for split in SPLITS:
-        found, unreadable = read_split(folder, dataset, split)
+        features, unreadable = read_split(folder, dataset, split)
         findings += unreadable
-        findings += [Finding(name[:80], "features_without_meta") for name in sorted(found.keys() - named)]
-        findings += [Finding(name, "duplicate", f"features of {split}") for name in sorted(found.keys() & seen)]
-        wanted = sorted((found.keys() & known.keys()) - seen)
-        seen |= found.keys() | {finding.id for finding in unreadable}
-        for name in NAMES:
-            common = Counter(found[key][name].shape[1] for key in wanted if len(found[key][name])).most_common(1)
+        findings += [Finding(key[:80], "features_without_meta") for key in sorted(features.keys() - named)]
+        findings += [Finding(key, "duplicate", f"features of {split}") for key in sorted(features.keys() & seen)]
+        candidates = sorted((features.keys() & known.keys()) - seen)
+        seen |= features.keys() | {finding.id for finding in unreadable}
+        for m in MODALITIES:
+            common = Counter(features[key][m].shape[1] for key in candidates if len(features[key][m])).most_common(1)
             if common:
-                widths.setdefault(name, common[0][0])
+                widths.setdefault(m, common[0][0])
         usable = []
-        for key in wanted:
-            notes = list(_notes(key, found[key], widths))
-            findings += notes
-            if not any(note.reason == "bad_features" for note in notes):
+        for key in candidates:
+            problems = list(_problems(key, features[key], widths))
+            findings += problems
+            if not any(problem.reason == "bad_features" for problem in problems):
                 usable.append(key)
-        if usable and (empty := [name for name in NAMES if name not in widths]):
+        if usable and (empty := [m for m in MODALITIES if m not in widths]):
             raise ReleaseError(
                 f"Expected text, audio and video features in {folder} of utterances that meta.pkl names in {split}; "
                 f"found none of {' and '.join(empty)}."
@@ -68,30 +67,30 @@ def extract_published(
         for start in range(0, len(usable), _PER_FILE):
             keys = usable[start : start + _PER_FILE]
             job = spool.job([known[key] for key in keys], Media(None, None), {"features": "published"}, "features")
-            arrays: dict[str, Any] = {f"{k}/{n}": _stored(found[k][n], widths[n]) for k in keys for n in NAMES}
+            arrays: dict[str, Any] = {f"{k}/{m}": _cleaned(features[k][m], widths[m]) for k in keys for m in MODALITIES}
             with atomic_file(job.spool) as file:
                 np.savez(file, **arrays)
             results.append(JobResult(job, keys, [], {}))
-    findings += [Finding(name, "no_features") for name in sorted(known.keys() - seen)]
-    nothing = spool.job([], Media(None, None), {}, "features")
-    # Without any utterance there is no width, and no record that has it.
-    text, audio, video = (widths.get(name, 1) for name in NAMES)
-    return [*results, JobResult(nothing, [], findings, {})], (text, audio, video)
+    findings += [Finding(key, "no_features") for key in sorted(known.keys() - seen)]
+    empty_job = spool.job([], Media(None, None), {}, "features")
+    # Without any utterance there is no width, and no record that needs it.
+    text, audio, video = (widths.get(m, 1) for m in MODALITIES)
+    return [*results, JobResult(empty_job, [], findings, {})], (text, audio, video)
 
 
-def _notes(key: str, arrays: Arrays, widths: Mapping[str, int]) -> Iterator[Finding]:
-    """What is to be said of an utterance's features."""
-    for name, array in arrays.items():
-        if len(array) and array.shape[1] != widths[name]:
-            yield Finding(key, "bad_features", f"{name}: expected {widths[name]} numbers a row, found {array.shape[1]}")
-    empty = [name for name, array in arrays.items() if not len(array)]
-    if len(empty) == len(NAMES):
+def _problems(key: str, arrays: Arrays, widths: Mapping[str, int]) -> Iterator[Finding]:
+    """The findings about an utterance's features."""
+    for m, array in arrays.items():
+        if len(array) and array.shape[1] != widths[m]:
+            yield Finding(key, "bad_features", f"{m}: expected {widths[m]} numbers a row, found {array.shape[1]}")
+    empty = [m for m, array in arrays.items() if not len(array)]
+    if len(empty) == len(MODALITIES):
         yield Finding(key, "bad_features", "nothing in text, audio and video")
     elif empty:
         yield Finding(key, "features_incomplete", ", ".join(empty))
-    if odd := {name: count for name, array in arrays.items() if (count := int((~np.isfinite(array)).sum()))}:
-        yield Finding(key, "features_not_finite", ", ".join(f"{name}: {count}" for name, count in odd.items()))
+    if counts := {m: count for m, array in arrays.items() if (count := int((~np.isfinite(array)).sum()))}:
+        yield Finding(key, "features_not_finite", ", ".join(f"{m}: {count}" for m, count in counts.items()))
 
 
-def _stored(array: np.ndarray, width: int) -> np.ndarray:
+def _cleaned(array: np.ndarray, width: int) -> np.ndarray:
     return np.nan_to_num(array.reshape(-1, width), nan=0.0, posinf=0.0, neginf=0.0)

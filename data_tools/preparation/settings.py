@@ -1,4 +1,4 @@
-"""What a user chooses when a release is prepared."""
+"""Defines and checks the settings of preparation."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,33 +9,32 @@ from data_tools.releases.release import Release
 from data_tools.releases.sources import SOURCES, Source
 from mme2e_jax.media.face_choice import CHOICES, MOST_PROBABLE
 
-# In place of a tokenizer's name: one is trained on the training transcripts.
+# Name of a tokenizer that is trained on the training transcripts.
 OWN_TOKENIZER = "mini"
 COMPUTED, PUBLISHED = FEATURES = ("computed", "published")
 
 
 class PrepareError(ValueError):
-    """Settings that cannot work, or a release of which too little is usable."""
+    """Invalid settings, or a release with too few usable utterances."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Choices that the outcome depends on.
+    """The settings that determine the records.
 
     Attributes:
-      dataset: one of `SOURCES`. `mini` and `mini_iemocap` are the embedded corpus, in the layouts of
-        `mosei` and `iemocap`; they train their own tokenizer unless one is named.
-      kind: of records, one of `kinds.KINDS`.
-      seed: of the split by video.
+      dataset: one of `SOURCES`. `mini` and `mini_iemocap` are the embedded corpus in the layouts of `mosei` and
+        `iemocap`; a tokenizer is trained for them unless one is named.
+      kind: record kind, one of `record_kinds.KINDS`.
+      seed: seed of the split by video.
       frame_interval_ms: milliseconds between the frames of an utterance.
-      tokenizer: a local Hugging Face directory or a hub id, or OWN_TOKENIZER; for media only.
-      splits: a directory with `{train,valid,test}_split.txt`; None for the dataset's own way.
-      fold: the session of IEMOCAP to test on; None for the first, where there are sessions.
-      audio_from_video: whether a missing wav file is replaced by the video's own sound.
-      source_fps: pictures per second of a processed release; None for what its sounds say.
-      face_choice: which face is taken where a frame shows several, one of `face_choice.CHOICES`.
-      features: of records of that kind: `computed` from the media, or `published` by the paper's authors beside a
-        processed release.
+      tokenizer: local Hugging Face directory, hub id, or OWN_TOKENIZER; for media only.
+      splits: directory with `{train,valid,test}_split.txt`; None for the dataset's default.
+      fold: IEMOCAP's session to test on; None for the first.
+      audio_from_video: whether the video's sound track replaces a missing wav file.
+      source_fps: images per second of a processed release; None to estimate it from the sounds.
+      face_choice: choice among several faces, one of `face_choice.CHOICES`.
+      features: `computed` from the media, or `published` by the paper's authors for a processed release.
     """
 
     dataset: str = "mini"
@@ -57,7 +56,7 @@ class Settings:
             raise PrepareError(f"kind {self.kind!r}: expected one of {', '.join(KINDS)}.")
         if self.kind == "features" and self.tokenizer is not None:
             raise PrepareError(
-                f"kind 'features' stores features of words, not tokens, so it takes no tokenizer, found "
+                f"kind 'features' stores features of words, not tokens; expected no tokenizer, found "
                 f"{self.tokenizer!r}: leave --tokenizer out, or prepare --kind=media."
             )
         if self.frame_interval_ms < 1:
@@ -66,20 +65,20 @@ class Settings:
             raise PrepareError(f"face_choice {self.face_choice!r}: expected one of {', '.join(CHOICES)}.")
         if self.features not in FEATURES:
             raise PrepareError(f"features {self.features!r}: expected one of {', '.join(FEATURES)}.")
-        if self.published and not (self.kind == "features" and self.source.stores_images):
+        if self.uses_published_features and not (self.kind == "features" and self.source.stores_images):
             raise PrepareError(
-                "features 'published' are those that the paper's authors made for their processed folders; expected "
+                "features 'published' are the paper's authors' features of their processed folders; expected "
                 f"--kind=features and a processed dataset, found --kind={self.kind} --dataset={self.dataset}."
             )
         if self.seed < 0:
             raise PrepareError(f"seed: expected 0 or more, found {self.seed}.")
         if self.source_fps is not None and not self.source.stores_images:
             raise PrepareError(
-                f"source_fps: {self.dataset} has videos, which say it themselves; expected no --source_fps, found "
+                f"source_fps: {self.dataset} has videos, which state their rate; expected no --source_fps, found "
                 f"{self.source_fps:g}."
             )
         if self.source_fps is not None and not 0 < self.source_fps <= 1000:
-            raise PrepareError(f"source_fps: expected pictures per second, above 0, found {self.source_fps:g}.")
+            raise PrepareError(f"source_fps: expected images per second, above 0, found {self.source_fps:g}.")
         if self.fold is not None and self.source.session_of is None:
             raise PrepareError(
                 f"fold: {self.dataset} has no sessions to leave out; expected no --fold, found {self.fold}. Split by "
@@ -90,35 +89,36 @@ class Settings:
 
     @property
     def source(self) -> Source:
-        """The kind of release."""
+        """The reader and the properties of the dataset."""
         return SOURCES[self.dataset]
 
     @property
-    def published(self) -> bool:
-        """Whether features are read rather than computed."""
+    def uses_published_features(self) -> bool:
+        """Whether features are read instead of computed."""
         return self.features == PUBLISHED
 
-    def read(self, raw: Path) -> Release:
-        """Reads the texts of the release at `raw`; raises `ReleaseError` if it is none."""
-        options = {"fps": self.source_fps, "with_media": not self.published} if self.source.stores_images else {}
-        return self.source.read(raw, **options)
+    def read_release(self, raw: Path) -> Release:
+        """Reads the texts of the release at `raw`; raises `ReleaseError` if `raw` is no such release."""
+        if self.source.stores_images:
+            return self.source.read(raw, fps=self.source_fps, with_media=not self.uses_published_features)
+        return self.source.read(raw)
 
     @property
     def named_tokenizer(self) -> str | None:
-        """Directory or hub id of a tokenizer to load; None where one is trained, or none is needed."""
+        """Directory or hub id of the tokenizer to load; None if one is trained or none is needed."""
         return None if self.tokenizer == OWN_TOKENIZER else self.tokenizer
 
     def require_tokenizer(self) -> None:
-        """Raises `PrepareError` if words are to be stored as tokens and no tokenizer is named."""
+        """Raises `PrepareError` if a tokenizer is needed and not named."""
         if self.kind == "media" and self.tokenizer is None and not self.source.own_tokenizer:
             raise PrepareError(
-                f"dataset {self.dataset!r} needs a tokenizer: --tokenizer=DIR, a Hugging Face "
-                "directory with tokenizer.json, or a hub id such as albert/albert-base-v2; or "
+                f"dataset {self.dataset!r} needs a tokenizer: --tokenizer=DIR, a Hugging Face directory with "
+                "tokenizer.json, or a hub id such as albert/albert-base-v2; or "
                 f"--tokenizer={OWN_TOKENIZER} to train a small one on the training transcripts."
             )
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values, without paths: a report says the same wherever the release lies."""
+        """The settings as plain values, without paths, so that reports do not depend on the directory."""
         values = asdict(self)
         del values["splits"]
         return values

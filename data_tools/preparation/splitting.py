@@ -1,4 +1,4 @@
-"""Divides what is usable into training, validation and test, and says so in the report."""
+"""Splits usable utterances and reports the splits."""
 
 from collections.abc import Sequence
 
@@ -8,49 +8,45 @@ from data_tools.preparation.settings import Settings
 from data_tools.records.report import Report
 from data_tools.releases import splits
 from data_tools.releases.release import Release
-from mme2e_jax.media.utterance import Finding, Utterance
+from mme2e_jax.media.utterance import Utterance
 
 
-def divide(
-    usable: Sequence[Utterance],
-    release: Release,
-    settings: Settings,
-    named: dict[str, str] | None,
-    report: Report,
-) -> dict[str, list[Utterance]]:
-    """Splits utterances as the settings or the release say, and reports the splits.
+def split_utterances(
+    usable: Sequence[Utterance], release: Release, settings: Settings, named: dict[str, str] | None, report: Report
+) -> splits.SplitUtterances:
+    """Splits utterances by the user's split files, the settings, the release's own splits, or by video.
 
     Args:
-      usable: of the release.
-      release: may itself split.
-      settings: may say how.
-      named: the split by utterance or video, if the user's files say it.
-      report: gets the splits' counts, findings, warnings, and how it was split.
+      usable: utterances to split.
+      release: raw release, which may have its own splits.
+      settings: settings of the preparation.
+      named: split by utterance or video identifier, from the user's split files; None without files.
+      report: preparation report, which gets the splits' counts, findings, warnings, and the way of splitting.
 
     Returns:
-      the utterances of each split, in the given order.
+      The utterances of each split, in the given order.
 
     Raises:
       ReleaseError: the release does not have the session to leave out.
     """
-    findings: list[Finding] = []
     session_of = settings.source.session_of
     if named is not None:
-        how = "files"
+        way = "files"
         parts, findings, warnings = splits.split_by_files(usable, named)
+        report.findings += findings
         report.warnings += warnings
     elif release.splits is not None and settings.fold is None:
-        how = "as given"
+        way = "as given"
         parts, findings = splits.split_by_mapping(usable, release.splits)
+        report.findings += findings
     elif session_of is not None:
         fold = settings.fold or 1
-        how = f"session {fold} left out"
+        way = f"session {fold} left out"
         parts = splits.leave_one_out(usable, session_of, fold)
     else:
-        how = "videos and seed"
+        way = "videos and seed"
         parts = splits.split_by_video(usable, settings.seed)
-    report.settings["splits"] = how
-    report.findings += findings
+    report.settings["splits"] = way
     report.warnings += splits.leak_warnings(parts)
     for split, part in parts.items():
         labels = np.array([u.label for u in part], int).reshape(-1, len(release.label_names))

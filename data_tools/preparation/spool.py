@@ -1,7 +1,7 @@
-"""What was extracted of each video, kept on disk until the records are complete.
+"""Keeps extracted videos on disk until the records are complete.
 
-So a preparation that was killed goes on when it is started again. What is kept of a video is found by
-a hash of everything that it depends on: the utterances, the files' sizes and times, the settings.
+A preparation that was interrupted continues from them. The key of a video is a hash of its utterances, the sizes and
+times of its files, and the settings.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from mme2e_jax.media.workers import Job, JobResult
 from mme2e_jax.runtime.files import OutputExistsError, remove_unfinished, write_json
 from mme2e_jax.runtime.lock import lock_file
 
-# Raise it when the same media and settings give other arrays or findings than before.
+# Increase it when the same media and settings give other arrays or findings than before.
 _VERSION = 2
 
 
@@ -28,10 +28,10 @@ class Spool:
 
     def __init__(self, directory: Path):
         self._directory = directory
-        self._discarded = False
+        self.discarded = False  # whether `open_spool` removes the directory at its end in any case
 
     def job(self, utterances: Sequence[Utterance], media: Media, settings: dict[str, Any], kind: str) -> Job:
-        """The job of one video, with its place in the spool."""
+        """The job of one video, with its path in the spool."""
         content = {
             "version": _VERSION,
             "utterances": [asdict(utterance) for utterance in utterances],
@@ -43,7 +43,7 @@ class Spool:
         return Job(list(utterances), media, settings, self._directory / f"{key}.npz", kind)
 
     def load(self, job: Job) -> JobResult | None:
-        """The result of a job that was finished before."""
+        """The result of a finished job; None for another job."""
         try:
             stored = json.loads(result_path(job).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -51,26 +51,17 @@ class Spool:
         return JobResult(job, stored["kept"], [Finding(**finding) for finding in stored["findings"]], {})
 
     def store(self, result: JobResult) -> None:
-        """Notes that a job is finished. One whose worker died is not: it may succeed another time."""
+        """Marks a job as finished, unless its worker died: the next attempt may succeed."""
         if any(finding.reason == "worker_died" for finding in result.findings):
             return
         content = {"kept": result.kept, "findings": [asdict(finding) for finding in result.findings]}
         # The arrays are stored already, so this file marks a complete result.
         write_json(result_path(result.job), content)
 
-    def discard(self) -> None:
-        """Lets the directory be removed in the end, whatever happens."""
-        self._discarded = True
-
-    @property
-    def discarded(self) -> bool:
-        """Whether nothing of it is worth keeping."""
-        return self._discarded
-
 
 @contextlib.contextmanager
 def open_spool(out: Path) -> Iterator[Spool]:
-    """The spool for the records `out`, beside them; it is removed once the block ends well.
+    """The spool for the records `out`, next to them; it is removed if the block succeeds.
 
     Raises:
       OutputExistsError: another process is preparing the same records.
@@ -85,15 +76,15 @@ def open_spool(out: Path) -> Iterator[Spool]:
         remove_unfinished(out)
         try:
             yield spool
-            spool.discard()
+            spool.discarded = True
         finally:
             if spool.discarded:
-                # A worker of a preparation that was killed may just be writing its last file into it.
+                # A worker of an interrupted preparation may still write its last file.
                 shutil.rmtree(directory, ignore_errors=True)
 
 
 def result_path(job: Job) -> Path:
-    """The file that a finished job has beside its arrays: what was kept and found."""
+    """The file next to a finished job's arrays with its kept utterances and findings."""
     return job.spool.with_suffix(".json")
 
 
@@ -102,5 +93,5 @@ def _identity(path: Path | ImageSequence | None) -> list[Any] | None:
         return None
     if isinstance(path, ImageSequence):
         return [*(_identity(path.folder) or []), path.prefix, path.fps]
-    found = os.stat(path)
-    return [str(path.resolve()), found.st_size, found.st_mtime_ns]
+    stat = os.stat(path)
+    return [str(path.resolve()), stat.st_size, stat.st_mtime_ns]

@@ -1,4 +1,4 @@
-"""Looks through prepared records for what a person would want to know before training on them.
+"""Inspects prepared records for problems, before training.
 
 Axes: `s` mel chunks.
 """
@@ -16,22 +16,22 @@ from data_tools.releases.release_files import listing
 from mme2e_jax.data.description import read_description
 from mme2e_jax.errors import UserError
 
-# Power of a mel band; silence with the noise of 16 bits has about 1e-6.
+# Power of a mel band; silence with 16-bit noise has about 1e-6.
 _SILENT = 1e-5
 
 
 class InspectError(ValueError):
-    """A directory that holds no prepared records, or such as must not be trusted."""
+    """A directory without prepared records, or with records that cannot be read safely."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One utterance to look at.
+    """An example utterance.
 
     Attributes:
-      id, labels: its own and its labels' names.
-      face: a crop, uint8 `[48, 48, 3]`.
-      face_found: whether the crop is of a face, or of the middle of the frame.
+      id, labels: identifier and names of the labels.
+      face: crop of one frame, uint8 `[48, 48, 3]`.
+      face_found: whether the crop shows a face, not the centre of the frame.
       mel: float32 `[s, 128, 32]`.
     """
 
@@ -44,15 +44,15 @@ class Sample:
 
 @dataclass
 class Inspection:
-    """What was found.
+    """The contents and problems of records.
 
     Attributes:
-      dataset, kind: of the records.
-      label_names: in the order of the labels.
-      splits: by split, utterances, dialogues, speakers, and positives by label.
-      lengths: by split and by count (frames, chunks, tokens), that of each utterance.
-      problems: utterances, dialogues or speakers by what is odd about them.
-      samples: utterances with frames, chosen at random.
+      dataset, kind: name of the dataset and record kind.
+      label_names: names of the labels, in order.
+      splits: by split, numbers of utterances, dialogues, speakers, and positives by label.
+      lengths: by split and unit (frames, chunks, tokens), the length of each utterance.
+      problems: affected utterances, dialogues or speakers by problem, one of `PROBLEMS`.
+      samples: random utterances with frames.
     """
 
     dataset: str
@@ -64,7 +64,7 @@ class Inspection:
     samples: list[Sample] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """All but the samples and the single lengths, as plain values."""
+        """Everything except samples and single lengths, as plain values."""
         return {
             "dataset": self.dataset,
             "kind": self.kind,
@@ -77,7 +77,7 @@ class Inspection:
         }
 
 
-# What is looked for, and what it means.
+# Problems and their meaning.
 PROBLEMS = {
     "shared_dialogue": "dialogues (videos) with utterances in more than one split: scores will be too good",
     "shared_speaker": "speakers with utterances in more than one split: scores are not speaker-independent",
@@ -93,12 +93,12 @@ def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspec
     """Reads all records once, one example at a time.
 
     Args:
-      directory: of the records.
-      samples: of utterances with frames to keep.
-      seed: of their choice.
+      directory: directory of the records.
+      samples: number of samples.
+      seed: seed of the random choice of samples.
 
     Raises:
-      InspectError: `directory` holds no prepared records, or those of another format version.
+      InspectError: `directory` holds no prepared records, or records of another format version.
     """
     if not (directory / "dataset_info.json").is_file():
         found = f"which holds {listing(directory)}" if directory.is_dir() else "which is no directory"
@@ -106,30 +106,30 @@ def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspec
             f"Expected prepared records, found {directory}, {found}. Make them with python -m data_tools.prepare."
         )
     try:
-        # First of all: tensorflow-datasets would import whatever the directory names.
+        # Before opening the records: tensorflow-datasets imports any module that the directory names.
         metadata = read_description(directory).metadata
     except UserError as error:
         raise InspectError(str(error)) from error
     builder: Any = tfds.builder_from_directory(directory)
     result = Inspection(metadata.dataset, metadata.kind, tuple(metadata.label_names))
-    sides: dict[str, dict[str, set[str]]] = {"dialogue": defaultdict(set), "speaker": defaultdict(set)}
+    splits_of: dict[str, dict[str, set[str]]] = {"dialogue": defaultdict(set), "speaker": defaultdict(set)}
     problems: dict[str, list[str]] = {name: [] for name in PROBLEMS}
     rng = np.random.default_rng(seed)
-    # Of published features no column says whether there is a face.
+    # Published features have no column for faces.
     faces_known = "origin" not in (metadata.features or {})
     seen = 0
     for split, counts in metadata.splits.items():
         ids: dict[str, set[str]] = {"dialogue": set(), "speaker": set()}
         for example in _examples(builder, split):
-            for what, found in ids.items():
-                name = example[f"{what}_id" if what == "dialogue" else what].decode()
-                found.add(name)
-                sides[what][name].add(split)
+            for group, names in ids.items():
+                name = example["dialogue_id" if group == "dialogue" else group].decode()
+                names.add(name)
+                splits_of[group][name].add(split)
             for problem in _problems_of(example, result.kind, faces_known):
                 problems[problem].append(example["utterance_id"].decode())
             if result.kind == "media" and len(example["faces"]):
                 seen += 1
-                _keep(result, example, samples, seen, rng)
+                _update_samples(result, example, samples, seen, rng)
         result.splits[split] = {
             "utterances": len(counts.utterance_ids),
             "dialogues": len(ids["dialogue"]),
@@ -137,9 +137,9 @@ def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspec
             "positives": dict(zip(result.label_names, counts.positives, strict=True)),
         }
         result.lengths[split] = {"frames": counts.frames, "chunks": counts.chunks, "tokens": counts.tokens}
-    for what, found in sides.items():
-        problems[f"shared_{what}"] = sorted(name for name, where in found.items() if len(where) > 1)
-    result.problems = {name: sorted(found) for name, found in problems.items() if found}
+    for group, by_name in splits_of.items():
+        problems[f"shared_{group}"] = sorted(name for name, splits in by_name.items() if len(splits) > 1)
+    result.problems = {problem: sorted(names) for problem, names in problems.items() if names}
     return result
 
 
@@ -163,16 +163,18 @@ def _problems_of(example: Mapping[str, Any], kind: str, faces_known: bool) -> It
         yield "no_face"
 
 
-def _keep(result: Inspection, example: Mapping[str, Any], samples: int, seen: int, rng: np.random.Generator) -> None:
-    """Keeps each of the utterances seen so far with the same chance (reservoir sampling)."""
-    place = len(result.samples) if len(result.samples) < samples else int(rng.integers(seen))
-    if place >= samples:
+def _update_samples(
+    result: Inspection, example: Mapping[str, Any], samples: int, seen: int, rng: np.random.Generator
+) -> None:
+    """Keeps each of the utterances seen so far with the same probability (reservoir sampling)."""
+    position = len(result.samples) if len(result.samples) < samples else int(rng.integers(seen))
+    if position >= samples:
         return
     labels = tuple(name for name, value in zip(result.label_names, example["label"], strict=True) if value)
     i = int(rng.integers(len(example["faces"])))
     face, found = np.array(example["faces"][i]), bool(example["face_found"][i])
     sample = Sample(example["utterance_id"].decode(), labels, face, found, np.array(example["mel"]))
-    result.samples[place : place + 1] = [sample]
+    result.samples[position : position + 1] = [sample]
 
 
 def _summary(values: list[int]) -> dict[str, float]:

@@ -1,6 +1,6 @@
-"""The two kinds of records: how each stores words, and what its metadata says.
+"""Defines the record kinds: how each stores words, and its metadata.
 
-What they hold of faces and sounds is the workers' part (`arrays`).
+Arrays of faces and sounds are computed by the workers (`media.arrays`).
 
 Axes: `n` tokens of an utterance, `l` words.
 """
@@ -28,32 +28,32 @@ FEATURE_SIZES = (text.SIZE, audio.SIZE, video.SIZE)
 
 
 @dataclass(frozen=True)
-class Kind:
+class RecordKind:
     """One kind of records.
 
     Attributes:
-      schema: of an example.
-      words: from a transcript to what an example holds of it, by name.
-      media: the names of what an example holds of faces and sounds.
-      metadata: how the arrays were made.
-      encoder: of the words, if they are stored as tokens.
+      schema: schema of an example.
+      encode_text: converts a transcript to the arrays of an example, by name.
+      media_names: names of the arrays of faces and sounds.
+      metadata: how the arrays were computed.
+      encoder: tokenizer of the words, if they are stored as tokens.
     """
 
     schema: records.Schema
-    words: Callable[[str], dict[str, np.ndarray]]
-    media: tuple[str, ...]
+    encode_text: Callable[[str], dict[str, np.ndarray]]
+    media_names: tuple[str, ...]
     metadata: dict[str, Any]
     encoder: TextEncoder | None = None
 
 
-def media_kind(frame_interval_ms: int, face_choice: str, encoder: TextEncoder, labels: int) -> Kind:
-    """Records for the end-to-end models: `token_ids` int32 `[n]`, faces and mel chunks; so many `labels`."""
+def media_kind(frame_interval_ms: int, face_choice: str, encoder: TextEncoder, labels: int) -> RecordKind:
+    """Records for end-to-end models: `token_ids` int32 `[n]`, faces and mel chunks; `labels` is their number."""
     with tempfile.TemporaryDirectory() as scratch:
-        about_tokenizer = encoder.save(Path(scratch))
-    return Kind(
+        tokenizer = encoder.save(Path(scratch))
+    return RecordKind(
         schema=records.MEDIA.with_labels(labels),
-        words=lambda transcript: {"token_ids": encoder.encode(transcript)},
-        media=("faces", "face_found", "frame_ms", "mel"),
+        encode_text=lambda transcript: {"token_ids": encoder.encode(transcript)},
+        media_names=("faces", "face_found", "frame_ms", "mel"),
         metadata={
             "frame_interval_ms": frame_interval_ms,
             "face_choice": face_choice,
@@ -67,18 +67,18 @@ def media_kind(frame_interval_ms: int, face_choice: str, encoder: TextEncoder, l
                 "chunk_frames": CHUNK_FRAMES,
                 "power": mel.POWER,
             },
-            "tokenizer": about_tokenizer,
+            "tokenizer": tokenizer,
         },
         encoder=encoder,
     )
 
 
-def feature_kind(frame_interval_ms: int, face_choice: str, labels: int) -> Kind:
-    """Records for the baselines: `text` float32 `[l, 300]`, features of sounds and faces; so many `labels`."""
-    return Kind(
+def feature_kind(frame_interval_ms: int, face_choice: str, labels: int) -> RecordKind:
+    """Records for baselines: `text` float32 `[l, 300]`, features of sounds and faces; `labels` is their number."""
+    return RecordKind(
         schema=records.feature_schema(FEATURE_SIZES).with_labels(labels),
-        words=lambda transcript: {"text": text.text_features(transcript)},
-        media=("audio", "video"),
+        encode_text=lambda transcript: {"text": text.text_features(transcript)},
+        media_names=("audio", "video"),
         metadata={
             "features": {
                 "frame_interval_ms": frame_interval_ms,
@@ -88,16 +88,16 @@ def feature_kind(frame_interval_ms: int, face_choice: str, labels: int) -> Kind:
                 "text": text.DESCRIPTION,
                 "audio": audio.DESCRIPTION,
                 "video": video.DESCRIPTION,
-            },
+            }
         },
     )
 
 
-def published_kind(sizes: tuple[int, int, int], labels: int) -> Kind:
-    """Records for the baselines of features that the paper's authors published, as wide as they are."""
-    return Kind(
+def published_kind(sizes: tuple[int, int, int], labels: int) -> RecordKind:
+    """Records for baselines with published features; `sizes` are their widths, `labels` is the number of labels."""
+    return RecordKind(
         schema=records.feature_schema(sizes).with_labels(labels),
-        words=lambda _: {},
-        media=published_features.NAMES,
+        encode_text=lambda _: {},
+        media_names=published_features.MODALITIES,
         metadata={"features": {"origin": "published", "about": published_features.DESCRIPTION}},
     )

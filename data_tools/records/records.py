@@ -1,13 +1,11 @@
-"""Utterances as tensorflow-datasets records: the schemas and the writer.
+"""Defines the schemas of records and writes them with tensorflow-datasets.
 
-A finished directory is opened by `tfds.builder_from_directory`; training needs nothing of this
-package. The file format is ArrayRecord, so any example can be read by its index.
+`tfds.builder_from_directory` opens a finished directory; training does not need this package. The file format is
+ArrayRecord, which reads any example by its index. End-to-end models read records of kind `media`, baselines of kind
+`features`.
 
-There are two kinds of records: media, which the end-to-end models read, and features, which the
-baselines read.
-
-Axes: `n` tokens of an utterance, `l` words, `t` frames, `s` mel chunks of 128 bands x 32 time
-steps, or rows of audio features.
+Axes: `n` tokens of an utterance, `l` words, `t` frames, `s` mel chunks of 128 bands x 32 time steps, or rows of audio
+features.
 """
 
 import functools
@@ -34,14 +32,14 @@ _LABEL = ((6,), np.float32)
 
 @dataclass(frozen=True)
 class Schema:
-    """What an example of one kind holds beside its four texts.
+    """The arrays of an example of one record kind, in addition to its four texts.
 
     Attributes:
-      metadata: what the dataset's metadata says of the schema; `kind` names it.
-      description: of a dataset, in words.
-      arrays: shape (None where it varies) and type by name.
-      counted: the array whose length each count of the metadata is.
-      aligned: arrays that have equally many rows.
+      metadata: entries of the dataset's metadata; `kind` is the record kind.
+      description: description of a dataset.
+      arrays: shape (None for a varying size) and type by name.
+      counted: array that each count of the metadata counts.
+      aligned: arrays of equal length.
     """
 
     metadata: Mapping[str, Any]
@@ -52,7 +50,7 @@ class Schema:
 
     @functools.cached_property
     def features(self) -> tfds.features.FeaturesDict:
-        """The same for tensorflow-datasets, which stores every array as its bytes."""
+        """The schema for tensorflow-datasets, which stores arrays as bytes."""
         return tfds.features.FeaturesDict(
             {name: tfds.features.Text() for name in _TEXTS}
             | {
@@ -62,7 +60,7 @@ class Schema:
         )
 
     def with_labels(self, count: int) -> "Schema":
-        """The same for another number of labels than six."""
+        """The schema with another number of labels than six."""
         return replace(self, arrays={**self.arrays, "label": ((count,), np.float32)})
 
 
@@ -83,15 +81,10 @@ MEDIA = Schema(
 
 
 def feature_schema(sizes: Sequence[int]) -> Schema:
-    """The schema of hand-crafted features.
+    """The schema of hand-crafted features; raises ValueError unless `sizes` are three widths.
 
-    An example holds `text` float32 `[l, sizes[0]]`, one row for a word, `audio` float32
-    `[s, sizes[1]]`, `video` float32 `[t, sizes[2]]`, one row for a frame, and `label`. The counts
-    that the planner reads are the rows: `tokens` of the text, `chunks` of the audio, `frames` of
-    the video.
-
-    Raises:
-      ValueError: `sizes` are not three widths.
+    An example holds `label` and the float32 arrays `text` `[l, sizes[0]]`, `audio` `[s, sizes[1]]` and `video`
+    `[t, sizes[2]]`. The metadata counts their rows as `tokens`, `chunks` and `frames`.
     """
     if len(sizes) != 3 or min(sizes) < 1:
         raise ValueError(f"Expected the widths of text, audio and video features, found {list(sizes)}.")
@@ -119,30 +112,27 @@ def write_dataset(
     add_files: Callable[[Path], None] | None = None,
     examples_per_shard: int = EXAMPLES_PER_SHARD,
 ) -> None:
-    """Writes a dataset directory; examples stream through, one is in memory at a time.
+    """Writes a dataset directory with one example in memory at a time.
 
     The same examples in the same order give the same bytes.
 
     Args:
-      out_dir: the directory to make. It appears only once everything in it is written.
-      name: the tfds name of the dataset, lower-case letters, digits and underscores.
-      splits: for each split its examples in the order to store them. An example holds four texts
-        (`utterance_id`, `dialogue_id`, `speaker`, `transcript`) and every array of the schema,
-        among them `label` float32 `[6]` (or as the schema says) of 0 and 1.
-      metadata: stored as the dataset's metadata. `format_version`, what the schema says of itself
-        (`kind`, `feature_sizes`) and `splits` are added: per split `utterances`, `positives` (per
-        label), and per example, in stored order, `utterance_ids`, `frames`, `chunks` and `tokens`.
-      schema: `MEDIA`: `token_ids` int32 `[n]`, `faces` uint8 `[t, 48, 48, 3]`, `face_found` bool
-        `[t]`, `frame_ms` float32 `[t]` (ms from the utterance's start), `mel` float32
-        `[s, 128, 32]`. Or `feature_schema(sizes)`: `text`, `audio` and `video`.
-      add_files: called with the unfinished directory before it takes its name, to put further
-        files beside the records.
-      examples_per_shard: examples in one file.
+      out_dir: directory to create; it appears when it is complete.
+      name: tfds name of the dataset: lower-case letters, digits and underscores.
+      splits: examples of each split in the order to store them. An example holds four texts (`utterance_id`,
+        `dialogue_id`, `speaker`, `transcript`) and every array of the schema. `label` is float32 of 0 and 1.
+      metadata: metadata of the dataset, to which are added `format_version`, the schema's `metadata`, and `splits`: per
+        split `utterances`, `positives` (per label), and, for each example in stored order, `utterance_ids`, `frames`,
+        `chunks` and `tokens`.
+      schema: a `feature_schema`, or `MEDIA`: `token_ids` int32 `[n]`, `faces` uint8 `[t, 48, 48, 3]`, `face_found` bool
+        `[t]`, `frame_ms` float32 `[t]` (ms from the utterance's start), `mel` float32 `[s, 128, 32]`.
+      add_files: function that adds files to the unfinished directory.
+      examples_per_shard: number of examples in one file.
 
     Raises:
       OutputExistsError: `out_dir` exists and is not empty.
-      ValueError: an example does not fit the schema or holds numbers that are not finite, two share
-        their `utterance_id`, or no split has any example.
+      ValueError: an example does not fit the schema or holds NaN or infinite values, two examples have the same
+        `utterance_id`, or there are no examples.
     """
     with finished_directory(Path(out_dir)) as unfinished:
         if add_files is not None:
@@ -163,19 +153,14 @@ def write_dataset(
                 f"Expected examples to write to {out_dir}, found none in the splits "
                 f"{', '.join(splits) or '(no splits)'}."
             )
-        everything = {"format_version": FORMAT_VERSION, **metadata, **schema.metadata, "splits": counts}
-        _write_info(unfinished, name, schema, writers, everything)
+        metadata = {"format_version": FORMAT_VERSION, **metadata, **schema.metadata, "splits": counts}
+        _write_info(unfinished, name, schema, writers, metadata)
 
 
 def _no_counts(schema: Schema) -> dict[str, Any]:
-    lists = ("utterance_ids", *schema.counted)
-    return {"utterances": 0, "positives": [0] * _label_count(schema), **{name: [] for name in lists}}
-
-
-def _label_count(schema: Schema) -> int:
-    ((count,), _) = schema.arrays["label"]
-    assert count is not None
-    return count
+    ((labels,), _) = schema.arrays["label"]
+    assert labels is not None
+    return {"utterances": 0, "positives": [0] * labels, **{name: [] for name in ("utterance_ids", *schema.counted)}}
 
 
 def _count(example: Mapping[str, Any], schema: Schema, counts: dict[str, Any]) -> None:
@@ -213,7 +198,7 @@ def _check(example: Mapping[str, Any], schema: Schema, seen: set[str]) -> None:
             raise ValueError(f"Utterance {identity}: expected finite numbers in {name}, found NaN or infinite ones.")
     rows = {name: len(example[name]) for name in schema.aligned}
     if len(set(rows.values())) > 1:
-        raise ValueError(f"Utterance {identity}: expected equally many of each, found {rows}.")
+        raise ValueError(f"Utterance {identity}: expected arrays of equal length, found {rows}.")
     if not np.isin(example["label"], (0.0, 1.0)).all():
         raise ValueError(f"Utterance {identity}: expected labels 0 and 1, found {example['label'].tolist()}.")
 
@@ -236,12 +221,12 @@ def _write_info(
         ),
         description=schema.description,
         features=schema.features,
-        # The planner addresses examples by their stored position.
+        # The planner reads examples by their stored position.
         disable_shuffling=True,
         metadata=tfds.core.MetadataDict(metadata),
     )
     info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)
-    # A split without examples has no file, which tfds reads as an unknown length: leave it out.
+    # A split without examples has no file, and tfds would take its length as unknown.
     empty = [split for split, counts in metadata["splits"].items() if not counts["utterances"]]
     for split in empty:
         logging.warning("Split %s of %s has no examples.", split, directory)

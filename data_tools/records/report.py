@@ -1,6 +1,6 @@
-"""The preparation report: what became of every utterance, and why.
+"""The preparation report: every utterance that was left out or degraded.
 
-Nothing that is stored of it depends on the machine, the time or the number of processes.
+The stored report does not depend on the machine, the time or the number of processes.
 """
 
 from collections import Counter, defaultdict
@@ -19,16 +19,16 @@ _COUNTED_BY_DETAIL = ("other_emotion",)
 
 @dataclass
 class Report:
-    """What preparation did; `to_json` is stored beside the records.
+    """The outcome of preparation; `to_json` is stored with the records.
 
     Attributes:
-      settings: what the outcome depends on beside the release.
-      findings: every utterance (or line of a file) left out, degraded or noted.
-      kept: identifiers of the utterances that were written.
-      splits: per split its number of utterances, videos, and positives by label.
-      warnings: sentences about the dataset as a whole.
-      seconds: that it took, by kind of work: `decode`, `faces`, `features` over all processes, and on the clock
-        `extracting` (those three, start-up and all else) and `writing`. Not stored.
+      settings: settings of the preparation.
+      findings: utterances and lines of files that were left out, degraded or noted.
+      kept: identifiers of the written utterances.
+      splits: by split, numbers of utterances, videos, and positives by label.
+      warnings: sentences about the whole dataset.
+      seconds: time by kind of work: `decode`, `faces`, `features` summed over all processes; wall-clock time of
+        `extracting` (all of these and start-up) and `writing`. Not stored.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
@@ -39,22 +39,18 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def by_reason(self) -> dict[str, list[Finding]]:
-        """Findings by reason, in the order of `REASONS`, each sorted by identifier.
-
-        Raises:
-          KeyError: a finding has a reason that is not in `REASONS`.
-        """
+        """Findings by reason, in the order of `REASONS`, each sorted by identifier; raises KeyError for others."""
         groups: Mapping[str, list[Finding]] = defaultdict(list)
         for finding in self.findings:
             if finding.reason not in REASONS:
-                raise KeyError(f"{finding.reason!r} is no known reason: {', '.join(REASONS)}")
+                raise KeyError(f"unknown reason {finding.reason!r}; expected one of {', '.join(REASONS)}")
             groups[finding.reason].append(finding)
         return {
             reason: sorted(groups[reason], key=lambda f: (f.id, f.detail)) for reason in REASONS if reason in groups
         }
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain values, in a fixed order."""
+        """The report as plain values, in fixed order."""
         groups = self.by_reason()
         kept = set(self.kept)
         dropped = _identifiers(groups, DROPPED) - kept
@@ -83,13 +79,13 @@ class Report:
         }
 
     def dropped_share(self) -> float:
-        """The share of utterances that were lost, of those lost or kept: [0, 1], 0 of none."""
+        """The share of dropped utterances among dropped and kept ones, [0, 1]; 0 if there are none."""
         totals = self.to_json()["utterances"]
         whole = totals["kept"] + totals["dropped"]
         return totals["dropped"] / whole if whole else 0.0
 
     def print(self, console: Console) -> None:
-        """Prints the counts by reason, the splits and the warnings as tables."""
+        """Prints the counts by reason, the splits and the warnings."""
         totals = self.to_json()["utterances"]
         console.print(
             f"{totals['kept']} utterances kept ({totals['kept_degraded']} of them degraded), "
@@ -123,7 +119,7 @@ class Report:
 
 
 def _by_detail(reason: str, findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
-    """How often each detail occurs, for reasons whose details are few."""
+    """The number of findings with each detail, for reasons with few details."""
     if reason not in _COUNTED_BY_DETAIL:
         return {}
     return {"by_detail": dict(sorted(Counter(finding.detail for finding in findings).items()))}

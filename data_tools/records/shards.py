@@ -1,4 +1,4 @@
-"""Appends examples to the numbered ArrayRecord files of one split."""
+"""Writes the numbered ArrayRecord files of a split."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,21 +14,16 @@ class ShardWriter:
     """Writes the files of a split; the same examples give the same bytes."""
 
     def __init__(
-        self,
-        directory: Path,
-        name: str,
-        split: str,
-        features: tfds.features.FeaturesDict,
-        examples_per_shard: int,
+        self, directory: Path, name: str, split: str, features: tfds.features.FeaturesDict, examples_per_shard: int
     ):
-        """Opens nothing yet: a split without examples has no file.
+        """Creates no file yet: a split without examples has none.
 
         Args:
-          directory: to write to.
-          name: of the dataset, the first part of the files' names.
-          split: the second part.
-          features: what an example consists of.
-          examples_per_shard: examples in one file.
+          directory: directory to write to.
+          name: name of the dataset, for the file names.
+          split: name of the split, for the file names.
+          features: features of an example.
+          examples_per_shard: number of examples in one file.
         """
         self._template = tfds.core.ShardedFileTemplate(
             data_dir=epath.Path(directory),
@@ -47,16 +42,16 @@ class ShardWriter:
         self._shard: Any = None  # the open ArrayRecordWriter
 
     def add(self, example: Mapping[str, Any]) -> None:
-        """Appends an example that fits the features."""
+        """Appends an example, which must match the features."""
         if self._shard is None:
             path = self._template.sharded_filepath(shard_index=len(self._shard_lengths), num_shards=None)
-            # group_size 1: a random read decompresses one example, not its neighbours too. snappy: sound and faces
-            # barely shrink, so that the default, zstd, saves 7 % of the size and takes twice as long to read.
+            # group_size 1: a random read decompresses one example only. snappy: sound and faces hardly compress, so
+            # that the default, zstd, saves 7 % of the size and takes twice as long to read.
             self._shard = ArrayRecordWriter(str(path), "group_size:1,snappy")
             self._shard_lengths.append(0)
         message = self._serializer.get_tf_example(self._features.encode_example(dict(example)))
-        # Without `deterministic`, the order of a proto's map entries varies from run to run.
-        # That is the one reason for not using tfds's own SequentialWriter.
+        # Without `deterministic`, the order of a proto's map entries varies between runs. This is the only reason not
+        # to use SequentialWriter of tfds.
         serialized = message.SerializeToString(deterministic=True)
         self._shard.write(serialized)
         self._bytes += len(serialized)
@@ -71,10 +66,7 @@ class ShardWriter:
             self._shard = None
 
     def info(self) -> tfds.core.SplitInfo:
-        """What tensorflow-datasets must know of the split."""
+        """The description of the split for tensorflow-datasets."""
         return tfds.core.SplitInfo(
-            name=self._split,
-            shard_lengths=self._shard_lengths,
-            num_bytes=self._bytes,
-            filename_template=self._template,
+            name=self._split, shard_lengths=self._shard_lengths, num_bytes=self._bytes, filename_template=self._template
         )

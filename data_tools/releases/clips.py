@@ -1,15 +1,14 @@
-"""Reads a table of clips, for people's own data.
+"""Reads a table of clips for a user's own data.
 
     path,transcript,start,end,split,happy,sad          (clips.csv; the last two are labels)
     a/monday.mp4,"Good morning.",0.5,2.25,train,1,0
     a/monday.mp4,"I lost it.",2.25,4,train,0,1
     b.wav,"No picture.",,,test,0,0
 
-`path` is relative to the table: a video, or a sound file. The sound is that of a file beside the video
-with the same name and `.wav`, or else the video's own. `start` and `end` are seconds; left empty, or
-without these columns, the clip is the whole file. `split` is train, valid or test; without the column
-videos are divided by chance. `id` and `speaker` are optional. Every other column is a label, 0 or 1 in
-each row.
+`path` is relative to the table: a video or a sound file. The sound of a video is the wav file of the same name next to
+it, or the video's own track. `start` and `end` are seconds; without them the clip is the whole file. `split` is train,
+valid or test; without the column videos are divided at random. `id` and `speaker` are optional. Every other column is a
+label, 0 or 1 in each row.
 """
 
 import csv
@@ -22,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from data_tools.releases.release import Release, ReleaseError
 from data_tools.releases.release_files import first_file, listing
 from data_tools.releases.splits import SPLITS
+from mme2e_jax.media.transcripts import read_number
 from mme2e_jax.media.utterance import SOUND_SUFFIXES, Finding, Media, Utterance, is_identifier
 
 TABLE = "clips.csv"
@@ -32,11 +32,11 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]")
 
 @dataclass(frozen=True)
 class Clip:
-    """One readable row; `path` has no way out of the table's directory."""
+    """One readable row; `path` lies below the table's directory."""
 
     utterance: Utterance
     path: PurePosixPath
-    side: str
+    split: str
 
 
 def read_release(raw: Path) -> Release:
@@ -49,8 +49,7 @@ def read_release(raw: Path) -> Release:
     if not table.is_file():
         found = f"in {raw}: {listing(raw)}" if raw.is_dir() else "nothing"
         raise ReleaseError(
-            f"Expected the table {table} with the columns {', '.join(_REQUIRED)} and those of the labels; found "
-            f"{found}."
+            f"Expected the table {table} with the columns {', '.join(_REQUIRED)} and one for each label; found {found}."
         )
     try:
         with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
@@ -60,8 +59,8 @@ def read_release(raw: Path) -> Release:
     except csv.Error as error:
         raise ReleaseError(f"Table {table}: expected comma-separated values, found: {error}.") from error
     media = {clip.utterance.video: _media(table.parent / clip.path) for clip in clips}
-    given = {clip.utterance.id: clip.side for clip in clips if clip.side}
-    return Release(labels, [clip.utterance for clip in clips], media, findings, given or None)
+    splits = {clip.utterance.id: clip.split for clip in clips if clip.split}
+    return Release(labels, [clip.utterance for clip in clips], media, findings, splits or None)
 
 
 def parse_rows(
@@ -70,34 +69,34 @@ def parse_rows(
     """Parses the rows of a table. Never raises.
 
     Args:
-      rows: by column name.
-      labels: the columns that are labels.
-      source: the table's name, for the findings.
+      rows: values by column name.
+      labels: names of the label columns.
+      source: name of the table, for the findings.
 
     Returns:
-      The readable clips, and a finding for each other row, named `source:row number` (the header is row 1).
+      The readable clips, and a finding named `source:row number` for each other row; the header is row 1.
     """
     clips: list[Clip] = []
     findings: list[Finding] = []
-    of_video: Counter[str] = Counter()
+    clip_counts: Counter[str] = Counter()
     files: dict[str, PurePosixPath] = {}
     seen: set[str] = set()
     for number, row in enumerate(rows, start=2):
         values = {column: (value or "").strip() for column, value in row.items() if isinstance(value, str | None)}
         path = PurePosixPath(values.get("path", "").replace("\\", "/"))
         video = _UNSAFE.sub("_", "-".join(path.with_suffix("").parts)).lstrip(".") if path.name else ""
-        name = values.get("id") or f"{video}_{of_video[video]}"
-        of_video[video] += 1
+        name = values.get("id") or f"{video}_{clip_counts[video]}"
+        clip_counts[video] += 1
         problem = _problem(values, labels, path, video, name)
         if problem is None and files.setdefault(video, path) != path:
-            problem = ("bad_id", f"{path} and {files[video]} would both be called {video}; rename one of the files")
+            problem = ("bad_id", f"{path} and {files[video]} would both be named {video}; rename one of the files")
         if problem is None and name in seen:
             problem = ("duplicate", name)
         if problem is not None:
             findings.append(Finding(f"{source}:{number}", *problem))
             continue
         seen.add(name)
-        start, end = _time(values.get("start", ""), 0.0), _time(values.get("end", ""), math.inf)
+        start, end = _times(values)
         if start < 0:
             findings.append(Finding(name, "negative_start", f"{start:g} s"))
         text = " ".join(values.get("transcript", "").split())
@@ -115,18 +114,18 @@ def parse_rows(
 def _problem(
     values: dict[str, str], labels: tuple[str, ...], path: PurePosixPath, video: str, name: str
 ) -> tuple[str, str] | None:
-    """Reason and detail of what makes a row unusable."""
+    """The reason and the detail that make a row unusable; None for a usable row."""
     if path.is_absolute() or ".." in path.parts or ":" in str(path):
         return "bad_id", f"expected a path below the table's directory: {str(path)[:80]!r}"
     for what, text in (("path", video), ("id", name)):
         if not is_identifier(text):
             return "bad_id", f"expected letters, digits and . _ - in the {what}: {text[:80]!r}"
-    start, end = _time(values.get("start", ""), 0.0), _time(values.get("end", ""), math.inf)
+    start, end = _times(values)
     if math.isnan(start) or math.isnan(end) or math.isinf(start):
         return "bad_row", f"expected seconds, found start {values.get('start')!r} and end {values.get('end')!r}"
     if end <= max(start, 0.0):
         return "bad_times", f"{start:g} s to {end:g} s"
-    wrong = {column: values.get(column) for column in labels if not _is_bit(values.get(column, ""))}
+    wrong = {column: values.get(column) for column in labels if read_number(values.get(column, "")) not in (0, 1)}
     if wrong:
         return "bad_row", f"expected 0 or 1, found {wrong}"[:200]
     if values.get("split", "") not in ("", *SPLITS):
@@ -139,7 +138,7 @@ def _label_columns(columns: list[str], table: Path) -> tuple[str, ...]:
     labels = tuple(column for column in columns if column not in (*_REQUIRED, *_OPTIONAL))
     if missing or not labels or len(set(columns)) < len(columns) or not all(labels):
         raise ReleaseError(
-            f"Table {table}: expected the columns {', '.join(_REQUIRED)}, if wanted {', '.join(_OPTIONAL)}, and at "
+            f"Table {table}: expected the columns {', '.join(_REQUIRED)}, optionally {', '.join(_OPTIONAL)}, and at "
             f"least one label, each named once; found {', '.join(columns) or 'none'}."
         )
     return labels
@@ -151,17 +150,7 @@ def _media(path: Path) -> Media:
     return Media(video=first_file([path]), wav=first_file([path.with_suffix(".wav")]))
 
 
-def _time(text: str, missing: float) -> float:
-    if not text:
-        return missing
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _is_bit(text: str) -> bool:
-    try:
-        return float(text) in (0.0, 1.0)
-    except ValueError:
-        return False
+def _times(values: dict[str, str]) -> tuple[float, float]:
+    """Start and end in seconds; NaN for invalid text."""
+    start, end = (values.get(column, "") for column in ("start", "end"))
+    return read_number(start or "0"), read_number(end or "inf")

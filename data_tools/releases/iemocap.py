@@ -1,14 +1,14 @@
-"""Reads the texts of IEMOCAP_full_release: which utterances there are, and their emotions.
+"""Reads the transcripts and emotions of IEMOCAP_full_release.
 
-    SessionN/dialog/EmoEvaluation/DIALOGUE.txt     what emotion each turn has
-    SessionN/dialog/transcriptions/DIALOGUE.txt    what is said in it
-    SessionN/dialog/avi/DivX/DIALOGUE.avi          both speakers, side by side
-    SessionN/dialog/wav/DIALOGUE.wav               a channel for each
+    SessionN/dialog/EmoEvaluation/DIALOGUE.txt     emotion of each turn
+    SessionN/dialog/transcriptions/DIALOGUE.txt    text of each turn
+    SessionN/dialog/avi/DivX/DIALOGUE.avi          both speakers side by side
+    SessionN/dialog/wav/DIALOGUE.wav               one channel for each speaker
 
-An evaluation line is `[start - end]<tab>TURN<tab>emotion<tab>[valence, activation, dominance]`, times
-in seconds; the single evaluators' lines (`C-`, `A-`) and the subfolders that hold their forms are
-not read. A transcript line is `TURN [start-end]: text`. The F or M in a dialogue's name is the
-speaker on the left half of the picture and on channel 0; that in a turn's name is who speaks.
+An evaluation line is `[start - end]<tab>TURN<tab>emotion<tab>[valence, activation, dominance]` with times in seconds;
+lines of single evaluators (`C-`, `A-`) and the subfolders with their forms are not read. A transcript line is
+`TURN [start-end]: text`. The F or M in a dialogue's name is the speaker in the left half of the frame and on channel 0;
+the F or M in a turn's name is its speaker.
 """
 
 import math
@@ -19,10 +19,11 @@ from pathlib import Path
 from data_tools.releases.release import Release, ReleaseError
 from data_tools.releases.release_files import files_in, first_file, listing, read_text, require_directory
 from mme2e_jax.constants import LABEL_NAMES
+from mme2e_jax.media.transcripts import read_number
 from mme2e_jax.media.utterance import Finding, Media, Utterance
 
 EMOTIONS = LABEL_NAMES["iemocap"]
-# What the evaluators could say besides, or xxx where they did not agree.
+# Other answers of the evaluators; xxx if they did not agree.
 OTHER_EMOTIONS = ("xxx", "sur", "fea", "oth", "dis")
 
 _EXPECTED = (
@@ -33,13 +34,13 @@ _TURN = re.compile(
 )
 _EVALUATION = re.compile(r"\[\s*(\S+)\s*-\s*(\S+)\s*\]\t([^\t]*)\t([^\t]*)(\t.*)?")
 _TRANSCRIPT = re.compile(r"(\S+) \[\s*[0-9.]+\s*-\s*[0-9.]+\s*\]:(.*)")
-# A comment, and what single evaluators said.
+# Comments and lines of single evaluators.
 _SKIPPED = ("%", "C-", "A-")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the evaluators agreed on for one turn; times in seconds."""
+    """The evaluators' consensus about one turn; times in seconds."""
 
     turn: str
     start: float
@@ -86,12 +87,11 @@ def parse_evaluation(text: str, stem: str) -> tuple[list[Evaluation], list[Findi
     """Parses the content of one evaluation file. Never raises.
 
     Args:
-      text: the content.
-      stem: the file's name without `.txt`, which is the dialogue's.
+      text: file content.
+      stem: file name without `.txt`, which is the dialogue's name.
 
     Returns:
-      The evaluations, and a finding for each line that is neither one nor a comment, named
-      `stem:line number`.
+      The evaluations, and a finding named `stem:line number` for each invalid line.
     """
     evaluations: list[Evaluation] = []
     findings: list[Finding] = []
@@ -100,7 +100,7 @@ def parse_evaluation(text: str, stem: str) -> tuple[list[Evaluation], list[Findi
             continue
         name = f"{stem}:{number}"
         fields = _EVALUATION.fullmatch(line)
-        start, end = (_number(time) for time in fields.group(1, 2)) if fields else (math.nan, math.nan)
+        start, end = (read_number(time) for time in fields.group(1, 2)) if fields else (math.nan, math.nan)
         if fields is None or not (math.isfinite(start) and math.isfinite(end)):
             expected = "expected [start - end], turn, emotion and scores between tabs"
             findings.append(Finding(name, "bad_evaluation_line", f"{expected}: {line[:80]!r}"))
@@ -114,14 +114,9 @@ def parse_evaluation(text: str, stem: str) -> tuple[list[Evaluation], list[Findi
 
 
 def parse_transcript(text: str, stem: str) -> tuple[list[tuple[str, str]], list[Finding]]:
-    """Parses the content of one transcript file. Never raises.
+    """Parses the content `text` of the transcript file `stem`.txt into (turn, text) pairs. Never raises.
 
-    Args:
-      text: the content.
-      stem: the file's name without `.txt`, which is the dialogue's.
-
-    Returns:
-      Turns with their texts, and a finding for each other line, named `stem:line number`.
+    Each other line gives a finding named `stem:line number`.
     """
     lines: list[tuple[str, str]] = []
     findings: list[Finding] = []
@@ -139,7 +134,7 @@ def parse_transcript(text: str, stem: str) -> tuple[list[tuple[str, str]], list[
 
 
 def join_texts(evaluations: dict[str, Evaluation], texts: dict[str, str]) -> tuple[list[Utterance], list[Finding]]:
-    """Joins evaluations and texts, both by turn; the utterances by dialogue and time."""
+    """Joins evaluations and texts by turn; sorts the utterances by dialogue and time."""
     utterances: list[Utterance] = []
     findings = [Finding(turn, "transcript_without_label") for turn in sorted(texts.keys() - evaluations.keys())]
     for turn, evaluation in sorted(evaluations.items()):
@@ -160,23 +155,23 @@ def join_texts(evaluations: dict[str, Evaluation], texts: dict[str, str]) -> tup
 
 
 def is_turn_of(dialogue: str, turn: str) -> bool:
-    """Whether `turn` has the form of a turn's name, in that dialogue."""
+    """Whether `turn` is a valid name of a turn in that dialogue."""
     fields = _TURN.fullmatch(turn)
     return fields is not None and fields["dialogue"] == dialogue
 
 
 def session_of(utterance: Utterance) -> int:
-    """The session in which an utterance was recorded; each has a pair of speakers of its own."""
+    """The session of an utterance; each session has its own pair of speakers."""
     fields = _TURN.fullmatch(utterance.id)
     assert fields is not None
     return int(fields["session"])
 
 
 def parse_turn(turn: str) -> tuple[str, str, bool]:
-    """The dialogue and the speaker of a turn, and whether that is the one on the left and on channel 0.
+    """The dialogue and the speaker of a turn, and whether the speaker is on the left and on channel 0.
 
     Raises:
-      ValueError: `turn` does not have the form of a turn's name.
+      ValueError: `turn` is not a valid name of a turn.
     """
     fields = _TURN.fullmatch(turn)
     if fields is None:
@@ -200,7 +195,7 @@ def _utterance(evaluation: Evaluation, start: float, text: str) -> Utterance:
 
 
 def _find_sessions(raw: Path) -> list[Path]:
-    """The `dialog` directories, after checking that something is in them."""
+    """The `dialog` directories; raises `ReleaseError` if texts or media are missing."""
     require_directory(raw, _EXPECTED)
     dialogs = sorted(path / "dialog" for path in raw.glob("Session[0-9]*"))
     missing = [
@@ -217,12 +212,5 @@ def _find_sessions(raw: Path) -> list[Path]:
 
 
 def _lines(text: str) -> list[tuple[int, str]]:
-    """Lines that are not blank, by number; they end in LF or CRLF."""
+    """The lines that are not blank, with their numbers; they end in LF or CRLF."""
     return [(i, line.strip()) for i, line in enumerate(text.split("\n"), start=1) if line.strip()]
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

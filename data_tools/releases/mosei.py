@@ -1,12 +1,12 @@
-"""Reads the texts of a CMU-MOSEI raw release: which utterances there are, and their labels.
+"""Reads the transcripts and labels of a CMU-MOSEI raw release.
 
     Audio/WAV_16000/ID.wav              or  Audio/Full/WAV_16000/ID.wav
     Videos/Full/Combined/ID.mp4
     Transcript/Combined/ID.txt          or  Transcript/Segmented/Combined/ID.txt
-    Labels/*.csv                        several batches, about three rows (workers) a clip
+    Labels/*.csv                        several batches, about three rows (annotators) a clip
 
-A transcript line is `ID___clip___start___end___text` with times in seconds. An emotion is present
-if its sum over the workers' rows is above 0; a missing value counts as 0.
+A transcript line is `ID___clip___start___end___text` with times in seconds. An emotion is present if its sum over the
+annotators' rows is above 0; a missing value counts as 0.
 """
 
 import csv
@@ -35,7 +35,7 @@ def read_release(raw: Path) -> Release:
     Raises:
       ReleaseError: `raw` is not a directory in the layout above, or a label file cannot be read.
     """
-    _check_layout(raw)
+    _require_layout(raw)
     findings: list[Finding] = []
     lines: dict[tuple[str, int], TranscriptLine] = {}
     for path in _transcripts(raw):
@@ -56,13 +56,12 @@ def read_release(raw: Path) -> Release:
 
     utterances, mismatches = join_labels(lines, labels)
     findings += mismatches
-    videos = sorted({utterance.video for utterance in utterances})
     media = {
         video: Media(
             video=first_file(raw / folder / f"{video}.mp4" for folder in _VIDEOS),
             wav=first_file(raw / folder / f"{video}.wav" for folder in _WAVS),
         )
-        for video in videos
+        for video in sorted({utterance.video for utterance in utterances})
     }
     return Release(_EMOTIONS, utterances, media, findings)
 
@@ -73,13 +72,12 @@ def parse_labels(
     """Parses rows of a label file. Never raises.
 
     Args:
-      rows: by column name, with the columns `Input.VIDEO_ID`, `Input.CLIP`, `Answer.*`. An empty,
-        missing or NaN answer stays NaN.
-      source: the file's name, for the findings.
+      rows: values by column name: `Input.VIDEO_ID`, `Input.CLIP`, `Answer.*`. An empty or missing answer is NaN.
+      source: file name, for the findings.
 
     Returns:
-      For each readable row its video, clip, and answers in the order of the labels; and a
-      finding for each other row, named `source:row number` (the header is row 1).
+      The video, the clip and the answers (in the order of the labels) of each readable row, and a finding named
+      `source:row number` for each other row; the header is row 1.
     """
     parsed: list[tuple[str, int, list[float]]] = []
     findings: list[Finding] = []
@@ -101,16 +99,14 @@ def parse_labels(
 def join_labels(
     lines: dict[tuple[str, int], TranscriptLine], labels: dict[tuple[str, int], list[float]]
 ) -> tuple[list[Utterance], list[Finding]]:
-    """Joins transcript lines and summed answers (NaN where no worker answered) by (video, clip)."""
+    """Joins transcript lines and summed answers (NaN without any answer) by (video, clip)."""
     utterances: list[Utterance] = []
     findings: list[Finding] = []
     for key in sorted(lines.keys() | labels.keys()):
         name = f"{key[0]}_{key[1]}"
-        if key not in lines:
-            findings.append(Finding(name, "label_without_transcript"))
-            continue
-        if key not in labels:
-            findings.append(Finding(name, "transcript_without_label"))
+        if key not in lines or key not in labels:
+            reason = "label_without_transcript" if key in labels else "transcript_without_label"
+            findings.append(Finding(name, reason))
             continue
         line, sums = lines[key], labels[key]
         if all(math.isnan(value) for value in sums):
@@ -148,20 +144,20 @@ def _add_labels(labels: dict[tuple[str, int], list[float]], path: Path) -> list[
 
 
 def _add(total: float, answer: float) -> float:
-    """Sum in which NaN (nobody answered yet) gives way to any number."""
+    """The sum, in which NaN stands for no answer."""
     if math.isnan(answer):
         return total
     return answer if math.isnan(total) else total + answer
 
 
 def _transcripts(raw: Path) -> list[Path]:
-    """The transcripts, sorted; of a video that has two, the one in the first folder."""
+    """The transcript files, sorted by name; the first folder takes precedence."""
     by_name = {path.name: path for folder in reversed(_TRANSCRIPTS) for path in files_in(raw / folder, "*.txt")}
     return [path for _, path in sorted(by_name.items())]
 
 
-def _check_layout(raw: Path) -> None:
-    """Raises `ReleaseError` unless everything needed is there."""
+def _require_layout(raw: Path) -> None:
+    """Raises `ReleaseError` if transcripts, labels or media are missing."""
     expected = (
         f"{_VIDEOS[0]}/ID.mp4, {_WAVS[0]}/ID.wav (or {_WAVS[1]}), {_TRANSCRIPTS[0]}/ID.txt "
         f"(or {_TRANSCRIPTS[1]}), Labels/*.csv"
@@ -176,9 +172,8 @@ def _check_layout(raw: Path) -> None:
         missing.append("videos or sound")
     if missing:
         raise ReleaseError(
-            f"Expected a CMU-MOSEI raw release in {raw}: {expected}. Missing: "
-            f"{', '.join(missing)}. Found there: {listing(raw)}. Name the directory that holds these "
-            "folders."
+            f"Expected a CMU-MOSEI raw release in {raw}: {expected}. Missing: {', '.join(missing)}. Found there: "
+            f"{listing(raw)}. Name the directory that holds these folders."
         )
 
 
@@ -187,7 +182,7 @@ def _label_files(raw: Path) -> list[Path]:
 
 
 def _answer(text: str | None) -> float | None:
-    """NaN for no answer, None for something that is no number."""
+    """The number in a cell; NaN for an empty cell, None for invalid text."""
     stripped = (text or "").strip()
     if not stripped or stripped.lower() == "nan":
         return math.nan

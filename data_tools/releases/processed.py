@@ -1,4 +1,4 @@
-"""Reads the folders that the paper's authors publish: utterances cut out already, as pictures and sounds.
+"""Reads the processed folders of the paper's authors: utterances as images and sounds.
 
     MOSEI_RAW_PROCESSED/meta.pkl         {ID_clip: {"text": .., "label": [0 or 1, six times]}}
     MOSEI_RAW_PROCESSED/ID_clip/         image_0.jpg .., audio.wav
@@ -6,8 +6,8 @@
     IEMOCAP_RAW_PROCESSED/../turn/       image_L_0.jpg .., image_R_0.jpg .., audio_L.wav, audio_R.wav
     MOSEI_SPLIT/, IEMOCAP_SPLIT/         {train,valid,test}_split.txt, an utterance a line
 
-The folders of turns lie beside `meta.pkl` or one level below it. The pictures of IEMOCAP are the 224 x 224
-in which the speaker's face is searched; those of MOSEI are whole frames. Nothing in the pickle is run.
+The folders of turns lie next to `meta.pkl` or one level below it. The images of IEMOCAP are the 224 x 224 pixels in
+which the speaker's face is detected; those of MOSEI are whole frames. Nothing in the pickle is run.
 """
 
 import math
@@ -20,9 +20,8 @@ import numpy as np
 import soundfile
 
 from data_tools.releases.iemocap import OTHER_EMOTIONS, parse_turn
-from data_tools.releases.pickles import reading
 from data_tools.releases.release import Release, ReleaseError
-from data_tools.releases.release_files import first_file, listing, require_directory
+from data_tools.releases.release_files import first_file, listing, pickle_errors, require_directory
 from data_tools.releases.splits import read_split_files
 from mme2e_jax.constants import LABEL_NAMES
 from mme2e_jax.media.image_sequence import image_numbers
@@ -30,46 +29,42 @@ from mme2e_jax.media.utterance import Finding, ImageSequence, Media, Utterance, 
 from mme2e_jax.pickles import numpy_pickle, plain_pickle
 
 META = "meta.pkl"
-_MOST_META_BYTES = 1 << 28
-_SAMPLED = 200  # utterances from whose lengths pictures per second are worked out
-_NEAR = 0.04  # relative; a rate this near a whole number is meant to be it
+_MAX_META_BYTES = 1 << 28
+_SAMPLED = 200  # utterances from which the frame rate is estimated
+_ROUNDING = 0.04  # relative distance up to which a frame rate is rounded to a whole number
 
 Meta = Mapping[str, Any]
 
 
 def read_mosei(raw: Path, fps: float | None = None, *, with_media: bool = True) -> Release:
-    """Reads `MOSEI_RAW_PROCESSED` in, or at, `raw`.
+    """Reads `MOSEI_RAW_PROCESSED`.
 
     Args:
-      raw: the directory.
-      fps: pictures per second; None to work it out from the sounds' lengths.
-      with_media: whether to look for pictures and sounds; else no utterance has any.
+      raw: processed folder, or the directory that holds it.
+      fps: images per second; None to estimate it from the lengths of the sounds.
+      with_media: whether to look for images and sounds; else the utterances have no media.
 
     Raises:
-      ReleaseError: there is no such folder, its `meta.pkl` cannot be read, or the rate cannot be worked out.
+      ReleaseError: there is no such folder, its `meta.pkl` cannot be read, or the frame rate cannot be estimated.
     """
     return _read(raw, "mosei", fps, _mosei_entry, with_media)
 
 
 def read_iemocap(raw: Path, fps: float | None = None, *, with_media: bool = True) -> Release:
-    """Reads `IEMOCAP_RAW_PROCESSED` in, or at, `raw`; else as `read_mosei`."""
+    """Reads `IEMOCAP_RAW_PROCESSED`; arguments and exceptions as in `read_mosei`."""
     return _read(raw, "iemocap", fps, _iemocap_entry, with_media)
 
 
 class _Entry(NamedTuple):
-    """What is known of one utterance, before its folder is looked at."""
+    """An utterance of `meta.pkl`, the prefix of its image names, and the name of its wav file."""
 
     utterance: Utterance
-    prefix: str  # of its pictures' names
+    prefix: str
     wav: str
 
 
 def find_root(raw: Path, dataset: str) -> Path:
-    """The folder with `meta.pkl`: `raw`, or the dataset's own in it.
-
-    Raises:
-      ReleaseError: there is none.
-    """
+    """The folder with `meta.pkl`: `raw`, or the dataset's folder in it; raises `ReleaseError` if there is none."""
     name = f"{dataset.upper()}_RAW_PROCESSED"
     expected = f"{name}/{META} and a folder for each utterance"
     require_directory(raw, expected)
@@ -82,16 +77,15 @@ def find_root(raw: Path, dataset: str) -> Path:
 def _read(
     raw: Path, dataset: str, fps: float | None, parse: Callable[[str, Meta], _Entry | Finding], with_media: bool
 ) -> Release:
-    name = dataset.upper()
     root = find_root(raw, dataset)
     meta = read_meta(root / META)
     findings: list[Finding] = []
     entries: list[_Entry] = []
-    for key, known in sorted(meta.items(), key=lambda item: _short(item[0])):
-        if not (isinstance(key, str) and is_identifier(key) and isinstance(known, dict)):
-            findings.append(Finding(_short(key), "bad_meta", "expected an identifier and what is known of it"))
+    for key, fields in sorted(meta.items(), key=lambda item: _short(item[0])):
+        if not (isinstance(key, str) and is_identifier(key) and isinstance(fields, dict)):
+            findings.append(Finding(_short(key), "bad_meta", "expected an identifier and a dictionary"))
             continue
-        parsed = parse(key, known)
+        parsed = parse(key, fields)
         if isinstance(parsed, Finding):
             findings.append(parsed)
             continue
@@ -99,30 +93,31 @@ def _read(
         if not parsed.utterance.transcript:
             findings.append(Finding(key, "empty_transcript"))
     folders = _folders(root, meta) if with_media else {}
-    media = _media(entries, folders, {key: fps or _rate_of(known) for key, known in meta.items()})
-    sides = read_split_files(splits) if (splits := root.parent / f"{name}_SPLIT").is_dir() else None
-    if sides is not None:
-        findings += [Finding(key, "not_in_meta") for key in sorted(sides.keys() - meta.keys())]
-    return Release(LABEL_NAMES[dataset], [entry.utterance for entry in entries], media, findings, sides)
+    media = _media(entries, folders, {key: fps or _stored_rate(fields) for key, fields in meta.items()})
+    split_files = root.parent / f"{dataset.upper()}_SPLIT"
+    splits = read_split_files(split_files) if split_files.is_dir() else None
+    if splits is not None:
+        findings += [Finding(key, "not_in_meta") for key in sorted(splits.keys() - meta.keys())]
+    return Release(LABEL_NAMES[dataset], [entry.utterance for entry in entries], media, findings, splits)
 
 
 def read_meta(path: Path) -> dict[Any, Any]:
-    """Reads `meta.pkl`: plain containers, texts, numbers and arrays of numpy. Nothing in it is run.
+    """Reads `meta.pkl`: plain containers, texts, numbers and numpy arrays. Nothing in it is run.
 
     Raises:
-      ReleaseError: it is damaged, asks for anything else, or is no dictionary.
+      ReleaseError: it is damaged, asks for something else, or is no dictionary.
     """
-    if path.stat().st_size > _MOST_META_BYTES:
-        raise ReleaseError(f"Expected {path} to be at most {_MOST_META_BYTES >> 20} MB, found more: it is no meta.pkl.")
-    with reading(path, "meta.pkl", "dictionaries, texts and numbers"):
+    if path.stat().st_size > _MAX_META_BYTES:
+        raise ReleaseError(f"Expected {path} to be at most {_MAX_META_BYTES >> 20} MB, found more: it is no meta.pkl.")
+    with pickle_errors(path, "meta.pkl", "dictionaries, texts and numbers"):
         meta = plain_pickle.load(path.read_bytes(), numpy_pickle.GLOBALS)
     if not isinstance(meta, dict) or not meta:
         raise ReleaseError(f"Expected {path} to hold a dictionary by utterance, found {type(meta).__name__}.")
     return meta
 
 
-def _mosei_entry(key: str, known: Meta) -> _Entry | Finding:
-    text, label = known.get("text"), known.get("label")
+def _mosei_entry(key: str, fields: Meta) -> _Entry | Finding:
+    text, label = fields.get("text"), fields.get("label")
     label = label.tolist() if isinstance(label, np.ndarray) else label
     video, _, _ = key.rpartition("_")
     if not isinstance(text, str) or not video:
@@ -133,9 +128,9 @@ def _mosei_entry(key: str, known: Meta) -> _Entry | Finding:
     return _Entry(_utterance(key, video, text, bits, speaker=video, view="centre"), "image_", "audio.wav")
 
 
-def _iemocap_entry(key: str, known: Meta) -> _Entry | Finding:
+def _iemocap_entry(key: str, fields: Meta) -> _Entry | Finding:
     names = LABEL_NAMES["iemocap"]
-    label, text = known.get("label"), known.get("text")
+    label, text = fields.get("label"), fields.get("text")
     if not isinstance(label, str):
         return Finding(key, "bad_meta", f"expected the name of an emotion, found {_short(label)}")
     if label in OTHER_EMOTIONS:
@@ -150,7 +145,7 @@ def _iemocap_entry(key: str, known: Meta) -> _Entry | Finding:
         return Finding(key, "label_without_transcript")
     bits = tuple(int(label == name) for name in names)
     side = "L" if on_left else "R"
-    # The pictures are the half's middle already.
+    # The images are cropped to the view already.
     return _Entry(_utterance(key, dialogue, text, bits, speaker, "whole"), f"image_{side}_", f"audio_{side}.wav")
 
 
@@ -165,60 +160,57 @@ def _media(
     for utterance, _, wav in entries:
         folder = folders.get(utterance.id)
         wavs[utterance.id] = first_file([folder / wav]) if folder else None
-    here = [entry for entry in entries if entry.utterance.id in folders]
+    present = [(u, prefix) for u, prefix, _ in entries if u.id in folders]
     default = None
-    if any(rates[entry.utterance.id] is None for entry in here):
-        default = _work_out_rate(
-            [(ImageSequence(folders[e.utterance.id], e.prefix, 1.0), wavs[e.utterance.id]) for e in here]
-        )
+    if any(rates[u.id] is None for u, _ in present):
+        default = _estimate_rate([(ImageSequence(folders[u.id], prefix, 1.0), wavs[u.id]) for u, prefix in present])
     media = {}
     for utterance, prefix, _ in entries:
         rate, folder = rates[utterance.id] or default, folders.get(utterance.id)
-        pictures = ImageSequence(folder, prefix, rate) if folder and rate else None
-        media[utterance.id] = Media(pictures, wavs[utterance.id])
+        images = ImageSequence(folder, prefix, rate) if folder and rate else None
+        media[utterance.id] = Media(images, wavs[utterance.id])
     return media
 
 
-def _work_out_rate(candidates: Sequence[tuple[ImageSequence, Path | None]]) -> float:
-    """ImageSequence per second of the whole folder: as many pictures as there are seconds of sound."""
+def _estimate_rate(candidates: Sequence[tuple[ImageSequence, Path | None]]) -> float:
+    """Images per second of all utterances, from the lengths of their sounds."""
     count, seconds = 0, 0.0
     step = max(1, len(candidates) // _SAMPLED)
-    for pictures, wav in candidates[::step]:
+    for images, wav in candidates[::step]:
         if wav is None:
             continue
         try:
             length = soundfile.info(wav).duration
         except soundfile.SoundFileError:
             continue
-        found = len(image_numbers(pictures))
-        if found:
-            count, seconds = count + found, seconds + length
+        if image_count := len(image_numbers(images)):
+            count, seconds = count + image_count, seconds + length
     if not seconds:
         raise ReleaseError(
-            "Expected sounds beside the pictures, from whose lengths the pictures per second follow; found none that "
-            "can be read. Say it with --source_fps=2 (or what the folder was made with)."
+            "Expected readable sounds next to the images, from which the images per second follow; found none. State "
+            "the frame rate with --source_fps=2 (or the rate of your folder)."
         )
     rate = count / seconds
-    return float(round(rate)) if round(rate) and abs(rate / round(rate) - 1) <= _NEAR else rate
+    return float(round(rate)) if round(rate) and abs(rate / round(rate) - 1) <= _ROUNDING else rate
 
 
-def _rate_of(known: Any) -> float | None:
-    """ImageSequence per second, where `meta.pkl` says it."""
-    rate = known.get("fps") if isinstance(known, dict) else None
+def _stored_rate(fields: Any) -> float | None:
+    """Images per second as stated in `meta.pkl`, if stated."""
+    rate = fields.get("fps") if isinstance(fields, dict) else None
     return float(rate) if isinstance(rate, int | float) and 0 < rate <= 1000 else None
 
 
 def _folders(root: Path, meta: Meta) -> dict[str, Path]:
-    """The folders of utterances, beside `meta.pkl` or one level below, by name."""
+    """The folders of utterances by name, next to `meta.pkl` or one level below."""
     below = {path.name: path for path in root.iterdir() if path.is_dir()}
-    # Looking into those of utterances would mean millions of pictures.
+    # The folders of utterances are not listed: they hold millions of images.
     groups = [path for name, path in below.items() if name not in meta]
     deeper = {path.name: path for group in groups for path in group.iterdir() if path.is_dir()}
     return {name: path for name, path in (deeper | below).items() if name in meta}
 
 
 def _short(value: Any) -> str:
-    """A value in a few words: contents that are shared many times over would be endless when written out."""
+    """A short text for a value; repr itself would not end for contents that are shared many times."""
     return value[:80] if isinstance(value, str) else reprlib.repr(value)[:80]
 
 

@@ -1,4 +1,4 @@
-"""What a raw release says about an utterance, before any media file is opened."""
+"""Defines the texts of a raw release, read before any media file."""
 
 from dataclasses import dataclass, field
 
@@ -6,7 +6,7 @@ from mme2e_jax.media.utterance import Finding, Media, Utterance
 
 
 class ReleaseError(ValueError):
-    """A raw release that cannot be used at all; the message says what is expected and found."""
+    """A raw release that cannot be used; the message names what was expected and found."""
 
 
 @dataclass
@@ -14,11 +14,11 @@ class Release:
     """The readable part of a raw release.
 
     Attributes:
-      label_names: of the places of every label.
-      utterances: usable as far as the texts tell, in the order to store them.
-      media: by `files` of `utterances`.
+      label_names: names of the labels, in the order of `Utterance.label`.
+      utterances: utterances with usable texts, in the order to store them.
+      media: media files by `Utterance.media_key`.
       findings: what was left out or repaired.
-      splits: train, valid or test by utterance, where the release itself splits; else None.
+      splits: train, valid or test by utterance identifier; None if the release has no splits.
     """
 
     label_names: tuple[str, ...]

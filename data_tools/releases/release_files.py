@@ -1,17 +1,19 @@
-"""Finds and reads the text files of a raw release."""
+"""Finds and reads the files of a raw release."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from data_tools.releases.release import ReleaseError
+from mme2e_jax.pickles.plain_pickle import RefusedError
 
 _LISTED = 8
 
 
 def files_in(directory: Path, pattern: str) -> list[Path]:
-    """The files of a directory that match a pattern, sorted; none where there is no such directory.
+    """The files of a directory that match a pattern, sorted; none if the directory does not exist.
 
-    Names with a leading `._` are left out: resource forks that macOS leaves in archives.
+    Names with a leading `._` are left out: macOS stores resource forks in archives under such names.
     """
     return sorted(path for path in directory.glob(pattern) if path.is_file() and not path.name.startswith("._"))
 
@@ -25,17 +27,17 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError:
-        # A name that is longer than any file's, as tables may hold it.
+        # Tables may hold names that are too long for a file.
         return False
 
 
 def read_text(path: Path) -> str:
-    """The text of a file; what is no UTF-8 becomes U+FFFD."""
+    """The text of a file; invalid UTF-8 becomes U+FFFD."""
     return path.read_bytes().decode("utf-8-sig", errors="replace")
 
 
 def require_directory(raw: Path, expected: str) -> None:
-    """Raises `ReleaseError`, which says what is `expected` in it, unless `raw` is a directory."""
+    """Raises `ReleaseError`, which names the `expected` content, unless `raw` is a directory."""
     if not raw.is_dir():
         kind = "a file" if raw.exists() else "nothing"
         raise ReleaseError(f"Expected the directory {raw} with {expected}; found {kind} there.")
@@ -45,3 +47,25 @@ def listing(directory: Path) -> str:
     """The first names in a directory, for messages."""
     names = sorted(entry.name for entry in directory.iterdir())
     return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "") or "nothing"
+
+
+@contextmanager
+def pickle_errors(path: Path, content: str, expected: str) -> Iterator[None]:
+    """Converts the errors of reading the pickle `path` to `ReleaseError`.
+
+    Args:
+      path: pickle file, for the message.
+      content: what the file should hold.
+      expected: types of values in such a file.
+    """
+    try:
+        yield
+    except RefusedError as error:
+        raise ReleaseError(
+            f"{path} asks for {error}, which no {content} needs. Nothing of it was run. Expected {expected}; get the "
+            "file from its authors again."
+        ) from error
+    except (ValueError, LookupError, TypeError, OverflowError, EOFError) as error:
+        raise ReleaseError(
+            f"{path} is damaged or no pickle: {error or type(error).__name__}. Copy it again."
+        ) from error

@@ -1,4 +1,4 @@
-"""What can be prepared: by name, who reads the release and how it is split."""
+"""Lists the datasets that can be prepared, with their readers."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -9,14 +9,23 @@ from mme2e_jax.media.utterance import Utterance
 
 
 class Source(NamedTuple):
-    """One kind of raw release."""
+    """One kind of raw release.
 
-    read: Callable[..., Release]  # from the release's path; where it has pictures, also `fps`
-    records: str  # the dataset that its records are of
-    own_tokenizer: bool = False  # trained on the transcripts where none is named
-    session_of: Callable[[Utterance], int] | None = None  # where no speaker is in two sessions
-    sound_in_video: bool = False  # rather than in wav files
-    stores_images: bool = False  # rather than videos
+    Attributes:
+      read: reads the release at a path; for image sequences also takes `fps` and `with_media`.
+      dataset: name of the dataset in the records.
+      own_tokenizer: whether a tokenizer is trained on the transcripts unless one is named.
+      session_of: session of an utterance, if no speaker is in two sessions.
+      sound_in_video: whether the sound is stored in the videos instead of wav files.
+      stores_images: whether videos are stored as images.
+    """
+
+    read: Callable[..., Release]
+    dataset: str
+    own_tokenizer: bool = False
+    session_of: Callable[[Utterance], int] | None = None
+    sound_in_video: bool = False
+    stores_images: bool = False
 
 
 SOURCES: Mapping[str, Source] = {

@@ -1,4 +1,4 @@
-"""Which utterances train, validate and test."""
+"""Divides utterances into training, validation and test splits."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,17 +13,16 @@ SPLITS = ("train", "valid", "test")
 _SHARES = (0.70, 0.15, 0.15)
 _CANDIDATES = 500
 
+# The utterances of each split, in the given order.
+SplitUtterances = dict[str, list[Utterance]]
 
-def split_by_video(utterances: Sequence[Utterance], seed: int) -> dict[str, list[Utterance]]:
+
+def split_by_video(utterances: Sequence[Utterance], seed: int) -> SplitUtterances:
     """Splits about 70 / 15 / 15 % of the utterances, by video.
 
-    Of 500 random orders of the videos, all drawn from `seed`, it takes the one whose splits come
-    closest to the wanted shares and to the label proportions of the whole, with as few labels as
-    possible absent from a split.
-
-    Returns:
-      the utterances of each split, in the given order. With fewer than three videos, `valid`, then
-      `test`, stay empty.
+    Of 500 random orders of the videos, drawn from `seed`, it takes the one whose splits are closest to these shares and
+    to the label proportions of the whole, and in which the fewest labels are absent from a split. With fewer than three
+    videos, `valid`, then `test`, stay empty.
     """
     if not utterances:
         return {split: [] for split in SPLITS}
@@ -37,33 +36,33 @@ def split_by_video(utterances: Sequence[Utterance], seed: int) -> dict[str, list
 
     rng = np.random.default_rng(seed)
     candidates = (_assign(rng.permutation(len(videos)), sizes) for _ in range(_CANDIDATES))
-    side = min(candidates, key=lambda side: _imbalance(side, sizes, labels))
-    return {split: [u for u in utterances if side[index[u.video]] == i] for i, split in enumerate(SPLITS)}
+    best = min(candidates, key=lambda numbers: _imbalance(numbers, sizes, labels))
+    return {split: [u for u in utterances if best[index[u.video]] == i] for i, split in enumerate(SPLITS)}
 
 
 def _assign(order: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The split number of each video when videos fill the splits in `order`."""
-    # A video belongs where its middle utterance falls.
+    """The split number of each video if videos fill the splits in `order`."""
+    # A video belongs to the split that contains its middle utterance.
     ends = np.cumsum(sizes[order])
     middles = (ends - sizes[order] / 2) / max(sizes.sum(), 1)
-    sides = np.searchsorted(np.cumsum(_SHARES[:-1]), middles, side="right")
+    numbers = np.searchsorted(np.cumsum(_SHARES[:-1]), middles, side="right")
     if len(order) >= len(SPLITS):
-        sides[0], sides[-2], sides[-1] = 0, min(sides[-2], 1), 2
-        if not (sides == 1).any():
-            sides[-2] = 1
+        numbers[0], numbers[-2], numbers[-1] = 0, min(numbers[-2], 1), 2
+        if not (numbers == 1).any():
+            numbers[-2] = 1
     else:
-        sides = np.array([0, 2])[: len(order)]
+        numbers = np.array([0, 2])[: len(order)]
     result = np.empty(len(order), int)
-    result[order] = sides
+    result[order] = numbers
     return result
 
 
-def _imbalance(side: np.ndarray, sizes: np.ndarray, labels: np.ndarray) -> float:
+def _imbalance(numbers: np.ndarray, sizes: np.ndarray, labels: np.ndarray) -> float:
     whole = labels.sum(0) / sizes.sum()
     cost = 0.0
     for i, share in enumerate(_SHARES):
-        count = sizes[side == i].sum()
-        positives = labels[side == i].sum(0)
+        count = sizes[numbers == i].sum()
+        positives = labels[numbers == i].sum(0)
         cost += 10 * abs(count / sizes.sum() - share)
         cost += np.abs(positives / max(count, 1) - whole).sum()
         cost += 10 * ((positives == 0) & (whole > 0)).sum()
@@ -71,56 +70,44 @@ def _imbalance(side: np.ndarray, sizes: np.ndarray, labels: np.ndarray) -> float
 
 
 def leave_one_out(
-    utterances: Sequence[Utterance], group_of: Callable[[Utterance], int], fold: int
-) -> dict[str, list[Utterance]]:
-    """Tests on one group of speakers, validates on the next, trains on the others.
-
-    Args:
-      utterances: of all groups.
-      group_of: the group an utterance belongs to; no speaker is in two.
-      fold: the group to test on.
+    utterances: Sequence[Utterance], session_of: Callable[[Utterance], int], fold: int
+) -> SplitUtterances:
+    """Tests on session `fold`, validates on the next session, trains on the others.
 
     Raises:
-      ReleaseError: there is no such group, or fewer than three.
+      ReleaseError: there is no such session, or there are fewer than three.
     """
-    groups = sorted({group_of(utterance) for utterance in utterances})
-    if fold not in groups or len(groups) < len(SPLITS):
-        found = ", ".join(map(str, groups)) or "none"
+    sessions = sorted({session_of(utterance) for utterance in utterances})
+    if fold not in sessions or len(sessions) < len(SPLITS):
+        found = ", ".join(map(str, sessions)) or "none"
         raise ReleaseError(
-            f"Expected utterances of session {fold}, and of at least two more (one validates, the others train); found "
+            f"Expected utterances of session {fold} and of at least two more (one validates, the others train); found "
             f"the sessions {found}. Choose --fold among them, or split by your own files with --splits=DIR."
         )
-    following = groups[(groups.index(fold) + 1) % len(groups)]
-    sides = {fold: "test", following: "valid"}
-    return _by_side(utterances, {u.id: sides.get(group_of(u), "train") for u in utterances})
+    following = sessions[(sessions.index(fold) + 1) % len(sessions)]
+    special = {fold: "test", following: "valid"}
+    return _group(utterances, {u.id: special.get(session_of(u), "train") for u in utterances})
 
 
 def split_by_mapping(
-    utterances: Sequence[Utterance], sides: Mapping[str, str]
-) -> tuple[dict[str, list[Utterance]], list[Finding]]:
-    """Splits as `sides` say (train, valid or test by utterance).
-
-    Returns:
-      the utterances of each split in the given order, and a finding for each that has no side.
-    """
-    findings = [Finding(u.id, "not_in_splits") for u in utterances if u.id not in sides]
-    return _by_side(utterances, sides), findings
+    utterances: Sequence[Utterance], split_of: Mapping[str, str]
+) -> tuple[SplitUtterances, list[Finding]]:
+    """Splits by `split_of`, the split of each utterance identifier; reports utterances that it does not name."""
+    findings = [Finding(u.id, "not_in_splits") for u in utterances if u.id not in split_of]
+    return _group(utterances, split_of), findings
 
 
-def _by_side(utterances: Sequence[Utterance], sides: Mapping[str, str]) -> dict[str, list[Utterance]]:
-    return {split: [u for u in utterances if sides.get(u.id) == split] for split in SPLITS}
+def _group(utterances: Sequence[Utterance], split_of: Mapping[str, str]) -> SplitUtterances:
+    return {split: [u for u in utterances if split_of.get(u.id) == split] for split in SPLITS}
 
 
 def read_split_files(directory: Path) -> dict[str, str]:
-    """Reads `{train,valid,test}_split.txt`: one utterance or video identifier a line.
-
-    Returns:
-      the split by identifier.
+    """Reads `{train,valid,test}_split.txt`, one utterance or video identifier a line: the split by identifier.
 
     Raises:
       ReleaseError: a file is missing, or an identifier is in two of them.
     """
-    sides: dict[str, str] = {}
+    split_of: dict[str, str] = {}
     for split in SPLITS:
         path = directory / f"{split}_split.txt"
         if not path.is_file():
@@ -128,28 +115,27 @@ def read_split_files(directory: Path) -> dict[str, str]:
             raise ReleaseError(f"Expected the split files {files} in {directory}; {path.name} is missing.")
         for line in read_text(path).split("\n"):
             name = line.strip()
-            if name and sides.setdefault(name, split) != split:
-                raise ReleaseError(f"{name} is named in two split files: {sides[name]} and {split}.")
-    return sides
+            if name and split_of.setdefault(name, split) != split:
+                raise ReleaseError(f"{name} is named in two split files: {split_of[name]} and {split}.")
+    return split_of
 
 
 def split_by_files(
     utterances: Sequence[Utterance], named: Mapping[str, str]
-) -> tuple[dict[str, list[Utterance]], list[Finding], list[str]]:
-    """Splits as files say.
+) -> tuple[SplitUtterances, list[Finding], list[str]]:
+    """Splits by the content of split files.
 
     Args:
-      utterances: to split.
-      named: the split by utterance or video (`read_split_files`). An utterance's own line wins over
-        that of its video.
+      utterances: utterances to split.
+      named: split by utterance or video identifier (`read_split_files`). An utterance's own line takes precedence over
+        its video's.
 
     Returns:
-      the utterances of each split in the given order, a finding for each utterance in no file, and
-      a warning of identifiers of which there is no usable utterance.
+      The utterances of each split, a finding for each utterance without a split, and a warning if the files name
+      identifiers without a usable utterance.
     """
     keys = {u.id: next((key for key in (u.id, u.video) if key in named), None) for u in utterances}
-    sides = {name: named[key] for name, key in keys.items() if key is not None}
-    parts, findings = split_by_mapping(utterances, sides)
+    parts, findings = split_by_mapping(utterances, {name: named[key] for name, key in keys.items() if key is not None})
     unused = sorted(named.keys() - set(keys.values()))
     warnings = [f"{len(unused)} lines of the split files name no usable utterance: {_some(unused)}."] if unused else []
     return parts, findings, warnings
@@ -157,22 +143,17 @@ def split_by_files(
 
 def leak_warnings(splits: Mapping[str, Sequence[Utterance]]) -> list[str]:
     """A warning if videos (dialogues) have utterances in more than one split."""
-    shared = shared_videos(splits)
+    splits_of: dict[str, set[str]] = {}
+    for split, utterances in splits.items():
+        for utterance in utterances:
+            splits_of.setdefault(utterance.video, set()).add(split)
+    shared = sorted(video for video, names in splits_of.items() if len(names) > 1)
     if not shared:
         return []
     return [
         f"{len(shared)} videos have utterances in more than one split, so the splits are not independent: "
         f"{_some(shared)}."
     ]
-
-
-def shared_videos(splits: Mapping[str, Sequence[Utterance]]) -> list[str]:
-    """Videos with utterances in more than one split, sorted."""
-    sides: dict[str, set[str]] = {}
-    for split, utterances in splits.items():
-        for utterance in utterances:
-            sides.setdefault(utterance.video, set()).add(split)
-    return sorted(video for video, found in sides.items() if len(found) > 1)
 
 
 def _some(names: Sequence[str]) -> str:

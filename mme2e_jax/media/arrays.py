@@ -59,8 +59,7 @@ def media_arrays(footage: Footage) -> UtteranceMedia:
 def feature_arrays(footage: Footage) -> UtteranceFeatures:
     """Computes hand-crafted features of the sound and of the faces."""
     return UtteranceFeatures(
-        audio=audio_features(footage.wave, footage.sample_rate),
-        video=video_features(footage.faces, footage.face_found),
+        audio=audio_features(footage.wave, footage.sample_rate), video=video_features(footage.faces, footage.face_found)
     )
 
 

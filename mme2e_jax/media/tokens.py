@@ -77,10 +77,7 @@ def train_mini(transcripts: Iterable[str]) -> TextEncoder:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(word_splitters)
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
     trainer = trainers.BpeTrainer(
-        vocab_size=MINI_VOCABULARY,
-        min_frequency=2,
-        special_tokens=list(SPECIAL_TOKENS.values()),
-        show_progress=False,
+        vocab_size=MINI_VOCABULARY, min_frequency=2, special_tokens=list(SPECIAL_TOKENS.values()), show_progress=False
     )
     tokenizer.train_from_iterator(sorted(transcripts), trainer)
     cls, sep = SPECIAL_TOKENS["cls_token"], SPECIAL_TOKENS["sep_token"]

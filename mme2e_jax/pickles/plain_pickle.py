@@ -1,10 +1,10 @@
 """Reads plain values from a pickle without importing or running anything.
 
-The opcodes are interpreted here, on a stack of plain containers and numbers. A global (a class, a function) stays a
-name, and must be on the caller's list; calling it calls the caller's function for that name. Work and memory are
-linear in the pickle's length: containers may share contents, but nothing here walks through them.
+This module interprets the opcodes on a stack of plain containers and numbers. A global (a class or a function) stays a
+name and must be on the caller's list; a call of it calls the caller's function for that name. Time and memory are
+linear in the length of the pickle: containers may share contents, but are never traversed.
 
-Source: the opcodes as `pickletools` of the standard library documents them.
+Source: documentation of the opcodes in `pickletools` of the standard library.
 """
 
 import pickletools
@@ -24,35 +24,35 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (
 _KEYS = (str, bytes, int, float, type(None))
 
 
-class Refused(Exception):
-    """A pickle asks for something that is not on the caller's list; the argument is what it asks for."""
+class RefusedError(Exception):
+    """A pickle asks for something that is not on the caller's list; the argument names it."""
 
 
 @dataclass(frozen=True)
-class Name:
-    """A global that a pickle names, as in "torch.FloatStorage"."""
+class Global:
+    """A global that a pickle names, such as "torch.FloatStorage"."""
 
     name: str
 
 
 class Stateful(ABC):
-    """What a caller's function may return for objects that pickles first make and then fill, such as arrays."""
+    """An object that a pickle first creates and then fills, such as an array; returned by a caller's function."""
 
     @abstractmethod
     def set_state(self, state: Any) -> None:
-        """Takes the state that the pickle has for the object; raises ValueError or TypeError if it makes no sense."""
+        """Sets the state that the pickle holds for the object; raises ValueError or TypeError if it is invalid."""
 
 
 class _Opaque:
-    """A value that may be in a pickle but is of no use."""
+    """A value that a pickle may hold but that is ignored."""
 
 
 OPAQUE = _Opaque()
 
 
 def refuse_persistent_id(_: Any) -> Any:
-    """The `persistent_load` of pickles that hold all that they describe."""
-    raise Refused("a value outside the pickle")
+    """The `persistent_load` of pickles without external values."""
+    raise RefusedError("a value outside the pickle")
 
 
 def load(
@@ -60,21 +60,20 @@ def load(
     names: Mapping[str, Callable[..., Any] | None],
     persistent_load: Callable[[Any], Any] = refuse_persistent_id,
 ) -> Any:
-    """The value that a pickle describes.
+    """Reads the value of a pickle.
 
     Args:
-      data: the pickle, of any protocol; or a file, which is read from where it is to the pickle's end.
-      names: what stands for each global that it may name: a function to call where the pickle calls it, or None if it
-        may only be named.
-      persistent_load: from a persistent id to the value it stands for.
+      data: pickle of any protocol, or a file, which is read from its position to the end of the pickle.
+      names: allowed globals: a function that replaces calls of the global, or None if it may only be named.
+      persistent_load: function from a persistent id to its value.
 
     Returns:
-      Nested dicts, lists, tuples, numbers, strings, and what the given functions return, with its state set if it is
-      `Stateful`. Sets come as lists. The attributes of ordered dictionaries are left out.
+      Nested dicts, lists, tuples, numbers, strings, and results of the given functions, with their state set if they
+      are `Stateful`. Sets become lists. Attributes of ordered dictionaries are ignored.
 
     Raises:
-      Refused: if the pickle names another global, or uses an opcode that plain values do not need.
-      ValueError, LookupError, TypeError: if it is damaged.
+      RefusedError: the pickle names another global, or uses an opcode that plain values do not need.
+      ValueError, LookupError, TypeError: the pickle is damaged.
     """
     machine = _Machine(names, persistent_load)
     for opcode, argument, _ in pickletools.genops(data):
@@ -86,7 +85,7 @@ class _Machine:
     def __init__(self, names: Mapping[str, Callable[..., Any] | None], persistent_load: Callable[[Any], Any]):
         self._names, self._persistent_load = names, persistent_load
         self.stack: list[Any] = []
-        self._below: list[list[Any]] = []  # the stacks that marks cover
+        self._below: list[list[Any]] = []  # stacks below the marks
         self._memo: dict[int, Any] = {}
 
     def step(self, opcode: str, argument: Any) -> None:
@@ -141,7 +140,7 @@ class _Machine:
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 count = int(opcode[-1])
                 if len(stack) < count:
-                    raise IndexError("a tuple of more than there is")
+                    raise IndexError("a tuple of more values than the stack has")
                 stack[-count:] = [tuple(stack[-count:])]
             case "GLOBAL":
                 stack.append(self._named(argument.replace(" ", ".")))
@@ -155,15 +154,15 @@ class _Machine:
                 state = stack.pop()
                 if isinstance(stack[-1], Stateful):
                     stack[-1].set_state(state)
-                # Attributes, which are of no use.
+                # Attributes are ignored.
                 elif not isinstance(stack[-1], dict | _Opaque):
-                    raise TypeError("attributes for something that has none")
+                    raise TypeError("attributes for a value that has none")
             case "BINPERSID":
                 stack.append(self._persistent_load(stack.pop()))
             case "INST":
-                raise Refused(argument.replace(" ", "."))
+                raise RefusedError(argument.replace(" ", "."))
             case _:
-                raise Refused(f"the pickle opcode {opcode}")
+                raise RefusedError(f"the pickle opcode {opcode}")
 
     def _since_mark(self) -> list[Any]:
         items, self.stack = self.stack, self._below.pop()
@@ -173,15 +172,15 @@ class _Machine:
         items = self._since_mark()
         self.stack.append(make(items))
 
-    def _named(self, name: str) -> Name:
+    def _named(self, name: str) -> Global:
         if name not in self._names:
-            raise Refused(name)
-        return Name(name)
+            raise RefusedError(name)
+        return Global(name)
 
     def _call(self, called: Any, arguments: Any) -> Any:
-        function = self._names[called.name] if isinstance(called, Name) else None
+        function = self._names[called.name] if isinstance(called, Global) else None
         if function is None or not isinstance(arguments, tuple):
-            raise TypeError("a call of something that is no function")
+            raise TypeError("a call of a value that is no function")
         return function(*arguments)
 
 
@@ -193,14 +192,14 @@ def _text(value: Any) -> str:
 
 def _extend(target: Any, items: list[Any]) -> None:
     if not isinstance(target, list):
-        raise TypeError("items for something that is no list")
+        raise TypeError("items for a value that is no list")
     target += items
 
 
 def _set_items(target: Any, items: list[Any]) -> dict[Any, Any]:
-    """Sets items, key and value in turn. Keys are plain: hashing nested tuples could take for ever."""
+    """Sets items, given as alternating keys and values. Keys must be plain: hashing nested tuples may never end."""
     if not isinstance(target, dict) or len(items) % 2:
-        raise TypeError("items for something that is no dictionary")
+        raise TypeError("items for a value that is no dictionary")
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(key, _KEYS):
             raise TypeError(f"a key of type {type(key).__name__}")

@@ -2,8 +2,8 @@
 
 A `.pt` file is what `torch.save` writes since PyTorch 1.6; `.npz` holds arrays under the same names.
 
-Such a file is a zip: `NAME/data.pkl` describes the object, with a persistent id for every storage, whose bytes lie in
-`NAME/data/KEY`. The description is read by `plain_pickle`: it can make tensors and plain values, and runs nothing.
+`torch.save` writes a zip since PyTorch 1.6: `NAME/data.pkl` describes the object, with a persistent id for every
+storage, whose bytes are in `NAME/data/KEY`. `plain_pickle` reads the description, which runs nothing.
 
 Source: torch/serialization.py and torch/_utils.py of PyTorch; checked with files of PyTorch 2.13.
 """
@@ -21,9 +21,9 @@ import numpy as np
 from mme2e_jax.errors import UserError
 from mme2e_jax.pickles import plain_pickle
 
-# Of the description, and of all arrays of a compressed file: far more than a model here has.
-_MOST_PICKLE_BYTES = 4 << 20
-_MOST_NPZ_BYTES = 2 << 30
+# Limits of the description and of all arrays of a compressed file: far more than a model here needs.
+_MAX_PICKLE_BYTES = 4 << 20
+_MAX_NPZ_BYTES = 2 << 30
 
 STORAGES = {
     "torch.FloatStorage": np.dtype(np.float32),
@@ -37,26 +37,26 @@ STORAGES = {
     "torch.ByteStorage": np.dtype(np.uint8),
     "torch.BoolStorage": np.dtype(np.bool_),
 }
-# What may surround a state dict in a checkpoint, and is not looked at.
+# Values that may surround a state dict in a checkpoint, which are ignored.
 _NUMPY = [f"{core}.multiarray.{name}" for core in ("numpy.core", "numpy._core") for name in ("scalar", "_reconstruct")]
 _IGNORED_CALLS = [*_NUMPY, "numpy.dtype", "_codecs.encode", "__builtin__.set", "builtins.set"]
 _IGNORED_CALLS += ["torch.Size", "torch.device"]
 _IGNORED_NAMES = ["numpy.ndarray", *(f"torch.{dtype.name}" for dtype in STORAGES.values())]
-# What zipfile, pickletools, numpy and the code below raise for bytes that make no sense.
+# Exceptions of zipfile, pickletools, numpy and the code below for damaged files.
 _DAMAGE = (ValueError, LookupError, TypeError, OverflowError, EOFError, OSError, RuntimeError, MemoryError)
 _DAMAGE += (zipfile.BadZipFile, zlib.error)
 
 
 def read(path: str | Path) -> dict[str, np.ndarray]:
-    """Tensors by name, in torch's layout and of the type that the file has (bfloat16 as JAX has it).
+    """Reads tensors by name, in torch's layout and with the dtypes of the file (bfloat16 as in JAX).
 
     Args:
-      path: a file of `torch.save` that holds a state dict, or a dictionary with one state dict in it; or one of
-        `numpy.savez`, by its suffix.
+      path: file of `torch.save` that holds a state dict, or a dictionary with exactly one state dict; or, with the
+        suffix `.npz`, a file of `numpy.savez`.
 
     Raises:
-      UserError: if there is no such file, it is damaged or in an older format, holds anything but tensors and plain
-        values, or no state dict.
+      UserError: the file does not exist, is damaged or in an older format, asks for other values than tensors and plain
+        ones, or holds no state dict.
     """
     path = Path(path)
     if not path.is_file():
@@ -64,15 +64,15 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(f"Expected a file with a state dict: {path} {found}.")
     try:
         return _read_npz(path) if path.suffix == ".npz" else _state_dict(_read_zip(path), path)
-    except plain_pickle.Refused as error:
+    except plain_pickle.RefusedError as error:
         raise UserError(
             f"{path} asks for {error}, which no state dict needs. Nothing of it was run. Expected tensors, plain "
-            "containers and numbers, as in torch.save(model.state_dict(), FILE); a whole model or arguments of another "
-            "program cannot be read."
+            "containers and numbers, as in torch.save(model.state_dict(), FILE); a whole model or another program's "
+            "arguments cannot be read."
         ) from error
     except _DAMAGE as error:
         reason, writer = str(error) or type(error).__name__, "numpy.savez" if path.suffix == ".npz" else "torch.save"
-        raise UserError(f"{path} is damaged or was not written by {writer}: {reason}. Copy it once more.") from error
+        raise UserError(f"{path} is damaged or was not written by {writer}: {reason}. Copy it again.") from error
 
 
 def _read_zip(path: Path) -> Any:
@@ -86,9 +86,9 @@ def _read_zip(path: Path) -> Any:
 
 def _older_format(path: Path, start: bytes) -> UserError:
     if start.startswith(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"):  # torch's magic number
-        found, load = "is in PyTorch's format of before 1.6", f"torch.load({str(path)!r}, map_location='cpu')"
+        found, load = "is in PyTorch's format before 1.6", f"torch.load({str(path)!r}, map_location='cpu')"
     elif start[257:262] == b"ustar":
-        found = "is a tar, PyTorch's format of before 0.2"
+        found = "is a tar, PyTorch's format before 0.2"
         load = f"torch.load({str(path)!r}, map_location='cpu', weights_only=False)"
     elif start.startswith(b"\x80"):
         found, load = "is a bare pickle", f"pickle.load(open({str(path)!r}, 'rb'))"
@@ -96,21 +96,20 @@ def _older_format(path: Path, start: bytes) -> UserError:
         return UserError(f"{path} is no file of torch.save: it starts with {start[:8]!r}, expected a zip ('PK').")
     return UserError(
         f"{path} {found}, which can run code when it is loaded; expected the zip format of torch.save. If you trust "
-        "where it is from, write it anew where PyTorch is installed:\n"
+        "its source, convert it where PyTorch is installed:\n"
         f"  python -c \"import pickle, torch; torch.save({load}, 'NEW.pt')\""
     )
 
 
 class _Reader:
-    """One zip of `torch.save`."""
+    """Reads one zip of `torch.save`, whose size is given in bytes."""
 
     def __init__(self, archive: zipfile.ZipFile, size: int):
-        """Args: archive: opened; size: of the file, in bytes."""
         entries = archive.infolist()
         self._archive, self._entries = archive, {entry.filename: entry for entry in entries}
         if len(self._entries) < len(entries):
             raise ValueError("its zip has two entries of one name")
-        # torch.save does not compress: whoever claims more bytes than there are is lying.
+        # torch.save does not compress, so that entries cannot be larger than the file.
         if sum(entry.file_size for entry in entries) > size:
             raise ValueError("the entries of its zip claim more bytes than the file has")
         roots = [name[: -len("data.pkl")] for name in self._entries if re.fullmatch(r"[^/]+/data\.pkl", name)]
@@ -123,13 +122,13 @@ class _Reader:
 
     def load(self) -> Any:
         name = self._root + "data.pkl"
-        if self._entries[name].file_size > _MOST_PICKLE_BYTES:
-            raise ValueError(f"its data.pkl is larger than {_MOST_PICKLE_BYTES >> 20} MiB")
+        if self._entries[name].file_size > _MAX_PICKLE_BYTES:
+            raise ValueError(f"its data.pkl is larger than {_MAX_PICKLE_BYTES >> 20} MiB")
         return plain_pickle.load(self._archive.read(name), _NAMES, self._storage)
 
     def _storage(self, persistent_id: Any) -> np.ndarray:
         kind, storage, key, _, count = persistent_id
-        if kind != "storage" or not isinstance(storage, plain_pickle.Name) or type(count) is not int:
+        if kind != "storage" or not isinstance(storage, plain_pickle.Global) or type(count) is not int:
             raise ValueError("a persistent id that is no storage")
         if not re.fullmatch("[0-9]{1,20}", key):
             raise ValueError(f"a storage named {key[:40]!r}, expected a number")
@@ -150,16 +149,16 @@ class _Reader:
 def rebuild_tensor(
     storage: Any, offset: int, size: Sequence[int], stride: Sequence[int], _grad=False, _hooks=None, metadata=None
 ) -> np.ndarray:
-    """A tensor, a view of a storage that does not leave it, of arguments as PyTorch pickles them.
+    """A tensor as a view within its storage, from the arguments that PyTorch pickles.
 
     Raises:
-      ValueError, TypeError: they make no sense.
+      ValueError, TypeError: the arguments are invalid.
     """
     if not isinstance(storage, np.ndarray) or any(type(n) is not int or n < 0 for n in (offset, *size, *stride)):
         raise TypeError("a tensor without a storage, or of an impossible size")
     if metadata:
         raise ValueError("a tensor that is stored conjugated or negated")
-    # In Python's integers, which do not overflow. A tensor may be a view, but none that repeats its storage at length.
+    # Python's integers do not overflow. A view must not have more elements than its storage.
     elements, last = 1, offset
     for n, step in zip(size, stride, strict=True):
         elements, last = elements * n, last + (n - 1) * step
@@ -172,7 +171,7 @@ def rebuild_tensor(
 
 
 def ordered_dict(pairs: Sequence[Sequence[Any]] = ()) -> dict[str, Any]:
-    """An ordered dictionary, without keys that are no texts."""
+    """A dictionary of the pairs whose keys are texts."""
     return {key: value for key, value in pairs if isinstance(key, str)}
 
 
@@ -195,26 +194,24 @@ def _state_dict(value: Any, path: Path) -> dict[str, np.ndarray]:
     if len(inner) != 1:
         found = f"a dictionary with {', '.join(f'{key!r:.40}' for key in list(held)[:20])}" if held else "none"
         raise UserError(
-            f"Expected a state dict (tensors by name) in {path}, or a dictionary that has exactly one under any key; "
-            f"found {found}, {len(inner)} of them state dicts. Save it alone: torch.save(model.state_dict(), FILE)."
+            f"Expected a state dict (tensors by name) in {path}, or a dictionary with exactly one; found {found}, "
+            f"{len(inner)} of them state dicts. Save the state dict alone: torch.save(model.state_dict(), FILE)."
         )
     return held[inner[0]]
 
 
 def _is_state_dict(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and bool(value)
-        and all(isinstance(k, str) and isinstance(v, np.ndarray) for k, v in value.items())
-    )
+    if not isinstance(value, dict) or not value:
+        return False
+    return all(isinstance(k, str) and isinstance(v, np.ndarray) for k, v in value.items())
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > _MOST_NPZ_BYTES:
-            raise ValueError(f"its arrays are larger than {_MOST_NPZ_BYTES >> 30} GiB")
+        if sum(entry.file_size for entry in archive.infolist()) > _MAX_NPZ_BYTES:
+            raise ValueError(f"its arrays are larger than {_MAX_NPZ_BYTES >> 30} GiB")
     with np.load(path, allow_pickle=False) as stored:
         tensors = {name: stored[name] for name in stored.files}
     if not _is_state_dict(tensors):
-        raise ValueError("it holds no arrays, or more than arrays")
+        raise ValueError("it holds no arrays, or other values than arrays")
     return tensors

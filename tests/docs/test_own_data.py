@@ -71,7 +71,7 @@ def test_the_pages_commands_lead_from_a_table_to_predictions(tmp_path: Path) -> 
     assert report["utterances"] == {"kept": 9, "kept_degraded": 9, "dropped": 2, "excluded": 0}
     assert report["settings"]["tokenizer"] == "mini-bpe"
     output = run(command_with(page, "data_tools.inspect_records"), paths)
-    assert output.startswith("clips, records of the kind media")
+    assert output.startswith("clips, records of kind media")
     assert (tmp_path / "records-inspection" / "faces.png").is_file()
 
     run(command_with(page, "--config.model.text.size=tiny"), paths, *SMALL)

@@ -66,21 +66,21 @@ FLOAT = np.dtype("f8")
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ((1, (3,), FLOAT, False, b"x" * 16), "an array of 3 x 8 bytes without as many"),
-        ((1, (1 << 39, 1 << 39), FLOAT, False, b"x" * 16), "without as many"),
+        ((1, (3,), FLOAT, False, b"x" * 16), "an array of 3 x 8 bytes with another number"),
+        ((1, (1 << 39, 1 << 39), FLOAT, False, b"x" * 16), "with another number"),
         ((1, (1 << 62,), FLOAT, False, b""), "an impossible shape"),
         ((1, (-1,), FLOAT, False, b""), "an impossible shape"),
         ((1, (True,), FLOAT, False, b"x" * 8), "an impossible shape"),
         ((1, (1,) * 40, FLOAT, False, b"x" * 8), "without a shape"),
         ((1, [2], FLOAT, False, b"x" * 16), "without a shape"),
         ((1, (2,), "f8", False, b"x" * 16), "without a type"),
-        ((1, (2,), np.dtype("O"), False, b"x" * 16), "an array of 2 objects without as many"),
-        ((1, (2,), np.dtype("O"), False, [1]), "an array of 2 objects without as many"),
-        ((1, (1,), FLOAT, False, [1.0]), "without as many"),
-        ((1, (1,), np.dtype([("a", "f8")]), False, b"x" * 8), "a type of numpy called 'V8'"),
-        ((1, (1,), np.dtype("M8[s]"), False, b"x" * 8), "a type of numpy called 'M8'"),
-        ((1, (2,), FLOAT), "the state of an array that is none"),
-        ("state", "the state of an array that is none"),
+        ((1, (2,), np.dtype("O"), False, b"x" * 16), "an array of 2 objects with another number"),
+        ((1, (2,), np.dtype("O"), False, [1]), "an array of 2 objects with another number"),
+        ((1, (1,), FLOAT, False, [1.0]), "with another number"),
+        ((1, (1,), np.dtype([("a", "f8")]), False, b"x" * 8), "a numpy dtype named 'V8'"),
+        ((1, (1,), np.dtype("M8[s]"), False, b"x" * 8), "a numpy dtype named 'M8'"),
+        ((1, (2,), FLOAT), "an invalid state of an array"),
+        ("state", "an invalid state of an array"),
     ],
 )
 def test_states_that_make_no_sense_are_errors(state: Any, message: str) -> None:
@@ -90,9 +90,9 @@ def test_states_that_make_no_sense_are_errors(state: Any, message: str) -> None:
 
 def test_other_classes_and_functions_of_numpy_are_refused() -> None:
     for value in (np.ma.masked_array([1]), np.random.default_rng(0), np.load):
-        with pytest.raises(plain_pickle.Refused, match="numpy"):
+        with pytest.raises(plain_pickle.RefusedError, match="numpy"):
             read(pickle.dumps(value, 4))
-    with pytest.raises(TypeError, match="a class of its own"):
+    with pytest.raises(TypeError, match="an array of another class"):
         read(pickle.dumps(Reduced(MAKE, (FLOAT, (0,), b"b")), 4))
 
 

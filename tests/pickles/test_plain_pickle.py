@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mme2e_jax.pickles.plain_pickle import OPAQUE, Name, Refused, Stateful, load, refuse_persistent_id
+from mme2e_jax.pickles.plain_pickle import OPAQUE, Global, RefusedError, Stateful, load, refuse_persistent_id
 
 every_protocol = pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 
@@ -79,7 +79,7 @@ def test_a_call_of_a_listed_name_is_a_call_of_the_callers_function(protocol: int
 
     assert read(pickle.dumps(ordered, protocol), {"collections.OrderedDict": dict}) == {"a": 1, "b": [2]}
     found = read(pickle.dumps([len, Call(len, "abc")], 4), {"builtins.len": lambda x: ("length of", x)})
-    assert found == [Name("builtins.len"), ("length of", "abc")]
+    assert found == [Global("builtins.len"), ("length of", "abc")]
 
 
 def test_attributes_of_what_is_of_no_use_are_left_out() -> None:
@@ -112,7 +112,7 @@ def test_a_file_is_read_to_the_end_of_one_pickle() -> None:
 
 
 def test_a_pickle_that_stands_alone_has_no_persistent_ids() -> None:
-    with pytest.raises(Refused, match="a value outside the pickle"):
+    with pytest.raises(RefusedError, match="a value outside the pickle"):
         load(b"\x80\x02K\x01Q.", {}, refuse_persistent_id)
 
 
@@ -136,7 +136,7 @@ def test_any_other_name_is_refused_by_name_and_not_run(
     called = Call(function, *(argument.format(str(marker)) for argument in arguments))
 
     for value in (called, [called], {"state_dict": called}, {"a": Call(len, called)}):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RefusedError) as refused:
             read(pickle.dumps(value, protocol), {"builtins.len": len, "__builtin__.len": len})
         assert str(refused.value) in names
 
@@ -169,7 +169,7 @@ def test_any_other_name_is_refused_by_name_and_not_run(
     ],
 )
 def test_names_are_refused_however_they_are_written(data: bytes, name: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedError) as refused:
         read(data, {"ok.listed": lambda *arguments: pytest.fail("called")})
 
     assert str(refused.value) == name

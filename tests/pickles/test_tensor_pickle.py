@@ -53,16 +53,16 @@ def test_what_else_a_pickle_or_a_storage_names_is_refused() -> None:
     evil = b"cposix\nsystem\n(S'touch ran'\ntR."
     magic = storage_bytes(FLOATS).split(b"\x80\x02M\xe9\x03.")[0]
 
-    with pytest.raises(plain_pickle.Refused, match=r"posix\.system"):
+    with pytest.raises(plain_pickle.RefusedError, match=r"posix\.system"):
         tensor_pickle.load(bare_pickle([Reduced(Name("posix", "system"), "touch ran")]))
     for inner in (evil, magic + evil):
-        with pytest.raises(plain_pickle.Refused, match=r"posix\.system"):
+        with pytest.raises(plain_pickle.RefusedError, match=r"posix\.system"):
             tensor_pickle.load(bare_pickle(Reduced(LOAD, inner)))
     # Tensors have no business inside a storage, nor a storage in itself.
     nested = storage_bytes(FLOATS)[: -8 - FLOATS.nbytes].replace(
         b"torch\nFloatStorage", b"torch.storage\n_load_from_bytes"
     )
-    with pytest.raises(plain_pickle.Refused, match=r"torch\.storage\._load_from_bytes"):
+    with pytest.raises(plain_pickle.RefusedError, match=r"torch\.storage\._load_from_bytes"):
         tensor_pickle.load(bare_pickle(Reduced(LOAD, nested)))
 
 
@@ -73,9 +73,9 @@ def test_what_else_a_pickle_or_a_storage_names_is_refused() -> None:
         (storage_bytes(FLOATS)[:-1], "a storage of 6 x 4 bytes that has 23"),
         (storage_bytes(FLOATS) + b"x", "a storage of 6 x 4 bytes that has 25"),
         (storage_bytes(FLOATS, little_endian=False), "big-endian"),
-        (pickle.dumps(3) * 3, "a format of its own"),
+        (pickle.dumps(3) * 3, "an unknown format"),
         (b"", "exhausted"),
-        ("text", "no bytes"),
+        ("text", "not bytes"),
     ],
 )
 def test_a_damaged_storage_is_an_error(data: Any, message: str) -> None:

@@ -108,7 +108,10 @@ def test_utterances_whose_worker_dies_are_reported(tmp_path: Path, monkeypatch: 
 
 def test_media_outside_of_a_copied_release_are_refused(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
-    with open_spool(tmp_path / "out"), pytest.raises(PrepareError, match=r"Expected all media inside of .*raw, a copy"):
+    with (
+        open_spool(tmp_path / "out"),
+        pytest.raises(PrepareError, match=r"Expected all media below .*raw, which is copied"),
+    ):
         list(run_on_beam(tmp_path / "raw", LOCAL, release="gs://b/raw")([job(tmp_path, tmp_path / "v.mp4")]))
 
 

@@ -18,8 +18,8 @@ from data_tools.preparation.settings import PrepareError, Settings
             "--fold or --splits, found both: --fold=2, --splits=s",
         ),
         ({"kind": "faces"}, "kind 'faces': expected one of media, features"),
-        ({"kind": "features", "tokenizer": "albert"}, "takes no tokenizer, found 'albert': leave --tokenizer out"),
-        ({"dataset": "mosei", "kind": "features", "tokenizer": "albert"}, "takes no tokenizer, found 'albert'"),
+        ({"kind": "features", "tokenizer": "albert"}, "expected no tokenizer, found 'albert': leave --tokenizer out"),
+        ({"dataset": "mosei", "kind": "features", "tokenizer": "albert"}, "expected no tokenizer, found 'albert'"),
         (
             {"face_choice": "nearest"},
             "face_choice 'nearest': expected one of most_probable, largest, central, previous",

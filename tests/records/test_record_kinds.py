@@ -5,12 +5,12 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from data_tools.records.record_kinds import KINDS, Kind, feature_kind, media_kind
+from data_tools.records.record_kinds import KINDS, RecordKind, feature_kind, media_kind
 from mme2e_jax.media.arrays import TO_ARRAYS, UtteranceFeatures, UtteranceMedia
 from mme2e_jax.media.tokens import train_mini
 
 
-def make_kind(name: str) -> Kind:
+def make_kind(name: str) -> RecordKind:
     if name == "features":
         return feature_kind(250, "largest", labels=3)
     return media_kind(250, "largest", train_mini(["a few words", "a few more"]), labels=3)
@@ -21,8 +21,8 @@ def test_an_example_is_words_and_what_workers_store_and_a_label(name: str, store
     kind = make_kind(name)
 
     assert kind.schema.metadata["kind"] == name
-    assert kind.media == tuple(field.name for field in fields(stored))
-    assert {*kind.words("a few words"), *kind.media, "label"} == set(kind.schema.arrays)
+    assert kind.media_names == tuple(field.name for field in fields(stored))
+    assert {*kind.encode_text("a few words"), *kind.media_names, "label"} == set(kind.schema.arrays)
     assert kind.schema.arrays["label"] == ((3,), np.float32)
 
 

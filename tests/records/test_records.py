@@ -254,7 +254,7 @@ def test_extra_files_are_part_of_the_finished_directory(tmp_path: Path) -> None:
     [
         ({"mel": np.zeros((1, 32, 128), np.float32)}, r"video_0: expected mel .*\[1, 32, 128\]"),
         ({"faces": np.zeros((2, 48, 48, 3), np.float32)}, "video_0: expected faces .*float32"),
-        ({"face_found": np.zeros(1, np.bool_)}, "video_0: expected equally many"),
+        ({"face_found": np.zeros(1, np.bool_)}, "video_0: expected arrays of equal length"),
         ({"mel": np.full((1, 128, 32), np.inf, np.float32)}, "video_0: expected finite numbers in mel"),
         ({"label": np.full(6, 0.5, np.float32)}, "video_0: expected labels 0 and 1"),
         ({"extra": 1}, r"unknown \['extra'\]"),

@@ -68,7 +68,7 @@ def test_reasons_hold_counts_and_sorted_identifiers(report: Report) -> None:
 
 
 def test_an_unknown_reason_is_a_mistake_of_ours() -> None:
-    with pytest.raises(KeyError, match="'typo' is no known reason"):
+    with pytest.raises(KeyError, match="unknown reason 'typo'"):
         Report(findings=[Finding("a_1", "typo")]).to_json()
 
 

@@ -112,7 +112,7 @@ def test_an_identifier_is_given_once_and_a_file_has_a_name_of_its_own() -> None:
         ("t:5", "bad_id"),
         ("t:6", "bad_id"),
     ]
-    assert "b-c.mp4 and b/c.mp4 would both be called b-c" in findings[1].detail
+    assert "b-c.mp4 and b/c.mp4 would both be named b-c" in findings[1].detail
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_a_pickle_that_asks_for_anything_else_is_refused_and_not_run(tmp_path: P
 def test_a_damaged_pickle_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "meta.pkl").write_bytes(content)
 
-    with pytest.raises(ReleaseError, match=r"meta\.pkl is damaged or no pickle: .*Copy it once more"):
+    with pytest.raises(ReleaseError, match=r"meta\.pkl is damaged or no pickle: .*Copy it again"):
         read_meta(tmp_path / "meta.pkl")
 
 
@@ -137,7 +137,7 @@ def test_iemocap_is_read_with_the_speakers_half(tmp_path: Path) -> None:
         ("../v_0", {"text": "a", "label": LABEL}, "expected an identifier"),
         ("/v_0", {"text": "a", "label": LABEL}, "expected an identifier"),
         (3, {"text": "a", "label": LABEL}, "expected an identifier"),
-        ("v_0", ["a", LABEL], "expected an identifier and what is known"),
+        ("v_0", ["a", LABEL], "expected an identifier and a dictionary"),
         ("v_0", {"text": None, "label": LABEL}, "expected ID_clip with a text"),
         ("v", {"text": "a", "label": LABEL}, "expected ID_clip with a text"),
         ("v_0", {"text": "a", "label": [1]}, "expected six labels 0 or 1, found [1]"),
@@ -185,7 +185,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     root = tmp_path / "MOSEI_RAW_PROCESSED"
     write_meta(root, {"a_0": {"text": "a", "label": LABEL}})
     (root / "a_0").mkdir()
-    with pytest.raises(ReleaseError, match="Say it with --source_fps=2"):
+    with pytest.raises(ReleaseError, match="State the frame rate with --source_fps=2"):
         read_mosei(tmp_path)
     assert read_mosei(tmp_path, fps=2.0).media["a_0"].wav is None
 

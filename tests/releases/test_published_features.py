@@ -124,8 +124,8 @@ def test_the_first_of_several_with_one_name_counts(tmp_path: Path) -> None:
         ({"text": {LEFT: "words"}}, "text: expected rows of numbers, found str 'words'"),
         ({"audio": {LEFT: np.zeros((800, 2))}}, "audio: expected a dictionary with the channel L, found an array"),
         ({"audio": {LEFT: {"R": AUDIO}}}, "the channel L, found a dictionary of 1 with 'R'"),
-        ({"video": {LEFT: FACES}}, "video: expected a dictionary by picture, found an array float32 [12, 40]"),
-        ({"video": {LEFT: {"frame_0": FACES[0]}}}, "expected pictures named image_L_0 and so on, found a dictionary"),
+        ({"video": {LEFT: FACES}}, "video: expected a dictionary by image, found an array float32 [12, 40]"),
+        ({"video": {LEFT: {"frame_0": FACES[0]}}}, "expected images named image_L_0 and so on, found a dictionary"),
         ({"text": {"v_0": TEXT}, "audio": {}, "video": {}}, "expected the name of a turn"),
     ],
 )
@@ -189,7 +189,7 @@ def test_features_that_would_run_something_are_refused_and_do_not(dataset: str, 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 of torch.save", pickle.dumps(MOSEI)[:-100]])
 def test_a_damaged_file_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "mosei_senti_hcf_train.pkl").write_bytes(content)
-    with pytest.raises(ReleaseError, match=r"train\.pkl is damaged or no pickle: .*Copy it once more"):
+    with pytest.raises(ReleaseError, match=r"train\.pkl is damaged or no pickle: .*Copy it again"):
         read_split(tmp_path, "mosei", "train")
 
 

@@ -118,7 +118,7 @@ def test_one_session_tests_and_the_next_validates(fold: int, valid: int) -> None
 
 
 def test_a_session_that_is_not_there_cannot_be_left_out() -> None:
-    with pytest.raises(ReleaseError, match=r"session 3, .*found the sessions 1, 2, 4\. Choose --fold among them"):
+    with pytest.raises(ReleaseError, match=r"session 3 and .*found the sessions 1, 2, 4\. Choose --fold among them"):
         leave_one_out(make_utterances(6), session, 3)
     with pytest.raises(ReleaseError, match=r"at least two more .*found the sessions 1, 2\."):
         leave_one_out(make_utterances(4), session, 1)
