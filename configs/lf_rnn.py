@@ -44,7 +44,7 @@ def get_config(dataset: str = "mini") -> ConfigDict:
     data.batch_size = 8 if mini else 32  # utterances per step, over all devices
     data.text_max_len = 100  # rows of text features, one for each word
     data.max_shapes = 2 if mini else 7  # compiled shapes, and one more for what no sampled batch needed
-    data.skip_bad = 0  # utterances with unusable records that are left out; one more stops the run
+    data.skip_bad = 0  # utterances with unusable records that may be skipped; one more stops the run
     data.audio_feature_type = 0  # which columns of the stored audio: 0 to 6, see mme2e_jax/data/audio_columns.py
 
     config.model = model = ConfigDict()
@@ -60,8 +60,8 @@ def get_config(dataset: str = "mini") -> ConfigDict:
     model.dropout = 0.1  # between layers, so without effect in a single one
 
     config.init = ConfigDict()
-    config.init.checkpoint = ""  # a run's directory or a state dict of the paper's code, to start from
-    config.init.modalities = "tav"  # whose parts are taken from it
+    config.init.checkpoint = ""  # run directory or state dict of the paper's code to start from
+    config.init.modalities = "tav"  # modalities whose weights are taken from it
 
     config.optim = optim = ConfigDict()
     optim.name = "adam"  # adam, adamw or sgd
@@ -71,24 +71,24 @@ def get_config(dataset: str = "mini") -> ConfigDict:
     optim.early_stop = 0 if mini else 8  # epochs without a better mean validation F1; 0 for never
     optim.clip = 2.0  # largest norm of the gradient; 0 for no clipping
     optim.accumulate = 1  # steps whose gradients are averaged for one update
-    optim.skip_nonfinite = 0  # steps that may be left out because loss or gradient is not finite; 0 stops the run
+    optim.skip_nonfinite = 0  # steps with a non-finite loss or gradient that may be skipped; 0 stops the run
     optim.schedule = "cosine" if mini else "constant"
     optim.loss = "bce"  # bce, ce, mse or l1
 
     config.evaluation = ConfigDict()
-    # Neighbours on either side that count when a threshold is chosen by F1; so few validation utterances need some.
+    # Neighbours on either side that are averaged when a threshold is chosen by F1, for small validation splits.
     # 0 is the paper's search.
     config.evaluation.threshold_smoothing = 3 if mini else 0
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.keep_last = 2  # beside the best
-    config.checkpoint.every_steps = 500  # beside those at the end of every epoch; 0 for none
+    config.checkpoint.keep_last = 2  # in addition to the best
+    config.checkpoint.every_steps = 500  # in addition to the end of every epoch; 0 for none
 
     config.log = ConfigDict()
     config.log.every_steps = 10
     config.log.tensorboard = True
-    config.log.wandb = ""  # a Weights & Biases project to log to as well; needs `pip install wandb`
+    config.log.wandb = ""  # Weights & Biases project to log to; needs `pip install wandb`
 
     config.mesh = ConfigDict()
-    config.mesh.devices = 0  # 0 for all that JAX finds
+    config.mesh.devices = 0  # 0 for all devices
     return config

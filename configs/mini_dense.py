@@ -1,7 +1,7 @@
 """FE2E (dense) on the embedded corpus.
 
 Command: `python launch.py --config=configs/mini_dense.py`
-Nothing to download. Hardware: a laptop; two CPU cores take a few minutes. What to expect: see the README.
+Nothing to download. Hardware: a laptop; two CPU cores take a few minutes. Results: see the README.
 """
 
 from ml_collections import ConfigDict
@@ -13,17 +13,17 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.profile = ""  # "START:STOP" traces these steps for TensorBoard or XProf
 
-    config.mini = ConfigDict()  # how the corpus is generated where there are no records yet
+    config.mini = ConfigDict()  # how the corpus is generated if there are no records
     config.mini.utterances = 160
     config.mini.seed = 0
 
     config.data = data = ConfigDict()
     data.dataset = "mini"
-    data.dir = ""  # prepared records; made in records/ where empty
+    data.dir = ""  # prepared records; if empty, they are generated in records/
     data.batch_size = 8  # utterances per step, over all devices
     data.text_max_len = 100  # tokens
     data.max_shapes = 2  # compiled shapes
-    data.skip_bad = 0  # utterances with unusable records that are left out; one more stops the run
+    data.skip_bad = 0  # utterances with unusable records that may be skipped; one more stops the run
 
     config.model = model = ConfigDict()
     model.name = "mme2e"
@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
     model.trans_layers = 2
     model.trans_heads = 4
     model.dropout = 0.1
-    model.dtype = "float32"  # or "bfloat16": what the encoders compute in; parameters stay float32
+    model.dtype = "float32"  # or "bfloat16": type of the encoders' computations; parameters stay float32
     model.remat = False  # True computes the towers again for the gradient: less memory, more time
     model.text = ConfigDict()
     model.text.size = "tiny"
@@ -41,8 +41,8 @@ def get_config() -> ConfigDict:
     model.text.dir = ""
 
     config.init = ConfigDict()
-    config.init.checkpoint = ""  # a run's directory or a state dict of the paper's code, to start from
-    config.init.modalities = "tav"  # whose parts are taken from it
+    config.init.checkpoint = ""  # run directory or state dict of the paper's code to start from
+    config.init.modalities = "tav"  # modalities whose weights are taken from it
 
     config.optim = optim = ConfigDict()
     optim.name = "adam"  # adam, adamw or sgd
@@ -53,24 +53,24 @@ def get_config() -> ConfigDict:
     optim.early_stop = 0  # epochs without a better mean validation F1; 0 for never
     optim.clip = 1.0  # largest norm of the gradient; 0 for no clipping
     optim.accumulate = 1  # steps whose gradients are averaged for one update
-    optim.skip_nonfinite = 0  # steps that may be left out because loss or gradient is not finite; 0 stops the run
+    optim.skip_nonfinite = 0  # steps with a non-finite loss or gradient that may be skipped; 0 stops the run
     optim.schedule = "cosine"
     optim.loss = "bce"  # bce, ce, mse or l1
 
     config.evaluation = ConfigDict()
-    # Neighbours on either side that count when a threshold is chosen by F1; with so few validation utterances some
-    # must. 0 is the paper's search.
+    # Neighbours on either side that are averaged when a threshold is chosen by F1, for small validation splits.
+    # 0 is the paper's search.
     config.evaluation.threshold_smoothing = 3
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.keep_last = 2  # beside the best
-    config.checkpoint.every_steps = 500  # beside those at the end of every epoch; 0 for none
+    config.checkpoint.keep_last = 2  # in addition to the best
+    config.checkpoint.every_steps = 500  # in addition to the end of every epoch; 0 for none
 
     config.log = ConfigDict()
     config.log.every_steps = 10
     config.log.tensorboard = True
-    config.log.wandb = ""  # a Weights & Biases project to log to as well; needs `pip install wandb`
+    config.log.wandb = ""  # Weights & Biases project to log to; needs `pip install wandb`
 
     config.mesh = ConfigDict()
-    config.mesh.devices = 0  # 0 for all that JAX finds
+    config.mesh.devices = 0  # 0 for all devices
     return config

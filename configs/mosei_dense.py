@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
     data.batch_size = 8  # utterances per step, over all devices
     data.text_max_len = 100  # tokens
     data.max_shapes = 7  # compiled shapes, and one more for what no sampled batch needed
-    data.skip_bad = 0  # utterances with unusable records that are left out; one more stops the run
+    data.skip_bad = 0  # utterances with unusable records that may be skipped; one more stops the run
 
     config.model = model = ConfigDict()
     model.name = "mme2e"
@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
     model.trans_layers = 4
     model.trans_heads = 4
     model.dropout = 0.1
-    model.dtype = "float32"  # or "bfloat16": what the encoders compute in; parameters stay float32
+    model.dtype = "float32"  # or "bfloat16": type of the encoders' computations; parameters stay float32
     model.remat = False  # True computes the towers again for the gradient: less memory, more time
     model.text = ConfigDict()
     model.text.size = "base"
@@ -42,8 +42,8 @@ def get_config() -> ConfigDict:
     model.text.dir = ""  # directory of the ALBERT v2 checkpoint
 
     config.init = ConfigDict()
-    config.init.checkpoint = ""  # a run's directory or a state dict of the paper's code, to start from
-    config.init.modalities = "tav"  # whose parts are taken from it
+    config.init.checkpoint = ""  # run directory or state dict of the paper's code to start from
+    config.init.modalities = "tav"  # modalities whose weights are taken from it
 
     config.optim = optim = ConfigDict()
     optim.name = "adam"  # adam, adamw or sgd
@@ -54,23 +54,23 @@ def get_config() -> ConfigDict:
     optim.early_stop = 6  # epochs without a better mean validation F1; 0 for never
     optim.clip = 0.0  # largest norm of the gradient; 0 for no clipping
     optim.accumulate = 1  # steps whose gradients are averaged for one update
-    optim.skip_nonfinite = 0  # steps that may be left out because loss or gradient is not finite; 0 stops the run
+    optim.skip_nonfinite = 0  # steps with a non-finite loss or gradient that may be skipped; 0 stops the run
     optim.schedule = "constant"
     optim.loss = "bce"  # bce, ce, mse or l1
 
     config.evaluation = ConfigDict()
-    # Thresholds on either side that count when one is chosen by F1. 0 is the paper's search.
+    # Neighbours on either side that are averaged when a threshold is chosen by F1. 0 is the paper's search.
     config.evaluation.threshold_smoothing = 0
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.keep_last = 2  # beside the best
-    config.checkpoint.every_steps = 500  # beside those at the end of every epoch; 0 for none
+    config.checkpoint.keep_last = 2  # in addition to the best
+    config.checkpoint.every_steps = 500  # in addition to the end of every epoch; 0 for none
 
     config.log = ConfigDict()
     config.log.every_steps = 10
     config.log.tensorboard = True
-    config.log.wandb = ""  # a Weights & Biases project to log to as well; needs `pip install wandb`
+    config.log.wandb = ""  # Weights & Biases project to log to; needs `pip install wandb`
 
     config.mesh = ConfigDict()
-    config.mesh.devices = 0  # 0 for all that JAX finds
+    config.mesh.devices = 0  # 0 for all devices
     return config

@@ -43,13 +43,7 @@ def subsets(modalities: str) -> Iterator[str]:
 def fused_logits(
     by_modality: Mapping[str, Float[np.ndarray, "n l"]], weights: Mapping[str, float], kept: str
 ) -> Float[np.ndarray, "n l"]:
-    """The weighted sum of the logits of the kept modalities, float64.
-
-    Args:
-      by_modality: logits before fusion.
-      weights: fusion weights.
-      kept: modalities, at least one.
-    """
+    """The weighted sum of the logits of the modalities in `kept`, at least one, in float64."""
     return np.sum([weights[m] * by_modality[m].astype(np.float64) for m in kept], axis=0)
 
 
@@ -100,11 +94,7 @@ def ablation(workdir: str | Path, data_dir: str | Path | None = None) -> dict[st
 
 
 def ablation_table(report: Mapping[str, Any]) -> Table:
-    """A table with a row for each subset.
-
-    Args:
-      report: result of `ablation`.
-    """
+    """A table of the result of `ablation`, with a row for each subset."""
     subsets = report["subsets"]
     utterances = subsets[0]["scores"]["utterances"]
     table = Table(title=f"modalities that decide: {report['split']} ({utterances} utterances), mean over the emotions")

@@ -34,10 +34,7 @@ class _DataFacts(NamedTuple):
     preprocessing: Mapping[str, Any]
 
 
-class _Imported(NamedTuple):
-    variables: Variables
-    tokenizer: Mapping[str, Any]
-    notes: list[str]
+_Imported = tuple[Variables, Mapping[str, Any], list[str]]  # variables, tokenizer metadata, notes
 
 
 def import_weights(config: Config, source: Path, workdir: Path) -> None:
@@ -53,19 +50,19 @@ def import_weights(config: Config, source: Path, workdir: Path) -> None:
     """
     _check_workdir(workdir)
     data = _data_facts(config)
-    imported = (_from_albert if source.is_dir() else _from_state_dict)(config, source, data)
+    variables, tokenizer, notes = (_from_albert if source.is_dir() else _from_state_dict)(config, source, data)
     record = RunRecord(
         config=config.to_dict(),
         label_names=list(data.label_names),
-        tokenizer=dict(imported.tokenizer),
+        tokenizer=dict(tokenizer),
         preprocessing=dict(data.preprocessing),
         thresholds={},
         history=[],
     )
     writer = CheckpointWriter(workdir)
-    writer.save_imported(imported.variables, record)
+    writer.save_imported(variables, record)
     writer.wait()
-    for note in imported.notes:
+    for note in notes:
         console.print(note)
     if not data.preprocessing:
         console.print(
@@ -114,7 +111,7 @@ def _from_state_dict(config: Config, source: Path, data: _DataFacts) -> _Importe
     arrays = convert(used, paper_rules(spec), str(source), shapes)
     notes = [f"{config.model.name}: {len(arrays)} weights of {source}, {config.model.modalities}"]
     notes += [f"  left out: {what} ({len(names)})" for what, names in left_out.items()]
-    return _Imported(variables.with_arrays(arrays), tokenizer, notes)
+    return variables.with_arrays(arrays), tokenizer, notes
 
 
 def _from_albert(config: Config, source: Path, data: _DataFacts) -> _Imported:
@@ -129,7 +126,7 @@ def _from_albert(config: Config, source: Path, data: _DataFacts) -> _Imported:
     spec = model_spec(config, len(data.label_names), tokenizer)
     variables = pretrained.with_albert(initial_variables(spec, config.seed), weights)
     note = f"{config.model.name}: text encoder of {source}; all other weights are random (seed {config.seed})"
-    return _Imported(variables, tokenizer, [note])
+    return variables, tokenizer, [note]
 
 
 def _tokenizer(rows: int | None, found: Mapping[str, Any], data: _DataFacts, source: Path) -> Mapping[str, Any]:

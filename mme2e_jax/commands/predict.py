@@ -39,13 +39,15 @@ def predict_clip(
         if not Path(workdir).is_dir():
             raise UserError(f"Expected --workdir=RUN, the directory of a training run; {workdir} does not exist.")
 
-    def load(reader: ClipReader) -> "Predictor":
-        from mme2e_jax.predict.predictor import Predictor
-
-        return Predictor.from_workdir(workdir, tokenizer, reader)
-
     directory = Path(output_dir or Path(workdir) / DIRECTORY / Path(path).stem)
-    predict_and_write(path, transcript, transcript_file, directory, check=check, load=load)
+    predict_and_write(
+        path,
+        transcript,
+        transcript_file,
+        directory,
+        check=check,
+        load=lambda predictor, reader: predictor.from_workdir(workdir, tokenizer, reader),
+    )
 
 
 def predict_and_write(
@@ -54,8 +56,8 @@ def predict_and_write(
     transcript_file: str | None,
     directory: Path,
     *,
-    check: Callable[[], None],
-    load: "Callable[[ClipReader], Predictor]",
+    check: Callable[[], object],
+    load: "Callable[[type[Predictor], ClipReader], Predictor]",
 ) -> None:
     """Predicts with a model, prints a table and writes the files.
 
@@ -63,7 +65,7 @@ def predict_and_write(
       path, transcript, transcript_file: see `Predictor`.
       directory: output directory.
       check: quick check of the model, which raises if it is unusable.
-      load: function that loads the model.
+      load: function of the class `Predictor` and a reader that loads the model.
 
     Raises:
       UserError: if an input cannot be used.
@@ -76,6 +78,7 @@ def predict_and_write(
     # The reader's process imports TensorFlow while this one imports JAX.
     with ClipReader() as reader:
         prepare_jax()
+        from mme2e_jax.predict.predictor import Predictor
         from mme2e_jax.predict.table import notes, predictions_table
         from mme2e_jax.runtime.console import console
 
@@ -83,7 +86,7 @@ def predict_and_write(
             if console.is_terminal:
                 console.print(f"  {done:.0f} of {whole:.0f} s", end="\r")
 
-        prediction = load(reader)(path, transcript, transcript_file=transcript_file, progress=progress)
+        prediction = load(Predictor, reader)(path, transcript, transcript_file=transcript_file, progress=progress)
     console.print(predictions_table(prediction))
     for note in notes(prediction):
         console.print(f"Note: {note}", markup=False)

@@ -4,14 +4,9 @@ Imports no model code.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mme2e_jax.commands.predict import DIRECTORY, predict_and_write
 from mme2e_jax.export import archive
-from mme2e_jax.predict.clip_reader import ClipReader
-
-if TYPE_CHECKING:
-    from mme2e_jax.predict.predictor import Predictor
 
 
 def predict_exported(
@@ -30,13 +25,12 @@ def predict_exported(
       UserError: if an input cannot be used.
     """
 
-    def check() -> None:
-        archive.read_archive(Path(model))
-
-    def load(reader: ClipReader) -> "Predictor":
-        from mme2e_jax.predict.predictor import Predictor
-
-        return Predictor.from_exported(model, reader)
-
     directory = Path(output_dir or Path(DIRECTORY) / Path(path).stem)
-    predict_and_write(path, transcript, transcript_file, directory, check=check, load=load)
+    predict_and_write(
+        path,
+        transcript,
+        transcript_file,
+        directory,
+        check=lambda: archive.read_archive(Path(model)),
+        load=lambda predictor, reader: predictor.from_exported(model, reader),
+    )

@@ -80,18 +80,11 @@ def sparsity_curve(workdir: str | Path, data_dir: str | Path | None = None) -> d
 
 def at_threshold(state: InferenceState, spec: ModelSpec, threshold: float) -> InferenceState:
     """The state at another threshold, with the model structure for it."""
-    structure = structures(spec)(threshold)
-    return InferenceState(dataclasses.replace(state.variables, graphdef=structure), threshold)
+    return InferenceState(dataclasses.replace(state.variables, graphdef=structures(spec)(threshold)), threshold)
 
 
 def point(model: Model, spec: ModelSpec, batches: BatchLoader, threshold: float) -> dict[str, Any]:
-    """Evaluates a trained model at an attention threshold.
-
-    Args:
-      model: model with decision thresholds.
-      spec: architecture of the model.
-      batches: batch loader.
-      threshold: attention threshold in (0, 1].
+    """Evaluates a trained model at an attention threshold in (0, 1].
 
     Returns:
       `threshold`; `way`, "rows" or "masks"; `scores`; `active_fraction`, the share of active sites by tower and stage;
@@ -135,11 +128,7 @@ def _sparse_spec(run: Run, workdir: str | Path) -> ModelSpec:
 
 
 def curve_table(report: Mapping[str, Any]) -> Table:
-    """A table with a row for each threshold.
-
-    Args:
-      report: result of `sparsity_curve`.
-    """
+    """A table of the result of `sparsity_curve`, with a row for each threshold."""
     points: Sequence[Mapping[str, Any]] = report["points"]
     table = Table(
         title=f"thresholds of the sparse attention: {report['split']} ({points[0]['scores']['utterances']} utterances)",

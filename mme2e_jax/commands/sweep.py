@@ -99,21 +99,10 @@ def plan_runs(
     return planned
 
 
-def sweep(config: str, planned: Sequence[PlannedRun], common: Sequence[str], out: Path) -> dict[str, Any]:
-    """Trains or resumes all runs, and updates `sweep.json` after each.
+def _train_all(config: str, planned: Sequence[PlannedRun], common: Sequence[str], out: Path) -> dict[str, Any]:
+    """Trains or resumes all runs, updates `sweep.json` after each, and returns its content.
 
-    Args:
-      config: value of --config.
-      planned: result of `plan_runs`.
-      common: overrides for all runs.
-      out: parent of the run directories.
-
-    Returns:
-      The content of `sweep.json`: `runs`, each with its `report` or its `error`; `points`, each with the mean and the
-      sample standard deviation of its runs' metrics.
-
-    Raises:
-      Stopped: if SIGTERM or Ctrl-C was received.
+    `runs` has the `report` or the `error` of each run; `points` has mean and standard deviation of the metrics.
     """
     runs: list[dict[str, Any]] = []
     for number, run in enumerate(planned, 1):
@@ -160,7 +149,7 @@ def sweep_command(config: str, argv: Sequence[str], seeds: Sequence[str], grid: 
     common = _overrides(argv)
     planned = plan_runs(config, seeds, parse_grid(grid), common)
     try:
-        result = sweep(config, planned, common, out)
+        result = _train_all(config, planned, common, out)
     except Stopped as stopped:
         console.print(stopped)
         return 0

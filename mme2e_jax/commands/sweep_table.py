@@ -36,11 +36,7 @@ def _spread(values: Sequence[float | None]) -> dict[str, float | int | None]:
 
 
 def summary_table(points: Sequence[Mapping[str, Any]]) -> Table:
-    """A table with a section for each grid point and a row for each metric.
-
-    Args:
-      points: `values` by grid key, and the result of `summary`.
-    """
+    """A table with a section for each grid point (`values` by key and its `summary`) and a row for each metric."""
     table = Table(title="mean ± sample standard deviation (ddof=1) over seeds")
     for heading in ("config", "runs", "metric", *SPLITS):
         table.add_column(heading, justify="right" if heading in ("runs", *SPLITS) else "left")

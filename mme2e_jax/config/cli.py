@@ -34,14 +34,7 @@ def with_config_paths(argv: Sequence[str]) -> list[str]:
 
 
 def parse_flags(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
-    """Parses the command line.
-
-    Args:
-      argv: the program's name and its arguments.
-      values: defined flags.
-
-    Returns:
-      The program's name and the arguments that are not flags.
+    """Parses the program name and arguments into the defined flags; returns the arguments that are not flags.
 
     Raises:
       UserError: if a flag or a config key is unknown, a value is of the wrong type, or a config file cannot be loaded.
@@ -98,11 +91,7 @@ def loaded_config(values: flags.FlagValues) -> ConfigDict:
 
 
 def config_with(config: str, overrides: Sequence[str]) -> Config:
-    """A config with overrides, read as the program reads it.
-
-    Args:
-      config: value of --config.
-      overrides: overrides such as `optim.epochs=3`.
+    """The config of a value of --config, with overrides such as `optim.epochs=3`.
 
     Raises:
       UserError: if there is no such config, or it is not valid with the overrides.

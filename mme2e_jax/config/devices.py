@@ -10,11 +10,7 @@ def largest_divisor(batch_size: int, available: int) -> int:
 
 
 def devices_to_use(config: Config, available: int) -> int:
-    """The number of devices that a config asks for.
-
-    Args:
-      config: config of the run; `mesh.devices` 0 means all.
-      available: number of devices that JAX finds.
+    """The number of devices that a config asks for, of the `available` ones; `mesh.devices` 0 means all.
 
     Raises:
       UserError: if there are fewer, or they do not divide the batch.

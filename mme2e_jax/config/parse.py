@@ -7,26 +7,16 @@ from typing import Any, TypeVar, get_type_hints
 
 from ml_collections import ConfigDict
 
+from mme2e_jax.config import schema
 from mme2e_jax.config.rules import Rule
-from mme2e_jax.config.schema import (
-    END_TO_END_MODELS,
-    FAMILIES,
-    Config,
-    DataConfig,
-    EndToEndModelConfig,
-    Family,
-    MiniConfig,
-    ModelConfig,
-    OptimConfig,
-    SparseModelConfig,
-)
+from mme2e_jax.config.schema import FAMILIES, Config, EndToEndModelConfig, Family, MiniConfig, SparseModelConfig
 from mme2e_jax.constants import EMBEDDED
 from mme2e_jax.errors import UserError
 
 S = TypeVar("S")
 
 # For an unknown model name: only the keys of all models are checked.
-_ANY_FAMILY = Family(DataConfig, ModelConfig, OptimConfig)
+_ANY_FAMILY = Family(schema.DataConfig, schema.ModelConfig, schema.OptimConfig)
 _SPARSE_KEYS = {f.name for f in dataclasses.fields(SparseModelConfig)} - {
     f.name for f in dataclasses.fields(EndToEndModelConfig)
 }
@@ -56,10 +46,11 @@ def parse_config(values: ConfigDict | Mapping[str, Any]) -> Config:
     rules = _rules(flat.get("model.name"), flat.get("data.dataset"))
     problems = [f"config.{key}: missing; expected {rules[key].expected}." for key in rules if key not in flat]
     for key, value in flat.items():
+        section, _, name = key.rpartition(".")
         if key not in rules:
-            if not _is_dropped(key, flat):
+            if flat.get("model.name") != "mme2e" or section != "model" or name not in _SPARSE_KEYS:
                 problems.append(_unknown(key, rules))
-            elif key.rpartition(".")[2] in _OFF and value != (off := _OFF[key.rpartition(".")[2]]):
+            elif name in _OFF and value != (off := _OFF[name]):
                 problems.append(
                     f"config.{key}: expected {off!r} for the dense model, which has no attention, found {value!r}."
                 )
@@ -95,10 +86,7 @@ def with_current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_unknown_overrides(overrides: Iterable[str]) -> None:
-    """Refuses override keys that no config has, before a config is loaded.
-
-    Args:
-      overrides: keys as on the command line, without `--config.`.
+    """Refuses override keys that no config has; keys are written without `--config.`.
 
     Raises:
       UserError: listing every unknown key.
@@ -181,13 +169,8 @@ def _build(section: type[S], values: Any, replaced: Mapping[str, type]) -> S:
     return section(**arguments)
 
 
-def _is_dropped(key: str, values: Mapping[str, Any]) -> bool:
-    section, _, name = key.rpartition(".")
-    return values.get("model.name") == "mme2e" and section == "model" and name in _SPARSE_KEYS
-
-
 def _combinations(values: Mapping[str, Any]) -> Iterator[str]:
-    if values["model.name"] in END_TO_END_MODELS:
+    if values["model.name"] in schema.END_TO_END_MODELS:
         yield from _end_to_end_combinations(values)
     if values["model.name"] == "lf_transformer":
         pairs = zip("tav", values["model.feature_sizes"], values["model.trans_heads"], strict=True)
@@ -216,10 +199,6 @@ def _refusal(problems: Sequence[str]) -> UserError:
 
 
 def _unknown(key: str, rules: Iterable[str]) -> str:
-    return f"config.{key}: no such key. Valid keys: {', '.join(_siblings(key, rules))}."
-
-
-def _siblings(key: str, rules: Iterable[str]) -> list[str]:
-    """The keys of the same section; all keys if there is no such section."""
     section = key.rpartition(".")[0]
-    return sorted(k for k in rules if section and k.rpartition(".")[0] == section) or sorted(rules)
+    valid = [k for k in rules if section and k.rpartition(".")[0] == section] or rules
+    return f"config.{key}: no such key. Valid keys: {', '.join(sorted(valid))}."

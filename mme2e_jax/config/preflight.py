@@ -11,33 +11,21 @@ from mme2e_jax.constants import EMBEDDED
 from mme2e_jax.errors import UserError
 
 ALBERT_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_FROM_RELEASE = (
-    "Make them from the raw release with\n"
-    "  python -m data_tools.prepare --dataset={dataset} --raw=RELEASE --out=RECORDS {flags}\n"
-    "(see its --help)"
-)
-_FROM_EMBEDDED_CORPUS = "`python launch.py --config=configs/{config}` makes those of the embedded corpus"
-_TOKENIZER, _FEATURES = "--tokenizer=albert-base-v2", "--kind=features"
-_HOW_TO_PREPARE = {
-    ("mini", "media"): _FROM_EMBEDDED_CORPUS.format(config="mini_sparse.py"),
-    ("mini", "features"): _FROM_EMBEDDED_CORPUS.format(config="lf_rnn.py"),
-    ("mosei", "media"): _FROM_RELEASE.format(dataset="mosei", flags=_TOKENIZER),
-    ("mosei", "features"): _FROM_RELEASE.format(dataset="mosei", flags=_FEATURES),
-    ("mini_iemocap", "media"): _FROM_EMBEDDED_CORPUS.format(config="mini_sparse.py --config.data.dataset=mini_iemocap"),
-    ("mini_iemocap", "features"): _FROM_EMBEDDED_CORPUS.format(config="lf_rnn.py --config.data.dataset=mini_iemocap"),
-    ("iemocap", "media"): _FROM_RELEASE.format(dataset="iemocap", flags=_TOKENIZER),
-    ("iemocap", "features"): _FROM_RELEASE.format(dataset="iemocap", flags=_FEATURES),
-    ("clips", "media"): _FROM_RELEASE.format(dataset="clips", flags=_TOKENIZER),
-    ("clips", "features"): _FROM_RELEASE.format(dataset="clips", flags=_FEATURES),
-}
 
 
 def how_to_prepare(dataset: str, kind: str) -> str:
     """How to get records of a kind and pass them, as a sentence."""
-    return (
-        f"{_HOW_TO_PREPARE[dataset, kind]}; name their directory with --config.data.dir=RECORDS, or "
-        "--data_dir=RECORDS to evaluate."
-    )
+    if dataset in EMBEDDED:
+        config = {"media": "mini_sparse.py", "features": "lf_rnn.py"}[kind]
+        option = "" if dataset == "mini" else f" --config.data.dataset={dataset}"
+        how = f"`python launch.py --config=configs/{config}{option}` makes those of the embedded corpus"
+    else:
+        option = {"media": "--tokenizer=albert-base-v2", "features": "--kind=features"}[kind]
+        how = (
+            "Make them from the raw release with\n"
+            f"  python -m data_tools.prepare --dataset={dataset} --raw=RELEASE --out=RECORDS {option}\n(see its --help)"
+        )
+    return f"{how}; name their directory with --config.data.dir=RECORDS, or --data_dir=RECORDS to evaluate."
 
 
 def missing_records(directory: str | Path, dataset: str, kind: str) -> str | None:
@@ -78,8 +66,7 @@ def pretrained_text(config: Config) -> TextConfig | None:
     return m.text if m.text.init == "pretrained" else None
 
 
-def missing_start(checkpoint: str) -> str | None:
-    """Error message for a missing `init.checkpoint`; None if it exists or is not set."""
+def _missing_start(checkpoint: str) -> str | None:
     if not checkpoint or Path(checkpoint).exists():
         return None
     return (
@@ -88,8 +75,7 @@ def missing_start(checkpoint: str) -> str | None:
     )
 
 
-def missing_wandb(project: str) -> str | None:
-    """Error message if a W&B project is set and wandb is not installed; None otherwise."""
+def _missing_wandb(project: str) -> str | None:
     spec = importlib.util.find_spec("wandb") if project else None
     # A folder `wandb` in the current directory, which W&B makes, looks like a namespace package.
     if not project or (spec is not None and spec.origin is not None):
@@ -106,12 +92,11 @@ def check(config: Config) -> None:
     Raises:
       UserError: listing everything that is missing, and how to get it.
     """
-    missing = [missing_start(config.init.checkpoint), missing_wandb(config.log.wandb)]
+    missing = [_missing_start(config.init.checkpoint), _missing_wandb(config.log.wandb)]
     # Training generates the embedded corpus if it is missing.
     if config.data.dataset not in EMBEDDED:
         missing.append(missing_records(config.data.dir, config.data.dataset, config.records_kind))
     if text := pretrained_text(config):
         missing.append(missing_albert(text.dir, text.size))
-    found = [problem for problem in missing if problem]
-    if found:
-        raise UserError("\n\n".join(found))
+    if any(missing):
+        raise UserError("\n\n".join(filter(None, missing)))

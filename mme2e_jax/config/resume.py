@@ -26,12 +26,7 @@ _FREE = (
 
 
 def refuse_changes(config: Config, started_with: Mapping[str, Any], workdir: object) -> None:
-    """Refuses to continue a run under another config than the one it started with.
-
-    Args:
-      config: config of this command.
-      started_with: config values that the run's checkpoint stores.
-      workdir: run directory, for the message.
+    """Refuses to resume the run in `workdir` with another config than the stored values `started_with`.
 
     Raises:
       UserError: listing every difference.

@@ -7,20 +7,8 @@ Comments in the files under `configs/` explain the values.
 import dataclasses
 from typing import Any, Literal, NamedTuple
 
-from mme2e_jax.config.rules import (
-    BOOL,
-    MODALITIES,
-    NOT_NEGATIVE,
-    POSITIVE,
-    PROJECT,
-    STEPS,
-    TEXT,
-    choice,
-    integer,
-    integer_per_modality,
-    real,
-    setting,
-)
+from mme2e_jax.config import rules
+from mme2e_jax.config.rules import choice, integer, real, setting
 from mme2e_jax.constants import DATASETS
 
 END_TO_END_MODELS = ("mme2e", "mme2e_sparse")
@@ -40,7 +28,7 @@ class DataConfig:
     """Which records are read, and how they are batched."""
 
     dataset: str = setting(choice(*DATASETS))
-    dir: str = setting(TEXT)
+    dir: str = setting(rules.TEXT)
     batch_size: int = setting(integer(1))
     text_max_len: int = setting(integer(4, 512))
     max_shapes: int = setting(integer(1, 64))
@@ -59,7 +47,7 @@ class ModelConfig:
     """Keys of all models."""
 
     name: str = setting(choice(*END_TO_END_MODELS, *FEATURE_MODELS))
-    modalities: str = setting(MODALITIES)
+    modalities: str = setting(rules.MODALITIES)
     dropout: float = setting(real("a number in [0, 1)", lambda v: 0 <= v < 1))
 
 
@@ -69,7 +57,7 @@ class TextConfig:
 
     size: str = setting(choice("tiny", "base", "large", "xlarge"))
     init: str = setting(choice("random", "pretrained"))
-    dir: str = setting(TEXT)
+    dir: str = setting(rules.TEXT)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,7 +69,7 @@ class EndToEndModelConfig(ModelConfig):
     trans_layers: int = setting(integer(1))
     trans_heads: int = setting(integer(1))
     dtype: Literal["float32", "bfloat16"] = setting(choice("float32", "bfloat16"))
-    remat: bool = setting(BOOL)
+    remat: bool = setting(rules.BOOL)
     text: TextConfig
 
 
@@ -93,15 +81,15 @@ class SparseModelConfig(EndToEndModelConfig):
     sparse_anneal: float = setting(real("a share of the epochs in [0, 1]", lambda v: 0 <= v <= 1))
     sparse_impl: str = setting(choice("auto", "rows", "masked"))
     attention_grad: str = setting(choice("none", "renormalized"))
-    attention_entropy: float = setting(NOT_NEGATIVE)
+    attention_entropy: float = setting(rules.NOT_NEGATIVE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureModelConfig(ModelConfig):
     """Keys of the baselines on hand-crafted features."""
 
-    feature_sizes: tuple[int, int, int] = setting(integer_per_modality(1))
-    parity_padding: bool = setting(BOOL)
+    feature_sizes: tuple[int, int, int] = setting(rules.integer_per_modality(1))
+    parity_padding: bool = setting(rules.BOOL)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,7 +99,7 @@ class RnnConfig:
     cell: str = setting(choice("lstm", "gru"))
     layers: int = setting(integer(1))
     hidden_size: int = setting(integer(0))
-    bidirectional: bool = setting(BOOL)
+    bidirectional: bool = setting(rules.BOOL)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -126,15 +114,15 @@ class TransformerModelConfig(FeatureModelConfig):
     """LF-TRANS."""
 
     trans_layers: int = setting(integer(1))
-    trans_heads: tuple[int, int, int] = setting(integer_per_modality(1))
+    trans_heads: tuple[int, int, int] = setting(rules.integer_per_modality(1))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InitConfig:
     """Weights that training starts from."""
 
-    checkpoint: str = setting(TEXT)
-    modalities: str = setting(MODALITIES)
+    checkpoint: str = setting(rules.TEXT)
+    modalities: str = setting(rules.MODALITIES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,11 +130,11 @@ class OptimConfig:
     """The optimizer, its schedule and the loss."""
 
     name: str = setting(choice("adam", "adamw", "sgd"))
-    lr: float = setting(POSITIVE)
-    weight_decay: float = setting(NOT_NEGATIVE)
+    lr: float = setting(rules.POSITIVE)
+    weight_decay: float = setting(rules.NOT_NEGATIVE)
     epochs: int = setting(integer(1))
     early_stop: int = setting(integer(0))
-    clip: float = setting(NOT_NEGATIVE)
+    clip: float = setting(rules.NOT_NEGATIVE)
     accumulate: int = setting(integer(1))
     skip_nonfinite: int = setting(integer(0))
     schedule: str = setting(choice("constant", "cosine"))
@@ -157,7 +145,7 @@ class OptimConfig:
 class EndToEndOptimConfig(OptimConfig):
     """The optimizer with a lower learning rate for the text encoder."""
 
-    text_lr_factor: float = setting(POSITIVE)
+    text_lr_factor: float = setting(rules.POSITIVE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -180,8 +168,8 @@ class LogConfig:
     """Logging."""
 
     every_steps: int = setting(integer(1))
-    tensorboard: bool = setting(BOOL)
-    wandb: str = setting(PROJECT)
+    tensorboard: bool = setting(rules.BOOL)
+    wandb: str = setting(rules.PROJECT)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -196,7 +184,7 @@ class Config:
     """An experiment. `mini` is None unless it trains on the embedded corpus."""
 
     seed: int = setting(integer(0, 2**31 - 1))
-    profile: str = setting(STEPS)
+    profile: str = setting(rules.STEPS)
     mini: MiniConfig | None = None
     data: DataConfig
     model: ModelConfig

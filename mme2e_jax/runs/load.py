@@ -104,11 +104,7 @@ def _audio_columns(config: Config, dataset: Dataset) -> tuple[int, ...]:
 
 
 def open_batch_loader(run: Run, data_dir: str | Path | None = None) -> "BatchLoader":
-    """Opens the batch loader to evaluate a run with.
-
-    Args:
-      run: loaded run.
-      data_dir: prepared records; None for the directory that training used.
+    """Opens the batch loader to evaluate a run, from `data_dir` or the directory that training used.
 
     Raises:
       UserError: if the data are missing or do not belong to the run.

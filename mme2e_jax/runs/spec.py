@@ -5,13 +5,8 @@ from typing import Any
 
 import jax
 
-from mme2e_jax.config.schema import (
-    Config,
-    EndToEndModelConfig,
-    RnnModelConfig,
-    SparseModelConfig,
-    TransformerModelConfig,
-)
+from mme2e_jax.config import schema
+from mme2e_jax.config.schema import Config, EndToEndModelConfig, SparseModelConfig
 from mme2e_jax.models.albert import SIZES
 from mme2e_jax.models.late_fusion import LateFusionSpec, TransformerSpec
 from mme2e_jax.models.mme2e import ModelSpec
@@ -24,20 +19,17 @@ BREAK_EVEN = {"cpu": 0.85, "gpu": 0.4}
 
 
 def model_spec(config: Config, labels: int, tokenizer: Mapping[str, Any]) -> Spec:
-    """The architecture that a config describes.
+    """The architecture that a config describes, for a number of labels.
 
-    Args:
-      config: typed config.
-      labels: number of labels.
-      tokenizer: tokenizer metadata of the records; its `vocab_size` sizes the embedding. Empty for baselines.
+    `tokenizer` is the tokenizer metadata of the records, whose `vocab_size` sizes the embedding; empty for baselines.
     """
     m = config.model
     match m:
         case EndToEndModelConfig():
             return _end_to_end_spec(m, labels, tokenizer)
-        case RnnModelConfig():
+        case schema.RnnModelConfig():
             encoder = RecurrentSpec(m.rnn.cell, m.rnn.layers, m.rnn.hidden_size, m.rnn.bidirectional)
-        case TransformerModelConfig():
+        case schema.TransformerModelConfig():
             encoder = TransformerSpec(m.trans_layers, m.trans_heads)
         case _:
             raise TypeError(f"{type(m).__name__} is not a model family")

@@ -41,7 +41,7 @@ def find_tokenizer(run: "Run", workdir: Path, given: str | Path | None) -> Path 
     if given is not None:
         if not (Path(given) / _FILE).is_file():
             raise UserError(f"--tokenizer: expected a directory with {_FILE}, found none in {given}.")
-        if not _fits(Path(given), known):
+        if known not in (None, _digest(Path(given))):
             raise UserError(
                 f"--tokenizer: {given} is not the tokenizer that the run's data were prepared with: expected "
                 f"{run.record.tokenizer}, found SHA-256 {_digest(Path(given))}."
@@ -51,7 +51,7 @@ def find_tokenizer(run: "Run", workdir: Path, given: str | Path | None) -> Path 
     if model.text.dir:
         folders.append(Path(model.text.dir))
     for directory in folders:
-        if (directory / _FILE).is_file() and _fits(directory, known):
+        if (directory / _FILE).is_file() and known in (None, _digest(directory)):
             return directory
     name = run.record.tokenizer.get("name", "of unknown name")
     raise UserError(
@@ -61,20 +61,12 @@ def find_tokenizer(run: "Run", workdir: Path, given: str | Path | None) -> Path 
     )
 
 
-def _fits(directory: Path, known: str | None) -> bool:
-    return known is None or _digest(directory) == known
-
-
 def _digest(directory: Path) -> str:
     return hashlib.sha256((directory / _FILE).read_bytes()).hexdigest()
 
 
 def load_encoder(directory: Path, vocabulary: int) -> "TextEncoder":
-    """Loads a tokenizer.
-
-    Args:
-      directory: tokenizer directory.
-      vocabulary: number of tokens in the model's vocabulary.
+    """Loads a tokenizer for a model with a vocabulary of `vocabulary` tokens.
 
     Raises:
       UserError: if it cannot be loaded, or has more tokens than the model.

@@ -1,7 +1,6 @@
 """Hooks of the training loop, and the checks for finite values."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -11,8 +10,8 @@ from mme2e_jax.runtime.console import console
 from mme2e_jax.training.step import StepMetrics
 
 
-class Hook(Protocol):
-    """A periodic action of the training loop; `metrics` are arrays on the host."""
+class Hook:
+    """A periodic action of the training loop; by default it does nothing. `metrics` are arrays on the host."""
 
     def after_step(self, step: int, metrics: StepMetrics, seconds: Mapping[str, float]) -> None:
         """Runs after step `step` (from 0), in order but up to one step late; `seconds` is a `Clock.lap`."""
@@ -28,17 +27,11 @@ class NonFiniteLoss(UserError):
     """A loss, gradient or validation score is not finite."""
 
 
-class FiniteCheck:
+class FiniteCheck(Hook):
     """Stops a run whose loss or gradient is not finite, before such parameters are saved."""
 
     def __init__(self, utterances: Callable[[int], Sequence[str]], allowed: int, skipped: Sequence[int]):
-        """Creates the check.
-
-        Args:
-          utterances: function from a step to its utterance ids.
-          allowed: number of non-finite steps that the run may skip.
-          skipped: steps that the run has skipped before.
-        """
+        """Args: utterances: ids by step; allowed: steps that the run may skip; skipped: steps skipped before."""
         self._utterances, self._allowed = utterances, allowed
         self.skipped = list(skipped)
 
@@ -62,12 +55,6 @@ class FiniteCheck:
             f"{found}{limit} The last checkpoint is older than this step. Try a lower --config.optim.lr or "
             "--config.optim.clip=1, or skip such steps with --config.optim.skip_nonfinite=N."
         )
-
-    def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def refuse_nonfinite_scores(epoch: int, score: np.ndarray) -> None:

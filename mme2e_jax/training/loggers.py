@@ -16,6 +16,7 @@ from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation.metrics import Metrics
 from mme2e_jax.runtime.files import write_text
+from mme2e_jax.training.hooks import Hook
 from mme2e_jax.training.step import StepMetrics
 
 # In the run directory: the W&B project and run id.
@@ -23,12 +24,7 @@ WANDB_FILE = "wandb_run.txt"
 
 
 def step_scalars(metrics: StepMetrics, seconds: Mapping[str, float]) -> dict[str, float]:
-    """Scalars of a training step: loss, gradient norm, share of active sites per sparse stage, and times.
-
-    Args:
-      metrics: metrics on the host.
-      seconds: a `Clock.lap`.
-    """
+    """Scalars of a training step: loss, gradient norm, share of active sites per sparse stage, and times."""
     active = {
         f"active_sites/{MODALITY_NAMES[m]}_stage_{k}": float(share)
         for m, stages in metrics.active.items()
@@ -60,7 +56,7 @@ class Sink(Protocol):
         """Completes the output."""
 
 
-class ScalarLog:
+class ScalarLog(Hook):
     """Hook that writes the scalars of some steps and of all epochs to a sink."""
 
     def __init__(self, sink: Sink, every_steps: int):
@@ -102,12 +98,7 @@ class WeightsAndBiases:
     """
 
     def __init__(self, project: str, workdir: Path, config: Mapping[str, Any]):
-        """Opens the W&B run.
-
-        Args:
-          project: W&B project name.
-          workdir: run directory; stores the W&B run id.
-          config: config values that W&B shows with the run.
+        """Opens the W&B run, whose id `workdir` stores.
 
         Raises:
           UserError: if W&B refuses the run or cannot be reached.

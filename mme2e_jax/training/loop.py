@@ -35,7 +35,7 @@ from mme2e_jax.runtime.sharding import DataMesh
 from mme2e_jax.runtime.signals import Interrupted, Stopped, StopRequests
 from mme2e_jax.training import losses, setup
 from mme2e_jax.training.hooks import FiniteCheck, Hook, refuse_nonfinite_scores
-from mme2e_jax.training.loggers import ScalarLog, TensorBoard, WeightsAndBiases
+from mme2e_jax.training.loggers import ScalarLog, Sink, TensorBoard, WeightsAndBiases
 from mme2e_jax.training.profiler import Profile, steps_to_profile
 from mme2e_jax.training.progress import ProgressBar
 from mme2e_jax.training.step import StepMetrics, sparse_threshold
@@ -122,8 +122,7 @@ def _start_or_resume(
         )
     like = jax.eval_shape(lambda variables: _fresh_state(variables, tx), abstract_variables(spec))
     console.print(f"Resuming at step {last} of {workdir}")
-    kept = {f.name: getattr(started, f.name) for f in dataclasses.fields(started) if f.name != "config"}
-    return checkpoints.restore_state(last, mesh.abstract(like)), dataclasses.replace(record, **kept)
+    return checkpoints.restore_state(last, mesh.abstract(like)), dataclasses.replace(started, config=record.config)
 
 
 def _fresh_state(variables, tx) -> TrainState:
@@ -138,67 +137,64 @@ class _PendingStep(NamedTuple):
     seconds: dict[str, float]
 
 
+@dataclasses.dataclass
 class _Loop:
     """The loop over steps, with its mutable state."""
 
-    def __init__(
-        self,
-        config: Config,
-        batches: BatchLoader,
-        mesh: DataMesh,
-        spec: Spec,
-        step: Callable,
-        writer: CheckpointWriter,
-        workdir: Path,
-        state: TrainState,
-        record: RunRecord,
-    ):
-        self._config, self._batches, self._mesh, self._spec = config, batches, mesh, spec
-        self._step, self._writer, self._workdir = step, writer, workdir
-        self._state, self._record = state, record
+    config: Config
+    batches: BatchLoader
+    mesh: DataMesh
+    spec: Spec
+    step: Callable
+    writer: CheckpointWriter
+    workdir: Path
+    state: TrainState
+    record: RunRecord
+
+    def __post_init__(self) -> None:
         self._clock = Clock()
         self._pending: list[_PendingStep] = []
-        self._finite = FiniteCheck(batches.utterance_ids, config.optim.skip_nonfinite, record.skipped)
+        self._finite = FiniteCheck(self.batches.utterance_ids, self.config.optim.skip_nonfinite, self.record.skipped)
         self._hooks: list[Hook] = []
 
     def run(self, stop: StopRequests) -> None:
         """Trains to the end, or until a request to stop."""
-        if _finished(self._record.history, self._config):
+        if _finished(self.record.history, self.config):
             return
-        start = int(self._state.step)
+        start = int(self.state.step)
         self._hooks = [self._finite, *self._output_hooks(start)]
-        profile = Profile(steps_to_profile(self._config.profile), self._workdir / "profile")
+        profile = Profile(steps_to_profile(self.config.profile), self.workdir / "profile")
         try:
             # The run may have been killed between the last step of an epoch and its validation.
             self._end_epoch_if_due(start, stop)
-            if not _finished(self._record.history, self._config):
+            if not _finished(self.record.history, self.config):
                 self._train_from(start, stop, profile)
         finally:
             profile.close()
             for hook in self._hooks:
                 hook.close()
             with self._clock.measure("save"):
-                self._writer.wait()
+                self.writer.wait()
         console.print(self._clock.summary())
 
     def _train_from(self, start: int, stop: StopRequests, profile: Profile) -> None:
-        structure_at, stored_structure = structures(self._spec), self._state.variables.graphdef
-        selection, every = self._config.site_selection, self._config.checkpoint.every_steps
-        for step, batch in enumerate(self._clock.measure_input(self._batches.training(start)), start):
+        structure_at, stored_structure = structures(self.spec), self.state.variables.graphdef
+        selection, every = self.config.site_selection, self.config.checkpoint.every_steps
+        for step, batch in enumerate(self._clock.measure_input(self.batches.training(start)), start):
             if profile.boundary(step):
                 self._await_steps()
                 profile.before(step)
-            threshold = sparse_threshold(step, self._batches.total_steps, *selection)
-            with self._mesh.active():
-                state = self._state.with_structure(structure_at(threshold))
-                state, step_metrics = self._step(state, self._mesh.put_batch(batch), jnp.float32(threshold))
-            self._state = state.with_structure(stored_structure)
+            threshold = sparse_threshold(step, self.batches.total_steps, *selection)
+            with self.mesh.active():
+                state = self.state.with_structure(structure_at(threshold))
+                state, step_metrics = self.step(state, self.mesh.put_batch(batch), jnp.float32(threshold))
+            self.state = state.with_structure(stored_structure)
             self._pending.append(_PendingStep(step, step_metrics, self._clock.lap()))
             # One step late, so that devices never wait for the host.
             self._await_steps(but=1)
             done, stopping = step + 1, stop.after(step + 1)
             if self._end_epoch_if_due(done, stop):
-                if _finished(self._record.history, self._config):
+                if _finished(self.record.history, self.config):
                     return
             elif stopping or (every and done % every == 0):
                 self._save()
@@ -212,24 +208,24 @@ class _Loop:
             values = jax.device_get(values)
             for hook in self._hooks:
                 hook.after_step(step, values, seconds)
-            self._record = dataclasses.replace(
-                self._record, losses=[*self._record.losses, float(values.loss)], skipped=list(self._finite.skipped)
+            self.record = dataclasses.replace(
+                self.record, losses=[*self.record.losses, float(values.loss)], skipped=list(self._finite.skipped)
             )
 
     def _save(self) -> None:
         self._await_steps()
         with self._clock.measure("save"):
-            self._writer.save(self._state, self._record)
+            self.writer.save(self.state, self.record)
 
     def _end_epoch_if_due(self, done: int, stop: StopRequests) -> bool:
         """Validates and saves if `done` steps complete an epoch that is not validated yet."""
-        epoch = len(self._record.history)
-        if done != (epoch + 1) * self._batches.steps_per_epoch:
+        epoch = len(self.record.history)
+        if done != (epoch + 1) * self.batches.steps_per_epoch:
             return False
         self._await_steps()
         try:
             with self._clock.measure("validation"):
-                self._record, valid, loss = self._validated(stop)
+                self.record, valid, loss = self._validated(stop)
         except Interrupted:
             self._save()
             raise self._stopped(done) from None
@@ -240,10 +236,10 @@ class _Loop:
 
     def _validated(self, stop: StopRequests) -> tuple[RunRecord, metrics.Metrics, float]:
         """Validates at the final sparsity threshold and chooses the decision thresholds."""
-        config, record, names = self._config, self._record, self._batches.dataset.label_names
-        state = InferenceState(self._state.variables, config.site_selection[0])
-        batches = stop.interrupt(self._batches.evaluation("valid"))
-        score, truth, *_ = predict(state, batches, config.optim.loss, self._mesh)
+        config, record, names = self.config, self.record, self.batches.dataset.label_names
+        state = InferenceState(self.state.variables, config.site_selection[0])
+        batches = stop.interrupt(self.batches.evaluation("valid"))
+        score, truth, *_ = predict(state, batches, config.optim.loss, self.mesh)
         refuse_nonfinite_scores(len(record.history), score)
         task = tasks.TASKS[config.optim.loss]
         thresholds = metrics.best_thresholds(score, truth, names, config.evaluation.threshold_smoothing, task)
@@ -254,25 +250,24 @@ class _Loop:
         return dataclasses.replace(record, thresholds=thresholds, history=history, losses=[]), valid, loss
 
     def _stopped(self, done: int) -> Stopped:
-        total = self._batches.total_steps
-        return Stopped(f"Stopped on request: {done} of {total} steps are saved. The same command resumes the run.")
+        progress = f"{done} of {self.batches.total_steps} steps are saved"
+        return Stopped(f"Stopped on request: {progress}. The same command resumes the run.")
 
     def _output_hooks(self, start: int) -> list[Hook]:
         """Loggers and the progress bar; only the first process has them."""
         if not is_first():
             return []
-        config, per_epoch = self._config, self._batches.steps_per_epoch
-        names = self._batches.dataset.label_names
-        hooks: list[Hook] = []
+        config, per_epoch = self.config, self.batches.steps_per_epoch
+        names = self.batches.dataset.label_names
+        sinks: list[Sink] = []
         if config.log.tensorboard:
-            hooks.append(ScalarLog(TensorBoard(self._workdir / "tensorboard"), config.log.every_steps))
+            sinks.append(TensorBoard(self.workdir / "tensorboard"))
         if config.log.wandb:
-            sink = WeightsAndBiases(config.log.wandb, self._workdir, config.to_dict())
-            hooks.append(ScalarLog(sink, config.log.every_steps))
+            sinks.append(WeightsAndBiases(config.log.wandb, self.workdir, config.to_dict()))
         # The bar last: nothing may fail while it is shown.
         return [
-            *hooks,
-            StepLog(self._workdir, start),
+            *(ScalarLog(sink, config.log.every_steps) for sink in sinks),
+            StepLog(self.workdir, start),
             ProgressBar(names, per_epoch, config.optim.epochs, config.data.batch_size, start),
         ]
 

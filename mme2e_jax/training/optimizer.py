@@ -10,10 +10,7 @@ import optax
 from mme2e_jax.runtime import pytree
 
 # First match wins. The paper trains ALBERT and the text head more slowly than the rest.
-GROUPS: Sequence[tuple[str, str]] = (
-    ("text", r"text/.*|heads/t/.*"),
-    ("rest", r".*"),
-)
+GROUPS: Sequence[tuple[str, str]] = (("text", r"text/.*|heads/t/.*"), ("rest", r".*"))
 SGD_MOMENTUM = 0.9
 
 
@@ -26,9 +23,7 @@ def group_labels(params: Any) -> Any:
 
 def learning_rate(lr: float, schedule: str, total_updates: int) -> optax.Schedule:
     """Learning rate by update: constant, or a half cosine that reaches 0 at `total_updates`."""
-    if schedule == "cosine":
-        return optax.cosine_decay_schedule(lr, total_updates)
-    return optax.constant_schedule(lr)
+    return optax.cosine_decay_schedule(lr, total_updates) if schedule == "cosine" else optax.constant_schedule(lr)
 
 
 def optimizer(
@@ -54,17 +49,10 @@ def optimizer(
       clip: largest global norm of the gradient of an update; 0 for no clipping.
       accumulate: gradients per update.
     """
-    factors: dict[Hashable, optax.GradientTransformation] = {
-        "text": optax.scale(1 / text_lr_factor),
-        "rest": optax.identity(),
-    }
+    factors: dict[Hashable, Any] = {"text": optax.scale(1 / text_lr_factor), "rest": optax.identity()}
     decay = optax.add_decayed_weights(weight_decay) if weight_decay > 0 else optax.identity()
     adam = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
-    update = {
-        "adam": (decay, adam),
-        "adamw": (adam, decay),
-        "sgd": (decay, optax.trace(decay=SGD_MOMENTUM)),
-    }[name]
+    update = {"adam": (decay, adam), "adamw": (adam, decay), "sgd": (decay, optax.trace(decay=SGD_MOMENTUM))}[name]
     tx = optax.chain(
         optax.clip_by_global_norm(clip) if clip > 0 else optax.identity(),
         *update,

@@ -8,13 +8,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mme2e_jax.evaluation.metrics import Metrics
 from mme2e_jax.runtime.console import console
+from mme2e_jax.training.hooks import Hook
 from mme2e_jax.training.step import StepMetrics
 
 # Interval of the lines that replace the bar in a log file.
 SECONDS_BETWEEN_LINES = 60.0
 
 
-class ProgressBar:
+class ProgressBar(Hook):
     """A bar with utterances per second and time left, and one printed row per epoch.
 
     If the output is not a terminal, a line replaces the bar, at most once a minute.

@@ -95,6 +95,4 @@ def compiler_options(backend: str, *, remat: bool) -> dict[str, str] | None:
 def sparse_threshold(step: int, total_steps: int, final: float, anneal: float) -> float:
     """Threshold at a step: from 1 linearly down to `final` over the first `anneal` share of the run's steps."""
     end = anneal * total_steps
-    if step >= end:
-        return final
-    return 1.0 + (final - 1.0) * step / end
+    return final if step >= end else 1.0 + (final - 1.0) * step / end

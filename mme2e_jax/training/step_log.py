@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mme2e_jax.evaluation.metrics import Metrics
 from mme2e_jax.runtime.files import write_text
+from mme2e_jax.training.hooks import Hook
 from mme2e_jax.training.step import StepMetrics
 
 FILE = "steps.jsonl"
 
 
-class StepLog:
+class StepLog(Hook):
     """Writes `steps.jsonl`; lines after the last checkpoint of a killed run are replaced."""
 
     def __init__(self, workdir: Path, start: int):
@@ -33,9 +33,6 @@ class StepLog:
             "seconds": {what: round(value, 6) for what, value in seconds.items()},
         }
         self._file.write(f"{json.dumps(entry)}\n")
-
-    def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
-        pass
 
     def close(self) -> None:
         self._file.close()
