@@ -14,8 +14,8 @@ from mme2e_jax.commands import main as program
 
 
 def make_corpus(records: Path, *, utterances: int, seed: int, kind: str, dataset: str) -> None:
-    """Makes the records of the embedded corpus; see `data_tools.embedded.prepare_embedded_corpus`."""
-    # Not at the top: it imports what decodes and draws, which other modes do without.
+    """Generates the records of the embedded corpus; see `data_tools.embedded.prepare_embedded_corpus`."""
+    # Slow to import: it decodes and draws.
     from data_tools.embedded import prepare_embedded_corpus
 
     prepare_embedded_corpus(records, utterances=utterances, seed=seed, kind=kind, dataset=dataset)

@@ -43,7 +43,7 @@ def get_config(dataset: str = "mini") -> ConfigDict:
     data.dir = "" if mini else f"records/{dataset}-features"  # prepared records; made in records/ if empty
     data.batch_size = 8 if mini else 32  # utterances per step, over all devices
     data.text_max_len = 100  # rows of text features, one for each word
-    data.max_shapes = 2 if mini else 7  # compiled shapes, and one more for what no sampled batch needed
+    data.max_shapes = 2 if mini else 7  # compiled shapes, and one more for batches that fit none of them
     data.skip_bad = 0  # utterances with unusable records that may be skipped; one more stops the run
     data.audio_feature_type = 0  # which columns of the stored audio: 0 to 6, see mme2e_jax/data/audio_columns.py
 

@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
     data.dir = "records/mosei"  # prepared records
     data.batch_size = 2  # utterances per step, over all devices
     data.text_max_len = 100  # tokens
-    data.max_shapes = 7  # compiled shapes, and one more for what no sampled batch needed
+    data.max_shapes = 7  # compiled shapes, and one more for batches that fit none of them
     data.skip_bad = 0  # utterances with unusable records that may be skipped; one more stops the run
 
     config.model = model = ConfigDict()

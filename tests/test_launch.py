@@ -215,7 +215,7 @@ def test_records_of_another_dataset_are_refused(records: Path, tmp_path: Path) -
         run(*shrunk_run(mini_sparse, records, tmp_path / "run"), f"--config.data.dir={other}")
 
 
-def test_a_run_is_not_gone_on_with_under_another_config(records: Path, finished: Path) -> None:
+def test_a_run_is_not_resumed_with_another_config(records: Path, finished: Path) -> None:
     with pytest.raises(UserError, match=r"config\.optim\.lr: started with 0\.001, found 0\.5"):
         run(*shrunk_run(mini_sparse, records, finished), "--config.optim.lr=0.5")
 
@@ -245,7 +245,7 @@ def test_a_run_killed_after_its_first_epoch_ends_with_the_same_numbers(
         np.testing.assert_array_equal(killed[name], value, err_msg=name)
 
 
-def test_a_baseline_is_trained_gone_on_with_and_evaluated_on_features(feature_records: Path, tmp_path: Path) -> None:
+def test_a_baseline_is_trained_resumed_and_evaluated_on_features(feature_records: Path, tmp_path: Path) -> None:
     workdir = tmp_path / "baseline"
     command = [*shrunk_run(lf_rnn, feature_records, workdir), "--config.model.feature_sizes=300,34,35"]
     command.append("--config.data.audio_feature_type=3")

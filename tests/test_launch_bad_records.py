@@ -1,4 +1,4 @@
-"""Whole runs on records of which some are unusable."""
+"""Whole runs on records with unusable examples."""
 
 import json
 import shutil
@@ -56,7 +56,7 @@ def test_a_run_leaves_out_as_many_as_are_allowed_and_reports_them(
     assert evaluated["valid"] == report["valid"]
 
 
-def test_a_run_that_stopped_at_a_record_goes_on_without_it(damaged: Path, tmp_path: Path) -> None:
+def test_a_run_that_stopped_at_a_record_resumes_without_it(damaged: Path, tmp_path: Path) -> None:
     command = command_of(damaged, tmp_path / "run")
     with pytest.raises(UserError, match=r"found 3:\n.*\n.*\n  - utterance valid_8: "):
         run(*command, "--config.data.skip_bad=2")

@@ -110,7 +110,7 @@ def _from_state_dict(config: Config, source: Path, data: _DataFacts) -> _Importe
     shapes = {path: x.shape for path, x in variables.arrays().items()}
     arrays = convert(used, paper_rules(spec), str(source), shapes)
     notes = [f"{config.model.name}: {len(arrays)} weights of {source}, {config.model.modalities}"]
-    notes += [f"  left out: {what} ({len(names)})" for what, names in left_out.items()]
+    notes += [f"  left out: {reason} ({len(names)})" for reason, names in left_out.items()]
     return variables.with_arrays(arrays), tokenizer, notes
 
 

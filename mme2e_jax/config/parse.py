@@ -101,7 +101,7 @@ def refuse_value(key: str, value: str) -> None:
     """Refuses a command-line value that is not of its key's type.
 
     Raises:
-      UserError: saying what the key must hold.
+      UserError: naming the expected value.
     """
     rules = _all_rules().get(key, ())
     expected = " or ".join(r.expected for r in rules) or "a section's keys one by one, as in --config.optim.lr=1e-4"
@@ -143,7 +143,7 @@ def all_keys() -> set[str]:
 
 @functools.cache
 def _all_rules() -> dict[str, tuple[Rule, ...]]:
-    """Rules of any config by key; models may differ in what a key holds."""
+    """Rules of any config by key; a key may have several rules, by model."""
     rules: dict[str, tuple[Rule, ...]] = {}
     for model in FAMILIES:
         for key, rule in _rules(model, "mini").items():

@@ -42,7 +42,7 @@ def missing_albert(directory: str, size: str) -> str | None:
     if not directory:
         found = "it is empty"
     elif not Path(directory).is_dir():
-        found = f"{directory!r} is none"
+        found = f"{directory!r} is no directory"
     else:
         weights = any((Path(directory) / name).is_file() for name in ALBERT_WEIGHTS)
         absent = ["config.json"] * (not (Path(directory) / "config.json").is_file()) + ["weights"] * (not weights)
@@ -70,8 +70,8 @@ def _missing_start(checkpoint: str) -> str | None:
     if not checkpoint or Path(checkpoint).exists():
         return None
     return (
-        "config.init.checkpoint: expected the directory of a run, or a file with a state dict of the paper's code "
-        f"(.pt, .npz), to start from; {checkpoint!r} does not exist."
+        "config.init.checkpoint: expected a run directory, or a file with a state dict of the paper's code (.pt, "
+        f".npz); {checkpoint!r} does not exist."
     )
 
 

@@ -31,7 +31,7 @@ def step_scalars(metrics: StepMetrics, seconds: Mapping[str, float]) -> dict[str
         for k, share in enumerate(stages)
     }
     train = {"train/loss": float(metrics.loss), "train/gradient_norm": float(metrics.gradient_norm)}
-    return train | active | {f"seconds/{what}": value for what, value in seconds.items()}
+    return train | active | {f"seconds/{name}": value for name, value in seconds.items()}
 
 
 def epoch_scalars(loss: float, valid: Metrics) -> dict[str, float]:

@@ -30,7 +30,7 @@ class StepLog(Hook):
             "step": step,
             "loss": _finite(metrics.loss),
             "gradient_norm": _finite(metrics.gradient_norm),
-            "seconds": {what: round(value, 6) for what, value in seconds.items()},
+            "seconds": {name: round(value, 6) for name, value in seconds.items()},
         }
         self._file.write(f"{json.dumps(entry)}\n")
 

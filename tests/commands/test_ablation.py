@@ -1,4 +1,4 @@
-"""Decisions without some of the modalities: by hand, and of tiny runs."""
+"""Decisions from subsets of the modalities, against hand-computed values and in tiny runs."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: all of them arrive, what does not fit is told in one message, and then nothing is written."""
+"""Imported weights: all arrive, or one message lists what does not fit and nothing is written."""
 
 import json
 from pathlib import Path
@@ -261,7 +261,7 @@ def test_all_names_and_shapes_that_do_not_fit_are_in_one_message(records: Path, 
     assert "found int64 in 1 tensors, v_out.bias first" in message
 
 
-def test_weights_of_another_size_are_told_by_their_size(
+def test_weights_of_another_size_are_refused_with_their_size(
     monkeypatch: pytest.MonkeyPatch, records: Path, tmp_path: Path
 ) -> None:
     spec = weights.small_spec(records)
@@ -276,7 +276,7 @@ def test_weights_of_another_size_are_told_by_their_size(
     assert message.endswith("its text encoder looks like ALBERT tiny: --config.model.text.size=tiny")
 
 
-def test_albert_alone_is_told_from_the_papers_models(records: Path, tmp_path: Path) -> None:
+def test_albert_alone_is_distinguished_from_the_papers_models(records: Path, tmp_path: Path) -> None:
     tensors = {f"albert.{k}": x for k, x in oracle.arrays("albert").items() if k.startswith("param/")}
     tensors = {k.replace("param/", ""): x for k, x in tensors.items()}
     file = save(tmp_path / "pytorch_model.bin", state_dict(tensors))
@@ -287,7 +287,7 @@ def test_albert_alone_is_told_from_the_papers_models(records: Path, tmp_path: Pa
     assert f"--from={tmp_path}" in message
 
 
-def test_weights_of_another_model_are_told_by_its_name(records: Path, tmp_path: Path) -> None:
+def test_weights_of_another_model_are_refused_with_its_name(records: Path, tmp_path: Path) -> None:
     spec = weights.small_spec(records, name="mme2e")
     file = weights.save_paper(tmp_path / "model.pt", weights.random_variables(spec, 1), spec)
 

@@ -1,4 +1,4 @@
-"""Clips through exported models, in processes that cannot import the code of models."""
+"""Prediction with exported models, in processes that cannot import the model code."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_an_exported_model_says_of_a_clip_what_its_run_says(
+def test_an_exported_model_predicts_what_its_run_predicts(
     workdir: Path, exported: Path, clip: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -51,7 +51,7 @@ def test_an_exported_model_says_of_a_clip_what_its_run_says(
 
     assert process.returncode == 0, process.stderr
     assert re.search(r"0:00\.0.*one two <3", process.stdout)
-    assert "an exported model does not tell what it looked at" in process.stdout
+    assert "an exported model does not report its kept sites" in process.stdout
     assert sorted(path.name for path in out.iterdir()) == ["predictions.csv", "predictions.json"]
     with Predictor.from_workdir(workdir) as predictor:
         prediction = predictor(clip, "one two <3")

@@ -1,4 +1,4 @@
-"""Sweeps: what is refused before any run starts, and a real one that is gone on with."""
+"""Sweeps: what is refused before any run starts, and a sweep that is stopped and resumed."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def test_runs_are_all_combinations_by_point_with_readable_names() -> None:
     ]
 
 
-def test_a_name_is_one_directory_whatever_the_value() -> None:
+def test_a_name_is_one_directory_for_any_value() -> None:
     (run,) = plan_runs(CONFIG, ["0"], {"data.dir": ["../else/where"]}, [])
 
     assert run.name == "data.dir=..%2Felse%2Fwhere,seed=0"
@@ -82,7 +82,7 @@ def arguments(records: Path, out: Path) -> list[str]:
     return [*given, f"--out={out}"]
 
 
-def test_a_sweep_goes_on_survives_a_failure_and_tells_the_spread(
+def test_a_sweep_resumes_survives_a_failure_and_reports_the_spread(
     feature_records: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     common = arguments(feature_records, tmp_path)
@@ -115,7 +115,7 @@ def test_a_sweep_goes_on_survives_a_failure_and_tells_the_spread(
     assert "Failed: mesh.devices=64,seed=1" in said
 
 
-def test_a_sweep_asked_to_stop_lets_the_run_save_and_goes_on_from_there(feature_records: Path, tmp_path: Path) -> None:
+def test_a_stopped_sweep_lets_the_run_save_and_resumes_there(feature_records: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mme2e_jax.sweep", *arguments(feature_records, tmp_path), "--seeds=3"]
     command += ["--config.mesh.devices=1", "--config.optim.epochs=200", "--config.checkpoint.every_steps=0"]
     workdir = tmp_path / "seed=3"

@@ -29,7 +29,7 @@ def test_a_metric_that_a_run_does_not_have_is_left_out_of_the_mean() -> None:
     assert summary([report(0.2, None)])["test"]["auc"] == {"mean": None, "std": None, "n": 0}
 
 
-def test_the_table_has_a_row_for_each_metric_of_each_point_and_says_which_deviation() -> None:
+def test_the_table_has_a_row_for_each_metric_of_each_point_and_names_the_deviation() -> None:
     points = [
         {"values": {"optim.lr": "0.1"}, **summary([report(0.2, 0.5), report(0.4, 0.7)])},
         {"values": {"optim.lr": "0.2"}, **summary([report(0.3, None)])},

@@ -12,7 +12,7 @@ from mme2e_jax.config.resume import refuse_changes
 from mme2e_jax.errors import UserError
 
 
-def test_a_run_goes_on_only_under_the_config_it_started_with() -> None:
+def test_a_run_resumes_only_with_the_config_it_started_with() -> None:
     started: Any = mini_dense.get_config()
     config: Any = mini_dense.get_config()
     config.data.dir, config.log.every_steps, config.mesh.devices, config.model.remat = "elsewhere", 3, 1, True
@@ -35,7 +35,7 @@ def test_a_run_does_not_go_on_with_other_updates(key: str, value: object) -> Non
         refuse_changes(parse_config(config), started.to_dict(), "RUN")
 
 
-def test_a_run_goes_on_though_its_checkpoint_holds_lists_for_tuples() -> None:
+def test_a_run_resumes_though_its_checkpoint_holds_lists_for_tuples() -> None:
     config: Any = lf_transformer.get_config()
     stored = json.loads(json.dumps(config.to_dict()))
     assert stored["model"]["trans_heads"] == [4, 2, 5]

@@ -1,4 +1,4 @@
-"""What a typed config says of its model."""
+"""Values that the typed config derives for its model."""
 
 from typing import Any
 

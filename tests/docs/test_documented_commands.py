@@ -40,7 +40,7 @@ RUN_BY = {
         "tests/export/test_load.py::test_the_command_exports_to_the_run_and_replaces_exports_only"
     ),
     'python -m mme2e_jax.run_exported model.mme2e clip.mp4 --transcript="What is said in it."': (
-        "tests/commands/test_run_exported.py::test_an_exported_model_says_of_a_clip_what_its_run_says"
+        "tests/commands/test_run_exported.py::test_an_exported_model_predicts_what_its_run_predicts"
     ),
     "python launch.py --config=configs/mini_dense.py --config.optim.lr=5e-4 --config.model.modalities=ta "
     "--workdir=runs/text_audio": TWO_PROCESSES,
@@ -112,11 +112,11 @@ RUN_BY = {
     ),
     "python launch.py --config=configs/mini_sparse.py --config.model.remat=True --config.data.batch_size=2 "
     "--config.optim.accumulate=4 --workdir=RUN": (
-        "tests/training/test_accumulate.py::test_a_run_that_stops_within_a_window_goes_on_with_the_same_numbers"
+        "tests/training/test_accumulate.py::test_a_run_that_stops_within_a_window_resumes_with_the_same_numbers"
     ),
     "python launch.py --mode=sweep --config=configs/mini_sparse.py --seeds=0,1,2 --grid "
     "config.model.sparse_threshold=0.5,0.8": (
-        "tests/commands/test_sweep.py::test_a_sweep_goes_on_survives_a_failure_and_tells_the_spread"
+        "tests/commands/test_sweep.py::test_a_sweep_resumes_survives_a_failure_and_reports_the_spread"
     ),
     # several_gpus.md
     'pip install "jax[cuda13]==0.10.2"': "not run: needs a GPU",

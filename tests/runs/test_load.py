@@ -1,4 +1,4 @@
-"""The input of a run: features of other widths than the model's are refused at its start."""
+"""Batch loaders refuse features of other widths than the model's."""
 
 from pathlib import Path
 from typing import Any

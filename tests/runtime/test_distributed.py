@@ -1,4 +1,4 @@
-"""Several processes are one run: the numbers of one process, and no process waits for ever for one that is gone."""
+"""Several processes give the numbers of one, and none waits forever for a lost one."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def on_all_devices(experiment: Any, records: Path) -> list[str]:
 
 @pytest.fixture
 def arguments(feature_records: Path) -> list[str]:
-    """Of a run that goes on and on."""
+    """Arguments of a run that does not end by itself."""
     return [*on_all_devices(lf_rnn, feature_records), "--config.optim.epochs=500"]
 
 
@@ -128,7 +128,7 @@ def test_sigterm_to_all_processes_saves_and_ends_them_well(arguments: list[str],
         (["--distributed", "--process_id=0"], "the processes did not find each other"),
     ],
 )
-def test_processes_that_cannot_meet_are_told_what_to_give(
+def test_processes_that_cannot_join_report_what_to_give(
     arguments: list[str], tmp_path: Path, flags: list[str], message: str
 ) -> None:
     process = start([*arguments, f"--workdir={tmp_path / 'run'}", *flags], tmp_path / "process.log", devices=1)

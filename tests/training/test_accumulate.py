@@ -122,7 +122,7 @@ def test_parts_of_a_batch_make_the_update_of_the_whole(name: str, records: Path,
     assert int(cut.state.step) == 4
 
 
-def test_a_run_that_stops_within_a_window_goes_on_with_the_same_numbers(records: Path, tmp_path: Path) -> None:
+def test_a_run_that_stops_within_a_window_resumes_with_the_same_numbers(records: Path, tmp_path: Path) -> None:
     config = config_of("mini_dense", records, accumulate=2)
     run = Trainee(config)
     # Three steps an epoch: the first epoch's end cuts the second window.

@@ -1,4 +1,4 @@
-"""Any number of devices computes the same: dropout, batch statistics and loss are those of the whole batch."""
+"""Dropout, batch statistics and loss are the same on any number of devices."""
 
 import math
 from collections.abc import Sequence

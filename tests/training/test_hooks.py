@@ -1,4 +1,4 @@
-"""The check for steps that are not finite: what it lets pass, counts and says."""
+"""The check for non-finite steps: what it allows, counts and reports."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -35,7 +35,7 @@ def test_a_step_that_is_not_finite_ends_the_run_and_is_named_with_its_utterances
     assert "--config.optim.skip_nonfinite=N" in str(error.value)
 
 
-def test_as_many_as_allowed_are_skipped_and_told_those_before_a_restart_included(
+def test_allowed_steps_are_skipped_and_reported_also_after_a_restart(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     check = FiniteCheck(UTTERANCES.__getitem__, 3, [1])

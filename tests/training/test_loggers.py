@@ -1,4 +1,4 @@
-"""The curves of a run: which scalars there are, and what comes out of TensorBoard and of Weights & Biases."""
+"""The logged scalars of a run, read back from TensorBoard and Weights & Biases."""
 
 import importlib
 import json
@@ -134,13 +134,13 @@ def log_records(data: bytes) -> Iterator[bytes]:
             parts = b""
 
 
-def test_a_run_that_goes_on_stays_one_wandb_run_and_loses_no_step(
+def test_a_resumed_run_stays_one_wandb_run_and_loses_no_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     log_run(ScalarLog(WeightsAndBiases("p", tmp_path, {"seed": 0}), 1), 0, [1.0, 0.5, 0.25], epoch_ends=False)
-    # Killed, and gone on from a checkpoint before; a free value has changed.
+    # Killed, and resumed at an earlier checkpoint; a value that may change has changed.
     log_run(ScalarLog(WeightsAndBiases("p", tmp_path, {"seed": 1}), 1), 1, [0.5, 0.25], epoch_ends=True)
 
     found = history(tmp_path)
@@ -171,7 +171,7 @@ def test_another_project_is_another_wandb_run(tmp_path: Path, monkeypatch: pytes
     assert (tmp_path / "wandb_run.txt").read_text() == f"q {second}\n"
 
 
-def test_a_wandb_that_refuses_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_a_refusal_by_wandb_is_reported_with_what_to_do(tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     # No user is logged in here, and nothing listens there. In a process of its own, as W&B keeps its first settings.
     own = {"WANDB_MODE": "online", "HOME": str(tmp_path), "NETRC": "nowhere", "WANDB_BASE_URL": "http://localhost:9"}

@@ -47,7 +47,7 @@ def two_epochs(feature_records: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_a_run_goes_on_for_more_epochs_but_not_with_another_model_or_other_data(
+def test_a_run_resumes_for_more_epochs_but_not_with_another_model_or_other_data(
     two_epochs: Path, feature_records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = logged(two_epochs)
@@ -75,7 +75,7 @@ def test_a_run_goes_on_for_more_epochs_but_not_with_another_model_or_other_data(
     assert [entry["epoch"] for entry in checkpoints.record(9).history] == [0, 1, 2]
 
 
-def test_a_run_whose_records_only_moved_goes_on(two_epochs: Path, tmp_path: Path) -> None:
+def test_a_run_whose_records_only_moved_resumes(two_epochs: Path, tmp_path: Path) -> None:
     train_in(two_epochs, make_feature_records(tmp_path / "moved"), optim__epochs=3)
 
     assert Checkpoints(two_epochs).latest_step == 9

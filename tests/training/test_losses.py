@@ -1,4 +1,4 @@
-"""Losses by hand and against optax; what logits mean under each."""
+"""Losses against hand-computed values and optax, and the meaning of logits for each."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""Optimisers by hand, in the way torch has them; groups; schedule."""
+"""Optimizers with torch's semantics against hand-computed values; groups; schedule."""
 
 from typing import Any
 

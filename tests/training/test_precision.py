@@ -1,4 +1,4 @@
-"""What is computed in bfloat16 and what is not."""
+"""Which computations use bfloat16."""
 
 import functools
 import importlib

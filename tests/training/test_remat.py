@@ -1,4 +1,4 @@
-"""Towers that are computed again for the gradient: the same numbers, in less memory."""
+"""Rematerialized towers give the same numbers in less memory."""
 
 from typing import Any
 
@@ -73,6 +73,6 @@ def test_gradients_and_statistics_are_the_same_and_less_is_kept(sparse: bool) ->
     assert less < 0.9 * more
 
 
-def test_the_compiler_is_told_only_where_it_must_be() -> None:
+def test_compiler_options_are_set_only_where_needed() -> None:
     assert compiler_options("cpu", remat=False) is None
     assert compiler_options("gpu", remat=True) is None

@@ -1,4 +1,4 @@
-"""A run that is killed again and again, and stopped on request, ends with the numbers of one that was left alone."""
+"""A run that is killed repeatedly or stopped ends with the numbers of an uninterrupted one."""
 
 import json
 import shutil
@@ -58,7 +58,7 @@ def test_differences_are_found(soaked: Path, tmp_path: Path) -> None:
 
 @pytest.mark.xdist_group("sparse")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_asked_to_stop_saves_says_how_to_go_on_and_exits_well(
+def test_a_stopped_run_saves_reports_how_to_resume_and_exits_with_0(
     records: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     arguments = shrunk_run(mini_sparse, records, tmp_path / "run")

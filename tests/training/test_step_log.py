@@ -1,4 +1,4 @@
-"""The log of steps: a line each, none twice."""
+"""The step log has one line for each step."""
 
 import json
 from pathlib import Path

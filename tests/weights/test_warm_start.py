@@ -203,7 +203,7 @@ def test_a_text_encoder_from_a_checkpoint_is_not_read_from_elsewhere(tmp_path: P
 
     np.testing.assert_array_equal(start(config)["text/word"], other.arrays()["text/word"])
     config.init.modalities = "a"
-    assert "'nowhere' is none" in refused(config)
+    assert "'nowhere' is no directory" in refused(config)
 
 
 def test_a_run_goes_on_without_its_start(records: Path, tmp_path: Path, other: Variables) -> None:
