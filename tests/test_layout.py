@@ -83,7 +83,7 @@ COVERED_BY = {
         "tests/predict/test_predictor.py::test_the_command_writes_where_it_is_told_and_refuses_at_once"
     ),
     "mme2e_jax/commands/subprocess_run.py": (
-        "tests/commands/test_sweep.py::test_a_sweep_goes_on_survives_a_failure_and_tells_the_spread"
+        "tests/commands/test_sweep.py::test_a_sweep_resumes_survives_a_failure_and_reports_the_spread"
     ),
     "mme2e_jax/commands/train.py": (
         "tests/test_launch.py::test_training_without_data_stops_before_any_framework_is_imported"
@@ -148,7 +148,7 @@ COVERED_BY = {
     ),
     "mme2e_jax/report/write_json.py": "tests/test_launch.py::test_evaluating_a_run_reports_what_training_did",
     "mme2e_jax/run_exported.py": (
-        "tests/commands/test_run_exported.py::test_an_exported_model_says_of_a_clip_what_its_run_says"
+        "tests/commands/test_run_exported.py::test_an_exported_model_predicts_what_its_run_predicts"
     ),
     "mme2e_jax/runs/spec.py": "tests/test_configs.py::test_a_config_with_the_papers_values_has_them",
     "mme2e_jax/runs/tokenizer.py": "tests/predict/test_predictor.py::test_training_keeps_the_tokenizer",
@@ -157,11 +157,9 @@ COVERED_BY = {
         "tests/training/test_devices.py::test_any_number_of_devices_trains_a_tower_as_one_does"
     ),
     "mme2e_jax/runtime/signals.py": (
-        "tests/training/test_soak.py::test_a_run_asked_to_stop_saves_says_how_to_go_on_and_exits_well"
+        "tests/training/test_soak.py::test_a_stopped_run_saves_reports_how_to_resume_and_exits_with_0"
     ),
-    "mme2e_jax/sweep.py": (
-        "tests/commands/test_sweep.py::test_a_sweep_asked_to_stop_lets_the_run_save_and_goes_on_from_there"
-    ),
+    "mme2e_jax/sweep.py": ("tests/commands/test_sweep.py::test_a_stopped_sweep_lets_the_run_save_and_resumes_there"),
     "mme2e_jax/training/profiler.py": "tests/training/test_loop.py::test_steps_are_profiled_to_a_trace",
     "mme2e_jax/training/setup.py": "tests/training/test_accumulate.py::test_schedules_of_a_run_count_its_updates",
     "mme2e_jax/weights/paper_weights.py": (
