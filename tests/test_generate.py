@@ -17,7 +17,7 @@ from scipy.io import wavfile
 
 from data_tools.generate import generate
 from data_tools.mini_corpus import mosei_release, plan
-from data_tools.mini_corpus.emotions import EMOTIONS
+from data_tools.mini_corpus.sentences import EMOTIONS
 from data_tools.mini_corpus.video import FPS, SHORT_FRAMES, WAV_CUT_S, make_video
 from mme2e_jax.runtime.files import OutputExistsError
 

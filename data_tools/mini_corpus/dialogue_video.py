@@ -1,4 +1,4 @@
-"""Renders a dialogue: two speakers side by side, each on one sound channel."""
+"""Renders a dialogue of two speakers, each on one sound channel."""
 
 import itertools
 from collections.abc import Iterator

@@ -1,11 +1,10 @@
-"""Writes the embedded corpus in the layout of CMU-MOSEI; `truth.json` is an additional file."""
+"""Writes the embedded corpus, and `truth.json`, in the layout of CMU-MOSEI."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from data_tools.mini_corpus.emotions import ANSWER_COLUMNS, EMOTIONS, SENTIMENT_SIGNS
 from data_tools.mini_corpus.plan import (
     CLIP_CASES,
     NO_LABEL,
@@ -17,6 +16,7 @@ from data_tools.mini_corpus.plan import (
     VideoPlan,
     write_truth_file,
 )
+from data_tools.mini_corpus.sentences import EMOTIONS
 from data_tools.mini_corpus.video import ClipTimes, make_video
 
 WAV_DIR = Path("Audio/WAV_16000")
@@ -24,8 +24,13 @@ VIDEO_DIR = Path("Videos/Full/Combined")
 TRANSCRIPT_DIR = Path("Transcript/Combined")
 LABEL_DIR = Path("Labels")
 
+# Two columns of the label files are named by nouns.
+_NOUNS = {"happy": "happiness", "sad": "sadness"}
+_EMOTION_COLUMNS = {emotion: f"Answer.{_NOUNS.get(emotion, emotion)}" for emotion in EMOTIONS}
+# Emotions with a positive sentiment.
+_POSITIVE = ("happy", "surprise")
 _KEY_COLUMNS = ("HITId", "WorkerId", "Input.VIDEO_ID", "Input.CLIP")
-_ANSWER_COLUMNS = (*ANSWER_COLUMNS.values(), "Answer.sentiment")
+_ANSWER_COLUMNS = (*_EMOTION_COLUMNS.values(), "Answer.sentiment")
 WORKERS = 3
 BATCHES = 2
 
@@ -104,8 +109,8 @@ def _answers(plan: VideoPlan, clip: ClipPlan) -> list[dict[str, object]]:
             score = int(rng.integers(1, 4))
             agrees = bool(rng.random() < _AGREEMENT) or worker == sure
             present = emotion in clip.labels and agrees
-            row[ANSWER_COLUMNS[emotion]] = score if present else 0
-        row["Answer.sentiment"] = sum(SENTIMENT_SIGNS[emotion] for emotion in clip.labels)
+            row[_EMOTION_COLUMNS[emotion]] = score if present else 0
+        row["Answer.sentiment"] = sum(1 if emotion in _POSITIVE else -1 for emotion in clip.labels)
         if has_unanswered and worker == unanswered:
             row |= dict.fromkeys(_ANSWER_COLUMNS, "")
         rows.append(row)

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from data_tools.mini_corpus.emotions import EMOTIONS
-from data_tools.mini_corpus.sentences import write_text
+from data_tools.mini_corpus.sentences import EMOTIONS, write_text
 
 MIN_UTTERANCES = 8  # three videos: training, validation and test
 ALL_AWKWARD_UTTERANCES = 24  # the fewest that contain all awkward cases

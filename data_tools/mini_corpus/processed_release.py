@@ -16,8 +16,8 @@ from scipy.io import wavfile
 
 from data_tools.mini_corpus import iemocap_release, mosei_release, published_features
 from data_tools.mini_corpus.dialogues import OTHER_LABELS, DialoguePlan
-from data_tools.mini_corpus.emotions import EMOTIONS
 from data_tools.mini_corpus.plan import NO_LABEL, NO_TRANSCRIPT, NoiseRates, VideoPlan
+from data_tools.mini_corpus.sentences import EMOTIONS
 from data_tools.mini_corpus.video import FPS, ClipTimes
 from data_tools.releases.splits import SPLITS
 from mme2e_jax.media.framing import VIEWS

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_tools.mini_corpus.emotions import EMOTIONS
+from mme2e_jax.constants import LABEL_NAMES
+
+EMOTIONS = LABEL_NAMES["mosei"]
 
 WHO = (
     "my brother",

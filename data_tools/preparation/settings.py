@@ -50,10 +50,10 @@ class Settings:
     features: str = COMPUTED
 
     def __post_init__(self) -> None:
-        if self.dataset not in SOURCES:
-            raise PrepareError(f"dataset {self.dataset!r}: expected one of {', '.join(SOURCES)}.")
-        if self.kind not in KINDS:
-            raise PrepareError(f"kind {self.kind!r}: expected one of {', '.join(KINDS)}.")
+        choices = {"dataset": SOURCES, "kind": KINDS, "face_choice": CHOICES, "features": FEATURES}
+        for name, allowed in choices.items():
+            if (value := getattr(self, name)) not in allowed:
+                raise PrepareError(f"{name} {value!r}: expected one of {', '.join(allowed)}.")
         if self.kind == "features" and self.tokenizer is not None:
             raise PrepareError(
                 f"kind 'features' stores features of words, not tokens; expected no tokenizer, found "
@@ -61,10 +61,6 @@ class Settings:
             )
         if self.frame_interval_ms < 1:
             raise PrepareError(f"frame_interval_ms: expected 1 or more, found {self.frame_interval_ms}.")
-        if self.face_choice not in CHOICES:
-            raise PrepareError(f"face_choice {self.face_choice!r}: expected one of {', '.join(CHOICES)}.")
-        if self.features not in FEATURES:
-            raise PrepareError(f"features {self.features!r}: expected one of {', '.join(FEATURES)}.")
         if self.uses_published_features and not (self.kind == "features" and self.source.stores_images):
             raise PrepareError(
                 "features 'published' are the paper's authors' features of their processed folders; expected "

@@ -16,8 +16,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_tools.releases.release import Release, ReleaseError
-from data_tools.releases.release_files import files_in, first_file, listing, read_text, require_directory
+from data_tools.releases.release import Release
+from data_tools.releases.release_files import files_in, first_file, read_text, require_directory, require_parts
 from mme2e_jax.constants import LABEL_NAMES
 from mme2e_jax.media.transcripts import read_number
 from mme2e_jax.media.utterance import Finding, Media, Utterance
@@ -198,16 +198,9 @@ def _find_sessions(raw: Path) -> list[Path]:
     """The `dialog` directories; raises `ReleaseError` if texts or media are missing."""
     require_directory(raw, _EXPECTED)
     dialogs = sorted(path / "dialog" for path in raw.glob("Session[0-9]*"))
-    missing = [
-        name for name in ("EmoEvaluation", "transcriptions") if not any(files_in(d / name, "*.txt") for d in dialogs)
-    ]
-    if not any(any((d / name).glob("*")) for d in dialogs for name in ("avi/DivX", "wav")):
-        missing.append("videos or sound")
-    if missing:
-        raise ReleaseError(
-            f"Expected IEMOCAP_full_release in {raw}: {_EXPECTED}. Missing: {', '.join(missing)}. Found there: "
-            f"{listing(raw)}. Name the directory that holds the sessions."
-        )
+    parts = {name: any(files_in(d / name, "*.txt") for d in dialogs) for name in ("EmoEvaluation", "transcriptions")}
+    parts["videos or sound"] = any(any((d / name).glob("*")) for d in dialogs for name in ("avi/DivX", "wav"))
+    require_parts(raw, "IEMOCAP_full_release", _EXPECTED, parts, "the sessions")
     return dialogs
 
 

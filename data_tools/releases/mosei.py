@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data_tools.releases.release import Release, ReleaseError
-from data_tools.releases.release_files import files_in, first_file, listing, read_text, require_directory
+from data_tools.releases.release_files import files_in, first_file, read_text, require_directory, require_parts
 from mme2e_jax.constants import LABEL_NAMES
 from mme2e_jax.media.transcripts import TranscriptLine, parse_transcript, read_clip_number, read_number
 from mme2e_jax.media.utterance import Finding, Media, Utterance, is_identifier
@@ -163,18 +163,12 @@ def _require_layout(raw: Path) -> None:
         f"(or {_TRANSCRIPTS[1]}), Labels/*.csv"
     )
     require_directory(raw, expected)
-    missing = []
-    if not _transcripts(raw):
-        missing.append("transcripts")
-    if not _label_files(raw):
-        missing.append("labels")
-    if not any(any((raw / name).glob("*")) for name in (*_VIDEOS, *_WAVS)):
-        missing.append("videos or sound")
-    if missing:
-        raise ReleaseError(
-            f"Expected a CMU-MOSEI raw release in {raw}: {expected}. Missing: {', '.join(missing)}. Found there: "
-            f"{listing(raw)}. Name the directory that holds these folders."
-        )
+    parts = {
+        "transcripts": bool(_transcripts(raw)),
+        "labels": bool(_label_files(raw)),
+        "videos or sound": any(any((raw / name).glob("*")) for name in (*_VIDEOS, *_WAVS)),
+    }
+    require_parts(raw, "a CMU-MOSEI raw release", expected, parts, "these folders")
 
 
 def _label_files(raw: Path) -> list[Path]:

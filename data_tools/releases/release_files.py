@@ -1,6 +1,6 @@
 """Finds and reads the files of a raw release."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,6 +41,18 @@ def require_directory(raw: Path, expected: str) -> None:
     if not raw.is_dir():
         kind = "a file" if raw.exists() else "nothing"
         raise ReleaseError(f"Expected the directory {raw} with {expected}; found {kind} there.")
+
+
+def require_parts(raw: Path, release: str, expected: str, parts: Mapping[str, bool], directory: str) -> None:
+    """Raises `ReleaseError` if some of the named `parts` of the `release` are missing in `raw`.
+
+    The message names the `expected` files and says that `raw` must be the `directory`.
+    """
+    if missing := [name for name, present in parts.items() if not present]:
+        raise ReleaseError(
+            f"Expected {release} in {raw}: {expected}. Missing: {', '.join(missing)}. Found there: {listing(raw)}. "
+            f"Name the directory that holds {directory}."
+        )
 
 
 def listing(directory: Path) -> str:

@@ -13,8 +13,8 @@ import os
 import queue
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,37 +75,24 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> Iterator[JobResult]:
     Raises:
       RuntimeError: an exception in a worker; the message holds its traceback.
     """
-    waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
-    for job in jobs:
-        waiting.put(job)
-    finished: queue.SimpleQueue[JobResult | BaseException] = queue.SimpleQueue()
-    stop = threading.Event()
+    idle: queue.SimpleQueue[Extractor] = queue.SimpleQueue()
 
-    def serve() -> None:
+    def run(job: Job) -> JobResult:
+        extractor = idle.get()
         try:
-            with Extractor() as extractor:
-                while not stop.is_set():
-                    try:
-                        job = waiting.get_nowait()
-                    except queue.Empty:
-                        return
-                    finished.put(extractor.run(job))
-        except BaseException as error:
-            finished.put(error)
+            return extractor.run(job)
+        finally:
+            idle.put(extractor)
 
-    threads = [threading.Thread(target=serve, daemon=True) for _ in range(min(processes, len(jobs)))]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in jobs:
-            result = finished.get()
-            if isinstance(result, BaseException):
-                raise result
-            yield result
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+    with contextlib.ExitStack() as extractors, ThreadPoolExecutor(processes) as threads:
+        for _ in range(min(processes, len(jobs))):
+            idle.put(extractors.enter_context(Extractor()))
+        futures = [threads.submit(run, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            threads.shutdown(cancel_futures=True)
 
 
 class Extractor:

@@ -1,7 +1,5 @@
 """Reads a state dict from a `.pt` or `.npz` file without PyTorch.
 
-A `.pt` file is what `torch.save` writes since PyTorch 1.6; `.npz` holds arrays under the same names.
-
 `torch.save` writes a zip since PyTorch 1.6: `NAME/data.pkl` describes the object, with a persistent id for every
 storage, whose bytes are in `NAME/data/KEY`. `plain_pickle` reads the description, which runs nothing.
 

@@ -5,8 +5,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from data_tools.mini_corpus.emotions import EMOTIONS
 from data_tools.mini_corpus.expressions import EXPRESSIONS, NEUTRAL, Expression
+from data_tools.mini_corpus.sentences import EMOTIONS
 from data_tools.mini_corpus.speakers import HEIGHT, WIDTH, empty_room, make_face, photograph
 
 

@@ -6,8 +6,8 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from data_tools.mini_corpus.emotions import EMOTIONS
 from data_tools.mini_corpus.plan import CLIP_CASES, VIDEO_CASES, NoiseRates, first_clip, plan_corpus, plan_video
+from data_tools.mini_corpus.sentences import EMOTIONS
 
 MODALITIES = ("text", "face", "voice")
 

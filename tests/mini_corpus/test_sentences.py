@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from data_tools.mini_corpus.emotions import EMOTIONS
-from data_tools.mini_corpus.sentences import AMBIGUOUS, FRAGMENTS, NEUTRAL, SENTENCES, write_text
+from data_tools.mini_corpus.sentences import AMBIGUOUS, EMOTIONS, FRAGMENTS, NEUTRAL, SENTENCES, write_text
 
 
 def texts(emotions, **options) -> set[tuple[str, ...]]:

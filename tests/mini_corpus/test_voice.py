@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_tools.mini_corpus.emotions import EMOTIONS
+from data_tools.mini_corpus.sentences import EMOTIONS
 from data_tools.mini_corpus.voice import SAMPLE_RATE, STYLES, VOICES, add_room, speak
 
 PIECES = ("They called me about the trip this morning.",)
