@@ -1,4 +1,4 @@
-"""Synthesises the voice of an utterance at 16 kHz, with a style for each emotion.
+"""Synthesises an utterance at 16 kHz in the style of its emotions.
 
 espeak-ng sets rate, pitch and pitch range; spectral tilt, tremolo, breath, overdrive and glides are applied to the
 waveform. The model reads a mel power spectrogram without a logarithm, in chunks of 0.4 s, where parts that are 20 dB

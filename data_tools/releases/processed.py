@@ -1,4 +1,4 @@
-"""Reads the processed folders of the paper's authors: utterances as images and sounds.
+"""Reads the processed folders of the paper's authors: images and sounds.
 
     MOSEI_RAW_PROCESSED/meta.pkl         {ID_clip: {"text": .., "label": [0 or 1, six times]}}
     MOSEI_RAW_PROCESSED/ID_clip/         image_0.jpg .., audio.wav

@@ -1,4 +1,4 @@
-"""Convolution that keeps height and width, with a fast kernel gradient on CPU.
+"""Convolution that keeps height and width; its gradient is fast on CPU.
 
 On CPU, XLA's convolutions and their gradients of the images run near the speed of a matrix product, but the gradients
 of the kernel reach an eighth to a quarter of it. So on CPU the kernel's gradient is the product of the gradient with

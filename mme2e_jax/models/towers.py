@@ -1,4 +1,4 @@
-"""CNN towers for face crops and mel chunks, dense (FE2E) and sparse (MESM).
+"""CNN towers for faces and mel chunks, dense (FE2E) and sparse (MESM).
 
 Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `d` channels, `k` stages, `g` device groups,
 `b` utterances and `m` images per group.

@@ -1,4 +1,4 @@
-"""Model variables and training state as pytrees, and functions that run models on them."""
+"""Model variables and training state as pytrees, and functions on them."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
