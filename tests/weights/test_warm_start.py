@@ -1,5 +1,6 @@
 """Training that starts from another model: the chosen parts are that model's, all else starts as it does without."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mme2e_jax.checkpoints.reader import RunRecord
 from mme2e_jax.checkpoints.writer import CheckpointWriter
 from mme2e_jax.config import preflight
 from mme2e_jax.config.parse import parse_config
+from mme2e_jax.config.schema import Config, EndToEndModelConfig
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.variables import Spec, TrainState, Variables, initial_variables
 from mme2e_jax.runs.spec import model_spec
@@ -38,8 +40,11 @@ def config_of(checkpoint: Path, chosen: str, **model: Any) -> Any:
 
 
 def start(config: Any) -> dict[str, np.ndarray]:
-    spec = model_spec(parse_config(config), 6, {"vocab_size": VOCABULARY})
-    return setup.start_variables(parse_config(config), spec).arrays()
+    return start_parsed(parse_config(config))
+
+
+def start_parsed(config: Config) -> dict[str, np.ndarray]:
+    return setup.start_variables(config, model_spec(config, 6, {"vocab_size": VOCABULARY})).arrays()
 
 
 def start_without(config: Any) -> dict[str, np.ndarray]:
@@ -198,12 +203,16 @@ def test_a_start_with_text_needs_no_pretrained_albert(tmp_path: Path) -> None:
 
 
 def test_a_text_encoder_from_a_checkpoint_is_not_read_from_elsewhere(tmp_path: Path, other: Variables) -> None:
-    config = config_of(save_run(tmp_path / "run", other), "ta")
-    config.model.text.init, config.model.text.dir = "pretrained", "nowhere"
+    config = parse_config(config_of(save_run(tmp_path / "run", other), "ta"))
+    assert isinstance(config.model, EndToEndModelConfig)
+    # A whole config may not ask for a pretrained encoder as small as this.
+    text = dataclasses.replace(config.model.text, init="pretrained", dir="nowhere")
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, text=text))
 
-    np.testing.assert_array_equal(start(config)["text/word"], other.arrays()["text/word"])
-    config.init.modalities = "a"
-    assert "'nowhere' is no directory" in refused(config)
+    np.testing.assert_array_equal(start_parsed(config)["text/word"], other.arrays()["text/word"])
+    config = dataclasses.replace(config, init=dataclasses.replace(config.init, modalities="a"))
+    with pytest.raises(UserError, match="'nowhere' is no directory"):
+        start_parsed(config)
 
 
 def test_a_run_goes_on_without_its_start(records: Path, tmp_path: Path, other: Variables) -> None:
