@@ -77,7 +77,7 @@ COVERED_BY = {
         "tests/test_launch.py::test_a_bad_command_line_is_refused_before_anything_is_loaded"
     ),
     "mme2e_jax/commands/predict.py": (
-        "tests/predict/test_predictor.py::test_the_command_writes_where_it_is_told_and_refuses_at_once"
+        "tests/predict/test_predictor.py::test_the_command_writes_to_its_output_and_refuses_invalid_flags"
     ),
     "mme2e_jax/commands/subprocess_run.py": (
         "tests/commands/test_sweep.py::test_a_sweep_resumes_survives_a_failure_and_reports_the_spread"
@@ -95,14 +95,14 @@ COVERED_BY = {
     "mme2e_jax/evaluation/inference.py": (
         "tests/commands/test_evaluate.py::test_evaluation_runs_the_model_once_on_each_batch"
     ),
-    "mme2e_jax/export/archive.py": "tests/export/test_load.py::test_members_that_do_not_belong_are_refused",
-    "mme2e_jax/export/manifest.py": "tests/export/test_load.py::test_manifests_that_make_no_sense_are_refused",
+    "mme2e_jax/export/archive.py": "tests/export/test_load.py::test_unexpected_members_are_refused",
+    "mme2e_jax/export/manifest.py": "tests/export/test_load.py::test_invalid_manifests_are_refused",
     "mme2e_jax/export/save.py": "tests/export/test_load.py::test_exporting_twice_gives_the_same_bytes",
     "mme2e_jax/export/signature.py": "tests/export/test_program.py::test_a_batch_that_does_not_fit_is_refused",
     "mme2e_jax/html/evidence.py": (
-        "tests/predict/test_page.py::test_faces_and_sound_are_shown_with_what_each_stage_kept"
+        "tests/predict/test_results.py::test_faces_and_sound_are_shown_with_the_sites_that_each_stage_kept"
     ),
-    "mme2e_jax/html/page.py": "tests/predict/test_page.py::test_names_and_words_are_text_not_markup",
+    "mme2e_jax/html/page.py": "tests/predict/test_results.py::test_names_and_transcripts_are_escaped",
     "mme2e_jax/import_weights.py": (
         "tests/docs/test_documented_commands.py::test_a_commands_flags_files_and_values_exist"
     ),
@@ -119,22 +119,17 @@ COVERED_BY = {
     ),
     "mme2e_jax/predict/batching.py": "tests/predict/test_predictor.py::test_logits_are_those_of_prepared_records",
     "mme2e_jax/predict/clip_reader.py": (
-        "tests/predict/test_predictor.py::test_parts_of_a_long_clip_are_read_like_the_whole"
+        "tests/predict/test_predictor.py::test_a_clip_read_in_parts_gives_the_same_logits"
     ),
     "mme2e_jax/predict/exported_model.py": "tests/commands/test_run_exported.py::test_the_same_in_python",
     "mme2e_jax/predict/model.py": "tests/commands/test_run_exported.py::test_the_same_in_python",
-    "mme2e_jax/predict/results.py": "tests/predict/test_predictor.py::test_the_files_say_the_same",
     "mme2e_jax/predict/run_model.py": "tests/predict/test_predictor.py::test_logits_are_those_of_prepared_records",
-    "mme2e_jax/predict/table.py": "tests/predict/test_page.py::test_a_note_of_several_utterances_is_told_once",
-    "mme2e_jax/predict/write.py": "tests/predict/test_predictor.py::test_the_files_say_the_same",
     "mme2e_jax/report/content.py": "tests/report/test_page.py::test_scores_are_shown_with_their_intervals",
-    "mme2e_jax/report/figures.py": (
-        "tests/report/test_page.py::test_the_page_has_all_figures_beside_it_and_needs_nothing_else"
-    ),
+    "mme2e_jax/report/figures.py": ("tests/report/test_page.py::test_the_page_needs_only_its_figures"),
     "mme2e_jax/report/gather.py": (
         "tests/commands/test_evaluate.py::test_a_baseline_that_chooses_one_emotion_has_a_report"
     ),
-    "mme2e_jax/report/paper.py": "tests/report/test_page.py::test_the_papers_rows_stand_beside_ours",
+    "mme2e_jax/report/paper.py": "tests/report/test_page.py::test_our_scores_are_compared_with_the_papers",
     "mme2e_jax/report/sparsity_figure.py": (
         "tests/commands/test_sparsity_curve.py::test_the_figure_shows_scores_gflops_and_active_sites"
     ),

@@ -1,1 +1,1 @@
-"""A trained model in one portable file: program, weights, settings, tokenizer."""
+"""Stores a trained model in one portable file: program, weights, settings, tokenizer."""

@@ -1,9 +1,8 @@
-"""The container of an exported model: a zip file, fully checked.
+"""Reads and writes exported files, zips of a few named members.
 
-Members are stored as they are: weights hardly shrink, and no member is larger than the file. `manifest.json` lists the
-others with their sizes and digests, which tell damage; against malice they are no help, so the content of a member is
-looked at by whoever reads it. Nothing is written to disk under a name from the file but the tokenizer's, each one of
-a fixed list.
+Members are stored uncompressed: weights hardly shrink, and no member is larger than the file. `manifest.json` lists the
+others with their sizes and digests, which detect damage but not malice, so every reader of a member checks its content.
+Only tokenizer files are written to disk, under names from a fixed list.
 """
 
 import hashlib
@@ -22,7 +21,7 @@ FORMAT = "mme2e_jax exported model"
 FORMAT_VERSION = 1
 MANIFEST, PROGRAM, WEIGHTS = "manifest.json", "program.bin", "weights.safetensors"
 TOKENIZER = "tokenizer/"
-# Of what lies with a tokenizer, what loading it takes.
+# Files that loading a tokenizer needs.
 TOKENIZER_FILES = (
     "added_tokens.json",
     "config.json",
@@ -33,9 +32,9 @@ TOKENIZER_FILES = (
 )
 _MEMBERS = {PROGRAM, WEIGHTS, *(TOKENIZER + name for name in TOKENIZER_FILES)}
 _LARGEST_MANIFEST = 2**20
-# The earliest time that a zip can state: files that hold the same are the same.
+# The earliest time that a zip can store; a fixed time makes equal content equal bytes.
 _TIME = (1980, 1, 1, 0, 0, 0)
-# What the standard library raises for a zip that is none, or not whole, or of a kind that it does not read.
+# The errors of the standard library for files that are no zip, truncated, or of an unknown kind.
 _ZIP_ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, LookupError)
 
 
@@ -54,27 +53,27 @@ class _Listing(JsonObject):
 
 
 class Archive(NamedTuple):
-    """What is in a file."""
+    """The content of an exported file."""
 
     manifest: bytes
     members: Mapping[str, bytes]
 
 
 def damaged(path: Path, found: object) -> UserError:
-    """The error for a file that is not what it should be."""
+    """Returns the error for an invalid file."""
     return UserError(
-        f"Expected a model as python launch.py --mode=export writes it; {path} is damaged, was edited, or is none: "
-        f"{str(found)[:300]}. Export the model again."
+        f"Expected a model as python launch.py --mode=export writes it; {path} is damaged, was edited, or is no such "
+        f"model: {str(found)[:300]}. Export the model again."
     )
 
 
 def write_archive(path: Path, manifest: Mapping[str, Any], members: Mapping[str, bytes]) -> None:
-    """Writes the file, or leaves what was there as it was. The same content makes the same bytes.
+    """Writes the file atomically. The same content makes the same bytes.
 
     Args:
-      path: of the file.
-      manifest: plain values; sizes and digests of the members are added.
-      members: by name.
+      path: output file.
+      manifest: plain values; format, version, and sizes and digests of the members are added.
+      members: content of the members by name.
     """
     assert set(members) <= _MEMBERS
     listed = {name: {"size": len(content), "sha256": _digest(content)} for name, content in members.items()}
@@ -91,16 +90,16 @@ def write_archive(path: Path, manifest: Mapping[str, Any], members: Mapping[str,
 
 
 def read_archive(path: Path) -> Archive:
-    """Reads the file; what its values mean is for others to check.
+    """Reads the file, and checks its format, version, sizes and digests.
 
     Raises:
-      UserError: naming the file, if it is missing, damaged, of another format or version, or holds anything else.
+      UserError: naming the file, if it is missing, damaged, of another format or version, or has unknown members.
     """
     if not path.is_file():
         found = "a directory" if path.is_dir() else "nothing"
         raise UserError(f"Expected an exported model, found {found} at {str(path)!r}.")
     try:
-        # Read once: what is checked is what is used.
+        # Read once, so that the checked bytes are the used ones.
         with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as file:
             names = file.namelist()
             if MANIFEST not in names:
@@ -115,7 +114,7 @@ def read_archive(path: Path) -> Archive:
 
 
 def holds_something_else(path: Path) -> bool:
-    """Whether there is a file, or a directory, that is no exported model of any version."""
+    """Whether the path is a directory, or a file that is not an exported model of any version."""
     if not path.exists():
         return False
     try:
@@ -126,7 +125,7 @@ def holds_something_else(path: Path) -> bool:
 
 
 def _listed(manifest: bytes, path: Path) -> dict[str, _Member]:
-    """The members that the manifest lists."""
+    """Returns the members that the manifest lists."""
     container = parse_json(_Container, manifest)
     if container.format != FORMAT:
         raise ValueError(f"{MANIFEST} is not that of a {FORMAT}")
@@ -151,7 +150,7 @@ def _member(file: zipfile.ZipFile, name: str, member: _Member) -> bytes:
 def _stored(file: zipfile.ZipFile, name: str, limit: int) -> bytes:
     entry = file.getinfo(name)
     if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 or entry.file_size > limit:
-        raise ValueError(f"expected {name} of at most {limit} bytes, stored as it is, found {entry.file_size} bytes")
+        raise ValueError(f"expected {name} of at most {limit} bytes, uncompressed, found {entry.file_size} bytes")
     return file.read(entry)
 
 

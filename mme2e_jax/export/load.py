@@ -1,9 +1,9 @@
-"""Loads an exported file as a model for prediction, without model code.
+"""Loads an exported model, without the code of models.
 
-The program is StableHLO. Programs can ask for functions of the libraries that run them (custom calls), which may do
-anything; one that asks for others than those that our exports have is refused. JAX's reader of programs is native code
-that takes them on trust: digests keep damaged ones from it, but one that was made to harm can end the process, and
-worse. There is no way to run a program that is safe from whoever made it.
+The program is StableHLO. A program can call functions of the libraries that run it (custom calls), which may do
+anything; custom calls that our exports do not use are refused. JAX's reader of programs is native code that trusts its
+input: digests keep damaged programs from it, but a malicious one can end the process or do worse. Run exported models
+of people you trust only.
 """
 
 import re
@@ -26,23 +26,23 @@ from mme2e_jax.runtime.json_schema import parse_json
 if TYPE_CHECKING:
     from mme2e_jax.media.tokens import TextEncoder
 
-# Checks of sizes, and sums along an axis of symbolic size: both are gone once sizes are known.
+# Checks of sizes, and sums along an axis of symbolic size; both disappear when the sizes are known.
 _CUSTOM_CALLS = {"shape_assertion", "stablehlo.dynamic_reduce_window"}
 _CUSTOM_CALL = re.compile(r"custom_call\b(?: @([\w.$-]+)\()?")
 
 
 class ExportedModel:
-    """The program with its weights, and what the file says of it: `manifest`, and the members as `files`."""
+    """An exported program with its weights, its `manifest` and the members of the file, `files`."""
 
     def __init__(self, path: str | Path):
         """Reads the file.
 
         Args:
-          path: of the file.
+          path: exported file.
 
         Raises:
-          UserError: naming the file, if it is missing, damaged, no exported model, or one of another version, or not
-            for this machine's platform.
+          UserError: naming the file, if it is missing, damaged, not an exported model, of another version, or not for
+            the platform of this machine.
         """
         self.path = Path(path)
         content, self.files = archive.read_archive(self.path)
@@ -56,16 +56,16 @@ class ExportedModel:
         self._call = jax.jit(self._program.call)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """What the program says of a batch, see `manifest.inputs` and `manifest.outputs`; numpy arrays.
+        """Runs the program on a batch of numpy arrays, see `manifest.inputs` and `manifest.outputs`.
 
         Raises:
-          ValueError: if arrays are missing, or of other shapes or dtypes than the manifest has it.
+          ValueError: if arrays are missing, or their shapes or dtypes differ from the manifest.
         """
         check_batch(self.manifest, batch)
         return jax.device_get(self._call(self._weights_on_device, dict(batch)))
 
     def load_encoder(self) -> "TextEncoder":
-        """The tokenizer.
+        """Loads the tokenizer.
 
         Raises:
           UserError: if it is damaged.
@@ -91,11 +91,11 @@ class ExportedModel:
     def _deserialized(self) -> export.Exported:
         try:
             return export.deserialize(bytearray(self.files[archive.PROGRAM]))
-        except Exception as error:  # the library raises many types on a damaged program
+        except Exception as error:  # the library raises many types for an invalid program
             raise archive.damaged(self.path, f"{archive.PROGRAM}: {error or type(error).__name__}") from error
 
     def _checked(self, program: export.Exported, weights: Mapping[str, np.ndarray]) -> export.Exported:
-        """The program, once it is clear that it is what the manifest says and asks for nothing else."""
+        """Returns the program after checks that it matches the manifest and calls no other libraries."""
         supported = (
             export.minimum_supported_calling_convention_version,
             export.maximum_supported_calling_convention_version,
@@ -104,7 +104,7 @@ class ExportedModel:
             raise UserError(
                 f"{self.path} was exported with JAX {self.manifest.jax_version}, calling convention "
                 f"{program.calling_convention_version}; this JAX ({jax.__version__}) runs {supported[0]} to "
-                f"{supported[1]}. Export the run again, or use a JAX of nearer version."
+                f"{supported[1]}. Export the run again, or use a JAX version closer to that one."
             )
         if jax.default_backend() not in _backends(program.platforms):
             raise UserError(
@@ -113,10 +113,10 @@ class ExportedModel:
             )
         problems = [*self._wrong_arrays(program, weights)]
         if program.nr_devices != 1 or program.ordered_effects or program.unordered_effects:
-            problems.append(f"it is for {program.nr_devices} devices, or does more than to compute")
+            problems.append(f"it needs {program.nr_devices} devices, or has side effects")
         foreign = {match[1] for match in _CUSTOM_CALL.finditer(self._text(program))} - _CUSTOM_CALLS
         if foreign:
-            problems.append(f"it asks for functions of libraries: {', '.join(sorted(map(str, foreign)))}")
+            problems.append(f"it calls functions of libraries: {', '.join(sorted(map(str, foreign)))}")
         if problems:
             raise archive.damaged(self.path, f"{archive.PROGRAM}: {'; '.join(problems)}")
         return program
@@ -127,24 +127,24 @@ class ExportedModel:
         inputs = ((dict.fromkeys(arrays, 0), dict.fromkeys(batch, 0)), {})
         outputs = {"logits": 0, "contributions": dict.fromkeys(self.manifest.modalities, 0)}
         if (program.in_tree, program.out_tree) != (jax.tree.structure(inputs), jax.tree.structure(outputs)):
-            yield f"it takes {program.in_tree} and gives {program.out_tree}"
+            yield f"it takes {program.in_tree} and returns {program.out_tree}"
             return
-        # In the order in which JAX flattens dictionaries.
-        wanted = [arrays[name] for name in sorted(arrays)] + [batch[name] for name in sorted(batch)]
-        wanted += [["b", len(self.manifest.label_names), "float32"]] * len(program.out_avals)
-        for aval, one in zip([*program.in_avals, *program.out_avals], wanted, strict=True):
+        # JAX flattens dictionaries in the order of their keys.
+        expected = [arrays[name] for name in sorted(arrays)] + [batch[name] for name in sorted(batch)]
+        expected += [["b", len(self.manifest.label_names), "float32"]] * len(program.out_avals)
+        for aval, array in zip([*program.in_avals, *program.out_avals], expected, strict=True):
             found = [*(s if isinstance(s, int) else str(s) for s in aval.shape), aval.dtype.name]
-            if found != one:
-                yield f"expected an array {one}, found {found}"
+            if found != array:
+                yield f"expected an array {array}, found {found}"
 
     def _text(self, program: export.Exported) -> str:
         try:
             return program.mlir_module()
-        except Exception as error:  # as for what is around it; or for a program of a version to come
+        except Exception as error:  # the same; or a program of a later version
             versions = f"exported with JAX {self.manifest.jax_version}, read with {jax.__version__}"
             raise archive.damaged(self.path, f"{archive.PROGRAM} ({versions}): {error}") from error
 
 
 def _backends(platforms: tuple[str, ...]) -> set[str]:
-    # What JAX calls "cuda" and "rocm" as platforms is "gpu" as a backend.
+    # The platforms "cuda" and "rocm" are both the backend "gpu".
     return {"gpu" if name in ("cuda", "rocm") else name for name in platforms}

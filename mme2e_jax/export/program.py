@@ -1,13 +1,13 @@
-"""Exports the pure prediction function of a model as a StableHLO program.
+"""Exports the prediction function of a model as StableHLO.
 
-There is no axis of device groups: the program runs on one device.
+The program runs on one device, so its arrays have no axis of device groups.
 
-Weights are arguments of the program, not constants in it: they lie in a format that anything can read and compare, the
-program stays small enough to be looked at, and it runs with any weights of the same shapes. All sizes of a batch are
-symbolic, so that one program serves any of them; each shape is compiled once.
+Weights are arguments of the program, not constants in it: they are stored in a standard format, the program stays small
+enough to be inspected, and it runs with any weights of the same shapes. All sizes of a batch are symbolic, so that one
+program serves any of them; each shape is compiled once.
 
-The sparse stages compute as in evaluation, at active sites only where the run does. Their loop over blocks of rows is
-taken on every platform: what a GPU chooses from otherwise, a few numbers of rows, has no meaning for symbolic sizes.
+The sparse stages compute as in evaluation: only at active sites, if the run does so. They use the loop over blocks of
+rows on every platform: the choice among a few numbers of rows, which a GPU makes otherwise, needs known sizes.
 """
 
 import contextlib
@@ -28,19 +28,19 @@ from mme2e_jax.models.variables import Spec, Variables
 PLATFORMS = ("cpu", "cuda")
 
 
-def inputs_of(spec: Spec) -> dict[str, Input]:
-    """The arrays of a batch that a model reads."""
+def model_inputs(spec: Spec) -> dict[str, Input]:
+    """Returns the inputs of a model by name."""
     if isinstance(spec, ModelSpec):
         return media_inputs(spec.modalities)
     return feature_inputs(spec.modalities, spec.feature_sizes)
 
 
 def prediction_function(spec: Spec, threshold: float) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
-    """The function `(weights by name, batch by name) -> {"logits": ..., "contributions": ...}`.
+    """Returns the function `(weights by name, batch by name) -> {"logits": ..., "contributions": ...}`.
 
     Args:
-      spec: of the model.
-      threshold: of its sparse attention.
+      spec: spec of the model.
+      threshold: threshold of its sparse attention.
     """
     abstract, order = model_variables.abstract_variables(spec), model_variables.fusion_order(spec)
 
@@ -58,10 +58,10 @@ def prediction_function(spec: Spec, threshold: float) -> Callable[[Mapping[str, 
 
 
 def _grouped(spec: Spec, batch: Mapping[str, Any]) -> AnyBatch:
-    """The batch as models take it: one group, and nothing of what they do not look at."""
+    """Adds the axis of device groups, and fills the fields that models do not read with None."""
     kind = Batch if isinstance(spec, ModelSpec) else FeatureBatch
     count = next(x for name, x in batch.items() if name.endswith("_count"))
-    # All that names utterances is for dropout.
+    # Only dropout reads the utterance numbers.
     example = jnp.zeros_like(count)
     known = {name: x[None] for name, x in batch.items()} | {"example": example[None]}
     return kind(**{name: known.get(name) for name in kind._fields})
@@ -71,11 +71,11 @@ def export_program(spec: Spec, variables: Variables, threshold: float) -> export
     """Exports the prediction function of a model.
 
     Args:
-      spec: of the model.
-      variables: its arrays, or their shapes and dtypes.
-      threshold: of the sparse attention.
+      spec: spec of the model.
+      variables: arrays, or their shapes and dtypes.
+      threshold: threshold of the sparse attention.
     """
-    inputs = inputs_of(spec)
+    inputs = model_inputs(spec)
     used = letters(inputs.values())
     limits = [f"{letter} <= {SIZES[letter].at_most}" for letter in used if SIZES[letter].at_most is not None]
     sizes = dict(zip(used, export.symbolic_shape(", ".join(used), constraints=limits), strict=True))
@@ -90,7 +90,7 @@ def export_program(spec: Spec, variables: Variables, threshold: float) -> export
 
 @contextlib.contextmanager
 def _without_source_paths() -> Iterator[None]:
-    """Keeps out of the program where on this machine its source lies, so that the same model gives the same bytes."""
+    """Keeps paths of this machine out of the program, so that the same model gives the same bytes."""
     name = "jax_traceback_in_locations_limit"
     before = getattr(jax.config, name)
     jax.config.update(name, 0)

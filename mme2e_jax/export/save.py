@@ -59,7 +59,7 @@ def _manifest(run: Run, exported: jax.export.Exported) -> Manifest:
         text_max_len=config.data.text_max_len,
         preprocessing=record.preprocessing,
         tokenizer=record.tokenizer if media and "t" in media.modalities else None,
-        **signature(program.inputs_of(spec)),
+        **signature(program.model_inputs(spec)),
         platforms=list(exported.platforms),
         calling_convention_version=exported.calling_convention_version,
         jax_version=jax.__version__,

@@ -1,4 +1,4 @@
-"""The arrays of a batch as exported programs take them.
+"""Describes the inputs and outputs of exported programs.
 
 Axis legend: `b` utterances, `t` tokens, `f` packed frames, `c` packed mel chunks, `n`, `m`, `k` rows of text, audio and
 video features.
@@ -9,24 +9,24 @@ from typing import Any, NamedTuple
 
 from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 
-# Where the text encoder ends.
+# Number of positions of the text encoder.
 LONGEST_TEXT = 512
 
 
 class Input(NamedTuple):
-    """One array of a batch."""
+    """One input array."""
 
-    shape: tuple[str | int, ...]  # letters of the legend stand for sizes that each batch chooses
+    shape: tuple[str | int, ...]  # letters of the legend stand for sizes that differ between batches
     dtype: str
     meaning: str
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Returns plain values."""
         return {"shape": list(self.shape), "dtype": self.dtype, "meaning": self.meaning}
 
 
 class Size(NamedTuple):
-    """What a letter stands for."""
+    """Meaning and limits of a letter."""
 
     meaning: str
     at_least: int = 1
@@ -44,7 +44,7 @@ SIZES = {
 }
 _MEDIA = {
     "t": {
-        "token_ids": Input(("b", "t"), "int32", "token numbers, [CLS] first; what lies behind token_count is padding"),
+        "token_ids": Input(("b", "t"), "int32", "token numbers, [CLS] first; values after token_count are padding"),
         "token_count": Input(("b",), "int32", "tokens of each utterance"),
     },
     "v": {
@@ -65,33 +65,33 @@ _MEDIA = {
 
 
 def media_inputs(modalities: str) -> dict[str, Input]:
-    """What an end-to-end model of some modalities reads."""
-    return {name: one for m, arrays in _MEDIA.items() if m in modalities for name, one in arrays.items()}
+    """Returns the inputs of an end-to-end model with the given modalities."""
+    return {name: array for m, arrays in _MEDIA.items() if m in modalities for name, array in arrays.items()}
 
 
 def feature_inputs(modalities: str, sizes: tuple[int, int, int]) -> dict[str, Input]:
-    """What a baseline of some modalities reads, of features of text, audio and video of the given widths."""
+    """Returns the inputs of a baseline; `sizes` are the widths of text, audio and video features."""
     arrays = {}
     for m, name, rows, size in zip("tav", ("text", "audio", "video"), "nmk", sizes, strict=True):
         if m in modalities:
-            what = f"rows of {name} features; what lies behind {name}_count is padding"
-            arrays[name] = Input(("b", rows, size), "float32", what)
+            meaning = f"rows of {name} features; rows after {name}_count are padding"
+            arrays[name] = Input(("b", rows, size), "float32", meaning)
             arrays[f"{name}_count"] = Input(("b",), "int32", f"rows of each utterance's {name}, may be 0")
     return arrays
 
 
 def letters(inputs: Iterable[Input]) -> list[str]:
-    """The sizes that a batch chooses."""
-    return sorted({size for one in inputs for size in one.shape if isinstance(size, str)})
+    """Returns the letters in the shapes of inputs."""
+    return sorted({size for array in inputs for size in array.shape if isinstance(size, str)})
 
 
 def signature(inputs: Mapping[str, Input]) -> dict[str, Any]:
-    """What a manifest says of a program's batch and results."""
+    """Returns the entries of a manifest that describe the inputs and outputs of its program."""
     return {
         "dimensions": {letter: SIZES[letter]._asdict() for letter in letters(inputs.values())},
-        "inputs": {name: one.to_json() for name, one in inputs.items()},
+        "inputs": {name: array.to_json() for name, array in inputs.items()},
         "outputs": {
             "logits": "float32 [b, labels]",
-            "contributions": "by modality, float32 [b, labels]: what it adds to the logits, which are their sum",
+            "contributions": "by modality, float32 [b, labels]; they sum to the logits",
         },
     }

@@ -1,1 +1,1 @@
-"""Building blocks of the HTML pages: frame, tables, drawings, embedded images."""
+"""Builds the HTML pages: templates, and images within a page."""

@@ -1,4 +1,4 @@
-"""The inputs of one utterance and the sites that the model kept."""
+"""Holds a model's input for one utterance, and its kept sites."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,14 +8,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the model was given of an utterance, and looked at.
+    """The input of a model for one utterance, and the sites that it kept.
+
+    Axes: `t` frames, `s` mel chunks, `h`, `w` height and width of the sites of a stage.
 
     Attributes:
-      faces: uint8 RGB `[t, 48, 48, 3]`.
-      face_found: bool `[t]`; False where the middle of the frame stands in for a face.
-      frame_ms: float32 `[t]`, milliseconds from the utterance's start.
-      mel: float32 `[s, 128, 32]`, power.
-      kept: bool `[t or s, h, w]` by modality (v, a) and stage of the sparse model; nothing for the dense one.
+      faces: face crops, uint8 RGB `[t, 48, 48, 3]`.
+      face_found: bool `[t]`; False where the middle of the frame replaces a missing face.
+      frame_ms: milliseconds from the start of the utterance, float32 `[t]`.
+      mel: mel power, float32 `[s, 128, 32]`.
+      kept: kept sites, bool `[t or s, h, w]` by modality (v, a) and stage; empty for the dense model.
     """
 
     faces: np.ndarray

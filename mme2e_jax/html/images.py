@@ -1,4 +1,4 @@
-"""Faces, sound and kept sites as pictures within a page.
+"""Draws faces, sound and kept sites as images within a page.
 
 Axes: `s` mel chunks, `h`, `w` height and width.
 """
@@ -8,15 +8,15 @@ import base64
 import cv2
 import numpy as np
 
-# What lies over sites that are not kept, RGBA: a colour that neither faces nor sounds have.
+# Cover of sites that are not kept, RGBA: a colour that occurs neither in faces nor in spectrograms.
 _VEIL = (196, 212, 232, 230)
 _DECIBELS = 80.0
 
 
 def data_uri(picture: np.ndarray) -> str:
-    """A PNG: uint8 `[h, w]` grey, `[h, w, 3]` RGB or `[h, w, 4]` RGBA."""
+    """Encodes an image as a PNG in a data URI: uint8 `[h, w]` grey, `[h, w, 3]` RGB or `[h, w, 4]` RGBA."""
     if picture.ndim == 3:
-        # OpenCV has blue first.
+        # OpenCV expects BGR.
         picture = cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR)
     ok, png = cv2.imencode(".png", picture)
     assert ok
@@ -24,27 +24,27 @@ def data_uri(picture: np.ndarray) -> str:
 
 
 def mel_picture(mel: np.ndarray) -> np.ndarray:
-    """Sound as grey uint8 `[128, 32 s]`: time to the right, pitch upwards, dark is loud, over a range of 80 dB.
+    """Draws a spectrogram, grey uint8 `[128, 32 s]`: time to the right, pitch upwards, dark is loud, range 80 dB.
 
     Args:
-      mel: power `[s, 128, 32]`, at least one chunk.
+      mel: mel power `[s, 128, 32]`, at least one chunk.
     """
-    power = _in_a_row(mel)
+    power = _join(mel)
     level = 10 * np.log10(np.maximum(power, 1e-10))
     share = np.clip((level - level.max()) / _DECIBELS + 1, 0, 1)
     return (255 * (1 - share)).astype(np.uint8)
 
 
 def veil(kept: np.ndarray) -> np.ndarray:
-    """What lies over a picture to show kept sites `[h, w]`: RGBA `[h, w, 4]`, clear there, nearly opaque elsewhere."""
+    """Returns a cover for an image, RGBA `[h, w, 4]`: transparent at kept sites `[h, w]`, nearly opaque elsewhere."""
     return np.where(kept[..., None], 0, np.array(_VEIL)).astype(np.uint8)
 
 
 def mel_sites(kept: np.ndarray) -> np.ndarray:
-    """The kept sites `[s, h, w]` of all chunks as they lie over `mel_picture`: bool `[h, s w]`."""
-    return _in_a_row(kept)
+    """Joins the kept sites `[s, h, w]` of all chunks as in `mel_picture`: bool `[h, s w]`."""
+    return _join(kept)
 
 
-def _in_a_row(chunks: np.ndarray) -> np.ndarray:
-    # The lowest band comes first in the arrays, and last in a picture.
+def _join(chunks: np.ndarray) -> np.ndarray:
+    # The lowest band is the first row of an array, and the last row of an image.
     return np.concatenate(list(chunks), axis=1)[::-1]

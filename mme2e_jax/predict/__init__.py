@@ -1,1 +1,1 @@
-"""From clips to predictions, and the files that hold them."""
+"""Predicts the emotions in video and sound files."""

@@ -1,4 +1,4 @@
-"""Makes a batch of one utterance, and divides its prediction by modality.
+"""Batches one utterance of a clip.
 
 Axis legend: `l` labels, `t` tokens, `f` frames, `c` mel chunks.
 """
@@ -16,52 +16,52 @@ _CHUNK_SECONDS = 0.4
 
 
 class Capacity(NamedTuple):
-    """Frames and chunks that a batch is padded to: those of a window, so that few programs are compiled."""
+    """Numbers of frames and chunks that a batch is padded to; few different ones, so that few programs are compiled."""
 
     frames: int
     chunks: int
 
     @classmethod
     def of_window(cls, frame_interval_ms: float) -> "Capacity":
-        """What the longest window takes."""
-        # One more chunk: the last one is filled up, and sound tracks are a little longer than they say.
+        """The capacity that the longest window needs."""
+        # One more chunk: the last one is padded, and sound tracks are slightly longer than they state.
         seconds = LONGEST_WINDOW_SECONDS
         return cls(math.ceil(1000 * seconds / frame_interval_ms), math.ceil(seconds / _CHUNK_SECONDS) + 1)
 
     def fitting(self, frames: int, chunks: int) -> "Capacity":
-        """The smallest doubling that holds so much."""
+        """The smallest doubling that holds the given numbers."""
         factor = 1
         while frames > factor * self.frames or chunks > factor * self.chunks:
             factor *= 2
         return Capacity(self.frames * factor, self.chunks * factor)
 
 
-class Words(NamedTuple):
-    """Tokens as a model is given them."""
+class Tokens(NamedTuple):
+    """The text input of a model."""
 
     ids: np.ndarray  # int32 [t]
-    left_out: int  # tokens that were too many
+    left_out: int  # number of tokens that were cut off
 
 
-def cut_words(ids: np.ndarray, longest: int, sep: int) -> Words:
-    """The first tokens of a text; one that is cut still ends with [SEP], as in training."""
+def cut_tokens(ids: np.ndarray, longest: int, sep: int) -> Tokens:
+    """Cuts a text to at most `longest` tokens; a cut text still ends with [SEP], as in training."""
     if len(ids) <= longest:
-        return Words(ids, 0)
-    return Words(np.append(ids[: longest - 1], sep).astype(np.int32), len(ids) - longest)
+        return Tokens(ids, 0)
+    return Tokens(np.append(ids[: longest - 1], sep).astype(np.int32), len(ids) - longest)
 
 
 def make_batch(
     ids: np.ndarray, faces: np.ndarray, mel: np.ndarray, tokens: int, window: Capacity, labels: int
 ) -> Batch:
-    """A batch of one utterance.
+    """Returns a batch of one utterance.
 
     Args:
-      ids: int32 `[t]`.
-      faces: uint8 `[f, 48, 48, 3]`.
-      mel: float32 `[c, 128, 32]`.
-      tokens: what the text is padded to: one length for all, so that few programs are compiled.
-      window: what the rest is padded to, or doublings of it.
-      labels: of the model.
+      ids: token numbers, int32 `[t]`.
+      faces: face crops, uint8 `[f, 48, 48, 3]`.
+      mel: mel power, float32 `[c, 128, 32]`.
+      tokens: number of tokens that the text is padded to.
+      window: numbers of frames and chunks that the rest is padded to; doubled where they are too small.
+      labels: number of labels of the model.
     """
     capacity = window.fitting(len(faces), len(mel))
 

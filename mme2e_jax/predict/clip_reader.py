@@ -1,4 +1,4 @@
-"""Reads a clip part by part, exactly as preparation reads videos.
+"""Reads clips part by part, exactly as preparation reads videos.
 
 Axes: `t` frames, `s` mel chunks or rows of audio features.
 """
@@ -21,19 +21,19 @@ from mme2e_jax.media.video import track_duration
 from mme2e_jax.media.workers import Extractor, Job
 from mme2e_jax.predict.cues import Cue
 
-# What is in memory at once, and how often the reader says how far it is.
+# Seconds of a clip that are in memory at once; also the interval between reports of progress.
 _PART_SECONDS = 300.0
 _CLIP = "clip"
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A file that holds pictures or sound.
+    """A file with pictures or sound.
 
     Attributes:
-      path: of the file.
-      seconds: its length, as it states it; above 0.
-      tracks: what it holds, in words.
+      path: path of the file.
+      seconds: stated length, above 0.
+      tracks: description of its tracks.
     """
 
     path: Path
@@ -42,14 +42,14 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """What was read of one cue.
+class ClipPart:
+    """The media of one cue.
 
     Attributes:
-      cue: its time and words; `end` is finite.
+      cue: time and text; `end` is finite.
       arrays: by name: faces uint8 `[t, 48, 48, 3]`, face_found bool `[t]`, frame_ms float32 `[t]`, mel float32
-        `[s, 128, 32]`; or audio and video features float32.
-      notes: what is missing or stands in, in words.
+        `[s, 128, 32]`; or audio and video features float32. Empty if there is nothing to read.
+      notes: sentences about what is missing or replaced.
     """
 
     cue: Cue
@@ -58,17 +58,17 @@ class Stretch:
 
 
 def open_clip(path: str | Path) -> Clip:
-    """Looks into a file, without decoding it.
+    """Opens a file without decoding it.
 
     Raises:
-      UserError: if it is no video or sound file, or holds neither.
+      UserError: if it is not a video or sound file, or has no track of either kind.
     """
     path = Path(path)
     if not path.is_file():
         found = "a directory" if path.is_dir() else "nothing"
         raise UserError(f"--input: expected a video or sound file, found {found} at {str(path)!r}.")
     if not path.stat().st_size:
-        raise UserError(f"--input: expected a video or sound file, found {path} to be empty.")
+        raise UserError(f"--input: expected a video or sound file, found an empty file at {path}.")
     try:
         with av.open(str(path)) as container:
             tracks = {"pictures": container.streams.video[:1], "sound": container.streams.audio[:1]}
@@ -88,7 +88,7 @@ def open_clip(path: str | Path) -> Clip:
 
 
 class ClipReader:
-    """Reads clips in a process of its own, whose start takes seconds: keep it, and close it in the end."""
+    """Reads clips in a separate process. Its start takes seconds: keep the reader, and close it at the end."""
 
     def __init__(self) -> None:
         """Starts the process."""
@@ -102,25 +102,25 @@ class ClipReader:
         self.close()
 
     def close(self) -> None:
-        """Ends the process; the next clip starts another one."""
+        """Ends the process; the next clip starts a new one."""
         self._extractor.close()
 
     def read(
         self, clip: Clip, cues: Sequence[Cue], settings: Mapping[str, Any], kind: str = "media"
-    ) -> Iterator[list[Stretch]]:
-        """Reads the stretches of the cues, a part of the clip after the other.
+    ) -> Iterator[list[ClipPart]]:
+        """Reads the media of the cues, about five minutes of the clip at a time.
 
         Args:
-          clip: the file.
-          cues: in the order of time.
-          settings: those of `mme2e_jax.media.extract.ExtractSettings` that the model's data were prepared with.
-          kind: of records that they were.
+          clip: clip to read.
+          cues: cues in the order of time.
+          settings: values of `mme2e_jax.media.extract.ExtractSettings` that the data of the model were prepared with.
+          kind: kind of records of that data.
 
         Yields:
-          for each part its stretches; `arrays` is empty where there is nothing to read at all.
+          The parts of some consecutive cues.
         """
         sound_only = clip.path.suffix.lower() in SOUND_SUFFIXES
-        # As preparation takes the files of `--dataset=clips`, but for a wav file beside the video.
+        # As preparation reads `--dataset=clips`, except that a wav file next to the video is ignored.
         media = Media(None, clip.path.absolute()) if sound_only else Media(clip.path.absolute(), None)
         with tempfile.TemporaryDirectory(prefix="mme2e-clip-") as scratch:
             for part in _parts(cues, clip.seconds):
@@ -135,7 +135,7 @@ class ClipReader:
                 )
                 yield self._run(job, part, clip.seconds, quiet=("no_video",) if sound_only else ())
 
-    def _run(self, job: Job, part: Sequence[Cue], seconds: float, quiet: tuple[str, ...]) -> list[Stretch]:
+    def _run(self, job: Job, part: Sequence[Cue], seconds: float, quiet: tuple[str, ...]) -> list[ClipPart]:
         result = self._extractor.run(job)
         notes: dict[str, list[str]] = {utterance.id: [] for utterance in job.utterances}
         for finding in result.findings:
@@ -148,7 +148,7 @@ class ClipReader:
                     name, _, what = key.partition("/")
                     arrays[name][what] = spool[key]
         return [
-            Stretch(_within(cue, seconds), arrays[u.id], tuple(notes[u.id]))
+            ClipPart(_within(cue, seconds), arrays[u.id], tuple(notes[u.id]))
             for cue, u in zip(part, job.utterances, strict=True)
         ]
 

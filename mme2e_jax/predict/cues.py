@@ -1,6 +1,6 @@
 """Divides a clip into utterances: cues of a transcript, or windows.
 
-A cue is an utterance. Where there are none, the clip is cut into equal windows of at most ten seconds.
+Without cues, the clip is cut into equal windows of at most ten seconds.
 """
 
 import math
@@ -12,9 +12,9 @@ from pathlib import Path
 from mme2e_jax.errors import UserError
 
 WINDOW_SECONDS = 10.0
-# Ten seconds of film take a little more in a file: sound comes in packets, and the last picture is shown for a while.
+# A file of ten seconds states slightly more: sound comes in packets, and the last picture has a duration.
 LONGEST_WINDOW_SECONDS = WINDOW_SECONDS + 0.1
-# No utterance of CMU-MOSEI is longer; the memory that a model takes grows with this.
+# No utterance of CMU-MOSEI is longer; the memory that a model needs grows with the length.
 LONGEST_CUE_SECONDS = 120.0
 SUFFIXES = (".srt", ".vtt", ".txt")
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
@@ -25,11 +25,11 @@ _ESCAPES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&nbsp;": " ", "&lrm;": "", 
 
 @dataclass(frozen=True)
 class Cue:
-    """Words and their time.
+    """A text and its time.
 
     Attributes:
-      start, end: seconds from the clip's start; `end` is infinite for all that there is.
-      text: what is said; may be empty.
+      start, end: seconds from the start of the clip; an infinite `end` means the end of the clip.
+      text: spoken words; may be empty.
     """
 
     start: float
@@ -38,11 +38,11 @@ class Cue:
 
 
 def windows(duration: float, text: str) -> list[Cue]:
-    """Equal windows of at most `LONGEST_WINDOW_SECONDS`, each with the same words; the last one takes what there is.
+    """Returns equal windows of at most `LONGEST_WINDOW_SECONDS`, each with the whole text; the last has no end.
 
     Args:
-      duration: of the clip, in seconds.
-      text: its transcript, or nothing.
+      duration: length of the clip in seconds.
+      text: transcript; may be empty.
     """
     return _divided(Cue(0.0, math.inf, text), duration, LONGEST_WINDOW_SECONDS)
 
@@ -51,14 +51,14 @@ def read_cues(path: Path, clip: str) -> list[Cue]:
     """Reads a transcript with times: `.srt`, `.vtt`, or `.txt` with lines `ID___clip___start___end___text`.
 
     Args:
-      path: of the transcript.
-      clip: the clip's name without its suffix; of lines for several videos, those with this ID count.
+      path: path of the transcript.
+      clip: name of the clip without its suffix; if the lines name several videos, lines with this ID are used.
 
     Returns:
       Cues in the order of time, at least one.
 
     Raises:
-      UserError: if it cannot be read as such; names the line.
+      UserError: naming the line, if the transcript is invalid.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -66,14 +66,14 @@ def read_cues(path: Path, clip: str) -> list[Cue]:
         raise UserError(f"--transcript_file: expected a file, found {str(path)!r}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UserError(
-            f"--transcript_file: expected text in UTF-8, found byte {error.start} of {path} to be none. Save it "
-            "as UTF-8."
+            f"--transcript_file: expected text in UTF-8, found an invalid byte {error.start} in {path}. Save it as "
+            "UTF-8."
         ) from error
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(
             f"--transcript_file: expected a file {', '.join(SUFFIXES)} (.txt with lines "
-            f"ID___clip___start___end___text), found {path.name!r}. Words without times are given with --transcript."
+            f"ID___clip___start___end___text), found {path.name!r}. Give text without times with --transcript."
         )
     cues = _mosei_cues(text, path, clip) if suffix == ".txt" else _subtitle_cues(text, path)
     if not cues:
@@ -81,8 +81,8 @@ def read_cues(path: Path, clip: str) -> list[Cue]:
     return sorted(cues, key=lambda cue: (cue.start, cue.end))
 
 
-def shortened(cues: Sequence[Cue]) -> list[Cue]:
-    """The cues, those longer than `LONGEST_CUE_SECONDS` divided into equal parts with the same words."""
+def split_long_cues(cues: Sequence[Cue]) -> list[Cue]:
+    """Divides cues longer than `LONGEST_CUE_SECONDS` into equal parts with the same text."""
     parts = [part for cue in cues for part in _divided(cue, cue.end, LONGEST_CUE_SECONDS)]
     return sorted(parts, key=lambda cue: (cue.start, cue.end))
 
@@ -95,7 +95,7 @@ def _divided(cue: Cue, end: float, longest: float) -> list[Cue]:
 
 
 def _subtitle_cues(text: str, path: Path) -> list[Cue]:
-    """SubRip and WebVTT: blocks between blank lines; the line with the arrow has times, those after it the words."""
+    """Parses SubRip and WebVTT: blocks between blank lines, each with a line of times, then the text."""
     vtt = path.suffix.lower() == ".vtt"
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if vtt and not re.match(r"WEBVTT(\s|$)", lines[0]):
@@ -108,7 +108,7 @@ def _subtitle_cues(text: str, path: Path) -> list[Cue]:
             skipping = True
         elif not line.strip():
             skipping = False
-        if skipping or not line.strip() or _may_be_a_name(lines, number, vtt):
+        if skipping or not line.strip() or _is_name(lines, number, vtt):
             continue
         start, end = _times(line, path, number)
         words = []
@@ -119,8 +119,8 @@ def _subtitle_cues(text: str, path: Path) -> list[Cue]:
     return cues
 
 
-def _may_be_a_name(lines: Sequence[str], number: int, vtt: bool) -> bool:
-    """Whether the line before `number` is a cue's number or name, or more of the header, rather than its times."""
+def _is_name(lines: Sequence[str], number: int, vtt: bool) -> bool:
+    """Whether the line before `number` is the number or name of a cue, or part of the header, rather than its times."""
     line, following = lines[number - 1], lines[number] if number < len(lines) else ""
     if "-->" in line:
         return False

@@ -1,4 +1,4 @@
-"""The model of an exported file, for prediction on clips."""
+"""Loads an exported model for prediction on clips."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ from mme2e_jax.batch import Batch
 from mme2e_jax.errors import UserError
 from mme2e_jax.export import archive
 from mme2e_jax.export.load import ExportedModel
-from mme2e_jax.predict.model import ClipModel, Said
+from mme2e_jax.predict.model import ClipModel, ClipOutput
 
 
 def clip_model(path: str | Path) -> ClipModel:
-    """The model of a file, to predict on clips with.
+    """Returns the model of an exported file.
 
     Raises:
-      UserError: as `ExportedModel`; or if it reads hand-crafted features.
+      UserError: as `ExportedModel`; or if the model reads hand-crafted features.
     """
     model = ExportedModel(path)
     manifest = model.manifest
@@ -26,9 +26,10 @@ def clip_model(path: str | Path) -> ClipModel:
     if "t" in manifest.modalities and archive.TOKENIZER + "tokenizer.json" not in model.files:
         raise archive.damaged(model.path, "it holds no tokenizer")
 
-    def say(batch: Batch) -> Said:
-        said = model({name: getattr(batch, name)[0] for name in manifest.inputs})
-        return Said(said["logits"][0], {m: added[0] for m, added in said["contributions"].items()}, kept=None)
+    def infer(batch: Batch) -> ClipOutput:
+        output = model({name: getattr(batch, name)[0] for name in manifest.inputs})
+        contributions = {m: values[0] for m, values in output["contributions"].items()}
+        return ClipOutput(output["logits"][0], contributions, kept=None)
 
     return ClipModel(
         source=str(path),
@@ -42,5 +43,5 @@ def clip_model(path: str | Path) -> ClipModel:
         preprocessing=manifest.preprocessing,
         text_max_len=manifest.text_max_len,
         load_encoder=model.load_encoder if "t" in manifest.modalities else None,
-        say=say,
+        infer=infer,
     )

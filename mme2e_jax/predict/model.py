@@ -1,6 +1,6 @@
-"""The interface of models that predict on clips: runs and exported files.
+"""The model interface of prediction, for runs and exported files alike.
 
-Axis legend: `l` labels, `n` images (frames or mel chunks), `h`, `w` height and width of a stage's sites.
+Axis legend: `l` labels, `n` images (frames or mel chunks), `h`, `w` height and width of the sites of a stage.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
     from mme2e_jax.media.tokens import TextEncoder
 
 
-class Said(NamedTuple):
-    """What a model says of a batch of one utterance."""
+class ClipOutput(NamedTuple):
+    """The output of a model for one utterance."""
 
     logits: Float[np.ndarray, "l"]
-    contributions: Mapping[str, Float[np.ndarray, "l"]]  # by modality, what it adds to the logits
-    # Per sparse tower and stage, the sites that were kept; None where the model does not tell what it looked at.
+    contributions: Mapping[str, Float[np.ndarray, "l"]]  # by modality; they sum to the logits
+    # Kept sites per sparse tower and stage; None if the model does not report them.
     kept: Mapping[str, list[Bool[np.ndarray, "n h w"]]] | None
 
 
 @dataclass(frozen=True)
 class ClipModel:
-    """A trained end-to-end model with everything that turns a clip into its input, and its logits into decisions.
+    """A trained end-to-end model, with everything between a clip and decisions.
 
     Attributes:
-      source: where it comes from: the run's directory, or the file.
-      step: of the run, before the checkpoint.
-      name: of the architecture.
-      label_names: in the order of the logits.
-      thresholds: by label, of the scores; empty where none were chosen.
-      loss: what it was trained on: says what its logits mean.
-      modalities: that it reads, in the order of "tva".
+      source: run directory, or exported file.
+      step: step of the checkpoint.
+      name: name of the architecture.
+      label_names: labels in the order of the logits.
+      thresholds: score threshold by label; empty if none were chosen.
+      loss: training loss, which defines the meaning of the logits.
+      modalities: modalities that the model reads, in the order of "tva".
       sparse_threshold: share of the attention that kept sites hold; None for the dense model.
-      preprocessing: how its data were prepared.
-      text_max_len: tokens at which a text is cut.
-      load_encoder: loads its tokenizer; None for a model that reads no words.
-      say: what it says of a batch of one utterance.
+      preprocessing: how the training data were prepared.
+      text_max_len: number of tokens at which a text is cut.
+      load_encoder: function that loads the tokenizer; None for a model that reads no text.
+      infer: function that computes the output for a batch of one utterance.
     """
 
     source: str
@@ -55,4 +55,4 @@ class ClipModel:
     preprocessing: Mapping[str, Any]
     text_max_len: int
     load_encoder: "Callable[[], TextEncoder] | None"
-    say: Callable[[Batch], Said]
+    infer: Callable[[Batch], ClipOutput]

@@ -1,8 +1,10 @@
-"""What prediction says of a clip, and the files that hold it.
+"""Results of prediction, and the files that store them.
 
-Axes: `t` frames, `s` mel chunks, `h`, `w` height and width of a stage's sites.
+Axes: `t` frames, `s` mel chunks, `h`, `w` height and width of the sites of a stage.
 """
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,24 +13,25 @@ from typing import Any
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.html.evidence import Evidence
+from mme2e_jax.runtime.files import write_json, write_text
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One cue or window.
+    """The prediction for one cue or window.
 
     Attributes:
-      start, end: seconds from the clip's start.
-      transcript: as given.
-      logits: of each label.
-      scores: probabilities of each label (over the labels, where the model chooses one; values, where it was trained
-        on values).
-      decided: the labels that are said to be there.
-      contributions: by modality, what it adds to the logit of each label; their sum is `logits`.
-      shares: by modality, its part in moving the logits away from 0, up or down, mean over the labels; sums to 1.
-      frames, faces_found, chunks, tokens: that the model was given.
-      notes: what is missing or stands in.
-      evidence: of some utterances; None of the others, and of all where an exported model said so.
+      start, end: seconds from the start of the clip.
+      transcript: given text.
+      logits: logit by label.
+      scores: probability by label (a distribution over labels if the model chooses one; values if it was trained on
+        values).
+      decided: predicted labels.
+      contributions: by modality, its addition to the logit of each label; they sum to `logits`.
+      shares: by modality, its part in moving the logits away from 0, mean over the labels; they sum to 1.
+      frames, faces_found, chunks, tokens: sizes of the model's input.
+      notes: sentences about what is missing or replaced.
+      evidence: the model's input and kept sites; None for most utterances of a long clip, and for exported models.
     """
 
     start: float
@@ -47,7 +50,7 @@ class Utterance:
     evidence: Evidence | None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, without the evidence."""
+        """Returns plain values, without the evidence."""
         values = {name: value for name, value in self.__dict__.items() if name != "evidence"}
         return values | {
             "contributions": {MODALITY_NAMES[m]: added for m, added in self.contributions.items()},
@@ -57,19 +60,19 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of a clip.
+    """The prediction for one clip.
 
     Attributes:
-      clip: name of the file.
-      seconds: that it states to last.
-      run, step, model: which checkpoint said so; `run` is the directory of the run, or the exported file.
-      label_names: in the order of the model's outputs.
-      thresholds: by label, of the scores; nothing where the highest score decides.
-      task: what scores mean.
-      modalities: that the model reads, of "tva".
+      clip: file name.
+      seconds: stated length.
+      run, step, model: origin of the model; `run` is the run directory or the exported file.
+      label_names: labels in the order of the model's outputs.
+      thresholds: score threshold by label; empty if the highest score decides.
+      task: meaning of the scores.
+      modalities: modalities that the model reads, of "tva".
       sparse_threshold: share of the attention that kept sites hold; None for the dense model.
-      notes: on the clip as a whole.
-      utterances: in the order of time.
+      notes: sentences about the clip as a whole.
+      utterances: utterances in the order of time.
     """
 
     clip: str
@@ -86,19 +89,54 @@ class Prediction:
     utterances: tuple[Utterance, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, without the evidence."""
+        """Returns plain values, without the evidence."""
         return self.__dict__ | {
             "task": self.task.value,
             "modalities": [MODALITY_NAMES[m] for m in self.modalities],
             "utterances": [utterance.to_json() for utterance in self.utterances],
         }
 
+    def to_csv(self) -> str:
+        """Returns one row per utterance: times, a score and 0 or 1 for each label, shares, transcript, notes."""
+        text = io.StringIO()
+        rows = csv.writer(text)
+        decisions = [f"{name}_decided" for name in self.label_names]
+        shares = [f"share_{MODALITY_NAMES[m]}" for m in self.modalities]
+        rows.writerow(["start", "end", *self.label_names, *decisions, *shares, "transcript", "notes"])
+        for u in self.utterances:
+            times = [f"{u.start:.3f}", f"{u.end:.3f}"]
+            scores = [f"{u.scores[name]:.6g}" for name in self.label_names]
+            decisions = [int(name in u.decided) for name in self.label_names]
+            shares = [f"{u.shares[m]:.4f}" for m in self.modalities]
+            rows.writerow([*times, *scores, *decisions, *shares, u.transcript, " ".join(u.notes)])
+        return text.getvalue()
+
+    def to_html(self) -> str:
+        """Returns a page that needs neither network nor scripts."""
+        # Imports jinja2, which most users of this module do not need.
+        from mme2e_jax.html.page import render
+
+        low, high, score_name = 0.0, 1.0, "probability"
+        if self.task is Task.REGRESSION:
+            values = [score for utterance in self.utterances for score in utterance.scores.values()]
+            low, high, score_name = min(0.0, *values), max(1.0, *values), "value"
+        return render("prediction", p=self, low=low, high=high, score_name=score_name)
+
     def write(self, directory: str | Path) -> list[Path]:
-        """Writes `predictions.json`, `predictions.csv` and the page `predictions.html`; returns their paths.
+        """Writes `predictions.json`, `predictions.csv` and, if any utterance has evidence, `predictions.html`.
 
-        There is no page if no utterance has evidence, as with exported models.
+        Args:
+          directory: output directory; it is created if missing.
+
+        Returns:
+          Paths of the files.
         """
-        # Not at the top: most users of this module write nothing.
-        from mme2e_jax.predict.write import write_prediction
-
-        return write_prediction(self, Path(directory))
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        paths = [directory / f"predictions.{suffix}" for suffix in ("json", "csv", "html")]
+        write_json(paths[0], self.to_json(), indent=1, ensure_ascii=False)
+        write_text(paths[1], self.to_csv())
+        if all(utterance.evidence is None for utterance in self.utterances):
+            return paths[:2]
+        write_text(paths[2], self.to_html())
+        return paths

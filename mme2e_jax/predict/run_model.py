@@ -1,9 +1,4 @@
-"""Predicts on clips with the model of a run.
-
-Only this module of the folder knows how models are built.
-
-Axis legend: `l` labels.
-"""
+"""Loads the model of a run for prediction on clips."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +11,7 @@ from mme2e_jax.evaluation.contributions import contributions
 from mme2e_jax.evaluation.inference import infer_batch
 from mme2e_jax.models import variables
 from mme2e_jax.models.mme2e import ModelSpec
-from mme2e_jax.predict.model import ClipModel, Said
+from mme2e_jax.predict.model import ClipModel, ClipOutput
 from mme2e_jax.runs.load import Run
 from mme2e_jax.runs.tokenizer import find_tokenizer
 
@@ -25,16 +20,15 @@ if TYPE_CHECKING:
 
 
 def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> ClipModel:
-    """The model of a run.
+    """Returns the model of a run.
 
     Args:
-      run: its best checkpoint.
-      workdir: its directory.
-      tokenizer: directory of the tokenizer of the run's data; None for the one that training kept, or that lies with
-        the data.
+      run: best checkpoint of the run.
+      workdir: run directory.
+      tokenizer: tokenizer directory of the data; None to use the copy in the run or in the data directory.
 
     Raises:
-      UserError: if the tokenizer is missing or another one, or the model reads hand-crafted features.
+      UserError: if the tokenizer is missing or a different one, or the model reads hand-crafted features.
     """
     if not isinstance(run.spec, ModelSpec):
         raise UserError(
@@ -46,18 +40,18 @@ def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> 
     weights = variables.fusion_weights(run.spec, run.model.state.variables)
 
     def load() -> "TextEncoder":
-        # Here, not at the top: importing transformers takes a second.
+        # Imports transformers, which takes a second.
         from mme2e_jax.runs.tokenizer import load_encoder
 
         assert directory is not None
         return load_encoder(directory, int(run.record.tokenizer["vocab_size"]))
 
-    def say(batch: Batch) -> Said:
+    def infer(batch: Batch) -> ClipOutput:
         with run.model.mesh.active():
-            said = jax.device_get(infer_batch(run.model.state, run.model.mesh.put_batch(batch)))
+            output = jax.device_get(infer_batch(run.model.state, run.model.mesh.put_batch(batch)))
         # The only utterance of the only group.
-        by_modality = {m: logits[0, 0] for m, logits in said.by_modality.items()}
-        return Said(said.logits[0, 0], contributions(by_modality, weights), said.kept)
+        by_modality = {m: logits[0, 0] for m, logits in output.by_modality.items()}
+        return ClipOutput(output.logits[0, 0], contributions(by_modality, weights), output.kept)
 
     return ClipModel(
         source=str(workdir),
@@ -71,5 +65,5 @@ def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> 
         preprocessing=run.record.preprocessing,
         text_max_len=run.config.data.text_max_len,
         load_encoder=load if directory is not None else None,
-        say=say,
+        infer=infer,
     )

@@ -1,4 +1,4 @@
-"""What the terminal shows of a prediction."""
+"""Terminal output of a prediction."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -12,15 +12,15 @@ from mme2e_jax.html.formats import format_time
 from mme2e_jax.predict.results import Prediction, Utterance
 
 _ROWS = 40
-# Longer names of labels are cut where there is not enough room.
+# Longer label names may be cut.
 _WIDE = 8
 
 
 def predictions_table(prediction: Prediction) -> Table:
-    """A row an utterance: its time, scores (those that are decided on in bold), and the modalities' shares."""
+    """Returns a table with one row per utterance: time, scores (decided labels in bold), modality shares, text."""
     kind = {Task.REGRESSION: "values"}.get(prediction.task, "probabilities")
-    table = Table(title=f"{escape(prediction.clip)}: {kind}, * where an emotion is said to be there")
-    # Words give way where the terminal is narrow.
+    table = Table(title=f"{escape(prediction.clip)}: {kind}, * where an emotion is predicted")
+    # On a narrow terminal the text column shrinks first.
     times = [_span(utterance) for utterance in prediction.utterances[:_ROWS]]
     table.add_column("time", no_wrap=True, min_width=max(map(len, times), default=None))
     for name in prediction.label_names:
@@ -40,13 +40,13 @@ def predictions_table(prediction: Prediction) -> Table:
 
 
 def notes(prediction: Prediction) -> Iterator[str]:
-    """What is to be known of the clip, and of its utterances: the same of several of them once."""
+    """Yields the notes on the clip and its utterances; a note on several utterances appears once."""
     yield from prediction.notes
-    of: dict[str, list[Utterance]] = defaultdict(list)
+    noted: dict[str, list[Utterance]] = defaultdict(list)
     for utterance in prediction.utterances:
         for note in utterance.notes:
-            of[note].append(utterance)
-    for note, utterances in of.items():
+            noted[note].append(utterance)
+    for note, utterances in noted.items():
         more = f" and {len(utterances) - 1} more" if len(utterances) > 1 else ""
         yield f"{_span(utterances[0])}{more}: {note}"
 

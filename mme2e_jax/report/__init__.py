@@ -1,1 +1,1 @@
-"""The report of a run: a page with figures, next to `metrics.json`."""
+"""Writes the report of a run: page, figures, terminal tables."""

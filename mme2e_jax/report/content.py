@@ -14,33 +14,33 @@ REPORTED = "test"
 
 
 class Examples(NamedTuple):
-    """A few utterances, of how many."""
+    """Example utterances of a split."""
 
     shown: Sequence[Shown]
-    counts: Mapping[str, int]  # utterances of the split by kind: RIGHT, PARTLY, WRONG
+    counts: Mapping[str, int]  # utterances of the split by outcome: RIGHT, PARTLY, WRONG
 
 
 @dataclass(frozen=True)
 class Content:
-    """A report.
+    """The content of a report.
 
     Attributes:
-      run: its directory.
-      metrics: what `metrics.json` holds.
-      config: of the run, sections as mappings.
-      task: what scores mean.
-      label_names: in the order of the model's outputs.
-      modalities: that the model reads, of "tva".
-      thresholds: by label, of the scores; nothing where the highest score decides.
-      sparse_threshold: of the attention; None for a model that keeps all sites, or has none.
-      imported: the weights were trained elsewhere.
-      parameters: learned values.
-      judged: by split, the validation first.
-      training: the course of the run; None where there is none.
-      examples: of the test split.
-      preparation: of the records; None where it cannot be read.
-      unlearned_steps: that training skipped because their loss was not finite.
-      provenance: what else the numbers depend on, by name.
+      run: run directory.
+      metrics: content of `metrics.json`.
+      config: config of the run, sections as mappings.
+      task: meaning of the scores.
+      label_names: labels in the order of the model's outputs.
+      modalities: modalities that the model reads, of "tva".
+      thresholds: score threshold by label; empty if the highest score decides.
+      sparse_threshold: threshold of the sparse attention; None for a model without any.
+      imported: whether the weights were trained elsewhere.
+      parameters: number of learned values.
+      decisions: decisions by split, the validation split first.
+      training: losses and scores of the run; None if it was not trained.
+      examples: example utterances of the test split.
+      preparation: report of the preparation of the records; None if it cannot be read.
+      skipped_steps: training steps that were skipped because their loss or gradient was not finite.
+      provenance: versions and devices by name.
     """
 
     run: str
@@ -53,23 +53,23 @@ class Content:
     sparse_threshold: float | None
     imported: bool
     parameters: int
-    judged: Mapping[str, Decisions]
+    decisions: Mapping[str, Decisions]
     training: Training | None
     examples: Examples
     preparation: Preparation | None
-    unlearned_steps: Sequence[int]
+    skipped_steps: Sequence[int]
     provenance: Mapping[str, str]
 
     @property
     def scores(self) -> Mapping[str, Any]:
-        """Scores of the split that is reported."""
+        """Scores of the reported split."""
         return self.metrics[REPORTED]
 
     @property
     def intervals(self) -> Mapping[str, Any]:
-        """Their intervals."""
+        """Confidence intervals of the reported split."""
         return self.metrics["intervals"][REPORTED]
 
     def positives(self, split: str) -> Mapping[str, int]:
-        """Utterances of a split that have each label."""
-        return dict(zip(self.label_names, self.judged[split].truth.sum(0).tolist(), strict=True))
+        """Number of utterances of a split by label."""
+        return dict(zip(self.label_names, self.decisions[split].truth.sum(0).tolist(), strict=True))

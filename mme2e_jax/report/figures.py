@@ -1,4 +1,4 @@
-"""Draws the figures of a report from numbers computed elsewhere."""
+"""Draws the figures of a report from numbers that are computed elsewhere."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -15,23 +15,23 @@ from mme2e_jax.report.training import Training
 DPI = 160
 _SIZE = (5.6, 4.0)
 _BLUE, _ORANGE, _GREY = "#1f5a99", "#e66100", "#8a8a8a"
-# Told apart with any colour vision (P. Tol's "bright", without its grey).
+# Distinguishable with any colour vision (P. Tol's "bright", without its grey).
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 _LINES = ("-", "--", ":", "-.")
 
 
 class Bar(NamedTuple):
-    """A score, None where there is none, and its interval, likewise."""
+    """A score and its confidence interval; None where they are undefined."""
 
     name: str
     value: float | None
     low: float | None
     high: float | None
-    reference: float  # to compare with
+    reference: float  # value to compare with
 
 
 def loss(training: Training) -> Figure:
-    """Training loss, by step and by epoch."""
+    """Draws the training loss by step and by epoch."""
     figure, axes = _axes("epoch", "training loss")
     if training.steps:
         axes.plot(*zip(*training.steps, strict=True), color="#a9bfd6", linewidth=1, label="steps")
@@ -41,7 +41,7 @@ def loss(training: Training) -> Figure:
 
 
 def scores(training: Training) -> Figure:
-    """Scores of the validation split by epoch."""
+    """Draws the scores of the validation split by epoch."""
     figure, axes = _axes("epoch", "mean over the emotions, validation")
     for (name, values), colour in zip(training.scores.items(), (_BLUE, "#228833"), strict=False):
         _by_epoch(axes, [np.nan if value is None else value for value in values], name, colour)
@@ -51,12 +51,12 @@ def scores(training: Training) -> Figure:
 
 
 def bars(values: Sequence[Bar], name: str, reference: str) -> Figure:
-    """A score of each emotion, the mean last, with its interval.
+    """Draws a score of each emotion with its interval.
 
     Args:
-      values: from top to bottom.
-      name: of the score.
-      reference: what the values are compared with.
+      values: bars from top to bottom, the mean last.
+      name: name of the score.
+      reference: name of the reference values.
     """
     figure, axes = _axes(name, "", height=max(2.6, 0.42 * len(values) + 1.3))
     rows = np.arange(len(values))
@@ -78,7 +78,7 @@ def bars(values: Sequence[Bar], name: str, reference: str) -> Figure:
 
 
 def roc(curves: Mapping[str, Curve]) -> Figure:
-    """ROC curves, with the decisions as dots."""
+    """Draws ROC curves, with the decisions as dots."""
     figure, axes = _axes("false positive rate", "true positive rate (recall)")
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1)
     for number, (name, curve) in enumerate(curves.items()):
@@ -89,7 +89,7 @@ def roc(curves: Mapping[str, Curve]) -> Figure:
 
 
 def precision_recall(curves: Mapping[str, Curve]) -> Figure:
-    """Precision-recall curves, with the decisions as dots."""
+    """Draws precision-recall curves, with the decisions as dots."""
     figure, axes = _axes("recall", "precision")
     for number, (name, curve) in enumerate(curves.items()):
         _curve(axes, curve, f"{_short(name)} {curve.area:.2f}", number, step=True)
@@ -99,7 +99,7 @@ def precision_recall(curves: Mapping[str, Curve]) -> Figure:
 
 
 def cooccurrence(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    """Counts of true (rows) and predicted (columns) labels."""
+    """Draws the counts of true (rows) and predicted (columns) labels."""
     side = max(4.2, 0.55 * len(columns) + 1.4)
     figure, axes = _axes("predicted", "true", width=max(_SIZE[0], side), height=max(4.0, 0.5 * len(rows) + 1.3))
     axes.grid(visible=False)
@@ -114,12 +114,12 @@ def cooccurrence(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]
 
 
 def active(fractions: Mapping[str, Sequence[float]], threshold: float) -> Figure:
-    """Share of the sites that each stage of each tower worked on."""
+    """Draws the share of active sites in each stage of each tower."""
     figure, axes = _axes("stage of the tower", "share of sites that are active")
     width = 0.8 / len(fractions)
     for number, (m, shares) in enumerate(fractions.items()):
-        places = np.arange(len(shares)) + (number - (len(fractions) - 1) / 2) * width
-        drawn = axes.bar(places, shares, width=width * 0.92, color=MODALITY_COLOURS[m], label=MODALITY_NAMES[m])
+        positions = np.arange(len(shares)) + (number - (len(fractions) - 1) / 2) * width
+        drawn = axes.bar(positions, shares, width=width * 0.92, color=MODALITY_COLOURS[m], label=MODALITY_NAMES[m])
         axes.bar_label(drawn, fmt="%.2f", fontsize=9, label_type="center", color="white")
     axes.axhline(threshold, color=_ORANGE, linestyle="--", linewidth=1.3, label=f"threshold {threshold:g}")
     axes.set_xticks(range(3), ["first", "second", "third"])
@@ -154,7 +154,7 @@ def _finish_training(axes: Axes, training: Training) -> None:
 
 def _curve(axes: Axes, curve: Curve, label: str, number: int, *, step: bool) -> None:
     colour, line = _COLOURS[number % len(_COLOURS)], _LINES[number // len(_COLOURS) % len(_LINES)]
-    # Between two points of recall there is no straight line of precision.
+    # Precision is not linear between two points of recall.
     axes.plot(curve.x, curve.y, line, color=colour, label=label, drawstyle="steps-post" if step else "default")
     axes.plot(*curve.decisions, "o", color=colour, markersize=6, markeredgecolor="black")
 
@@ -164,7 +164,7 @@ def _legend_below(axes: Axes) -> None:
 
 
 def _short(name: str) -> str:
-    """A name as plain text of at most so many letters."""
-    # A dollar would begin a formula, and a legend leaves out what begins with an underscore.
+    """Shortens a name and escapes it for matplotlib."""
+    # A dollar would start a formula, and a legend omits names that start with an underscore.
     short = (name if len(name) <= 16 else f"{name[:15]}…").replace("$", r"\$")
     return f" {short}" if short.startswith("_") else short

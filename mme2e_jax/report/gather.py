@@ -1,4 +1,4 @@
-"""Gathers a report's content from a run, its data and its predictions."""
+"""Gathers the content of a report from a run and its results."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +16,18 @@ from mme2e_jax.models.variables import fusion_weights, parameter_count
 from mme2e_jax.report.content import REPORTED, Content, Examples
 from mme2e_jax.report.preparation import read_preparation
 from mme2e_jax.report.provenance import provenance
-from mme2e_jax.report.training import course, last_record
-from mme2e_jax.report.utterances import PARTLY, RIGHT, WRONG, Shown, choose, kinds, names_of, stored, visible
+from mme2e_jax.report.training import last_record, read_training
+from mme2e_jax.report.utterances import (
+    PARTLY,
+    RIGHT,
+    WRONG,
+    Shown,
+    choose,
+    has_media,
+    outcomes,
+    present_labels,
+    read_stored,
+)
 
 if TYPE_CHECKING:
     from mme2e_jax.data.batch_loader import BatchLoader
@@ -32,15 +42,15 @@ def gather(
     report: Mapping[str, Any],
     workdir: str | Path,
 ) -> Content:
-    """What the report of a run shows. All processes take part.
+    """Gathers the content of a report. All processes must call it.
 
     Args:
-      run: with the checkpoint that is reported.
-      model: with the thresholds of its decisions.
-      batches: of the data.
-      results: one pass over each split, the validation split first; of the test split with attention maps.
+      run: run with the reported checkpoint.
+      model: model with thresholds.
+      batches: batch loader of the data.
+      results: results by split, the validation split first; those of the test split with attention maps.
       report: content of `metrics.json`.
-      workdir: of the run.
+      workdir: run directory.
     """
     task = tasks.TASKS[model.loss]
     modalities = sort_modalities(run.spec.modalities, MODALITIES)
@@ -58,41 +68,41 @@ def gather(
         sparse_threshold=threshold if sparse and set(modalities) & set("av") else None,
         imported=run.step == reader.IMPORTED_STEP,
         parameters=parameter_count(model.state.variables),
-        judged={split: result.decisions for split, result in results.items()},
-        training=course(workdir, last.history, len(run.record.history), run.step),
+        decisions={split: result.decisions for split, result in results.items()},
+        training=read_training(workdir, last.history, len(run.record.history), run.step),
         examples=_examples(run, model, batches, results[REPORTED]),
         preparation=read_preparation(batches.dataset.directory),
-        unlearned_steps=last.skipped,
+        skipped_steps=last.skipped,
         provenance=provenance(model.mesh.devices),
     )
 
 
 def _examples(run: "Run", model: Model, batches: "BatchLoader", result: SplitResult) -> Examples:
-    predictions, judged = result.predictions, result.decisions
+    predictions, decisions = result.predictions, result.decisions
     split, spec, names = batches.dataset.split(REPORTED), run.spec, model.label_names
     end_to_end = isinstance(spec, ModelSpec)
-    kind = kinds(judged.truth, judged.predicted)
-    seen = visible(split, predictions.example) if end_to_end else np.ones(len(kind), bool)
-    places = choose(kind, seen, run.config.seed)
-    chosen = predictions.example[places].tolist()
+    outcome = outcomes(decisions.truth, decisions.predicted)
+    eligible = has_media(split, predictions.example) if end_to_end else np.ones(len(outcome), bool)
+    rows = choose(outcome, eligible, run.config.seed)
+    chosen = predictions.example[rows].tolist()
     maps = predictions.attention_maps
     assert maps is not None
     weights = fusion_weights(spec, model.state.variables)
 
-    def shown(place: int, example: int) -> Shown:
-        record = stored(split, example, maps[example], spec.modalities if end_to_end else "")
-        added = contributions({m: logits[place] for m, logits in predictions.by_modality.items()}, weights)
+    def shown(row: int, example: int) -> Shown:
+        record = read_stored(split, example, maps[example], spec.modalities if end_to_end else "")
+        added = contributions({m: logits[row] for m, logits in predictions.by_modality.items()}, weights)
         return Shown(
-            identity=split.ids[example],
-            kind=str(kind[place]),
-            truth=names_of(judged.truth[place], names),
-            decided=names_of(judged.predicted[place], names),
-            scores=dict(zip(names, judged.score[place].tolist(), strict=True)),
+            identifier=split.ids[example],
+            outcome=str(outcome[row]),
+            truth=present_labels(decisions.truth[row], names),
+            decided=present_labels(decisions.predicted[row], names),
+            scores=dict(zip(names, decisions.score[row].tolist(), strict=True)),
             shares={m: float(np.mean(values)) for m, values in shares(added).items()},
             transcript=record.transcript,
             evidence=record.evidence,
             notes=record.notes,
         )
 
-    counts = {name: int(np.sum(kind == name)) for name in (RIGHT, PARTLY, WRONG)}
-    return Examples([shown(*both) for both in zip(places, chosen, strict=True)], counts)
+    counts = {name: int(np.sum(outcome == name)) for name in (RIGHT, PARTLY, WRONG)}
+    return Examples([shown(row, example) for row, example in zip(rows, chosen, strict=True)], counts)

@@ -40,7 +40,7 @@ def page(content: Content, pictures: Mapping[str, Picture]) -> str:
         name=Path(content.run).name,
         split=REPORTED,
         dataset=content.config["data"]["dataset"],
-        utterance_count=len(content.judged[REPORTED].truth),
+        utterance_count=len(content.decisions[REPORTED].truth),
         single_label=content.task is Task.SINGLE_LABEL,
         cost=content.scores.get("cost"),
         counts=content.examples.counts,
@@ -53,7 +53,7 @@ def page(content: Content, pictures: Mapping[str, Picture]) -> str:
 
 def notes(content: Content) -> Iterator[str]:
     """Yields, as plain text, what a reader must know before reading the numbers."""
-    n = len(content.judged[REPORTED].truth)
+    n = len(content.decisions[REPORTED].truth)
     low, high = (content.intervals["mean"]["f1"][end] for end in ("low", "high"))
     if low is not None and high - low > _WIDE:
         yield (

@@ -1,4 +1,4 @@
-"""The rows of the paper that a run can be laid beside.
+"""Results of the paper that a run can be compared with.
 
 Dai, Cahyawijaya, Liu and Fung, "Multimodal End-to-End Sparse Model for Emotion Recognition", NAACL 2021
 (doi 10.18653/v1/2021.naacl-main.417): means over the six emotions, in percent, and GFLOPs of feature extraction.
@@ -14,19 +14,19 @@ SOURCE = (
 
 
 class Row(NamedTuple):
-    """One model of the paper on one data set."""
+    """One model of the paper on one dataset."""
 
     name: str
-    model: str  # by its name here; empty for one that is not here
-    accuracy: float  # percent; of the kind that the data set's table reports
+    model: str  # its name in this program; empty for a model that this program lacks
+    accuracy: float  # percent; the accuracy that the paper's table reports
     f1: float  # percent
-    gflops: float | None  # of feature extraction
+    gflops: float | None  # feature extraction
 
 
 class PaperTable(NamedTuple):
-    """The paper's results on one data set."""
+    """The results of the paper on one dataset."""
 
-    accuracy: str  # which score of ours its accuracy is
+    accuracy: str  # our name of the accuracy in the table
     rows: tuple[Row, ...]
 
 

@@ -1,4 +1,4 @@
-"""What numbers depend on besides data and config: versions and devices."""
+"""Collects versions and devices, on which the numbers of a report depend."""
 
 import platform
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-# Those of the requirements that compute.
+# The requirements that affect numbers.
 _LIBRARIES = (
     "jax",
     "jaxlib",
@@ -25,25 +25,25 @@ _LIBRARIES = (
 
 
 def provenance(devices: int) -> dict[str, str]:
-    """Names and values.
+    """Returns versions and devices by name.
 
     Args:
-      devices: that the evaluation ran on.
+      devices: number of devices of the evaluation.
     """
     kind = jax.devices()[0].device_kind
-    where = {
+    environment = {
         "devices": f"{devices} x {kind}" + (f" in {n} processes" if (n := jax.process_count()) > 1 else ""),
         "Python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
     }
-    return where | {name: version for name in _LIBRARIES if (version := _version(name))}
+    return environment | {name: version for name in _LIBRARIES if (version := _version(name))}
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Keys and values of a config, as one gives them: `optim.lr`, `0.0005`."""
+def flatten_config(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yields keys and values as flags take them: `optim.lr`, `0.0005`."""
     for key, value in config.items():
         if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
+            yield from flatten_config(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", str(value)
 

@@ -1,4 +1,4 @@
-"""Draws the sparsity curve, like Figure 5 of the paper."""
+"""Draws scores, GFLOPs and active sites over the sparse threshold."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _STAGES = ("-", "--", ":")
 
 
 def draw(report: Mapping[str, Any]) -> Figure:
-    """Three panels.
+    """Draws three panels.
 
     Args:
       report: see `commands.sparsity_curve.sparsity_curve`.
@@ -23,12 +23,12 @@ def draw(report: Mapping[str, Any]) -> Figure:
     p = [entry["threshold"] for entry in points]
     for name, label in _SCORES.items():
         values = [entry["scores"]["mean"][name] for entry in points]
-        # A split may have no AUC at all.
+        # The AUC may be undefined.
         scores.plot(p, [float("nan") if v is None else v for v in values], marker="o", label=label)
     scores.set(ylabel=f"mean over the emotions ({report['split']} split)")
     gflops.plot(p, [entry["extraction_gflops"] for entry in points], marker="o", color="tab:green", label="this model")
     dense = points[0]["dense_extraction_gflops"]
-    gflops.axhline(dense, color="0.4", linestyle="--", label="dense model, without scores of sites")
+    gflops.axhline(dense, color="0.4", linestyle="--", label="dense model, without attention")
     gflops.set(ylabel="GFLOPs of feature extraction per utterance", ylim=(0, None))
     for m in points[0]["active_fraction"]:
         name, colour = _TOWERS[m]

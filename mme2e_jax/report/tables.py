@@ -1,4 +1,4 @@
-"""The tables of a report: a heading, and rows of text cells."""
+"""Builds the tables of a report as plain text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,14 +12,14 @@ from mme2e_jax.html.formats import format_score
 from mme2e_jax.report.content import REPORTED, Content
 from mme2e_jax.report.paper import TABLES
 from mme2e_jax.report.preparation import Preparation
-from mme2e_jax.report.provenance import flat
+from mme2e_jax.report.provenance import flatten_config
 from mme2e_jax.report.utterances import Shown
 
 NONE = "(none)"
-# What splits and parts of models are called.
+# Names of splits and of parts of models on the page.
 SPLITS = {"valid": "validation", "test": "test"}
 _PARTS = {"albert": "ALBERT", "stage_0": "first stage", "stage_1": "second stage", "stage_2": "third stage"}
-# Utterances of a reason that are named.
+# Number of utterances that are named per reason.
 _NAMED = 5
 _TITLES = {
     "f1": "F1",
@@ -35,14 +35,14 @@ _WITH_INTERVAL = ("f1", "auc", "weighted_accuracy", "accuracy")
 
 
 class Table(NamedTuple):
-    """A table."""
+    """A table; each row has one cell per heading."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
 def with_interval(value: float | None, interval: Mapping[str, float | None]) -> str:
-    """A score and its interval."""
+    """Formats a score and its interval."""
     if value is None or interval["low"] is None:
         return format_score(value)
     return f"{format_score(value)} ({format_score(interval['low'], 2)} to {format_score(interval['high'], 2)})"
@@ -53,16 +53,18 @@ def scores(c: Content, split: str) -> Table:
     found, around, positives = c.metrics[split], c.metrics["intervals"][split], c.positives(split)
     plain = [name for name in ("precision", "recall", "mae", "corr") if name in found["mean"]]
     names = [*_WITH_INTERVAL, *plain]
-    of = [(label, found["per_label"][label], around["per_label"][label], str(positives[label])) for label in positives]
+    labels = [
+        (label, found["per_label"][label], around["per_label"][label], str(positives[label])) for label in positives
+    ]
     rows = []
-    for label, values, intervals, count in (*of, ("mean", found["mean"], around["mean"], "")):
+    for label, values, intervals, count in (*labels, ("mean", found["mean"], around["mean"], "")):
         cells = [with_interval(values[name], intervals[name]) for name in _WITH_INTERVAL]
         rows.append([label, *cells, *(format_score(values[name]) for name in plain), count])
     return Table(["emotion", *(_TITLES[name] for name in names), "positives"], rows)
 
 
 def undefined(c: Content) -> dict[str, int]:
-    """By emotion, the most resamples in which a score of it does not exist; those emotions that have any."""
+    """Number of resamples in which some score of an emotion is undefined, for emotions with any such resample."""
     counts = {
         label: max(interval["undefined"] for interval in intervals.values())
         for label, intervals in c.intervals["per_label"].items()
@@ -71,24 +73,24 @@ def undefined(c: Content) -> dict[str, int]:
 
 
 def thresholds(c: Content) -> Table:
-    """The threshold of each emotion, and what it does on both splits."""
+    """The threshold of each emotion, and its effect on both splits."""
     headings = ["emotion", "threshold"]
-    for split in c.judged:
+    for split in c.decisions:
         headings += [f"{SPLITS[split]}: positives", "predicted", "precision", "recall", "F1"]
     rows = []
     for i, label in enumerate(c.label_names):
         cells = [label, format_score(c.thresholds[label], 2)]
-        for split, judged in c.judged.items():
+        for split, decisions in c.decisions.items():
             values = c.metrics[split]["per_label"][label]
-            cells += [str(int(what[:, i].sum())) for what in (judged.truth, judged.predicted)]
+            cells += [str(int(labels[:, i].sum())) for labels in (decisions.truth, decisions.predicted)]
             cells += [format_score(values[name]) for name in ("precision", "recall", "f1")]
         rows.append(cells)
     return Table(headings, rows)
 
 
 def matrix(c: Content) -> tuple[list[str], list[str], np.ndarray]:
-    """Names of rows (true) and columns (predicted), and counts; the last ones are no label, where that occurs."""
-    counts = cooccurrence(*c.judged[REPORTED][1:])
+    """Names of rows (true) and columns (predicted), and counts; "no label" comes last, if it occurs."""
+    counts = cooccurrence(*c.decisions[REPORTED][1:])
     rows, columns = (
         [*c.label_names, NONE] if values.any() else [*c.label_names] for values in (counts[-1], counts[:, -1])
     )
@@ -96,27 +98,27 @@ def matrix(c: Content) -> tuple[list[str], list[str], np.ndarray]:
 
 
 def confusion(c: Content) -> Table:
-    """The matrix as a table."""
+    """Counts of true and predicted labels."""
     rows, columns, counts = matrix(c)
     cells = [[name, *map(str, values)] for name, values in zip(rows, counts.tolist(), strict=True)]
     return Table(["true \\ predicted", *columns], cells)
 
 
 def cost(c: Content) -> Table:
-    """Multiply-adds of each part beside those of the dense model."""
+    """Multiply-adds of each part, compared with the dense model."""
     found: Mapping[str, Any] = c.scores["cost"]
     rows = []
     for m, parts in found["macs"].items():
         active = {f"stage_{k}": format_score(share, 2) for k, share in enumerate(found["active_fraction"].get(m, ()))}
         for name, value in parts.items():
             dense = found["dense_macs"][m].get(name)
-            words = f"{MODALITY_NAMES[m]}: {_PARTS.get(name, name.replace('_', ' '))}"
-            rows.append([words, f"{value / 1e6:,.1f}", f"{(dense or 0) / 1e6:,.1f}", active.get(name, "")])
+            part = f"{MODALITY_NAMES[m]}: {_PARTS.get(name, name.replace('_', ' '))}"
+            rows.append([part, f"{value / 1e6:,.1f}", f"{(dense or 0) / 1e6:,.1f}", active.get(name, "")])
     return Table(["part", "this model", "dense model", "active sites"], rows)
 
 
 def paper(c: Content) -> Table:
-    """The paper's rows on this data set, and ours below; percent."""
+    """The paper's results on this dataset, and ours below; percent."""
     dataset, model = c.config["data"]["dataset"], c.config["model"]["name"]
     found = TABLES[dataset]
     rows = []
@@ -131,47 +133,47 @@ def paper(c: Content) -> Table:
 
 
 def percent(value: float, interval: Mapping[str, float | None]) -> str:
-    """A score in percent, with its interval."""
+    """Formats a score in percent, with its interval."""
     low, high = interval["low"], interval["high"]
     around = "" if low is None or high is None else f" ({100 * low:.1f} to {100 * high:.1f})"
     return f"{100 * value:.1f}{around}"
 
 
 def utterance(c: Content, u: Shown) -> Table:
-    """Scores of an utterance, beside thresholds and truth."""
+    """Scores, thresholds, decisions and ground truth of one utterance."""
     rows = []
     for label in c.label_names:
         threshold = [format_score(c.thresholds[label], 2)] if c.thresholds else []
-        said, there = ("yes" if label in labels else "" for labels in (u.decided, u.truth))
-        rows.append([label, format_score(u.scores[label], 2), *threshold, said, there])
-    return Table(["emotion", "score", *(["threshold"] if c.thresholds else []), "said", "true"], rows)
+        decided, true = ("yes" if label in labels else "" for labels in (u.decided, u.truth))
+        rows.append([label, format_score(u.scores[label], 2), *threshold, decided, true])
+    return Table(["emotion", "score", *(["threshold"] if c.thresholds else []), "predicted", "true"], rows)
 
 
 def reasons(preparation: Preparation) -> Table:
-    """Why utterances were left out of the data, or kept with something missing."""
+    """Reasons why utterances were left out of the data, or kept with something missing."""
     rows = []
     for name, reason in preparation.reasons.items():
         named = [utterance.id for utterance in reason.utterances[:_NAMED]]
         more = reason.count - len(named)
         some = ", ".join(named) + (f" and {more} more" if named and more > 0 else "")
         rows.append([name.replace("_", " "), reason.effect, str(reason.count), reason.meaning, some])
-    return Table(["reason", "effect", "count", "what it means", "utterances"], rows)
+    return Table(["reason", "effect", "count", "meaning", "utterances"], rows)
 
 
 def settings(c: Content) -> Table:
     """The config."""
-    return Table(["key", "value"], [list(pair) for pair in flat(c.config)])
+    return Table(["key", "value"], [list(pair) for pair in flatten_config(c.config)])
 
 
 def provenance(c: Content) -> Table:
-    """What else the numbers depend on."""
-    return Table(["what", "value"], [["seed", str(c.config["seed"])], *map(list, c.provenance.items())])
+    """Seed, versions and devices."""
+    return Table(["name", "value"], [["seed", str(c.config["seed"])], *map(list, c.provenance.items())])
 
 
 def decision_rule(task: Task) -> str:
-    """In words, what makes a decision."""
+    """The rule that makes a decision."""
     return {
-        Task.MULTI_LABEL: "Each emotion is said to be there where its probability is above its threshold.",
-        Task.SINGLE_LABEL: "The emotion with the highest probability is the decision; there are no thresholds.",
-        Task.REGRESSION: "Each emotion is said to be there where its value is above its threshold.",
+        Task.MULTI_LABEL: "An emotion is predicted where its probability is above its threshold.",
+        Task.SINGLE_LABEL: "The emotion with the highest probability is predicted; there are no thresholds.",
+        Task.REGRESSION: "An emotion is predicted where its value is above its threshold.",
     }[task]

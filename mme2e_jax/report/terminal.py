@@ -1,4 +1,4 @@
-"""Terminal tables of scores and costs."""
+"""Builds the terminal tables of scores and costs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,19 +10,19 @@ from mme2e_jax.evaluation.metrics import TABLE, Metrics
 _HEADINGS = {"weighted_accuracy": "w. acc.", "accuracy": "acc.", "f1": "F1", "auc": "AUC"}
 
 
-# Of what a table of several evaluations shows of each.
+# Scores in tables of several evaluations.
 SUMMARY = {name: _HEADINGS[name] for name in ("f1", "accuracy", "weighted_accuracy", "auc")}
 
 
 def scores_table(title: str, metrics: Metrics) -> Table:
-    """Scores per emotion and their mean."""
+    """Returns the scores per emotion and their mean."""
     table = Table(title=title)
     table.add_column("emotion")
     names = [name for name in TABLE if name in metrics.mean]
     for name in (*names, "threshold"):
         table.add_column(_HEADINGS.get(name, name), justify="right")
     for label, values in metrics.per_label.items():
-        # Where one label is decided on by the highest score there are no thresholds.
+        # If the highest score decides, there are no thresholds.
         threshold = f"{metrics.thresholds[label]:.2f}" if metrics.thresholds else ""
         table.add_row(label, *_cells(values, names), threshold)
     table.add_section()
@@ -31,10 +31,10 @@ def scores_table(title: str, metrics: Metrics) -> Table:
 
 
 def cost_table(title: str, cost: Mapping[str, Any]) -> Table:
-    """Multiply-adds of each part beside those of the dense model, and the share of sites that a stage worked on.
+    """Returns the multiply-adds of each part, those of the dense model, and the share of active sites.
 
     Args:
-      title: of the table.
+      title: title of the table.
       cost: see `flops.cost_report`.
     """
     table = Table(title=title)
@@ -53,10 +53,10 @@ def cost_table(title: str, cost: Mapping[str, Any]) -> Table:
 
 
 def summary_cells(mean: Mapping[str, float | None]) -> list[str]:
-    """Below the headings of SUMMARY; empty where a score does not exist.
+    """Returns the cells below the headings of SUMMARY; an undefined score is empty.
 
     Args:
-      mean: over the labels, as `Metrics.to_json` has it.
+      mean: mean scores over the labels, as in `Metrics.to_json`.
     """
     values = [mean[name] for name in SUMMARY]
     return ["" if value is None else f"{value:.3f}" for value in values]

@@ -1,4 +1,4 @@
-"""The course of a run: its last checkpoint and its step log."""
+"""Reads the losses and scores of a run for its report."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,63 +8,63 @@ from typing import NamedTuple
 from mme2e_jax.checkpoints.reader import Checkpoints, RunRecord
 from mme2e_jax.training.step_log import FILE
 
-# Points of a curve at most: enough for any screen.
+# Maximum number of points of a curve, enough for any screen.
 _POINTS = 1000
 
 
 class Training(NamedTuple):
     """Losses and scores of a run."""
 
-    steps: Sequence[tuple[float, float]]  # epochs done after a step, and its loss; means where there are many
+    steps: Sequence[tuple[float, float]]  # finished epochs and loss after each step; means of neighbours in long runs
     loss: Sequence[float]  # mean of each epoch
-    scores: Mapping[str, Sequence[float | None]]  # of the validation after each epoch, mean over the labels, by name
-    best: int  # epochs before the checkpoint that is reported
+    scores: Mapping[str, Sequence[float | None]]  # by name: validation score after each epoch, mean over the labels
+    best: int  # epochs before the reported checkpoint
 
 
 def last_record(workdir: str | Path) -> RunRecord | None:
-    """What the last checkpoint says, which knows of epochs after the best one; None if there is none.
+    """Reads the record of the last checkpoint, which includes epochs after the best one; None if there is none.
 
-    All processes of a run call it.
+    All processes of a run must call it.
     """
     checkpoints = Checkpoints(Path(workdir))
     last = checkpoints.latest_step
     return None if last is None else checkpoints.record(last)
 
 
-def course(workdir: str | Path, history: Sequence[Mapping], epochs: int, steps: int) -> Training | None:
-    """The course of a run; None where nothing was trained.
+def read_training(workdir: str | Path, history: Sequence[Mapping], epochs: int, steps: int) -> Training | None:
+    """Reads the losses and scores of a run; None if nothing was trained.
 
     Args:
-      workdir: of the run.
-      history: of the last checkpoint's record.
-      epochs, steps: before the checkpoint that is reported, which ends an epoch.
+      workdir: run directory.
+      history: history in the record of the last checkpoint.
+      epochs, steps: number of epochs and steps before the reported checkpoint, which ends an epoch.
     """
     if not epochs:
         return None
     steps_per_epoch = steps / epochs
     return Training(
-        steps=[((step + 1) / steps_per_epoch, loss) for step, loss in thinned(step_losses(Path(workdir) / FILE))],
+        steps=[((step + 1) / steps_per_epoch, loss) for step, loss in thin_out(read_step_losses(Path(workdir) / FILE))],
         loss=[entry["train_loss"] for entry in history],
         scores={name: [entry["valid"][key] for entry in history] for name, key in (("F1", "f1"), ("AUC", "auc"))},
         best=epochs,
     )
 
 
-def thinned(losses: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Steps and losses, means over neighbours where there are more than a picture has room for."""
+def thin_out(losses: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Averages neighbours if there are more steps than a figure can show."""
     together = -(-len(losses) // _POINTS)
     parts = [losses[start : start + together] for start in range(0, len(losses), together or 1)]
     return [(sum(step for step, _ in part) / len(part), sum(loss for _, loss in part) / len(part)) for part in parts]
 
 
-def step_losses(path: Path) -> list[tuple[int, float]]:
-    """Steps and their losses from a log, as far as it can be read; nothing if there is none."""
+def read_step_losses(path: Path) -> list[tuple[int, float]]:
+    """Reads steps and losses from a log; skips invalid lines, and returns nothing for a missing file."""
     found = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
             entry = json.loads(line)
             found.append((int(entry["step"]), float(entry["loss"])))
         except (ValueError, TypeError, KeyError):
-            # A loss that was not finite, or a line that was cut off.
+            # A loss that was not finite, or a truncated line.
             continue
     return found

@@ -1,6 +1,6 @@
-"""Chooses utterances for a report and shows the model's input and attention.
+"""Chooses example utterances for a report, and reads them.
 
-They are drawn at random, so that none is chosen for its looks.
+They are drawn at random, so that no one selects those that look good.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,69 +18,72 @@ from mme2e_jax.html.evidence import Evidence
 
 RIGHT, PARTLY, WRONG = "right", "partly right", "wrong"
 EACH = 3
-# Frames and mel chunks of an utterance that are shown at most.
+# Maximum of frames and mel chunks that are shown of an utterance.
 _FRAMES, _CHUNKS = 12, 50
 
 
 class Shown(NamedTuple):
-    """One utterance."""
+    """One example utterance."""
 
-    identity: str
-    kind: str  # RIGHT, PARTLY or WRONG
-    truth: tuple[str, ...]  # the labels that it has
-    decided: tuple[str, ...]  # those that it is said to have
+    identifier: str
+    outcome: str  # RIGHT, PARTLY or WRONG
+    truth: tuple[str, ...]  # true labels
+    decided: tuple[str, ...]  # predicted labels
     scores: Mapping[str, float]
-    shares: Mapping[str, float]  # of each modality in moving the logits, see `prediction.one.shares`
+    shares: Mapping[str, float]  # share of each modality in moving the logits, see `contributions.shares`
     transcript: str
     evidence: Evidence | None  # None for a model that reads features
     notes: tuple[str, ...]
 
 
 class Stored(NamedTuple):
-    """What the records hold of an utterance."""
+    """The record of an utterance."""
 
     transcript: str
     evidence: Evidence | None
     notes: tuple[str, ...]
 
 
-def kinds(truth: Bool[np.ndarray, "n l"], predicted: Bool[np.ndarray, "n l"]) -> np.ndarray:
-    """Of each utterance RIGHT where both sets of labels are the same, PARTLY where they share one, else WRONG."""
+def outcomes(truth: Bool[np.ndarray, "n l"], predicted: Bool[np.ndarray, "n l"]) -> np.ndarray:
+    """For each utterance: RIGHT if both sets of labels are equal, PARTLY if they share a label, else WRONG."""
     same, shared = (truth == predicted).all(1), (truth & predicted).any(1)
     return np.select([same, shared], [RIGHT, PARTLY], WRONG)
 
 
-def choose(kind: np.ndarray, visible: Bool[np.ndarray, "n"], seed: int) -> list[int]:
-    """Places of EACH right and of EACH wrong utterances, drawn at random; partly right ones where there are too few.
+def choose(outcome: np.ndarray, eligible: Bool[np.ndarray, "n"], seed: int) -> list[int]:
+    """Draws EACH right and EACH wrong utterances at random, and partly right ones where there are too few.
 
     Args:
-      kind: of each utterance, see `kinds`.
-      visible: whether there is anything to see of it; others are not drawn.
-      seed: of the draw.
+      outcome: outcome of each utterance, see `outcomes`.
+      eligible: whether an utterance may be drawn.
+      seed: seed of the draw.
+
+    Returns:
+      Row numbers of the chosen utterances.
     """
     rng = np.random.default_rng(seed)
     drawn = {
-        name: rng.permutation(np.flatnonzero((kind == name) & visible)).tolist() for name in (RIGHT, PARTLY, WRONG)
+        name: rng.permutation(np.flatnonzero((outcome == name) & eligible)).tolist() for name in (RIGHT, PARTLY, WRONG)
     }
     better = [*drawn[RIGHT], *drawn[PARTLY]][:EACH]
-    others = [place for place in drawn[PARTLY] if place not in better]
+    others = [row for row in drawn[PARTLY] if row not in better]
     return [*better, *[*drawn[WRONG], *others][:EACH]]
 
 
-def visible(split: Split, examples: np.ndarray) -> Bool[np.ndarray, "n"]:
+def has_media(split: Split, examples: np.ndarray) -> Bool[np.ndarray, "n"]:
     """Whether utterances, by index in their split, have frames or sound."""
     lengths = split.lengths
     return (lengths.frames[examples] > 0) | (lengths.chunks[examples] > 0)
 
 
-def stored(split: Split, example: int, maps: AttentionMaps, modalities: str) -> Stored:
-    """Reads an utterance again, with all that batches do not hold of it.
+def read_stored(split: Split, example: int, maps: AttentionMaps, modalities: str) -> Stored:
+    """Reads an utterance again, with the parts of its record that batches do not contain.
 
     Args:
-      split: that holds it.
-      example: its index there.
-      maps: its attention maps; empty for a model without sparse towers.
-      modalities: that the model reads; "" if it reads features, and there is nothing to show.
+      split: split of the utterance.
+      example: index of the utterance in the split.
+      maps: attention maps of the utterance; empty for a model without sparse towers.
+      modalities: modalities that the model reads; "" if it reads features, which are not shown.
     """
     records, problems = RecordReader(split.files).read([example])
     if example in problems:
@@ -106,28 +109,28 @@ def _evidence(
     if "v" not in modalities:
         frames = 0
     elif not frames:
-        notes.append("There are no pictures of it.")
+        notes.append("It has no pictures.")
     if "a" not in modalities:
         chunks = 0
     elif not chunks:
-        notes.append("There is no sound of it.")
+        notes.append("It has no sound.")
     if frames > _FRAMES:
-        notes.append(f"{_FRAMES} of its {frames} frames are shown, evenly over the utterance.")
+        notes.append(f"{_FRAMES} of its {frames} frames are shown, evenly spaced over the utterance.")
     if chunks > _CHUNKS:
         notes.append(f"The first {_CHUNKS} of its {chunks} mel chunks are shown.")
-    which: Any = {
+    selected: Any = {
         "v": np.linspace(0, frames - 1, min(frames, _FRAMES)).round().astype(int),
         "a": np.arange(min(chunks, _CHUNKS)),
     }
     return Evidence(
-        faces=faces[which["v"]],
-        face_found=found[which["v"]],
-        frame_ms=times[which["v"]],
-        mel=mel[which["a"]],
-        kept={m: [stage[which[m]] for stage in stages] for m, stages in maps.items()},
+        faces=faces[selected["v"]],
+        face_found=found[selected["v"]],
+        frame_ms=times[selected["v"]],
+        mel=mel[selected["a"]],
+        kept={m: [stage[selected[m]] for stage in stages] for m, stages in maps.items()},
     ), tuple(notes)
 
 
-def names_of(decided: Bool[np.ndarray, "l"], label_names: Sequence[str]) -> tuple[str, ...]:
-    """The labels that are there."""
-    return tuple(name for name, yes in zip(label_names, decided, strict=True) if yes)
+def present_labels(decided: Bool[np.ndarray, "l"], label_names: Sequence[str]) -> tuple[str, ...]:
+    """Names of the labels that are present."""
+    return tuple(name for name, present in zip(label_names, decided, strict=True) if present)

@@ -1,4 +1,4 @@
-"""Writes a report: the figures, and then the page that shows them."""
+"""Writes the figures of a report, and the page that shows them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,14 +21,14 @@ _FIGURES = ("loss", "validation", "f1", "auc", "roc", "precision_recall", "coocc
 
 
 def write(content: Content, directory: Path) -> Path:
-    """Writes `index.html` and its figures, and removes figures of an earlier report that this one has not.
+    """Writes `index.html` and its figures, and removes stale figures of an earlier report.
 
     Args:
-      content: of the report.
-      directory: where to; it exists.
+      content: content of the report.
+      directory: output directory, which exists.
 
     Returns:
-      The page.
+      Path of the page.
     """
     pictures: dict[str, Picture] = {}
     drawn = dict(draw(content))
@@ -47,14 +47,14 @@ def write(content: Content, directory: Path) -> Path:
 
 
 def draw(c: Content) -> Iterator[tuple[str, tuple["Figure", str]]]:
-    """The figures that the content has, by name, each with what it shows in words."""
+    """Yields figures by name, each with its description."""
     if c.training is not None:
         yield "loss", (figures.loss(c.training), "Training loss by epoch")
         yield "validation", (figures.scores(c.training), "Mean F1 and mean AUC on the validation split by epoch")
-    score, truth, predicted = c.judged[REPORTED]
-    # Of saying that it is always there: all positives are found, and all others are false.
+    score, truth, predicted = c.decisions[REPORTED]
+    # F1 of the all-positive baseline: its recall is 1, and its precision is the share of positives.
     always = [*(2 * truth.sum(0) / (truth.sum(0) + len(truth))).tolist(), c.scores["always_f1"]]
-    f1 = figures.bars(_bars(c, "f1", always), "F1", "saying it always")
+    f1 = figures.bars(_bars(c, "f1", always), "F1", "all-positive baseline")
     yield "f1", (f1, "F1 of each emotion, with its interval")
     auc = figures.bars(_bars(c, "auc", [0.5] * len(always)), "ROC-AUC", "chance")
     yield "auc", (auc, "ROC-AUC of each emotion, with its interval")
@@ -67,8 +67,8 @@ def draw(c: Content) -> Iterator[tuple[str, tuple["Figure", str]]]:
             "Precision-recall curve of each emotion",
         ),
     ):
-        of = {label: curve(score[:, i], truth[:, i], predicted[:, i]) for i, label in enumerate(c.label_names)}
-        known = {label: values for label, values in of.items() if values is not None}
+        drawn = {label: curve(score[:, i], truth[:, i], predicted[:, i]) for i, label in enumerate(c.label_names)}
+        known = {label: values for label, values in drawn.items() if values is not None}
         if known:
             yield name, (drawing(known), alt)
     rows, columns, counts = matrix(c)
@@ -81,9 +81,9 @@ def draw(c: Content) -> Iterator[tuple[str, tuple["Figure", str]]]:
 
 
 def _bars(c: Content, score: str, references: Sequence[float]) -> list[Bar]:
-    of = [(name, c.scores["per_label"][name], c.intervals["per_label"][name]) for name in c.label_names]
-    of.append(("mean", c.scores["mean"], c.intervals["mean"]))
+    rows = [(name, c.scores["per_label"][name], c.intervals["per_label"][name]) for name in c.label_names]
+    rows.append(("mean", c.scores["mean"], c.intervals["mean"]))
     return [
         Bar(name, values[score], around[score]["low"], around[score]["high"], reference)
-        for (name, values, around), reference in zip(of, references, strict=True)
+        for (name, values, around), reference in zip(rows, references, strict=True)
     ]

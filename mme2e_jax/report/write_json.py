@@ -10,7 +10,7 @@ from mme2e_jax.runtime.files import write_json
 
 
 def write_report(workdir: str | Path, name: str, content: Mapping[str, Any]) -> None:
-    """Writes `report/NAME` of a run as JSON and says so; only one process does."""
+    """Writes `report/NAME` of a run as JSON and prints its path, in the first process only."""
     if not is_first():
         return
     path = Path(workdir) / "report" / name

@@ -66,20 +66,17 @@ def require_free(directory: Path) -> None:
 
 @contextlib.contextmanager
 def finished_directory(directory: Path) -> Iterator[Path]:
-    """Yields a temporary sibling of `directory` that takes its name when the block ends well.
-
-    When the block raises, the sibling is removed and `directory` does not come into being. The
-    sibling is on the same file system, so that the final rename is atomic.
+    """Yields a temporary directory that becomes `directory` when the block ends, or is removed when it raises.
 
     Raises:
-      OutputExistsError: if `directory` is there and not empty, before or after the block.
+      OutputExistsError: if `directory` exists and is not empty, before or after the block.
     """
     require_free(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=_prefix(directory), dir=directory.parent))
     try:
         yield unfinished
-        unfinished.chmod(0o755)  # mkdtemp makes private directories; records are for sharing
+        unfinished.chmod(0o755)  # mkdtemp makes private directories
         require_free(directory)
         unfinished.replace(directory)
     except BaseException:
@@ -88,7 +85,7 @@ def finished_directory(directory: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(directory: Path) -> None:
-    """Removes what `finished_directory` left behind when it was killed. No process may be writing `directory`."""
+    """Removes temporary directories of killed processes. No process may be writing `directory`."""
     for path in directory.parent.iterdir():
         if path.name.startswith(_prefix(directory)):
             shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Reports of tiny runs: every model has one, and the sites that it shows are those that evaluation counted."""
+"""Reports of tiny runs of every model."""
 
 import json
 from pathlib import Path
@@ -11,13 +11,13 @@ from configs import lf_rnn, mini_dense, mini_sparse
 from mme2e_jax.commands.evaluate import SPLITS, evaluate_run
 from mme2e_jax.evaluation import inference
 from mme2e_jax.evaluation.inference import InferenceState, infer_batch
-from mme2e_jax.report.training import last_record, step_losses
+from mme2e_jax.report.training import last_record, read_step_losses
 from mme2e_jax.report.utterances import EACH
 from mme2e_jax.runs.load import load_run, open_batch_loader
 from mme2e_jax.runtime.console import console
 from tests.commands.test_sparsity_curve import untrained
+from tests.helpers.pages import ParsedPage
 from tests.helpers.synthetic import shrink, shrunk_run
-from tests.predict.test_page import Seen
 from tests.report.test_page import FIGURES, pictures
 from tests.test_launch import run
 
@@ -49,14 +49,14 @@ def test_training_and_evaluation_write_the_same_report(workdir: Path) -> None:
     with console.capture() as told:
         run("--mode=evaluate", f"--workdir={workdir}")
 
-    # Pixels too: nothing is drawn by chance.
+    # Pixels too: figures are deterministic.
     assert {path: path.read_bytes() for path in (workdir / "report").iterdir()} == files
     assert f"Wrote {workdir}/report/index.html" in told.get()
 
 
 def test_the_page_shows_pictures_and_kept_sites_of_utterances(workdir: Path) -> None:
     text = page_of(workdir)
-    seen = Seen(text, ("img",))
+    seen = ParsedPage(text, ("img",))
 
     assert not seen.open
     assert pictures(text) == {f"{name}.png" for name in FIGURES}
@@ -97,7 +97,7 @@ def test_the_training_curve_goes_on_after_the_best_epoch(workdir: Path) -> None:
 
     assert record is not None
     assert len(record.history) == 2
-    assert len(step_losses(workdir / "steps.jsonl")) == 6
+    assert len(read_step_losses(workdir / "steps.jsonl")) == 6
 
 
 def test_a_baseline_that_chooses_one_emotion_has_a_report(feature_records: Path, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_baseline_that_chooses_one_emotion_has_a_report(feature_records: Path,
     assert metrics_of(tmp_path)["intervals"]["resamples"] == 1000
 
 
-def test_imported_weights_that_read_words_alone_have_a_report(
+def test_imported_weights_of_a_text_model_have_a_report(
     records: Path, tmp_path: Path, inferred: list[list[int]]
 ) -> None:
     config = shrink(mini_dense.get_config(), records)

@@ -13,7 +13,7 @@ from mme2e_jax import Predictor
 from mme2e_jax.commands.export import export_run
 from mme2e_jax.commands.main import main
 from mme2e_jax.errors import UserError
-from tests.export.test_program import said_by_checkpoint
+from tests.export.test_program import checkpoint_outputs
 from tests.helpers.exports import MODEL_CODE, REPOSITORY, make_run, run_without
 from tests.helpers.media import tone, write_video, write_wav
 
@@ -88,7 +88,7 @@ def test_the_pages_program_needs_nothing_of_this_one(workdir: Path, exported: Pa
     assert "anger" in process.stdout
     batch = load_file(tmp_path / "said")
     said = batch.pop("said")
-    np.testing.assert_allclose(said, said_by_checkpoint(workdir, batch)["logits"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(said, checkpoint_outputs(workdir, batch)["logits"], rtol=0, atol=1e-5)
 
 
 def flags_of(*arguments: str) -> list[str]:
@@ -106,7 +106,7 @@ def test_what_cannot_be_used_is_refused_at_once(exported: Path, clip: Path, tmp_
         ((str(exported), "absent.mp4"), "found nothing at 'absent.mp4'"),
         (("absent.mme2e", str(clip)), "Expected an exported model, found nothing at 'absent.mme2e'"),
         ((str(tmp_path), str(clip)), "Expected an exported model, found a directory"),
-        ((str(clip), str(clip)), r"film\.mp4 is damaged, was edited, or is none"),
+        ((str(clip), str(clip)), r"film\.mp4 is damaged, was edited, or is no such model"),
         ((str(exported), str(clip), f"--transcript_file={cues}"), "film.txt, line 1"),
         ((str(exported), str(clip), f"--transcript_file={exported}"), "to be none. Save it as UTF-8"),
     ]:

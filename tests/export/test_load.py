@@ -1,4 +1,4 @@
-"""Exported files: the same model gives the same bytes, and any other content is refused by name."""
+"""Exported files: equal models give equal bytes, and invalid files are refused by name."""
 
 import contextlib
 import hashlib
@@ -35,13 +35,13 @@ Members = dict[str, bytes]
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose model reads words alone: the smallest there is."""
+    """A run with the smallest model: it reads text only."""
     return make_run(tmp_path_factory.mktemp("text"), mini_dense, modalities="t")
 
 
 @pytest.fixture(scope="module")
 def exported(workdir: Path) -> Path:
-    """Its file."""
+    """The exported file of the run."""
     return export_run(workdir)
 
 
@@ -51,7 +51,7 @@ def members_of(path: Path) -> Members:
 
 
 def rewritten(exported: Path, path: Path, change: Callable[[dict[str, Any], Members], object]) -> Path:
-    """The file with another manifest or other members, whose sizes and digests are right again: made with malice."""
+    """A copy with a changed manifest or members, but correct sizes and digests, as an attacker would make it."""
     members = members_of(exported)
     manifest = json.loads(members.pop(MANIFEST))
     change(manifest, members)
@@ -68,7 +68,7 @@ def rewritten(exported: Path, path: Path, change: Callable[[dict[str, Any], Memb
 
 
 def refusal(path: Path) -> str:
-    """The message; it names the file."""
+    """The error message, which must name the file."""
     with pytest.raises(UserError) as error:
         ExportedModel(path)
     assert str(path) in str(error.value)
@@ -80,11 +80,11 @@ def test_exporting_twice_gives_the_same_bytes(workdir: Path, exported: Path, tmp
 
     assert again.read_bytes() == exported.read_bytes()
     assert [path.name for path in again.parent.iterdir()] == ["again.mme2e"]
-    # Nor does it say where the program that exported it lies.
+    # The program does not contain the path of its source.
     assert str(Path(__file__).parent.parent.parent).encode() not in members_of(exported)[PROGRAM]
 
 
-def test_a_file_says_what_its_model_is(workdir: Path, exported: Path) -> None:
+def test_a_file_describes_its_model(workdir: Path, exported: Path) -> None:
     model = ExportedModel(exported)
 
     manifest = model.manifest
@@ -136,14 +136,14 @@ def test_a_baseline_is_exported_and_not_run_on_clips(tmp_path: Path) -> None:
         (pickle.dumps({"a": 1}), "not a zip file"),
     ],
 )
-def test_files_that_are_none_are_refused(tmp_path: Path, content: bytes, found: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, content: bytes, found: str) -> None:
     path = tmp_path / "model.mme2e"
     path.write_bytes(content)
 
     assert found in refusal(path)
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_missing_files_and_directories_are_refused(tmp_path: Path) -> None:
     assert "found nothing" in refusal(tmp_path / "absent")
     assert "found a directory" in refusal(tmp_path)
 
@@ -185,28 +185,26 @@ def test_other_versions_and_formats_are_refused(exported: Path, tmp_path: Path) 
         ({"members": {"../out": {"size": 0, "sha256": ""}}}, "expected members of"),
     ],
 )
-def test_manifests_that_make_no_sense_are_refused(
-    exported: Path, tmp_path: Path, changes: dict[str, Any], found: str
-) -> None:
+def test_invalid_manifests_are_refused(exported: Path, tmp_path: Path, changes: dict[str, Any], found: str) -> None:
     def change(manifest: dict[str, Any], members: Members) -> None:
         manifest.update(changes)
         if "members" in changes:
             members.clear()
-            # Not to be made right again.
-            manifest["members"] = _Kept(changes["members"])
+            # `rewritten` must not replace it.
+            manifest["members"] = _Falsy(changes["members"])
 
     assert found in refusal(rewritten(exported, tmp_path / "model.mme2e", change))
 
 
-class _Kept(dict):
-    """Says that there is nothing to make right."""
+class _Falsy(dict):
+    """A dictionary that counts as empty."""
 
     def __bool__(self) -> bool:
         return False
 
 
 def a_program(compute: Callable[[Any], Any]) -> bytes:
-    """A program of a matrix, and so of other inputs than a model's."""
+    """A program that takes one matrix, unlike a model."""
     return bytes(export.export(jax.jit(compute))(jax.ShapeDtypeStruct((2, 2), np.float32)).serialize())
 
 
@@ -228,19 +226,19 @@ def larger(weights: bytes) -> bytes:
         (lambda members: members.update({WEIGHTS: larger(members[WEIGHTS])}), "expected an array"),
     ],
 )
-def test_members_that_do_not_belong_are_refused(
+def test_unexpected_members_are_refused(
     exported: Path, tmp_path: Path, change: Callable[[Members], object], found: str
 ) -> None:
     assert found in refusal(rewritten(exported, tmp_path / "model.mme2e", lambda _, members: change(members)))
 
 
-def test_a_program_that_asks_for_functions_of_libraries_is_refused(exported: Path, tmp_path: Path) -> None:
-    # Of LAPACK.
+def test_a_program_that_calls_functions_of_libraries_is_refused(exported: Path, tmp_path: Path) -> None:
+    # It calls LAPACK.
     program = a_program(jnp.linalg.cholesky)
 
     changed = rewritten(exported, tmp_path / "model.mme2e", lambda _, members: members.update({PROGRAM: program}))
 
-    assert re.search("asks for functions of libraries: .*lapack", refusal(changed))
+    assert re.search("calls functions of libraries: .*lapack", refusal(changed))
 
 
 def test_a_damaged_tokenizer_is_refused(exported: Path, tmp_path: Path) -> None:
@@ -252,13 +250,13 @@ def test_a_damaged_tokenizer_is_refused(exported: Path, tmp_path: Path) -> None:
 
 
 def test_compressed_members_are_refused(exported: Path, tmp_path: Path) -> None:
-    # A few bytes may stand for gigabytes then.
+    # A few compressed bytes can expand to gigabytes.
     path = tmp_path / "model.mme2e"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for name, content in members_of(exported).items():
             file.writestr(name, content)
 
-    assert "stored as it is" in refusal(path)
+    assert "uncompressed" in refusal(path)
 
 
 @fuzz
@@ -282,7 +280,7 @@ def test_flipped_bytes_are_refused_or_change_nothing(
     path = tmp_path / "model.mme2e"
     path.write_bytes(content)
 
-    # Not all bytes of a zip are content.
+    # Some bytes of a zip have no effect.
     with contextlib.suppress(UserError):
         assert ExportedModel(path).files == ExportedModel(exported).files
 
@@ -303,7 +301,7 @@ def test_any_manifest_is_read_or_refused(exported: Path, tmp_path: Path, noise: 
         ExportedModel(path)
 
 
-def test_a_manifest_of_endless_depth_is_refused(exported: Path, tmp_path: Path) -> None:
+def test_a_deeply_nested_manifest_is_refused(exported: Path, tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
         file.writestr(MANIFEST, "[" * 200_000)

@@ -1,4 +1,4 @@
-"""Exported programs say what their checkpoints say, for any number of utterances, where no code of models is."""
+"""Exported programs compute what their checkpoints compute, for any batch size, without the code of models."""
 
 from pathlib import Path
 from types import ModuleType
@@ -23,9 +23,9 @@ from tests.helpers.exports import LABELS, MODEL_CODE, make_run, media_batch, run
 
 pytestmark = pytest.mark.xdist_group("sparse")
 
-# Tokens, frames and chunks of each utterance, and what they are padded to.
+# Tokens, frames and chunks of each utterance, and the padded sizes.
 ONE = media_batch([(7, 3, 4)], tokens=9, frames=4, chunks=6)
-# One lacks pictures, one sound, one both; one is whole.
+# One utterance lacks pictures, one sound, one both; one is complete.
 SOME = media_batch([(5, 0, 4), (9, 3, 0), (3, 0, 0), (16, 2, 3)], tokens=16, frames=6, chunks=8)
 CASES: dict[str, tuple[ModuleType, dict[str, str], dict[str, np.ndarray]]] = {
     "rows": (mini_sparse, {"sparse_impl": "rows"}, SOME),
@@ -36,19 +36,19 @@ RUN_ALL = """
 from safetensors.numpy import load_file, save_file
 from mme2e_jax.export.load import ExportedModel
 for folder in sys.argv[1:]:
-    said = ExportedModel(folder + "/model.mme2e")(load_file(folder + "/batch"))
-    save_file({"logits": said["logits"], **said["contributions"]}, folder + "/said")
+    outputs = ExportedModel(folder + "/model.mme2e")(load_file(folder + "/batch"))
+    save_file({"logits": outputs["logits"], **outputs["contributions"]}, folder + "/outputs")
 """
 
 
 @pytest.fixture(scope="module")
 def text_model(tmp_path_factory: pytest.TempPathFactory) -> ExportedModel:
-    """Of a model that reads words alone."""
+    """A model that reads text only."""
     return ExportedModel(export_run(make_run(tmp_path_factory.mktemp("text"), mini_dense, modalities="t")))
 
 
-def said_by_checkpoint(workdir: Path, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Logits and contributions as evaluation computes them."""
+def checkpoint_outputs(workdir: Path, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Logits and contributions that evaluation computes."""
     run = load_run(workdir, devices=1)
     kind = Batch if "token_ids" in batch else FeatureBatch
     utterances = len(next(x for name, x in batch.items() if name.endswith("_count")))
@@ -62,8 +62,8 @@ def said_by_checkpoint(workdir: Path, batch: dict[str, np.ndarray]) -> dict[str,
     return {"logits": outputs.logits[0], **added}
 
 
-def assert_said(found: dict[str, np.ndarray], workdir: Path, batch: dict[str, np.ndarray]) -> None:
-    expected = said_by_checkpoint(workdir, batch)
+def assert_outputs(found: dict[str, np.ndarray], workdir: Path, batch: dict[str, np.ndarray]) -> None:
+    expected = checkpoint_outputs(workdir, batch)
     assert found.keys() == expected.keys()
     assert np.ptp(found["logits"]) > 0.01
     for name, value in expected.items():
@@ -74,7 +74,7 @@ def assert_said(found: dict[str, np.ndarray], workdir: Path, batch: dict[str, np
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory for each case with its run, and what was said in one process that cannot import models."""
+    """A directory per case with its run, and the outputs of one process that cannot import models."""
     root = tmp_path_factory.mktemp("elsewhere")
     for name, (experiment, model, batch) in CASES.items():
         export_run(make_run(root / name, experiment, **model))
@@ -86,10 +86,10 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_exported_model_says_elsewhere_what_its_checkpoint_says(elsewhere: Path, name: str) -> None:
+def test_an_exported_model_computes_elsewhere_what_its_checkpoint_computes(elsewhere: Path, name: str) -> None:
     *_, batch = CASES[name]
 
-    assert_said(load_file(elsewhere / name / "said"), elsewhere / name, batch)
+    assert_outputs(load_file(elsewhere / name / "outputs"), elsewhere / name, batch)
 
 
 def test_an_exported_model_computes_as_its_run_does(elsewhere: Path) -> None:
@@ -100,7 +100,7 @@ def test_an_exported_model_computes_as_its_run_does(elsewhere: Path) -> None:
 
 
 def test_a_program_is_the_same_where_it_is_exported_on_a_gpu(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # There evaluation chooses among numbers of rows, which symbolic sizes have none of.
+    # On a GPU, evaluation chooses among numbers of rows, which symbolic sizes do not allow.
     monkeypatch.setattr("mme2e_jax.models.sparse.loops", lambda: False)
 
     again = export_run(elsewhere / "rows", elsewhere / "again.mme2e")
@@ -112,10 +112,10 @@ def test_a_program_is_the_same_where_it_is_exported_on_a_gpu(elsewhere: Path, mo
 def test_some_modalities_of_a_dense_model(tmp_path: Path, modalities: str) -> None:
     workdir = make_run(tmp_path / "run", mini_dense, modalities=modalities)
 
-    said = ExportedModel(export_run(workdir))({name: SOME[name] for name in media_inputs(modalities)})
+    outputs = ExportedModel(export_run(workdir))({name: SOME[name] for name in media_inputs(modalities)})
 
-    assert set(said["contributions"]) == set(modalities)
-    assert_said({"logits": said["logits"], **said["contributions"]}, workdir, SOME)
+    assert set(outputs["contributions"]) == set(modalities)
+    assert_outputs({"logits": outputs["logits"], **outputs["contributions"]}, workdir, SOME)
 
 
 @pytest.mark.parametrize("experiment", [lf_rnn, lf_transformer])
@@ -130,9 +130,9 @@ def test_a_baseline(tmp_path: Path, experiment: ModuleType) -> None:
         batch[name] = rng.standard_normal((2, rows, size), np.float32)
         batch[f"{name}_count"] = np.array(counts, np.int32)
 
-    said = ExportedModel(export_run(workdir))(batch)
+    outputs = ExportedModel(export_run(workdir))(batch)
 
-    assert_said({"logits": said["logits"], **said["contributions"]}, workdir, batch)
+    assert_outputs({"logits": outputs["logits"], **outputs["contributions"]}, workdir, batch)
 
 
 def test_a_program_is_for_cpus_and_gpus_and_asks_for_one_device(text_model: ExportedModel) -> None:

@@ -1,4 +1,4 @@
-"""How times and scores are written."""
+"""Formatting of times and scores."""
 
 from mme2e_jax.html.formats import format_score, format_time
 

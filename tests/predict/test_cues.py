@@ -1,4 +1,4 @@
-"""Cues of transcripts, and windows where there are none."""
+"""Cues of transcripts, and windows of clips without cues."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mme2e_jax.errors import UserError
-from mme2e_jax.predict.cues import Cue, read_cues, shortened, windows
+from mme2e_jax.predict.cues import Cue, read_cues, split_long_cues, windows
 
 
 def written(tmp_path: Path, name: str, text: str) -> Path:
@@ -18,9 +18,9 @@ def written(tmp_path: Path, name: str, text: str) -> Path:
     return path
 
 
-def test_a_short_clip_is_one_window_to_its_very_end() -> None:
+def test_a_short_clip_is_one_window_to_its_end() -> None:
     assert windows(10.0, "hello") == [Cue(0.0, math.inf, "hello")]
-    # As long as ten seconds in a file of MPEG-4.
+    # The stated length of ten seconds in an MPEG-4 file.
     assert windows(10.048, "hello") == [Cue(0.0, math.inf, "hello")]
     assert len(windows(10.2, "")) == 2
 
@@ -60,7 +60,7 @@ def test_webvtt_is_read(tmp_path: Path) -> None:
     assert read_cues(path, "a") == [Cue(0.25, 1.0, "Tom & me"), Cue(360_000.0, 360_001.5, "late")]
 
 
-def test_lines_of_mosei_are_read_those_of_this_clip_if_there_are_several(tmp_path: Path) -> None:
+def test_lines_of_mosei_are_read_and_only_those_of_this_clip_if_there_are_several(tmp_path: Path) -> None:
     lines = "b___0___0___1___other\na___1___2.5___4___second ___ part\na___0___-0.1___2.5___first\n"
 
     assert read_cues(written(tmp_path, "t.txt", lines), "a") == [
@@ -89,22 +89,22 @@ def test_lines_of_mosei_are_read_those_of_this_clip_if_there_are_several(tmp_pat
         ("a.doc", "x", r"expected a file \.srt, \.vtt, \.txt .*found 'a\.doc'"),
     ],
 )
-def test_a_transcript_that_cannot_be_read_is_refused(name: str, text: str, message: str, tmp_path: Path) -> None:
+def test_an_invalid_transcript_is_refused(name: str, text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         read_cues(written(tmp_path, name, text), "a")
 
 
-def test_a_transcript_that_is_no_text_or_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_binary_or_missing_transcript_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.srt").write_bytes(b"\xff\xfe1\x00")
 
-    with pytest.raises(UserError, match="expected text in UTF-8, found byte 0"):
+    with pytest.raises(UserError, match="expected text in UTF-8, found an invalid byte 0"):
         read_cues(tmp_path / "a.srt", "a")
     with pytest.raises(UserError, match=r"expected a file, found .*b\.srt"):
         read_cues(tmp_path / "b.srt", "a")
 
 
 @given(st.text(alphabet="0123:,.->\n WEBVTTx", max_size=80), st.sampled_from(["a.srt", "a.vtt", "a.txt"]))
-def test_any_text_is_cues_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str, name: str) -> None:
+def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str, name: str) -> None:
     path = written(tmp_path_factory.getbasetemp(), name, text)
     try:
         cues = read_cues(path, "a")
@@ -116,7 +116,7 @@ def test_any_text_is_cues_or_refused(tmp_path_factory: pytest.TempPathFactory, t
 def test_a_very_long_cue_is_divided() -> None:
     cues = [Cue(0.0, 300.0, "long"), Cue(10.0, 130.0, "short")]
 
-    assert shortened(cues) == [
+    assert split_long_cues(cues) == [
         Cue(0.0, 100.0, "long"),
         Cue(10.0, 130.0, "short"),
         Cue(100.0, 200.0, "long"),

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from mme2e_jax.predict.page import page
 from tests.helpers.browser import needs_browser, opened
-from tests.predict.test_page import prediction
+from tests.predict.test_results import prediction
 
 
 @needs_browser
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_fits_and_all_its_pictures_load(width: int, tmp_path: Path) -> None:
-    found = opened(page(prediction()), tmp_path, width)
+    found = opened(prediction().to_html(), tmp_path, width)
 
     assert found["needed"] <= found["width"] == min(width, 1200)
     assert len(found["loaded"]) == 12

@@ -1,4 +1,4 @@
-"""Prediction on clips: the logits of prepared records, what is said of clips that lack something, and refusals."""
+"""Prediction on clips: same logits as prepared records, notes on incomplete clips, and refusals."""
 
 import csv
 import json
@@ -30,13 +30,13 @@ SIZE = (160, 120)
 
 
 def levels(seconds: float, seed: int) -> list[int]:
-    """Brightness of frames at 10 per second, of a video of its own."""
+    """Random brightness of frames, 10 per second."""
     return np.random.default_rng(seed).integers(0, 256, round(10 * seconds)).tolist()
 
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six clips; the last two are to be predicted, the very last by the times of its cue."""
+    """Six clips; the last two are predicted, the last one by the times of its cue."""
     root = tmp_path_factory.mktemp("release")
     rows = ["path,transcript,start,end,split,calm,tense"]
     for i, (words, split) in enumerate(zip(WORDS, ["train"] * 3 + ["valid"] + ["test"] * 2, strict=True)):
@@ -131,7 +131,7 @@ def test_kept_sites_are_a_nested_selection(release: Path, predictor: Predictor) 
             candidate = kept.reshape(n, h // 2, 2, w // 2, 2).any((2, 4))
 
 
-def test_a_long_clip_is_cut_into_windows_and_a_silent_one_said_to_be(tmp_path: Path, predictor: Predictor) -> None:
+def test_a_long_clip_is_cut_into_windows_and_a_silent_one_has_notes(tmp_path: Path, predictor: Predictor) -> None:
     write_video(tmp_path / "a.mp4", levels(21, 9), size=SIZE)
 
     prediction = predictor(tmp_path / "a.mp4")
@@ -155,7 +155,7 @@ def test_a_sound_file_has_no_faces(tmp_path: Path, predictor: Predictor) -> None
     assert utterance.shares["v"] == 0
 
 
-def test_parts_of_a_long_clip_are_read_like_the_whole(
+def test_a_clip_read_in_parts_gives_the_same_logits(
     tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_video(tmp_path / "a.mp4", levels(25, 3), size=SIZE, wave=tone(25.0))
@@ -175,7 +175,7 @@ def test_ten_thousand_words_are_cut_where_training_cuts_them(release: Path, pred
     assert any("tokens longer than the model reads" in note for note in utterance.notes)
 
 
-def test_a_cue_behind_the_end_is_left_out_and_named(release: Path, tmp_path: Path, predictor: Predictor) -> None:
+def test_a_cue_after_the_end_is_left_out_and_named(release: Path, tmp_path: Path, predictor: Predictor) -> None:
     path = tmp_path / "a.srt"
     path.write_text("1\n00:00:00,000 --> 00:00:01,000\none\n\n2\n00:01:00,000 --> 00:01:02,000\ntwo\n")
 
@@ -185,7 +185,7 @@ def test_a_cue_behind_the_end_is_left_out_and_named(release: Path, tmp_path: Pat
     assert any(note.startswith("60.00 s to 62.00 s was left out.") for note in prediction.notes)
 
 
-def test_the_files_say_the_same(release: Path, tmp_path: Path, predictor: Predictor) -> None:
+def test_the_files_agree(release: Path, tmp_path: Path, predictor: Predictor) -> None:
     prediction = predictor(release / "v4.mp4", "one <b>two</b>")
 
     paths = prediction.write(tmp_path / "out")
@@ -203,7 +203,7 @@ def test_the_files_say_the_same(release: Path, tmp_path: Path, predictor: Predic
 
 
 def write_nothing(path: Path) -> None:
-    """A video with a picture track and no picture."""
+    """A video with an empty picture track."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10)
         stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
@@ -218,23 +218,21 @@ def write_nothing(path: Path) -> None:
             lambda p: p.write_text("no video"),
             r"expected a video or sound file that FFmpeg reads.*Invalid data",
         ),
-        ("a.mp4", lambda p: p.write_bytes(b""), r"found .*a\.mp4 to be empty"),
+        ("a.mp4", lambda p: p.write_bytes(b""), r"found an empty file at .*a\.mp4"),
         ("a.mp4", lambda p: p.mkdir(), r"found a directory"),
         ("a.mp4", lambda p: None, r"found nothing"),
         ("a.mkv", write_nothing, r"End of file"),
         ("a.mp4", write_nothing, r"expected pictures or sound in .*found neither"),
     ],
 )
-def test_a_file_that_is_no_clip_is_refused(
-    name: str, write, message: str, tmp_path: Path, predictor: Predictor
-) -> None:
+def test_an_invalid_clip_is_refused(name: str, write, message: str, tmp_path: Path, predictor: Predictor) -> None:
     write(tmp_path / name)
 
     with pytest.raises(UserError, match=message):
         predictor(tmp_path / name)
 
 
-def test_a_tokenizer_that_is_missing_or_another_one_is_refused(workdir: Path, tmp_path: Path) -> None:
+def test_a_missing_or_different_tokenizer_is_refused(workdir: Path, tmp_path: Path) -> None:
     train_mini(["other words altogether"] * 2).save(tmp_path / "other")
 
     with pytest.raises(UserError, match=r"--tokenizer: .* is not the tokenizer that the run's data were prepared with"):
@@ -249,7 +247,9 @@ def test_training_keeps_the_tokenizer(workdir: Path) -> None:
     assert kept == (workdir.parent / "records" / "tokenizer" / "tokenizer.json").read_bytes()
 
 
-def test_the_command_writes_where_it_is_told_and_refuses_at_once(release: Path, workdir: Path, tmp_path: Path) -> None:
+def test_the_command_writes_to_its_output_and_refuses_invalid_flags(
+    release: Path, workdir: Path, tmp_path: Path
+) -> None:
     predict = ("--mode=predict", f"--workdir={workdir}")
     launched(*predict, f"--input={release / 'v4.mp4'}", "--transcript=six two", f"--output_dir={tmp_path / 'out'}")
 

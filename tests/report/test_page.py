@@ -1,4 +1,4 @@
-"""The page of a report, of contents made by hand: what it says, what does not apply, and that data stay data."""
+"""The page of a report with hand-made content: its text, sections that do not apply, and escaping."""
 
 import dataclasses
 from pathlib import Path
@@ -18,7 +18,7 @@ from mme2e_jax.report.preparation import Preparation, Reason, ReportedUtterance
 from mme2e_jax.report.training import Training
 from mme2e_jax.report.utterances import PARTLY, RIGHT, WRONG, Shown
 from mme2e_jax.report.write import write
-from tests.predict.test_page import Seen, evidence
+from tests.helpers.pages import ParsedPage, random_evidence
 
 NAMES = ("happy", "<sad>", "a$b")
 THRESHOLDS = {"happy": 0.5, "<sad>": 0.4, "a$b": 0.3}
@@ -32,7 +32,7 @@ COST = {
 }
 
 
-def judged(n: int, task: Task, absent: bool) -> Decisions:
+def random_decisions(n: int, task: Task, absent: bool) -> Decisions:
     rng = np.random.default_rng(n)
     score = rng.random((n, 3))
     truth = np.eye(3, dtype=bool)[rng.integers(3, size=n)] if task is Task.SINGLE_LABEL else rng.random((n, 3)) < 0.4
@@ -44,22 +44,22 @@ def judged(n: int, task: Task, absent: bool) -> Decisions:
 def content(
     *, task: Task = Task.MULTI_LABEL, cost: bool = True, dataset: str = "mini", absent: bool = False, n: int = 25
 ) -> Content:
-    """Of a sparse end-to-end model, where there is a cost."""
-    both = {"valid": judged(30, task, False), "test": judged(n, task, absent)}
+    """Content of a sparse end-to-end model, or without a cost of a baseline."""
+    both = {"valid": random_decisions(30, task, False), "test": random_decisions(n, task, absent)}
     found: dict[str, Any] = {"step": 12, "skipped": {}, "intervals": {}}
     for split, (score, truth, predicted) in both.items():
         found[split] = metrics.compute(score, truth.astype(np.float32), NAMES, THRESHOLDS, task).to_json()
         found[split] |= {"cost": COST} if cost else {}
         found["intervals"][split] = bootstrap.intervals(score, truth, predicted, NAMES, seed=0)
     shown = Shown(
-        identity="clip<1>",
-        kind=WRONG,
+        identifier="clip<1>",
+        outcome=WRONG,
         truth=("happy",),
         decided=("<sad>",),
         scores={"happy": 0.2, "<sad>": 0.6, "a$b": 0.1},
         shares={"t": 0.5, "v": 0.3, "a": 0.2},
         transcript="<script>alert(1)</script>",
-        evidence=evidence(sparse=True) if cost else None,
+        evidence=random_evidence(sparse=True) if cost else None,
         notes=("There is <no> sound.",),
     )
     return Content(
@@ -78,9 +78,9 @@ def content(
         sparse_threshold=0.5 if cost else None,
         imported=False,
         parameters=1234,
-        judged=both,
+        decisions=both,
         training=Training([(0.5, 1.2), (1.0, 1.1)], [1.15, 0.9], {"F1": [0.3, 0.4], "AUC": [None, 0.6]}, 2),
-        examples=Examples([shown, shown._replace(kind=RIGHT)], {RIGHT: 3, PARTLY: 4, WRONG: n - 7}),
+        examples=Examples([shown, shown._replace(outcome=RIGHT)], {RIGHT: 3, PARTLY: 4, WRONG: n - 7}),
         preparation=Preparation(
             utterances={"kept": 80, "dropped": 1},
             reasons={
@@ -93,7 +93,7 @@ def content(
             },
             warnings=["A dialogue is in <two> splits."],
         ),
-        unlearned_steps=[],
+        skipped_steps=[],
         provenance={"devices": "1 x cpu", "jax": "0.10.2"},
     )
 
@@ -103,12 +103,12 @@ def written(c: Content, directory: Path) -> str:
 
 
 def pictures(text: str) -> set[str]:
-    return {str(values["src"]) for tag, values in Seen(text, ("img",)).tags if tag == "img"}
+    return {str(values["src"]) for tag, values in ParsedPage(text, ("img",)).tags if tag == "img"}
 
 
-def test_the_page_has_all_figures_beside_it_and_needs_nothing_else(tmp_path: Path) -> None:
+def test_the_page_needs_only_its_figures(tmp_path: Path) -> None:
     text = written(content(), tmp_path)
-    seen = Seen(text, ("img",))
+    seen = ParsedPage(text, ("img",))
 
     assert not seen.open
     assert not [tag for tag, _ in seen.tags if tag in ("script", "iframe", "object")]
@@ -123,12 +123,12 @@ def test_the_page_has_all_figures_beside_it_and_needs_nothing_else(tmp_path: Pat
         if tag == "img":
             assert values["alt"]
             height, width, _ = imread(tmp_path / str(values["src"])).shape
-            # Enough pixels for screens of higher density.
+            # Enough pixels for high-density screens.
             assert width == pytest.approx(1.6 * int(values["width"] or 0), abs=2)
             assert height == pytest.approx(1.6 * int(values["height"] or 0), abs=2)
 
 
-def test_names_and_words_are_text_not_markup(tmp_path: Path) -> None:
+def test_all_text_is_escaped(tmp_path: Path) -> None:
     text = written(content(dataset="<data>"), tmp_path)
 
     for name in ("<sad>", "<script>", "clip<1>", "<no>", "<file>", "u<0>", "<two>", "<records>", "<data>"):
@@ -150,7 +150,7 @@ def test_scores_are_shown_with_their_intervals() -> None:
     assert tables.scores(c, "test").rows[-1][1].endswith(f"({around['low']:.2f} to {around['high']:.2f})")
 
 
-def test_a_small_split_is_said_to_have_wide_intervals() -> None:
+def test_a_note_says_that_a_small_split_has_wide_intervals() -> None:
     assert any("only 25 utterances, so intervals are wide" in note for note in notes(content()))
     assert not any("wide" in note for note in notes(content(n=3000)))
 
@@ -166,7 +166,7 @@ def test_an_emotion_without_positives_is_named_and_has_no_curve(tmp_path: Path) 
     assert "nan" not in text
 
 
-def test_where_one_label_is_decided_there_are_no_thresholds(tmp_path: Path) -> None:
+def test_a_single_label_model_has_no_thresholds(tmp_path: Path) -> None:
     text = written(content(task=Task.SINGLE_LABEL), tmp_path)
 
     assert "there are no thresholds" in text
@@ -174,14 +174,14 @@ def test_where_one_label_is_decided_there_are_no_thresholds(tmp_path: Path) -> N
     assert "(none)" not in text
 
 
-def test_values_have_their_own_scores(tmp_path: Path) -> None:
+def test_regression_has_its_own_scores(tmp_path: Path) -> None:
     text = written(content(task=Task.REGRESSION), tmp_path)
 
     assert "mean absolute error" in text
     assert "value is above its threshold" in text
 
 
-def test_a_model_on_features_has_no_cost_and_no_pictures(tmp_path: Path) -> None:
+def test_a_model_of_features_has_no_cost_and_no_images(tmp_path: Path) -> None:
     (tmp_path / "active.png").write_bytes(b"of an earlier report")
     (tmp_path / "sparsity_curve.png").write_bytes(b"not of a report")
 
@@ -202,7 +202,7 @@ def test_imported_weights_have_no_training(tmp_path: Path) -> None:
     assert not pictures(text) & {"loss.png", "validation.png"}
 
 
-def test_what_was_left_out_is_told() -> None:
+def test_utterances_left_out_are_listed() -> None:
     c = content()
     c.metrics["skipped"]["clip_9"] = "shard 3, record 4 (test): expected <mel>"
 
@@ -219,10 +219,10 @@ def test_what_was_left_out_is_told() -> None:
 
 
 def test_skipped_steps_are_counted() -> None:
-    assert "2 steps were skipped" in page(dataclasses.replace(content(), unlearned_steps=[3, 9]), {})
+    assert "2 steps were skipped" in page(dataclasses.replace(content(), skipped_steps=[3, 9]), {})
 
 
-def test_the_papers_rows_stand_beside_ours() -> None:
+def test_our_scores_are_compared_with_the_papers() -> None:
     c = content(dataset="mosei")
     rows = {row[0]: list(row[1:]) for row in tables.paper(c).rows}
 
@@ -235,9 +235,9 @@ def test_the_papers_rows_stand_beside_ours() -> None:
     assert "Does not apply: the paper has no results on mini" in page(content(), {})
 
 
-def test_thresholds_are_shown_with_what_they_do_on_both_splits() -> None:
+def test_thresholds_are_shown_with_their_effect_on_both_splits() -> None:
     c = content()
-    score, truth, _ = c.judged["valid"]
+    score, truth, _ = c.decisions["valid"]
 
     row = tables.thresholds(c).rows[1]
 

@@ -1,4 +1,4 @@
-"""What a report reads of the records' own report, also where that is missing, damaged or somebody else's."""
+"""Reading the report of preparation, also a missing, damaged or foreign one."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_the_report_of_preparation_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", '{"utterances": 3}', '{"utterances": {}, "reasons": {"x": []}}', "\xff"]
 )
-def test_what_is_no_such_report_is_none(tmp_path: Path, text: str) -> None:
+def test_an_invalid_report_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_bytes(text.encode("latin-1"))
 
     assert read_preparation(tmp_path) is None

@@ -1,48 +1,48 @@
-"""Which utterances a report shows, and what it shows of them."""
+"""Choosing and reading the example utterances of a report."""
 
 from pathlib import Path
 
 import numpy as np
 
 from mme2e_jax.data.dataset import open_dataset
-from mme2e_jax.report.utterances import EACH, PARTLY, RIGHT, WRONG, choose, kinds, stored
+from mme2e_jax.report.utterances import EACH, PARTLY, RIGHT, WRONG, choose, outcomes, read_stored
 from tests.helpers.synthetic import make_example
 
 
-def test_an_utterance_is_shown_as_it_is_stored(records: Path) -> None:
+def test_an_utterance_is_shown_as_stored(records: Path) -> None:
     split, expected = open_dataset(records).split("test"), make_example("test", 6)
     kept = {"v": [np.ones((len(expected["faces"]), 24, 24), bool)]}
 
-    found = stored(split, 6, kept, "tav")
+    found = read_stored(split, 6, kept, "tav")
 
     assert found.transcript == "made up"
     assert found.evidence is not None
     for name in ("faces", "face_found", "frame_ms", "mel"):
         np.testing.assert_array_equal(getattr(found.evidence, name), expected[name])
     assert not found.notes
-    unseen = stored(split, 6, {}, "t").evidence
+    unseen = read_stored(split, 6, {}, "t").evidence
     assert unseen is not None
     assert len(unseen.faces) == len(unseen.mel) == 0
-    # The first one has no frames.
-    assert stored(split, 0, {}, "tav").notes == ("There are no pictures of it.",)
+    # The first utterance has no frames.
+    assert read_stored(split, 0, {}, "tav").notes == ("It has no pictures.",)
 
 
 def test_utterances_are_right_partly_right_or_wrong() -> None:
     truth = np.array([[1, 0], [1, 1], [1, 0], [0, 0], [0, 0]], bool)
     predicted = np.array([[1, 0], [1, 0], [0, 1], [0, 0], [1, 0]], bool)
 
-    assert kinds(truth, predicted).tolist() == [RIGHT, PARTLY, WRONG, RIGHT, WRONG]
+    assert outcomes(truth, predicted).tolist() == [RIGHT, PARTLY, WRONG, RIGHT, WRONG]
 
 
-def test_partly_right_utterances_fill_up_and_hidden_ones_are_not_drawn() -> None:
-    kind = np.array([RIGHT] * 5 + [PARTLY] * 5 + [WRONG] * 5)
-    seen = np.ones(15, bool)
-    seen[[0, 1, 2, 3]] = False
+def test_partly_right_utterances_fill_up_and_ineligible_ones_are_not_drawn() -> None:
+    outcome = np.array([RIGHT] * 5 + [PARTLY] * 5 + [WRONG] * 5)
+    eligible = np.ones(15, bool)
+    eligible[[0, 1, 2, 3]] = False
 
-    found = choose(kind, seen, seed=0)
+    found = choose(outcome, eligible, seed=0)
 
     assert found[0] == 4
-    assert [kind[place] for place in found] == [RIGHT, PARTLY, PARTLY, WRONG, WRONG, WRONG]
+    assert [outcome[row] for row in found] == [RIGHT, PARTLY, PARTLY, WRONG, WRONG, WRONG]
     assert len(set(found)) == 2 * EACH
-    assert choose(kind, seen, seed=0) == found
+    assert choose(outcome, eligible, seed=0) == found
     assert choose(np.array([PARTLY]), np.ones(1, bool), seed=0) == [0]

@@ -1,4 +1,4 @@
-"""One run at a time in a directory."""
+"""One run at a time per directory."""
 
 import subprocess
 import sys

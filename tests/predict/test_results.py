@@ -1,0 +1,87 @@
+"""The page of a prediction: its content, that it needs no other file, and escaping."""
+
+import re
+
+from mme2e_jax.evaluation.metrics import Task
+from mme2e_jax.predict.results import Prediction, Utterance
+from tests.helpers.pages import ParsedPage, random_evidence
+
+NAMES = ("happy", "<sad>")
+
+
+def prediction(*, sparse: bool = True, task: Task = Task.MULTI_LABEL) -> Prediction:
+    def utterance(start: float, shown: bool) -> Utterance:
+        return Utterance(
+            start=start,
+            end=start + 5,
+            transcript="<script>alert(1)</script>",
+            logits={"happy": 0.5, "<sad>": -1.0},
+            scores={"happy": 0.62, "<sad>": -0.27 if task is Task.REGRESSION else 0.27},
+            decided=("happy",),
+            contributions={m: {"happy": 0.5, "<sad>": -1.0} for m in "tva"},
+            shares={"t": 0.5, "v": 0.45, "a": 0.05},
+            frames=2,
+            faces_found=1,
+            chunks=3,
+            tokens=4,
+            notes=("No face in some frames: 1 of 2.",),
+            evidence=random_evidence(sparse) if shown else None,
+        )
+
+    return Prediction(
+        clip="a & b.mp4",
+        seconds=10.0,
+        run="runs/x",
+        step=3,
+        model="mme2e_sparse",
+        label_names=NAMES,
+        thresholds={"happy": 0.5, "<sad>": 0.4},
+        task=task,
+        modalities="tva",
+        sparse_threshold=0.5 if sparse else None,
+        notes=("No transcript.",),
+        utterances=(utterance(0, True), utterance(5, False)),
+    )
+
+
+def test_the_page_needs_no_other_file() -> None:
+    text = prediction().to_html()
+    seen = ParsedPage(text)
+
+    assert not seen.open
+    assert not [tag for tag, _ in seen.tags if tag in ("script", "iframe", "img", "object")]
+    links = [values[name] for _, values in seen.tags for name in ("href", "src") if name in values]
+    assert all(link and link.startswith(("#", "data:")) for link in links)
+    names = [values["id"] for _, values in seen.tags if "id" in values]
+    assert len(names) == len(set(names))
+    assert {link for link in links if link and link.startswith("#")} == {f"#{name}" for name in names}
+    assert "http" not in text
+
+
+def test_names_and_transcripts_are_escaped() -> None:
+    text = prediction().to_html()
+
+    assert "a &amp; b.mp4" in text
+    assert "&lt;sad&gt;" in text
+    assert "<sad>" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_faces_and_sound_are_shown_with_the_sites_that_each_stage_kept() -> None:
+    images = [values for tag, values in ParsedPage(prediction().to_html()).tags if tag == "image"]
+
+    # One of two utterances has evidence: 2 faces and 1 picture of sound, each with 3 stages.
+    assert len(images) == (2 + 1) * (1 + 3)
+    assert "they are not an explanation" in prediction().to_html()
+    dense = prediction(sparse=False).to_html()
+    assert len([tag for tag, _ in ParsedPage(dense).tags if tag == "image"]) == 3
+    assert "stage" not in dense
+
+
+def test_values_below_zero_have_room() -> None:
+    text = prediction(task=Task.REGRESSION).to_html()
+
+    assert "from -0.27 to 1" in text
+    heights = [float(x) for x in re.findall(r' height="(-?[0-9.]+)" fill', text)]
+    assert heights
+    assert all(0 <= height <= 1 for height in heights)
