@@ -101,7 +101,7 @@ def test_an_exported_model_computes_as_its_run_does(elsewhere: Path) -> None:
 
 def test_a_program_is_the_same_where_it_is_exported_on_a_gpu(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # On a GPU, evaluation chooses among numbers of rows, which symbolic sizes do not allow.
-    monkeypatch.setattr("mme2e_jax.models.sparse.loops", lambda: False)
+    monkeypatch.setattr("mme2e_jax.models.sparse.prefers_loop", lambda: False)
 
     again = export_run(elsewhere / "rows", elsewhere / "again.mme2e")
 
