@@ -98,8 +98,9 @@ def test_logits_are_those_of_prepared_records(release: Path, workdir: Path, pred
         alone = evaluated(make_batch(ids, faces[b], mel[b], 16, Capacity.of_window(400), labels=2))[0]
         logits = list(utterance.logits.values())
         np.testing.assert_array_equal(logits, alone)
-        # Batches of another shape are rounded otherwise, and a site at the edge of the threshold may then be out.
-        np.testing.assert_allclose(logits, together[b], rtol=0, atol=1e-3)
+        # Batches of another shape round differently, and a site at the edge of the threshold may move in or out.
+        # Weights moved by 1e-7 do the same and change these logits by up to 5e-6.
+        np.testing.assert_allclose(logits, together[b], rtol=0, atol=5e-5)
 
 
 def test_contributions_add_up_and_decisions_are_by_the_stored_thresholds(release: Path, predictor: Predictor) -> None:
