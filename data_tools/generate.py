@@ -11,8 +11,8 @@ sources, and why its splits are by video: one photograph does not allow speakers
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,27 +34,16 @@ class Layout(NamedTuple):
     """The functions that write a release; the plan of a video is a `VideoPlan` or a `DialoguePlan`."""
 
     plan: Callable[[int, int, NoiseRates], Sequence[Any]]
-    make_directories: Callable[[Path], None]
     write_video: WriteVideo
     finish: Callable[..., None]
 
 
 LAYOUTS: Mapping[str, Layout] = {
-    "mosei": Layout(plan_corpus, mosei_release.make_directories, mosei_release.write_video, mosei_release.finish),
-    "iemocap": Layout(
-        plan_dialogues, iemocap_release.make_directories, iemocap_release.write_dialogue, iemocap_release.finish
-    ),
-    "processed_mosei": Layout(
-        plan_corpus,
-        partial(processed_release.make_directories, dataset="MOSEI"),
-        processed_release.write_mosei_video,
-        processed_release.finish_mosei,
-    ),
+    "mosei": Layout(plan_corpus, mosei_release.write_video, mosei_release.finish),
+    "iemocap": Layout(plan_dialogues, iemocap_release.write_dialogue, iemocap_release.finish),
+    "processed_mosei": Layout(plan_corpus, processed_release.write_mosei_video, processed_release.finish_mosei),
     "processed_iemocap": Layout(
-        plan_dialogues,
-        partial(processed_release.make_directories, dataset="IEMOCAP"),
-        processed_release.write_iemocap_dialogue,
-        processed_release.finish_iemocap,
+        plan_dialogues, processed_release.write_iemocap_dialogue, processed_release.finish_iemocap
     ),
 }
 
@@ -92,39 +81,24 @@ def generate(
     plans = files.plan(utterances, seed, rates)
     out = Path(out)
     with finished_directory(out) as root:
-        files.make_directories(root)
-        times = _make_videos(root, plans, files.write_video, workers or os.cpu_count() or 1)
+        times = _write_videos(root, plans, files.write_video, min(workers or os.cpu_count() or 1, len(plans)))
         files.finish(root, plans, times, seed=seed, rates=rates)
     return out
 
 
-def _make_videos(root: Path, plans: Sequence[Any], write_video: WriteVideo, workers: int) -> dict[str, list[ClipTimes]]:
+def _write_videos(
+    root: Path, plans: Sequence[Any], write_video: WriteVideo, workers: int
+) -> dict[str, list[ClipTimes]]:
+    """Writes all videos in `workers` processes; returns the times of their clips by video."""
     console = Console(stderr=True)
     columns = (TextColumn("generating videos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    times = {}
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=len(plans))
-        for video_id, spans in _each_video(root, plans, write_video, min(workers, len(plans))):
-            times[video_id] = spans
-            progress.advance(task)
-    return times
-
-
-def _each_video(
-    root: Path, plans: Sequence[Any], write_video: WriteVideo, workers: int
-) -> Iterator[tuple[str, list[ClipTimes]]]:
-    if workers == 1:
-        yield from (write_video(root, plan) for plan in plans)
-        return
-    # A forked copy of a process with threads (decoders, JAX) can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(write_video, root, plan) for plan in plans]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        if workers == 1:
+            return dict(progress.track((write_video(root, plan) for plan in plans), len(plans)))
+        # A forked copy of a process with threads (decoders, JAX) can hang.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            return dict(progress.track(pool.map(partial(write_video, root), plans), len(plans)))
 
 
 def main(argv: Sequence[str]) -> None:

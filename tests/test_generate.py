@@ -1,4 +1,4 @@
-"""The generator: same bytes, exact layout, clear refusals."""
+"""Tests that generation gives the same bytes, the layout and clear errors."""
 
 import csv
 import hashlib
@@ -324,7 +324,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(mosei_release, "write_labels", fail)
-    monkeypatch.setattr("data_tools.generate._make_videos", lambda *_: {})
+    monkeypatch.setattr("data_tools.generate._write_videos", lambda *_: {})
     with pytest.raises(OSError, match="disk full"):
         generate(tmp_path / "out", 8)
     assert not list(tmp_path.iterdir())

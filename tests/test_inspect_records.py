@@ -1,4 +1,4 @@
-"""What the inspection of records finds, on records with known oddities."""
+"""Tests the inspection of records with known problems."""
 
 import io
 import json

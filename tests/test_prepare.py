@@ -1,4 +1,4 @@
-"""From a generated release, with every awkward case, to records."""
+"""Tests preparation of a generated release with every awkward case."""
 
 import filecmp
 import io

@@ -1,4 +1,4 @@
-"""From a generated release to records of hand-crafted features."""
+"""Tests preparation of hand-crafted features from a generated release."""
 
 import filecmp
 import io

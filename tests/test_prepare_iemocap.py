@@ -1,4 +1,4 @@
-"""From a generated IEMOCAP release, with every awkward case, to records."""
+"""Tests preparation of a generated IEMOCAP release with every awkward case."""
 
 import io
 import json

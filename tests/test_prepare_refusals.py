@@ -1,4 +1,4 @@
-"""What preparation refuses before it reads any media, and what it calls too little."""
+"""Tests errors of preparation before it reads media, and its limits."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Files from others: any content is read or refused, runs nothing, and writes nowhere else."""
+"""Tests that foreign files are read or refused, and run nothing."""
 
 import contextlib
 import io

@@ -7,18 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from data_tools.mini_corpus import dialogues
 from data_tools.mini_corpus.dialogue_video import make_dialogue
-from data_tools.mini_corpus.dialogues import (
-    DIALOGUE_CASES,
-    LABELS,
-    NO_TRANSCRIPT,
-    OTHER_LABELS,
-    SESSIONS,
-    TURN_CASES,
-    UNEVALUATED,
-    UNNAMED,
-    DialoguePlan,
-)
+from data_tools.mini_corpus.dialogues import DialoguePlan
 from data_tools.mini_corpus.plan import NoiseRates, write_truth_file
 from data_tools.mini_corpus.video import ClipTimes
 
@@ -29,17 +20,11 @@ _RESOURCE_FORK = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
 _RATINGS = {"ang": (2, 4, 4), "exc": (4, 4, 3), "fru": (2, 3, 3), "hap": (4, 3, 3), "neu": (3, 2, 3), "sad": (2, 2, 2)}
 
 
-def make_directories(root: Path) -> None:
-    """Creates the tree of a release under `root`."""
-    for session in range(1, SESSIONS + 1):
-        dialog = _dialog(root, session)
-        for folder in (*_FOLDERS, *(f"EmoEvaluation/{form}" for form in _FORMS)):
-            (dialog / folder).mkdir(parents=True)
-
-
 def write_dialogue(root: Path, plan: DialoguePlan) -> tuple[str, list[ClipTimes]]:
     """Writes all files of one dialogue; returns its name and the times of its turns."""
-    dialog = _dialog(root, plan.session)
+    dialog = root / f"Session{plan.session}" / "dialog"
+    for folder in (*_FOLDERS, *(f"EmoEvaluation/{form}" for form in _FORMS)):
+        (dialog / folder).mkdir(parents=True, exist_ok=True)
     times = make_dialogue(plan, dialog / "avi/DivX" / f"{plan.name}.avi", dialog / "wav" / f"{plan.name}.wav")
     _write(dialog / "EmoEvaluation" / f"{plan.name}.txt", evaluation_text(plan, times))
     _write(dialog / "transcriptions" / f"{plan.name}.txt", transcript_text(plan, times))
@@ -69,12 +54,12 @@ def transcript_text(plan: DialoguePlan, times: Sequence[ClipTimes]) -> str:
     lines = []
     for turn, span in zip(plan.turns, times, strict=True):
         times_text = f"[{span.start:08.4f}-{span.end:08.4f}]"
-        if NO_TRANSCRIPT not in turn.awkward:
+        if dialogues.NO_TRANSCRIPT not in turn.awkward:
             lines.append(f"{turn.name} {times_text}: {turn.transcript}")
         other = "M" if turn.speaker == "F" else "F"
-        if UNEVALUATED in turn.awkward:
+        if dialogues.UNEVALUATED in turn.awkward:
             lines.append(f"{plan.name}_{other}XX0 {times_text}: Mhm.")
-        if UNNAMED in turn.awkward:
+        if dialogues.UNNAMED in turn.awkward:
             lines.append(f"{other}: [BREATHING]")
     return "".join(f"{line}\r\n" for line in lines)
 
@@ -100,23 +85,21 @@ def finish(
         for plan in plans
         for turn, span in zip(plan.turns, times[plan.name], strict=True)
     ]
-    awkward = {case: [turn.name for p in plans for turn in p.turns if case in turn.awkward] for case in TURN_CASES}
-    awkward |= {case: [plan.name for plan in plans if case in plan.awkward] for case in DIALOGUE_CASES}
+    awkward = {
+        case: [turn.name for p in plans for turn in p.turns if case in turn.awkward] for case in dialogues.TURN_CASES
+    }
+    awkward |= {case: [plan.name for plan in plans if case in plan.awkward] for case in dialogues.DIALOGUE_CASES}
     truth = {
         "layout": "iemocap",
         "seed": seed,
         "utterances": len(clips),
-        "labels": LABELS,
-        "other_labels": OTHER_LABELS,
+        "labels": dialogues.LABELS,
+        "other_labels": dialogues.OTHER_LABELS,
         "noise_rates": asdict(rates),
         "awkward": awkward,
         "clips": clips,
     }
     write_truth_file(root, truth)
-
-
-def _dialog(root: Path, session: int) -> Path:
-    return root / f"Session{session}" / "dialog"
 
 
 def _write(path: Path, text: str) -> None:

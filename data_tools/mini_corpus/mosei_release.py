@@ -44,11 +44,12 @@ _PREFIXED_EVERY = 5  # rows of every fifth video name it with a path prefix, as 
 def make_directories(root: Path) -> None:
     """Creates the tree of a release under `root`."""
     for directory in (WAV_DIR, VIDEO_DIR, TRANSCRIPT_DIR, LABEL_DIR):
-        (root / directory).mkdir(parents=True)
+        (root / directory).mkdir(parents=True, exist_ok=True)
 
 
 def write_video(root: Path, plan: VideoPlan) -> tuple[str, list[ClipTimes]]:
     """Writes all files of one video; returns its identifier and the times of its clips."""
+    make_directories(root)
     times = make_video(plan, movie_path(root, plan.video_id), wav_path(root, plan.video_id))
     write_transcript(root, plan, times)
     return plan.video_id, times

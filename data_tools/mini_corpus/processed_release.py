@@ -29,17 +29,10 @@ _SPLIT_PATTERN = (0, 0, 1, 0, 0, 2, 0, 0, 1, 2)
 _PROTOCOL = 4
 
 
-def make_directories(root: Path, dataset: str) -> None:
-    """Creates the directories of a release of `dataset`, MOSEI or IEMOCAP, under `root`."""
-    for name in (f"{dataset}_RAW_PROCESSED", f"{dataset}_SPLIT"):
-        (root / name).mkdir()
-
-
 def write_mosei_video(root: Path, plan: VideoPlan) -> tuple[str, list[ClipTimes]]:
     """Writes the folders of one video's clips; returns its identifier and the times of the clips."""
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch)
-        mosei_release.make_directories(raw)
         _, times = mosei_release.write_video(raw, plan)
         movie, wav = mosei_release.movie_path(raw, plan.video_id), mosei_release.wav_path(raw, plan.video_id)
         try:
@@ -54,7 +47,7 @@ def write_mosei_video(root: Path, plan: VideoPlan) -> tuple[str, list[ClipTimes]
         folder = root / "MOSEI_RAW_PROCESSED" / f"{plan.video_id}_{clip.index}"
         if NO_LABEL in clip.awkward or NO_TRANSCRIPT in clip.awkward:
             continue
-        folder.mkdir()
+        folder.mkdir(parents=True)
         wavfile.write(folder / "audio.wav", rate, sound[int(span.start * rate) : int(span.end * rate)])
         for i, frame in enumerate(frames[int(span.start * _MOSEI_FPS) : int(span.end * _MOSEI_FPS)]):
             _write_image(folder / f"image_{i}.jpg", frame)
@@ -65,7 +58,6 @@ def write_iemocap_dialogue(root: Path, plan: DialoguePlan) -> tuple[str, list[Cl
     """Writes the folders of one dialogue's turns; returns its name and the times of the turns."""
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch)
-        iemocap_release.make_directories(raw)
         _, times = iemocap_release.write_dialogue(raw, plan)
         dialog = raw / f"Session{plan.session}" / "dialog"
         movie, wav = dialog / "avi/DivX" / f"{plan.name}.avi", dialog / "wav" / f"{plan.name}.wav"
@@ -123,6 +115,7 @@ def finish_iemocap(
 
 def _write_texts(root: Path, name: str, meta: Mapping[str, Any], split_numbers: Mapping[str, int]) -> None:
     (root / f"{name}_RAW_PROCESSED" / "meta.pkl").write_bytes(pickle.dumps(dict(meta), _PROTOCOL))
+    (root / f"{name}_SPLIT").mkdir()
     for i, part in enumerate(SPLITS):
         lines = "".join(f"{key}\n" for key, number in split_numbers.items() if number == i)
         (root / f"{name}_SPLIT" / f"{part}_split.txt").write_text(lines, encoding="utf-8")

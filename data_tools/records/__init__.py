@@ -1,1 +1,1 @@
-"""What a record is: writing, reports, shards, inspection."""
+"""Record kinds, schemas, writing, inspection, and the preparation report."""

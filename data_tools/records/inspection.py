@@ -152,14 +152,14 @@ def _examples(builder: Any, split: str) -> Iterator[Mapping[str, Any]]:
 def _problems_of(example: Mapping[str, Any], kind: str, faces_known: bool) -> Iterator[str]:
     if not example["transcript"].decode().strip():
         yield "no_words"
-    sound, pictures = (example["mel"], example["faces"]) if kind == "media" else (example["audio"], example["video"])
+    sound, frames = (example["mel"], example["faces"]) if kind == "media" else (example["audio"], example["video"])
     if not len(sound):
         yield "no_sound"
     elif kind == "media" and sound.max() < _SILENT:
         yield "silent"
-    if not len(pictures):
+    if not len(frames):
         yield "no_frames"
-    elif faces_known and not (example["face_found"] if kind == "media" else pictures[:, -1]).any():
+    elif faces_known and not (example["face_found"] if kind == "media" else frames[:, -1]).any():
         yield "no_face"
 
 

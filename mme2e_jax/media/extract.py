@@ -153,7 +153,7 @@ def extract(
 def _read_sound(
     media: Media, settings: ExtractSettings, channel: int, streams: SoundStreamCache | None
 ) -> tuple[Sound | SoundStream | None, list[_Note]]:
-    """The sound, and what is to be reported unless it is the wav file's channel."""
+    """The sound, and notes unless it is the requested channel of the wav file."""
     read, read_from_video = (streams.wav, streams.soundtrack) if streams else (read_wav, read_soundtrack)
     note = ("no_wav", "")
     if media.wav is not None:

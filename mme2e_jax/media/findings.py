@@ -16,7 +16,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "bad_row": (DROPPED, "A row of the table that cannot be read."),
     "transcript_without_label": (EXCLUDED, "A transcript of a clip that has no label."),
     "line_without_id": (EXCLUDED, "A transcript line that names no utterance."),
-    "other_emotion": (EXCLUDED, "An emotion that is none of the dataset's labels."),
+    "other_emotion": (EXCLUDED, "An emotion that is not among the dataset's labels."),
     "no_answers": (DROPPED, "No annotator rated any emotion of this clip."),
     "bad_times": (DROPPED, "The clip does not end after it starts."),
     "duplicate": (DROPPED, "A second line for the same clip; the first is used."),

@@ -86,7 +86,7 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> Iterator[JobResult]:
 
     with contextlib.ExitStack() as extractors, ThreadPoolExecutor(processes) as threads:
         for _ in range(min(processes, len(jobs))):
-            idle.put(extractors.enter_context(Extractor()))
+            idle.put(extractors.enter_context(contextlib.closing(Extractor())))
         futures = [threads.submit(run, job) for job in jobs]
         try:
             for future in as_completed(futures):
@@ -100,12 +100,6 @@ class Extractor:
 
     def __init__(self) -> None:
         self._worker: _Worker | None = None
-
-    def __enter__(self) -> "Extractor":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def start(self) -> None:
         """Starts the worker process before the first job, because this takes seconds."""

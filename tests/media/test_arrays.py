@@ -1,4 +1,4 @@
-"""What records of each kind hold of an utterance's footage."""
+"""Tests the stored arrays of each record kind."""
 
 import numpy as np
 

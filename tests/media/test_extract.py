@@ -1,4 +1,4 @@
-"""One video's arrays and findings, with a stand-in for the face detector."""
+"""Tests the extraction of one video with a fake face detector."""
 
 from collections.abc import Sequence
 from pathlib import Path

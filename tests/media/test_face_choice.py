@@ -1,4 +1,4 @@
-"""Which of several faces is taken, on boxes made by hand."""
+"""Tests the choice among several faces with hand-made boxes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Face detection on a real photograph, and the guards around the mtcnn package."""
+"""Tests face detection on a photograph, and the guards around mtcnn."""
 
 from typing import Any
 

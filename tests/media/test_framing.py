@@ -1,4 +1,4 @@
-"""Crops with hand-computed corners, on pictures whose pixels say where they are."""
+"""Tests crops with hand-computed corners."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Folders of numbered pictures stand for videos."""
+"""Tests videos that are stored as numbered images."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Mel chunks equal those of the paper's code (real torchaudio, kept in tests/arrays/mel.npz)."""
+"""Tests mel chunks against torchaudio's (tests/arrays/mel.npz)."""
 
 from pathlib import Path
 

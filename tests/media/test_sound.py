@@ -1,4 +1,4 @@
-"""Sound: the right channel, the right stretch, and clear errors."""
+"""Tests channels, cuts and errors of sounds."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Sound that is read as it is asked for: the same samples, and no more in memory than needed."""
+"""Tests samples and memory of sounds that are read in parts."""
 
 import tracemalloc
 from collections.abc import Iterator

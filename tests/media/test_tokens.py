@@ -1,4 +1,4 @@
-"""Tokenizers: ALBERT's conventions, reproducible training, errors that say how to get one."""
+"""Tests ALBERT's conventions, reproducible training and errors of tokenizers."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Frames at exact times: hand-computed from videos whose frames carry their number as brightness."""
+"""Tests frames at exact times, by brightness that encodes their number."""
 
 from pathlib import Path
 

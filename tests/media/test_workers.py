@@ -1,4 +1,4 @@
-"""The pool of worker processes, with made-up workers; the real ones run in test_prepare."""
+"""Tests worker processes with fake workers; test_prepare runs real ones."""
 
 import threading
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Faces wear their expressions."""
+"""Tests that faces show their expressions."""
 
 from dataclasses import fields
 

@@ -1,4 +1,4 @@
-"""The plan: balance, noise rates, awkward cases; all without drawing or speaking."""
+"""Tests balance, noise rates and awkward cases of the plan."""
 
 from collections import Counter
 from itertools import chain

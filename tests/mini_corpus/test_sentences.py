@@ -1,4 +1,4 @@
-"""The sentence bank."""
+"""Tests the sentences of the embedded corpus."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Speech is a pure function of its arguments."""
+"""Tests that speech synthesis is a pure function."""
 
 import hashlib
 import multiprocessing

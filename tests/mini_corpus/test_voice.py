@@ -1,4 +1,4 @@
-"""Emotions are audible in the waveform."""
+"""Tests that emotions are audible in the waveform."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Arrays of numpy read from pickles without unpickling them."""
+"""Tests numpy arrays in pickles that are read without unpickling."""
 
 import pickle
 from typing import Any

@@ -1,4 +1,4 @@
-"""Pickles read without unpickling: plain values come through, and nothing that a pickle names is run."""
+"""Tests that plain values are read and nothing named is run."""
 
 import builtins
 import collections

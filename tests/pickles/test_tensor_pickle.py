@@ -1,4 +1,4 @@
-"""Tensors of PyTorch in bare pickles, read without PyTorch."""
+"""Tests PyTorch tensors in bare pickles, read without PyTorch."""
 
 import pickle
 from typing import Any

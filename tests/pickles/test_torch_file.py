@@ -1,4 +1,4 @@
-"""Files of torch.save, read without torch: real ones, ones made here, damaged ones and malicious ones."""
+"""Tests real, damaged and malicious files of torch.save, without torch."""
 
 import os
 import pickle

@@ -1,4 +1,4 @@
-"""Preparation on Apache Beam's local runner gives what preparation without Beam gives."""
+"""Tests that preparation on Apache Beam gives the same records."""
 
 import filecmp
 import io

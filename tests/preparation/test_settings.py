@@ -1,4 +1,4 @@
-"""Choices that cannot work are refused before anything is read."""
+"""Tests that invalid settings are refused."""
 
 from pathlib import Path
 from typing import Any

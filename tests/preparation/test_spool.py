@@ -1,4 +1,4 @@
-"""What was extracted survives the process, and is found again exactly if nothing it depends on has changed."""
+"""Tests that extracted videos are reused exactly if nothing has changed."""
 
 import contextlib
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The two kinds of records name the same arrays to workers, to the writer and to the metadata."""
+"""Tests that schema, workers and metadata agree on each record kind."""
 
 from dataclasses import fields
 

@@ -1,4 +1,4 @@
-"""Records: what is written is what tfds reads back, and half-written directories do not exist."""
+"""Tests that tfds reads written records, and that failures leave nothing."""
 
 import filecmp
 import subprocess

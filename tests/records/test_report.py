@@ -1,4 +1,4 @@
-"""The report counts every utterance once, with any number of findings."""
+"""Tests that the report counts every utterance once."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Tables of people's own clips: what is read, what is refused, and records of labels of their own."""
+"""Tests the reader of tables of clips, and their records."""
 
 import io
 import json

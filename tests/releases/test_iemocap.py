@@ -1,4 +1,4 @@
-"""The IEMOCAP reader: each oddity of the layout, and malformed text."""
+"""Tests the IEMOCAP reader on every awkward case and malformed text."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The MOSEI reader: each oddity of the layout, and malformed text."""
+"""Tests the MOSEI reader on every awkward case and malformed text."""
 
 import csv
 import io

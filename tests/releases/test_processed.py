@@ -1,4 +1,4 @@
-"""The folders of the paper's authors: pickles that run nothing, folders, rates, splits, and records of them."""
+"""Tests the reader of processed folders, and their records."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Hand-crafted features as the paper's authors publish them: what is read, refused, reported, and trained on."""
+"""Tests the reader of published features, and training on them."""
 
 import io
 import json

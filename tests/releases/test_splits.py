@@ -1,4 +1,4 @@
-"""Splits: by video, balanced, the same from the same seed, or as files say."""
+"""Tests splits by video, session and files."""
 
 import itertools
 from pathlib import Path

@@ -131,7 +131,7 @@ def _pitch_descriptors(wave: np.ndarray, count: int) -> dict[str, np.ndarray]:
     hertz = librosa.yin(
         wave, fmin=_LOWEST_PITCH, fmax=_HIGHEST_PITCH, sr=RATE, frame_length=_PITCH_FRAME, hop_length=HOP
     )[:count]
-    # yin estimates a pitch for every frame; the correlation at that period tells voiced frames from others.
+    # yin estimates a pitch for every frame; the correlation at that period identifies voiced frames.
     frames = _around_frames(wave, count, _PITCH_FRAME)
     length = _PITCH_FRAME - _LONGEST_PERIOD
     period = np.minimum(np.round(RATE / hertz).astype(int), _LONGEST_PERIOD)

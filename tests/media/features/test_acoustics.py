@@ -1,4 +1,4 @@
-"""What is measured of a sound every 10 ms, by hand for tones and silence."""
+"""Tests acoustic measurements by hand for tones and silence."""
 
 import numpy as np
 import pytest

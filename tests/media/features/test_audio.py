@@ -1,4 +1,4 @@
-"""Rows of 144 numbers: which number is where, and that every sound has them."""
+"""Tests the layout of the audio features."""
 
 import numpy as np
 import pytest

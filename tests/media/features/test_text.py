@@ -1,4 +1,4 @@
-"""Hashed character n-grams of words."""
+"""Tests hashed character n-grams of words."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Faces as 35 numbers, by hand for painted squares."""
+"""Tests video features by hand for painted squares."""
 
 import numpy as np
 import pytest
