@@ -162,8 +162,8 @@ def test_a_model_that_leaves_out_no_sites_is_refused_before_its_data_are_looked_
     untrained(dense, tmp_path / "dense")
     untrained(text, tmp_path / "text")
 
-    with pytest.raises(UserError, match=r"expects a run of mme2e_sparse .* is of mme2e with the modalities 'tav'"):
+    with pytest.raises(UserError, match=r"expected a run of mme2e_sparse .* of mme2e with the modalities 'tav'"):
         run("--mode=sparsity_curve", f"--workdir={tmp_path / 'dense'}", "--data_dir=absent")
-    with pytest.raises(UserError, match=r"is of mme2e_sparse with the modalities 't'"):
+    with pytest.raises(UserError, match=r"found .* of mme2e_sparse with the modalities 't'"):
         run("--mode=sparsity_curve", f"--workdir={tmp_path / 'text'}", "--data_dir=absent")
     assert not list(tmp_path.glob("*/report"))

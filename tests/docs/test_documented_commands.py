@@ -33,7 +33,7 @@ RUN_BY = {
         "tests/commands/test_ablation.py::test_all_modalities_have_the_evaluations_scores"
     ),
     'python launch.py --mode=predict --workdir=runs/mini_sparse --input=clip.mp4 --transcript="What is said in it."': (
-        "tests/predict/test_predictor.py::test_the_command_writes_where_it_is_told_and_refuses_at_once"
+        "tests/predict/test_predictor.py::test_the_command_writes_to_its_output_and_refuses_invalid_flags"
     ),
     "python launch.py --mode=predict --workdir=runs/mini_sparse --input=film.mkv --transcript_file=film.srt": OWN,
     "python launch.py --mode=export --workdir=runs/mini_sparse --out=model.mme2e": (
@@ -144,7 +144,7 @@ RUN_BY = {
     "--config.model.text.size=tiny --config.model.text.init=random --config.optim.lr=1e-3 --workdir=RUN": OWN,
     "python launch.py --mode=evaluate --workdir=RUN": ".ci/run",
     'python launch.py --mode=predict --workdir=RUN --input=clip.mp4 --transcript="What is said in it."': (
-        "tests/predict/test_predictor.py::test_the_command_writes_where_it_is_told_and_refuses_at_once"
+        "tests/predict/test_predictor.py::test_the_command_writes_to_its_output_and_refuses_invalid_flags"
     ),
 }
 # Programs of other projects.
