@@ -58,8 +58,8 @@ def soak(command: Callable[[Path], Sequence[str]], directory: Path, *, kills: in
     log = directory / "launch.log"
     alone, killed = directory / "alone", directory / "killed"
     _finish(command(alone), log)
-    steps = Checkpoints(alone).latest_step or 0
-    steps_per_epoch = steps // len(Checkpoints(alone).record(steps).history)
+    steps = Checkpoints(alone).find_latest_step() or 0
+    steps_per_epoch = steps // len(Checkpoints(alone).read_record(steps).history)
     outcome, rng = Outcome(), random.Random(seed)
     moments = _moments(killed, kills, steps, steps_per_epoch, rng)
     for number, (kind, reached) in enumerate(moments):
@@ -69,7 +69,7 @@ def soak(command: Callable[[Path], Sequence[str]], directory: Path, *, kills: in
         process.join()
         outcome.kills[kind] += 1
         # Two are needed: the run resumes from the one before.
-        stored = Checkpoints(killed).steps
+        stored = Checkpoints(killed).list_steps()
         if number % 5 == 4 and len(stored) > 1:
             _damage(killed / DIRECTORY / str(stored[-1]), rng)
             outcome.damages += 1
@@ -138,7 +138,7 @@ def differences(one: Path, other: Path) -> list[str]:
     if (one / "report/metrics.json").read_bytes() != (other / "report/metrics.json").read_bytes():
         found.append("metrics")
     runs = [Checkpoints(run) for run in (one, other)]
-    steps = [(run.latest_step, run.best_step) for run in runs]
+    steps = [(run.find_latest_step(), run.find_best_step()) for run in runs]
     if steps[0] != steps[1]:
         return [*found, f"last and best steps: {steps[0]} and {steps[1]}"]
     for step in {step for step in steps[0] if step is not None}:

@@ -1,4 +1,4 @@
-"""The batch: what the input pipeline hands to a model.
+"""The batch that models read.
 
 Axis legend: `g` device groups, `b` utterances per group, `t` tokens, `f` packed frames, `c` packed mel chunks,
 `n` rows of one modality's features, `d` their width, `l` labels. The frames of a group's utterances lie end to end in
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-# A batch holds numpy arrays while it is packed and jax arrays on the devices.
+# numpy arrays while a batch is packed, jax arrays on the devices.
 ArrayLike = Any
 
 
@@ -45,18 +45,18 @@ AnyBatch = Batch | FeatureBatch
 
 
 class Segments(NamedTuple):
-    """Where each place of a packed axis belongs."""
+    """The utterance of each item of a packed axis."""
 
     segment: Int[Array, "g n"]  # row of the utterance in its group, b for padding
-    position: Int[Array, "g n"]  # place within the utterance, from 0
+    position: Int[Array, "g n"]  # position within the utterance, from 0
     valid: Bool[Array, "g n"]  # False for padding
 
 
 def segments(count: Int[Array, "g b"], capacity: int) -> Segments:
     """Segments of a packed axis of length `capacity` that holds `count` items of each utterance, end to end."""
     ends = jnp.cumsum(count, axis=1)
-    place = jnp.arange(capacity)
-    segment = jnp.sum(place[None, :, None] >= ends[:, None, :], axis=-1)
+    item = jnp.arange(capacity)
+    segment = jnp.sum(item[None, :, None] >= ends[:, None, :], axis=-1)
     starts = jnp.pad(ends, ((0, 0), (1, 0)))
-    position = place[None] - jnp.take_along_axis(starts, segment, axis=1)
+    position = item[None] - jnp.take_along_axis(starts, segment, axis=1)
     return Segments(segment, position, segment < count.shape[1])

@@ -1,4 +1,4 @@
-"""Constants that preparation and training share: formats, sizes and label names."""
+"""Constants that preparation and training share: record format, array sizes, label names."""
 
 FORMAT_VERSION = 2  # of prepared records
 FACE_SIZE = 48  # pixels, height and width of a face crop

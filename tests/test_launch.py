@@ -130,10 +130,11 @@ def last_arrays(workdir: Path) -> dict[str, np.ndarray]:
     """The variables of the last checkpoint."""
     loaded = load_run(workdir)
     checkpoints = reader.Checkpoints(workdir)
-    assert checkpoints.latest_step is not None
+    step = checkpoints.find_latest_step()
+    assert step is not None
     spec = model_spec(loaded.config, 6, loaded.record.tokenizer)
     like = loaded.model.mesh.abstract(abstract_variables(spec))
-    return {k: np.asarray(v) for k, v in checkpoints.restore_variables(checkpoints.latest_step, like).arrays().items()}
+    return {k: np.asarray(v) for k, v in checkpoints.restore_variables(step, like).arrays().items()}
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +164,9 @@ def test_a_run_reports_its_best_checkpoint(finished: Path) -> None:
     }
     assert set(report["test"]["per_label"]) == set(report["test"]["thresholds"]) == set(METADATA["label_names"])
     # 20 utterances in batches of 8 are 3 steps an epoch.
-    checkpoints, best = reader.open_run(finished)
+    checkpoints, best = reader.open_checkpoints(finished)
     assert report["step"] == best
-    history = checkpoints.record(6).history
+    history = checkpoints.read_record(6).history
     assert [entry["epoch"] for entry in history] == [0, 1]
     assert report["valid"]["mean"] == history[best // 3 - 1]["valid"]
     cost = report["test"]["cost"]
@@ -254,7 +255,7 @@ def test_a_baseline_is_trained_resumed_and_evaluated_on_features(feature_records
     report = json.loads(metrics_of(workdir))
     assert report["test"]["utterances"] == SIZES["test"]
     assert "cost" not in report["test"]
-    assert len(reader.open_run(workdir)[0].record(6).history) == 2
+    assert len(reader.open_checkpoints(workdir)[0].read_record(6).history) == 2
 
     before = metrics_of(workdir)
     run(*command)

@@ -1,6 +1,6 @@
-"""Digests of a checkpoint's files, which reveal damage before training or evaluation.
+"""Digests of a checkpoint's files, which detect damage.
 
-The format of the arrays has checksums of its own for some of its files only.
+The format of the arrays has checksums for some of its files only.
 """
 
 import hashlib
@@ -12,21 +12,21 @@ from mme2e_jax.runtime.files import write_text
 from mme2e_jax.runtime.json_schema import parse_json
 
 NAME = "digests.json"
-# Of times: written again after the seal, and nothing depends on it.
-_UNSEALED = "_CHECKPOINT_METADATA"
+# Holds times; written again after the digests, and nothing depends on it.
+_WITHOUT_DIGEST = "_CHECKPOINT_METADATA"
 
 
-def seal(directory: Path) -> None:
-    """Writes the digests of all files below a directory into it."""
+def write_digests(directory: Path) -> None:
+    """Writes the digests of all files of a directory into it."""
     digests = {str(file.relative_to(directory)): _digest(file) for file in _files(directory)}
     # Without a final newline, so that no byte can be lost unnoticed.
     write_text(directory / NAME, json.dumps(digests, indent=1, sort_keys=True))
 
 
-def damage(directory: Path) -> str | None:
-    """What is wrong with a sealed directory, for a message; None if its files are as they were.
+def find_damage(directory: Path) -> str | None:
+    """Describes the first damage of a directory with digests; None if all files are unchanged.
 
-    Files that came later do not count: the library marks what is complete.
+    Files without a digest do not count; Orbax marks complete checkpoints itself.
     """
     try:
         expected = parse_json(dict[str, str], (directory / NAME).read_bytes())
@@ -46,8 +46,8 @@ def damage(directory: Path) -> str | None:
 
 
 def _files(directory: Path) -> Iterator[Path]:
-    apart = {directory / NAME, directory / _UNSEALED}
-    return (path for path in directory.rglob("*") if path.is_file() and path not in apart)
+    excluded = {directory / NAME, directory / _WITHOUT_DIGEST}
+    return (path for path in directory.rglob("*") if path.is_file() and path not in excluded)
 
 
 def _digest(file: Path) -> str:

@@ -1,8 +1,8 @@
-"""Reads checkpoints: the best by mean validation F1, and the last ones.
+"""Reads checkpoints: the best by mean validation F1, and the latest ones.
 
-A checkpoint holds the variables, the optimiser's state, and everything that evaluation needs to know: config, label
-names, thresholds, preprocessing. Evaluation restores it without the data it was trained on. Those from within an epoch
-are for going on alone: only one that ends an epoch has scores, by which the best is chosen.
+A checkpoint holds the variables, the optimiser's state, and a record of all that evaluation needs: config, label names,
+thresholds, preprocessing. Checkpoints from within an epoch serve to resume only; those at its end have the scores by
+which the best is chosen.
 """
 
 import dataclasses
@@ -26,31 +26,31 @@ from mme2e_jax.runtime.json_schema import parse_json
 FORMAT_VERSION = 2
 DIRECTORY = "checkpoints"
 ITEMS = ("variables", "optimizer", "record")
-# Imported weights lie at the step of no updates; training saves at the end of epochs.
+# The step of imported weights; training saves after its first step at the earliest.
 IMPORTED_STEP = 0
 
 
 @dataclasses.dataclass
 class RunRecord:
-    """What a checkpoint says about its run, beside the arrays."""
+    """The metadata of a checkpoint."""
 
     config: dict[str, Any]
     label_names: list[str]
-    tokenizer: dict[str, Any]  # what is known of it, of imported weights not all
+    tokenizer: dict[str, Any]  # incomplete for imported weights
     preprocessing: dict[str, Any]
-    thresholds: dict[str, float]  # chosen on the validation split at this epoch; empty for imported weights
+    thresholds: dict[str, float]  # chosen at this epoch; empty for imported weights
     history: list[dict[str, Any]]  # one entry per validated epoch so far
     fingerprint: str = ""  # of the training data; empty for imported weights
-    losses: list[float] = dataclasses.field(default_factory=list)  # of the steps since the last validation
-    skipped: list[int] = dataclasses.field(default_factory=list)  # steps that were not learned from
+    losses: list[float] = dataclasses.field(default_factory=list)  # losses of the steps since the last validation
+    skipped: list[int] = dataclasses.field(default_factory=list)  # steps skipped because of non-finite values
     format_version: int = FORMAT_VERSION
 
 
 class Checkpoints:
-    """The checkpoints of a run, to be read: also while the run goes on."""
+    """Reads the checkpoints of a run, also while it goes on."""
 
     def __init__(self, workdir: Path):
-        """Args: workdir: of the run."""
+        """Args: workdir: run directory."""
         self.directory = Path(workdir).absolute() / DIRECTORY
         handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
         for item in ("variables", "optimizer"):
@@ -58,37 +58,30 @@ class Checkpoints:
         handlers.add("record", ocp.args.JsonRestore, ocp.JsonCheckpointHandler())
         self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler(handler_registry=handlers))
 
-    @property
-    def steps(self) -> list[int]:
-        """All that there are, damaged or not, in ascending order."""
-        return stored_steps(self.directory)
+    def list_steps(self) -> list[int]:
+        """The steps of all checkpoints, damaged or not, in ascending order."""
+        return list_steps(self.directory)
 
-    @property
-    def latest_step(self) -> int | None:
-        """The last one that is not damaged."""
-        return self._first_whole(reversed(self.steps))
+    def find_latest_step(self) -> int | None:
+        """The latest undamaged checkpoint."""
+        return self._first_undamaged(reversed(self.list_steps()))
 
-    @property
-    def best_step(self) -> int | None:
-        """The best by validation F1 that is not damaged."""
-        merits = {step: _stored_merit(self.directory / str(step)) for step in self.steps}
-        ranked = sorted((merit, step) for step, merit in merits.items() if merit is not None)
-        return self._first_whole(step for _, step in reversed(ranked))
+    def find_best_step(self) -> int | None:
+        """The best undamaged checkpoint by validation F1."""
+        ranks = {step: _stored_rank(self.directory / str(step)) for step in self.list_steps()}
+        ranked = sorted((rank, step) for step, rank in ranks.items() if rank is not None)
+        return self._first_undamaged(step for _, step in reversed(ranked))
 
-    def _first_whole(self, steps: Iterable[int]) -> int | None:
+    def _first_undamaged(self, steps: Iterable[int]) -> int | None:
         for step in steps:
-            reason = digests.damage(self.directory / str(step))
+            reason = digests.find_damage(self.directory / str(step))
             if reason is None:
                 return step
             console.print(f"Warning: the checkpoint {self.directory / str(step)} is left out: {reason}.")
         return None
 
-    def record(self, step: int) -> RunRecord:
-        """What a checkpoint says about its run.
-
-        Raises:
-          UserError: if another version of this program wrote it, or it is invalid.
-        """
+    def read_record(self, step: int) -> RunRecord:
+        """The metadata of a checkpoint; raises `UserError` if it is invalid or has another format version."""
         stored = self._restore(step, record=ocp.args.JsonRestore())["record"]
         if stored.get("format_version") != FORMAT_VERSION:
             raise UserError(
@@ -104,18 +97,18 @@ class Checkpoints:
             ) from error
 
     def restore_arrays(self, step: int) -> dict[str, np.ndarray]:
-        """Variables of a checkpoint by name, on the host, for any model."""
+        """Variables of a checkpoint by path, on the host; the model need not be known."""
         stored = ocp.StandardCheckpointHandler().metadata(epath.Path(self.directory / f"{step}/variables")).tree
         like = {name: np.empty(x.shape, x.dtype) for name, x in stored.items()}
         return self._restore(step, variables=ocp.args.StandardRestore(like))["variables"]
 
     def restore_variables(self, step: int, like: Variables) -> Variables:
-        """Variables of a checkpoint, placed as the (abstract) arrays of `like`."""
+        """Variables of a checkpoint, sharded as the abstract arrays of `like`."""
         restored = self._restore(step, variables=ocp.args.StandardRestore(like.arrays()))
         return like.with_arrays(restored["variables"])
 
     def restore_state(self, step: int, like: TrainState) -> TrainState:
-        """Everything that training goes on from, placed as the (abstract) arrays of `like`."""
+        """The training state of a checkpoint, sharded as the abstract arrays of `like`."""
         restored = self._restore(
             step,
             variables=ocp.args.StandardRestore(like.variables.arrays()),
@@ -129,12 +122,8 @@ class Checkpoints:
         return self._checkpointer.restore(self.directory / str(step), args=ocp.args.Composite(**items))
 
 
-def open_run(workdir: str | Path) -> tuple[Checkpoints, int]:
-    """The checkpoints of a finished or unfinished run, and the step of the best.
-
-    Raises:
-      UserError: if the directory holds none.
-    """
+def open_checkpoints(workdir: str | Path) -> tuple[Checkpoints, int]:
+    """The checkpoints of a run, and the step of the best one; raises `UserError` if there are none."""
     workdir = Path(workdir)
     if not (workdir / DIRECTORY).is_dir():
         found = (
@@ -144,7 +133,7 @@ def open_run(workdir: str | Path) -> tuple[Checkpoints, int]:
         )
         raise UserError(f"Expected the directory of a training run with {DIRECTORY}/ in it; {workdir} {found}.")
     checkpoints = Checkpoints(workdir)
-    step = checkpoints.best_step
+    step = checkpoints.find_best_step()
     if step is None:
         raise UserError(
             f"{checkpoints.directory} holds no finished checkpoint: the run ended before its first epoch did."
@@ -152,18 +141,19 @@ def open_run(workdir: str | Path) -> tuple[Checkpoints, int]:
     return checkpoints, step
 
 
-def merit(metrics: dict[str, float]) -> float:
+def rank(metrics: dict[str, float]) -> float:
+    """The number by which the best checkpoint is chosen: F1, the earlier of equals."""
     return metrics["f1"] - 1e-9 * metrics["epoch"]
 
 
-def stored_steps(directory: Path) -> list[int]:
-    """Steps that have a checkpoint, maybe a damaged one, in ascending order."""
+def list_steps(directory: Path) -> list[int]:
+    """Steps with a checkpoint, damaged or not, in ascending order."""
     return sorted(int(path.name) for path in directory.glob("*") if path.name.isdigit())
 
 
-def _stored_merit(checkpoint: Path) -> float | None:
-    """By which the best is chosen; None if the checkpoint ends no epoch, or the file is damaged."""
+def _stored_rank(checkpoint: Path) -> float | None:
+    """The checkpoint's rank; None within an epoch, or if the file is damaged."""
     try:
-        return merit(json.loads((checkpoint / "metrics" / "metrics").read_bytes()))
+        return rank(json.loads((checkpoint / "metrics" / "metrics").read_bytes()))
     except (OSError, ValueError, KeyError, TypeError):
         return None

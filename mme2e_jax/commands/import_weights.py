@@ -101,11 +101,11 @@ def _data_facts(config: Config) -> _DataFacts:
 def _from_state_dict(config: Config, source: Path, data: _DataFacts) -> _Imported:
     tensors = torch_file.read(source)
     paper_weights.check_model(tensors, config.model.name, str(source))
-    rows = paper_weights.vocabulary_of(tensors)
+    rows = paper_weights.vocabulary_size(tensors)
     has_text = isinstance(config.model, EndToEndModelConfig) and "t" in config.model.modalities
     tokenizer = _tokenizer(rows if has_text else None, {}, data, source)
     spec = model_spec(config, len(data.label_names), tokenizer)
-    used, left_out = paper_weights.without_unused(tensors, spec)
+    used, left_out = paper_weights.drop_unused(tensors, spec)
     variables = abstract_variables(spec)
     shapes = {path: x.shape for path, x in variables.arrays().items()}
     arrays = convert(used, paper_rules(spec), str(source), shapes)

@@ -16,7 +16,7 @@ from mme2e_jax.config import preflight
 from mme2e_jax.config.cli import config_file, config_name, loaded_config, parse_flags, with_config_paths
 from mme2e_jax.config.parse import parse_config
 from mme2e_jax.errors import UserError
-from mme2e_jax.runtime.jax_cache import prepare_jax
+from mme2e_jax.runtime.jax_cache import configure_jax
 
 if TYPE_CHECKING:
     from mme2e_jax.commands.train import MakeCorpus
@@ -102,7 +102,7 @@ def _predict(a: Arguments) -> None:
 
 
 def _export(a: Arguments) -> None:
-    prepare_jax()
+    configure_jax()
     from mme2e_jax.commands.export import export_run
 
     export_run(a["workdir"], a["out"], a["tokenizer"])
@@ -130,7 +130,7 @@ def _sweep(a: Arguments) -> None:
 
 
 def _import_frameworks(a: Arguments) -> None:
-    prepare_jax()
+    configure_jax()
     import tensorflow as tf
 
     # Accelerators belong to JAX.

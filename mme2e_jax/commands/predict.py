@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mme2e_jax.errors import UserError
 from mme2e_jax.predict.clip_reader import ClipReader, open_clip
 from mme2e_jax.predict.cues import read_cues
-from mme2e_jax.runtime.jax_cache import prepare_jax
+from mme2e_jax.runtime.jax_cache import configure_jax
 
 if TYPE_CHECKING:
     from mme2e_jax.predict.predictor import Predictor
@@ -77,7 +77,7 @@ def predict_and_write(
         read_cues(Path(transcript_file), clip.path.stem)
     # The reader's process imports TensorFlow while this one imports JAX.
     with ClipReader() as reader:
-        prepare_jax()
+        configure_jax()
         from mme2e_jax.predict.predictor import Predictor
         from mme2e_jax.predict.table import notes, predictions_table
         from mme2e_jax.runtime.console import console

@@ -47,7 +47,7 @@ def train_and_evaluate(config: Config, workdir: Path, make_corpus: MakeCorpus) -
         with report_lost_processes():
             batches = train(config, dataset, workdir)
             with StopRequests() as stop:
-                evaluate_run(workdir, batches=batches, while_wanted=stop.interrupt)
+                evaluate_run(workdir, batches=batches, while_wanted=stop.interruptible)
     except Stopped as stopped:
         console.print(stopped)
     except Interrupted:

@@ -27,8 +27,8 @@ def last_record(workdir: str | Path) -> RunRecord | None:
     All processes of a run must call it.
     """
     checkpoints = Checkpoints(Path(workdir))
-    last = checkpoints.latest_step
-    return None if last is None else checkpoints.record(last)
+    last = checkpoints.find_latest_step()
+    return None if last is None else checkpoints.read_record(last)
 
 
 def read_training(workdir: str | Path, history: Sequence[Mapping], epochs: int, steps: int) -> Training | None:

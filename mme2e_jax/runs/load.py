@@ -45,8 +45,8 @@ def load_run(workdir: str | Path, devices: int | None = None) -> Run:
     Raises:
       UserError: if there is no checkpoint, or its config is not valid.
     """
-    checkpoints, step = reader.open_run(workdir)
-    record = checkpoints.record(step)
+    checkpoints, step = reader.open_checkpoints(workdir)
+    record = checkpoints.read_record(step)
     config = read_stored_config(record.config)
     available = min(config.mesh.devices or jax.device_count(), jax.device_count())
     mesh = DataMesh(devices or largest_divisor(config.data.batch_size, available))

@@ -1,16 +1,16 @@
-"""Configures JAX and the cache of its compiled programs."""
+"""Configures JAX's logging and its cache of compiled programs."""
 
 import logging
 import os
 from pathlib import Path
 
 
-def prepare_jax() -> None:
-    """Keeps compiled programs in the user's cache, so that the next run does not compile them again."""
-    # The first two tell at length which accelerators this machine does not have, the third which fonts it has.
+def configure_jax() -> None:
+    """Stores compiled programs in the user's cache, for the next runs."""
+    # They log missing accelerators and available fonts.
     for name in ("absl", "jax", "matplotlib"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Here, not at the top: it takes a second, in which others can start their work.
+    # Here, not at the top: the import takes a second.
     import jax
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

@@ -1,4 +1,4 @@
-"""Pytrees by name: "towers/v/low_level/conv/kernel" for a leaf."""
+"""Flattens pytrees to leaves by path, as in "towers/v/low_level/conv/kernel"."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,10 +8,10 @@ from jax.tree_util import GetAttrKey
 
 
 def paths(tree: Any) -> Any:
-    """A tree of the same structure that holds each leaf's name."""
+    """A tree of the same structure that holds each leaf's path."""
 
     def name(path, _):
-        # The array inside an nnx variable is its attribute `value`; a module's child of that name has another key type.
+        # An nnx variable holds its array as attribute `value`; a module's child of that name has another key type.
         keys = [k for k in path if not (isinstance(k, GetAttrKey) and k.name == "value")]
         return "/".join(str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in keys)
 
@@ -19,10 +19,10 @@ def paths(tree: Any) -> Any:
 
 
 def flatten(tree: Any) -> dict[str, Any]:
-    """Leaves by name."""
+    """Leaves by path."""
     return dict(zip(jax.tree.leaves(paths(tree)), jax.tree.leaves(tree), strict=True))
 
 
 def unflatten(like: Any, leaves: Mapping[str, Any]) -> Any:
-    """A tree structured as `like` from leaves by name."""
+    """A tree with the structure of `like` from leaves by path."""
     return jax.tree.map(lambda path: leaves[path], paths(like))

@@ -1,7 +1,4 @@
-"""Turns SIGTERM and Ctrl-C into requests to stop.
-
-Schedulers send SIGTERM before they take a machine away.
-"""
+"""Requests to stop a run: SIGTERM, as schedulers send it, and Ctrl-C."""
 
 import signal
 import threading
@@ -17,17 +14,17 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(Exception):
-    """A run ended because it was asked to: the message says where it stands and how to go on."""
+    """A run was stopped on request; the message gives its progress and how to resume."""
 
 
 class Interrupted(Exception):
-    """What was asked for is not wanted any more."""
+    """An evaluation was interrupted by a request to stop."""
 
 
 class StopRequests:
-    """Notices requests to stop, so that a run can save first; a second one stops at once.
+    """Catches requests to stop, so that a run can save first; a second one stops at once.
 
-    In a run of several processes JAX notices SIGTERM and makes all of them stop after the same step.
+    In a run of several processes, JAX catches SIGTERM and makes all of them stop after the same step.
     """
 
     def __init__(self) -> None:
@@ -43,18 +40,14 @@ class StopRequests:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def after(self, step: int) -> bool:
-        """Whether to stop now that `step` steps are done; ask once a step."""
+    def should_stop(self, step: int) -> bool:
+        """Whether to stop after `step` steps; call it once per step."""
         if jax.process_count() > 1:
             return multihost_utils.reached_preemption_sync_point(step)
         return self._received is not None
 
-    def interrupt(self, items: Iterable[T]) -> Iterator[T]:
-        """The items, until a stop is requested.
-
-        Raises:
-          Interrupted: before the next item, then.
-        """
+    def interruptible(self, items: Iterable[T]) -> Iterator[T]:
+        """Yields the items; raises `Interrupted` before the next one after a request to stop."""
         for item in items:
             if self._received is not None:
                 raise Interrupted

@@ -96,7 +96,7 @@ def _start_or_resume(
     )
     check_fit(record, dataset)
     checkpoints = Checkpoints(workdir)
-    last = checkpoints.latest_step
+    last = checkpoints.find_latest_step()
     if last is None:
         variables = mesh.put_replicated(setup.start_variables(config, spec))
         return jax.jit(_fresh_state, static_argnums=1, out_shardings=mesh.replicated)(variables, tx), record
@@ -105,7 +105,7 @@ def _start_or_resume(
             f"{workdir} holds imported weights, expected a run to resume. Train from them in another run with "
             f"--config.init.checkpoint={workdir} --workdir=OTHER, or evaluate them with --mode=evaluate."
         )
-    started = checkpoints.record(last)
+    started = checkpoints.read_record(last)
     refuse_changes(config, started.config, workdir)
     check_fit(started, dataset)
     if started.fingerprint != dataset.fingerprint:
@@ -192,7 +192,7 @@ class _Loop:
             self._pending.append(_PendingStep(step, step_metrics, self._clock.lap()))
             # One step late, so that devices never wait for the host.
             self._await_steps(but=1)
-            done, stopping = step + 1, stop.after(step + 1)
+            done, stopping = step + 1, stop.should_stop(step + 1)
             if self._end_epoch_if_due(done, stop):
                 if _finished(self.record.history, self.config):
                     return
@@ -238,7 +238,7 @@ class _Loop:
         """Validates at the final sparsity threshold and chooses the decision thresholds."""
         config, record, names = self.config, self.record, self.batches.dataset.label_names
         state = InferenceState(self.state.variables, config.site_selection[0])
-        batches = stop.interrupt(self.batches.evaluation("valid"))
+        batches = stop.interruptible(self.batches.evaluation("valid"))
         score, truth, *_ = predict(state, batches, config.optim.loss, self.mesh)
         refuse_nonfinite_scores(len(record.history), score)
         task = tasks.TASKS[config.optim.loss]

@@ -65,5 +65,5 @@ def start_variables(config: Config, spec: Spec) -> Variables:
     if text := pretrained_text(config):
         variables = pretrained.with_albert(variables, pretrained.read_albert(text.dir, text.size))
     if config.init.checkpoint:
-        variables = warm_start.with_parts(variables, spec, config.init.checkpoint, config.init.modalities)
+        variables = warm_start.warm_start(variables, spec, config.init.checkpoint, config.init.modalities)
     return variables

@@ -1,7 +1,7 @@
-"""Selects the weights that a model needs from the paper's state dict.
+"""Sorts a state dict of the paper's code into used and unused tensors.
 
-That code builds every part of its models, for any modalities, and its state dicts hold them all; beside them the
-face detector, which runs inside its forward pass, and ALBERT's pooler.
+Its state dicts hold the parts of all modalities, used or not, the face detector, which runs inside the forward pass,
+and ALBERT's pooler.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ _UNUSED = {
     "constants and counters": re.compile(r".*\.num_batches_tracked|T\.albert\.embeddings\.(position|token_type)_ids"),
 }
 _OTHER_MODALITIES = "parts of modalities that the model does not have"
-# Names by which the models' state dicts can be told apart.
-_SIGNS = {
+# Names that only one model's state dict has.
+_SIGNATURES = {
     "mme2e": re.compile(r"[VA]\.\d+\..*"),
     "mme2e_sparse": re.compile(r"[VA]\.low_level\..*"),
     "lf_rnn": re.compile(r"rnns\..*"),
@@ -36,33 +36,30 @@ _ALBERT_ALONE = re.compile(r"(albert\.)?embeddings\.word_embeddings\.weight")
 _MODALITY = re.compile(r"([tavTAV])[._].*|\w+\.([tav])\..*")
 
 
-def model_of(names: Iterable[str]) -> str | None:
-    """The model, as configs call it, whose state dict has such names; None if they are of none."""
+def identify_model(names: Iterable[str]) -> str | None:
+    """The model (`config.model.name`) whose state dict has such names; None for unknown names."""
     names = list(names)
-    return next((model for model, sign in _SIGNS.items() if any(map(sign.fullmatch, names))), None)
+    return next((model for model, signature in _SIGNATURES.items() if any(map(signature.fullmatch, names))), None)
 
 
 def modality_of(name: str) -> str | None:
-    """The modality, t, a or v, whose part a tensor is; None for what is of none or of all."""
+    """The modality (t, a or v) that a tensor belongs to; None if it belongs to none or all."""
     found = _MODALITY.fullmatch(name)
     return (found[1] or found[2]).lower() if found else None
 
 
-def vocabulary_of(tensors: Mapping[str, np.ndarray]) -> int | None:
-    """How many tokens the text encoder knows; None without one."""
+def vocabulary_size(tensors: Mapping[str, np.ndarray]) -> int | None:
+    """Number of tokens of the text encoder; None without one."""
     rows = tensors[WORD_EMBEDDING].shape if WORD_EMBEDDING in tensors else ()
     return rows[0] if rows else None
 
 
-def without_unused(tensors: Mapping[str, np.ndarray], spec: Spec) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
-    """What a model may need of a state dict.
+def drop_unused(tensors: Mapping[str, np.ndarray], spec: Spec) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    """The tensors of a state dict that a model may use, and the names of the others by the reason.
 
     Args:
-      tensors: the state dict.
-      spec: of the model.
-
-    Returns:
-      The tensors that remain, and the names of those left out, by what they are.
+      tensors: state dict.
+      spec: architecture of the model.
     """
     rules = paper_rules(spec)
     others = paper_rules(dataclasses.replace(spec, modalities=MODALITIES)).keys() - rules.keys()
@@ -78,19 +75,15 @@ def without_unused(tensors: Mapping[str, np.ndarray], spec: Spec) -> tuple[dict[
 
 
 def check_model(tensors: Mapping[str, np.ndarray], model: str, source: str) -> None:
-    """Refuses the state dict of another model, before hundreds of its names are listed as unknown.
-
-    Raises:
-      UserError: saying which model it is of.
-    """
-    found = model_of(tensors)
+    """Raises `UserError` for the state dict of another model, whose names would all be unknown."""
+    found = identify_model(tensors)
     if found is None and any(_ALBERT_ALONE.fullmatch(name) for name in tensors):
         raise UserError(
-            f"{source} holds ALBERT alone, as the Hugging Face hub has it; expected a state dict of the paper's code. "
+            f"{source} holds ALBERT alone, as on the Hugging Face hub; expected a state dict of the paper's code. "
             f"Name its directory, with config.json and tokenizer.json in it: --from={Path(source).parent}"
         )
     if found not in (None, model):
         raise UserError(
-            f"{source} holds weights of {found}, expected those of {model} (config.model.name). Take a config of "
-            f"{found}, or --config.model.name={found} where the rest of the config fits."
+            f"{source} holds weights of {found}, expected those of {model} (config.model.name). Use a config of "
+            f"{found}, or --config.model.name={found} if the rest of the config fits."
         )

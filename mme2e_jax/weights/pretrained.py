@@ -1,4 +1,4 @@
-"""Reads ALBERT's published weights from a Hugging Face directory, without PyTorch."""
+"""Reads ALBERT's published weights from a Hugging Face directory, without torch."""
 
 import json
 import re
@@ -16,26 +16,21 @@ from mme2e_jax.models.variables import Variables
 from mme2e_jax.pickles import torch_file
 from mme2e_jax.weights import torch_weights
 
-# In the published files, and of no use here: the pooler, the masked-language head, constant position numbers.
+# The pooler, the masked-language head and constant position ids are not used.
 _UNUSED = re.compile(r"pooler\..*|predictions\..*|sop_classifier\..*|embeddings\.(position|token_type)_ids")
 
 _SPECIAL_TOKENS = {"pad": "<pad>", "cls": "[CLS]", "sep": "[SEP]"}
 
 
 def read_albert(directory: str, size: str) -> dict[str, np.ndarray]:
-    """Reads ALBERT's weights.
+    """Reads ALBERT's weights, float32 arrays by our paths.
 
     Args:
-      directory: with `config.json` and the weights (`ALBERT_WEIGHTS`, the first that is there), as the Hugging Face
-        hub has them.
-      size: name in `SIZES` that the config asks for.
-
-    Returns:
-      Float32 arrays by the names they have in our models.
+      directory: Hugging Face directory with `config.json` and weights, the first of `ALBERT_WEIGHTS` that exists.
+      size: expected size, a key of `SIZES`.
 
     Raises:
-      UserError: if files are missing or damaged, the size is another, names do not match, or the weights are of
-        another type than float32 or float64.
+      UserError: if files are missing or damaged, or size, names or dtypes do not match.
     """
     problem = missing_albert(directory, size)
     if problem:
@@ -49,32 +44,29 @@ def read_albert(directory: str, size: str) -> dict[str, np.ndarray]:
 
 
 def read_tokenizer(directory: str, rows: int) -> dict[str, int]:
-    """What the tokenizer beside ALBERT's weights says of itself.
+    """Ids of the special tokens of ALBERT's tokenizer: `pad_id`, `cls_id`, `sep_id`, as far as they exist.
 
     Args:
-      directory: with `tokenizer.json`.
-      rows: of the word embedding.
-
-    Returns:
-      Numbers of the special tokens that it has: `pad_id`, `cls_id`, `sep_id`.
+      directory: Hugging Face directory with `tokenizer.json`.
+      rows: rows of the word embedding.
 
     Raises:
-      UserError: if the file is missing or damaged, or the tokenizer makes numbers that the weights do not know.
+      UserError: if the file is missing or damaged, or the tokenizer has more tokens than the embedding.
     """
     file = Path(directory) / "tokenizer.json"
     if not file.is_file():
         found = ", ".join(sorted(p.name for p in Path(directory).iterdir())) or "nothing"
         raise UserError(
-            f"Expected tokenizer.json beside ALBERT's weights, to know what they were trained with; {directory} holds "
+            f"Expected tokenizer.json next to ALBERT's weights, which were trained with it; {directory} holds "
             f"{found}. Download the checkpoint with all its files: hf download albert/albert-base-v2 --local-dir=DIR"
         )
     try:
         tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # tokenizers raises no narrower one
-        raise UserError(f"{file} is damaged: {error}. Download it once more.") from error
+    except Exception as error:  # tokenizers raises Exception itself
+        raise UserError(f"{file} is damaged: {error}. Download it again.") from error
     if tokenizer.get_vocab_size() > rows:
         raise UserError(
-            f"{file} has {tokenizer.get_vocab_size()} tokens, the weights beside it know {rows}: they do not belong "
+            f"{file} has {tokenizer.get_vocab_size()} tokens, the weights next to it have {rows}: they do not belong "
             "together. Download the checkpoint with all its files."
         )
     ids = {f"{name}_id": tokenizer.token_to_id(token) for name, token in _SPECIAL_TOKENS.items()}
@@ -85,7 +77,7 @@ def _read_config(file: Path) -> dict:
     try:
         config = json.loads(file.read_text())
     except ValueError as error:  # no JSON, or no text
-        raise UserError(f"{file} is damaged: {error}. Download it once more.") from error
+        raise UserError(f"{file} is damaged: {error}. Download it again.") from error
     if not isinstance(config, dict):
         raise UserError(f"{file}: expected a JSON object with ALBERT's sizes, found {type(config).__name__}.")
     return config
@@ -97,7 +89,7 @@ def _read_tensors(file: Path) -> dict[str, np.ndarray]:
     try:
         return load_file(file)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{file} is damaged: {error}. Download it once more.") from error
+        raise UserError(f"{file} is damaged: {error}. Download it again.") from error
 
 
 def _check_config(found: dict, size: str, folder: Path) -> None:
@@ -125,11 +117,7 @@ def _sizes(size: str) -> dict[str, int]:
 
 
 def with_albert(variables: Variables, weights: dict[str, np.ndarray]) -> Variables:
-    """Variables whose text encoder has the given weights.
-
-    Raises:
-      UserError: if shapes differ, for instance because the dataset was tokenized with another vocabulary.
-    """
+    """Variables with the given weights in the text encoder; raises `UserError` if shapes differ."""
     arrays = variables.arrays()
     wrong = [
         f"{k}: expected {arrays[k].shape}, found {v.shape}" for k, v in weights.items() if arrays[k].shape != v.shape

@@ -1,7 +1,7 @@
-"""Converts weights under PyTorch names to ours by a table of rules.
+"""Converts torch weights to ours by an explicit table of rules.
 
-Covers the state dicts of the published paper code (`T.albert.`, `V.`, `A.`, ...; of its baselines `rnns.`,
-`transformers.`, `affines.`) and ALBERT as the Hugging Face hub has it.
+Covers the state dicts of the published paper code (`T.albert.`, `V.`, `A.`, ...; for its baselines `rnns.`,
+`transformers.`, `affines.`) and ALBERT from the Hugging Face hub. One error reports everything that does not match.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ Convert = Callable[[np.ndarray], np.ndarray]
 
 
 class Rule(NamedTuple):
-    """Where a tensor goes, and how its axes change on the way."""
+    """The path of a tensor in our models, and the conversion of its axes."""
 
     path: str
     convert: Convert
@@ -42,7 +42,7 @@ def _image_kernel(x: np.ndarray) -> np.ndarray:
 
 
 def _submanifold_kernel(x: np.ndarray) -> np.ndarray:
-    # SparseConvNet's [9, 1, in, out], taps row by row.
+    # From SparseConvNet's [9, 1, in, out], taps row by row.
     return x.reshape(3, 3, *x.shape[2:])
 
 
@@ -86,7 +86,7 @@ def _join(parts: Iterable[Rules]) -> Rules:
 
 
 def albert_rules(theirs: str = "", ours: str = "text/") -> Rules:
-    """ALBERT with one layer group. Args: theirs, ours: prefixes of the names."""
+    """Rules for ALBERT with one layer group. Args: theirs, ours: prefixes of the names."""
     layer = f"{theirs}encoder.albert_layer_groups.0.albert_layers.0."
     dense = {
         "attention.query": "query",
@@ -169,7 +169,7 @@ def _recurrent(theirs: str, ours: str, spec: RecurrentSpec) -> Rules:
 
 
 def paper_rules(spec: Spec) -> Rules:
-    """The paper code's model that a spec describes: `mme2e`, `mme2e_sparse`, `lf_rnn` or `lf_transformer`."""
+    """Rules for the paper code's model that a spec describes."""
     parts = _end_to_end(spec) if isinstance(spec, ModelSpec) else _late_fusion(spec)
     if len(spec.modalities) > 1:
         parts.append({"weighted_fusion.weight": Rule("fusion", _first)})
@@ -200,19 +200,16 @@ def _late_fusion(spec: LateFusionSpec) -> list[Rules]:
 def convert(
     tensors: Mapping[str, np.ndarray], rules: Rules, source: str, shapes: Mapping[str, Sequence[int]] | None = None
 ) -> dict[str, np.ndarray]:
-    """Tensors by torch name to arrays by our names.
+    """Converts tensors by torch name to float32 arrays by our paths.
 
     Args:
-      tensors: exactly those that the rules name, float32 or float64.
-      rules: for each tensor.
-      source: what to call their origin in the error.
-      shapes: that the arrays must have, by our names; None for any.
-
-    Returns:
-      Float32 arrays.
+      tensors: exactly the tensors of the rules, float32 or float64.
+      rules: rules by torch name.
+      source: origin of the tensors, for the error.
+      shapes: expected shapes by our paths; None for any.
 
     Raises:
-      UserError: with all names that only one side has, and all tensors of another type or shape.
+      UserError: if names, dtypes or shapes do not match; lists all problems.
     """
     missing, unknown = sorted(rules.keys() - tensors.keys()), sorted(tensors.keys() - rules.keys())
     problems = []
@@ -227,16 +224,16 @@ def convert(
     wrong = _wrong_shapes(known, rules, shapes) if shapes is not None else {}
     if wrong:
         differences = "; ".join(f"{name}: expected {a}, found {b}" for name, (a, b) in wrong.items())
-        problems.append(f"of another shape (axes in the order they have here): {differences}")
+        problems.append(f"of another shape (axes in our order): {differences}")
         if any(rules[name].path.startswith("text/") for name in wrong):
             problems += _size_hint(tensors)
     if problems:
         raise UserError(f"{source} does not hold the weights that were expected.\n  " + "\n  ".join(problems))
     with np.errstate(over="ignore"):
         arrays = {rules[name].path: np.asarray(rules[name].convert(x), np.float32) for name, x in known.items()}
-    spoilt = [name for name in known if not np.all(np.isfinite(arrays[rules[name].path]))]
-    if spoilt:
-        raise UserError(f"{source} holds values that are not finite in float32, in {', '.join(spoilt)}.")
+    nonfinite = [name for name in known if not np.all(np.isfinite(arrays[rules[name].path]))]
+    if nonfinite:
+        raise UserError(f"{source} holds values that are not finite in float32, in {', '.join(nonfinite)}.")
     return arrays
 
 
@@ -249,7 +246,7 @@ def _wrong_shapes(
         expected = tuple(shapes[rules[name].path])
         try:
             found = rules[name].convert(x).shape
-        except (ValueError, IndexError):  # not even the number of axes is right
+        except (ValueError, IndexError):  # the number of axes is wrong
             found = x.shape
         if found != expected:
             wrong[name] = expected, found
@@ -257,7 +254,7 @@ def _wrong_shapes(
 
 
 def _size_hint(tensors: Mapping[str, np.ndarray]) -> list[str]:
-    """Which ALBERT a state dict holds, where it holds one that has a name."""
+    """Names the size of the ALBERT that a state dict holds, if it is a known one."""
     word, hidden, up = (
         next((x.shape for k, x in tensors.items() if k.endswith(f"{name}.weight") and x.ndim == 2), (0, 0))
         for name in ("embeddings.word_embeddings", "encoder.embedding_hidden_mapping_in", "albert_layers.0.ffn")

@@ -1,8 +1,6 @@
-"""Starts training from the weights of chosen modalities of another model.
+"""Warm start: copies the parts of chosen modalities from another model.
 
-Batch statistics are taken too.
-
-The other model is a run of ours, of which the best checkpoint counts, or a state dict of the paper's code.
+The other model is the best checkpoint of a run, or a state dict of the paper's code. Batch statistics are copied too.
 """
 
 import re
@@ -11,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mme2e_jax.checkpoints.reader import open_run
+from mme2e_jax.checkpoints.reader import open_checkpoints
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.mme2e import MODALITIES
 from mme2e_jax.models.variables import Spec, Variables
@@ -24,27 +22,28 @@ _FUSION = "fusion"
 _PART = re.compile(r"(?:(text)|\w+/([tav]))/.*")
 
 
-def with_parts(variables: Variables, spec: Spec, checkpoint: str, modalities: str) -> Variables:
-    """Variables that have the parts of chosen modalities from a checkpoint.
+def warm_start(variables: Variables, spec: Spec, checkpoint: str, modalities: str) -> Variables:
+    """Variables with the parts of chosen modalities from a checkpoint.
 
-    The fusion's weights come along if all of the model's modalities are chosen and the checkpoint fuses as many.
+    The fusion weights are copied too if all of the model's modalities are chosen and the checkpoint fuses as many.
 
     Args:
-      variables: the start of training.
-      spec: of their model.
-      checkpoint: directory of a run, or file with a state dict of the paper's code.
+      variables: initial variables.
+      spec: architecture.
+      checkpoint: run directory, or file with a state dict of the paper's code.
       modalities: subset of "tav".
 
     Raises:
-      UserError: listing all that is missing, does not fit, or is more than the model has.
+      UserError: if parameters are missing, unknown or of another shape; lists all of them.
     """
     arrays = variables.arrays()
     if Path(checkpoint).is_dir():
-        offered = _best_variables(checkpoint)
+        checkpoints, step = open_checkpoints(checkpoint)
+        offered = checkpoints.restore_arrays(step)
         rules = {path: Rule(path, lambda x: x) for path in arrays}
         belongs = {path: _modality_of(path) for path in offered}
     else:
-        offered, _ = paper_weights.without_unused(torch_file.read(checkpoint), spec)
+        offered, _ = paper_weights.drop_unused(torch_file.read(checkpoint), spec)
         rules = paper_rules(spec)
         belongs = {name: paper_weights.modality_of(name) for name in offered}
     _check_modalities(set(modalities), set(spec.modalities), set(belongs.values()) - {None}, checkpoint)
@@ -61,13 +60,8 @@ def with_parts(variables: Variables, spec: Spec, checkpoint: str, modalities: st
     return variables.with_arrays(arrays | loaded)
 
 
-def _best_variables(workdir: str) -> dict[str, np.ndarray]:
-    checkpoints, step = open_run(workdir)
-    return checkpoints.restore_arrays(step)
-
-
 def _modality_of(path: str) -> str | None:
-    """The modality whose part one of our parameters is; None for the fusion."""
+    """The modality that one of our parameters belongs to; None for the fusion."""
     found = _PART.fullmatch(path)
     return ("t" if found[1] else found[2]) if found else None
 

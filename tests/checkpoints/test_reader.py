@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mme2e_jax.checkpoints.reader import Checkpoints, RunRecord, open_run
+from mme2e_jax.checkpoints.reader import Checkpoints, RunRecord, open_checkpoints
 from mme2e_jax.checkpoints.writer import CheckpointWriter
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.albert import SIZES
@@ -79,7 +79,7 @@ def steps_in(workdir: Path) -> list[int]:
 def test_the_best_and_the_last_are_kept(tmp_path: Path, state: TrainState) -> None:
     checkpoints = save_epochs(tmp_path, state, [0.1, 0.4, 0.3, 0.2])
 
-    assert (checkpoints.best_step, checkpoints.latest_step) == (10, 20)
+    assert (checkpoints.find_best_step(), checkpoints.find_latest_step()) == (10, 20)
     assert steps_in(tmp_path) == [10, 20]
 
 
@@ -93,7 +93,7 @@ def test_of_equally_good_epochs_the_first_is_the_best(tmp_path: Path, state: Tra
     save_epochs(tmp_path, state, [0.2, 0.4, 0.4, 0.4])
 
     # Asked of another process, too.
-    assert Checkpoints(tmp_path).best_step == 10
+    assert Checkpoints(tmp_path).find_best_step() == 10
     assert steps_in(tmp_path) == [10, 20]
 
 
@@ -120,10 +120,10 @@ def test_what_is_restored_is_what_was_saved(tmp_path: Path, state: TrainState) -
 def test_the_record_of_a_run_is_restored_whole(tmp_path: Path, state: TrainState) -> None:
     save_epochs(tmp_path, state, [0.5, 0.25])
 
-    checkpoints, best = open_run(tmp_path)
+    checkpoints, best = open_checkpoints(tmp_path)
 
     assert best == 5
-    assert checkpoints.record(10) == make_record([0.5, 0.25])
+    assert checkpoints.read_record(10) == make_record([0.5, 0.25])
 
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path, state: TrainState) -> None:
@@ -134,7 +134,7 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path, state: Train
     writer.wait()
 
     with pytest.raises(UserError, match="format version 7, expected 2"):
-        Checkpoints(tmp_path).record(5)
+        Checkpoints(tmp_path).read_record(5)
 
 
 def test_a_record_with_wrong_values_is_refused_by_name(tmp_path: Path, state: TrainState) -> None:
@@ -147,22 +147,22 @@ def test_a_record_with_wrong_values_is_refused_by_name(tmp_path: Path, state: Tr
     with pytest.raises(
         UserError, match=r"checkpoints/5 is damaged or was edited: thresholds\.anger: expected a valid nu"
     ):
-        Checkpoints(tmp_path).record(5)
+        Checkpoints(tmp_path).read_record(5)
 
 
 def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"checkpoints/ in it; .*absent does not exist"):
-        open_run(tmp_path / "absent")
+        open_checkpoints(tmp_path / "absent")
     (tmp_path / "notes").mkdir()
     with pytest.raises(UserError, match=r"checkpoints/ in it; .* holds notes"):
-        open_run(tmp_path)
+        open_checkpoints(tmp_path)
 
 
 def test_a_run_that_ended_in_its_first_epoch_has_no_model_to_evaluate(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
 
     with pytest.raises(UserError, match="holds no finished checkpoint"):
-        open_run(tmp_path)
+        open_checkpoints(tmp_path)
 
 
 def files_of(checkpoint: Path) -> list[Path]:
@@ -184,9 +184,9 @@ def test_any_damage_to_any_file_is_noticed_and_the_one_before_counts(tmp_path: P
             if other is not None:
                 file.write_bytes(other)
             found = Checkpoints(tmp_path)
-            assert (found.latest_step, found.best_step) == (5, 5), file
+            assert (found.find_latest_step(), found.find_best_step()) == (5, 5), file
         file.write_bytes(content)
-    assert Checkpoints(tmp_path).latest_step == 10
+    assert Checkpoints(tmp_path).find_latest_step() == 10
 
 
 def test_a_run_puts_damaged_checkpoints_aside_and_may_save_their_steps_again(
@@ -196,12 +196,12 @@ def test_a_run_puts_damaged_checkpoints_aside_and_may_save_their_steps_again(
     (tmp_path / "checkpoints" / "10" / "record" / "metadata").write_text("{}")
 
     writer = CheckpointWriter(tmp_path)
-    assert Checkpoints(tmp_path).steps == [5]
+    assert Checkpoints(tmp_path).list_steps() == [5]
     writer.save(at_step(state, 10), make_record([0.1, 0.3]))
     writer.wait()
 
     assert "10 is damaged: record/metadata is not as it was written" in capsys.readouterr().out.replace("\n", "")
-    assert Checkpoints(tmp_path).latest_step == 10
+    assert Checkpoints(tmp_path).find_latest_step() == 10
     assert (tmp_path / "damaged_checkpoints" / "10" / "record" / "metadata").read_text() == "{}"
 
 
@@ -223,8 +223,8 @@ def test_a_checkpoint_within_an_epoch_is_the_last_but_never_the_best(tmp_path: P
     writer.wait()
 
     found = Checkpoints(tmp_path)
-    assert (found.best_step, found.latest_step, found.steps) == (5, 9, [5, 9])
-    assert found.record(9).losses == [0.5] * 4
+    assert (found.find_best_step(), found.find_latest_step(), found.list_steps()) == (5, 9, [5, 9])
+    assert found.read_record(9).losses == [0.5] * 4
 
 
 def test_an_epoch_that_is_validated_later_replaces_its_checkpoint(tmp_path: Path, state: TrainState) -> None:
@@ -233,13 +233,13 @@ def test_an_epoch_that_is_validated_later_replaces_its_checkpoint(tmp_path: Path
     unvalidated.losses = [0.5] * 5
     writer.save(at_step(state, 5), unvalidated)
     writer.wait()
-    assert Checkpoints(tmp_path).best_step is None
+    assert Checkpoints(tmp_path).find_best_step() is None
 
     writer = CheckpointWriter(tmp_path)
     writer.save(at_step(state, 5), make_record([0.1]))
     writer.wait()
 
-    assert Checkpoints(tmp_path).best_step == 5
+    assert Checkpoints(tmp_path).find_best_step() == 5
 
 
 FULL_DISK = """
@@ -263,7 +263,7 @@ try:
 except CheckpointError as error:
     print(error)
 (workdir / "ballast").unlink()
-print(CheckpointWriter(workdir) and Checkpoints(workdir).latest_step)
+print(CheckpointWriter(workdir) and Checkpoints(workdir).find_latest_step())
 """
 
 
@@ -279,5 +279,5 @@ def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(tmp_path: Path) ->
 
     assert "could not be written to" in result.stdout, result.stdout + result.stderr
     assert "No space left on device" in result.stdout
-    assert "are whole: see that the disk has space" in result.stdout
+    assert "are complete. Check that the disk has space" in result.stdout
     assert int(result.stdout.split()[-1]) in (5, 10)

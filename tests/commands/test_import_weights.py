@@ -44,14 +44,14 @@ def import_(source: Path, *arguments: str) -> None:
 
 
 def arrays_of(workdir: Path) -> dict[str, np.ndarray]:
-    checkpoints, step = reader.open_run(workdir)
+    checkpoints, step = reader.open_checkpoints(workdir)
     assert step == 0
     return checkpoints.restore_arrays(step)
 
 
 def record_of(workdir: Path) -> reader.RunRecord:
-    checkpoints, step = reader.open_run(workdir)
-    return checkpoints.record(step)
+    checkpoints, step = reader.open_checkpoints(workdir)
+    return checkpoints.read_record(step)
 
 
 def refused(source: Path, workdir: Path, *arguments: str) -> str:
@@ -374,7 +374,7 @@ def test_albert_without_its_tokenizer_or_of_no_use_is_refused(hub: Path, records
     assert "tokenizer.json is damaged" in refused(hub, workdir, *base_run(records, workdir))
     (hub / "tokenizer.json").unlink()
     message = refused(hub, workdir, *base_run(records, workdir))
-    assert "Expected tokenizer.json beside ALBERT's weights" in message
+    assert "Expected tokenizer.json next to ALBERT's weights" in message
     assert "holds config.json, model.safetensors, tokenizer_config.json" in message
     (hub / "config.json").unlink()
     assert "has no config.json" in refused(hub, workdir, *base_run(records, workdir))

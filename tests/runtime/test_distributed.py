@@ -118,7 +118,7 @@ def test_sigterm_to_all_processes_saves_and_ends_them_well(arguments: list[str],
         process.send_signal(signal.SIGTERM)
 
     assert [p.wait(600) for p in processes] == [0, 0], logs(tmp_path)
-    assert f"Stopped on request: {Checkpoints(run).latest_step} of" in (tmp_path / "process0.log").read_text()
+    assert f"Stopped on request: {Checkpoints(run).find_latest_step()} of" in (tmp_path / "process0.log").read_text()
 
 
 @pytest.mark.parametrize(

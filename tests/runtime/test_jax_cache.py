@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from mme2e_jax.runtime.jax_cache import prepare_jax
+from mme2e_jax.runtime.jax_cache import configure_jax
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -18,6 +18,6 @@ def test_compiled_programs_are_kept_in_the_users_cache_unless_another_place_is_n
     updates: dict[str, str] = {}
     monkeypatch.setattr(jax.config, "update", updates.__setitem__)
 
-    prepare_jax()
+    configure_jax()
 
     assert updates == ({} if named else {"jax_compilation_cache_dir": str(tmp_path / "mme2e_jax" / "xla")})

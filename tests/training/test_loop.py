@@ -71,14 +71,14 @@ def test_a_run_resumes_for_more_epochs_but_not_with_another_model_or_other_data(
     assert logged(two_epochs)[:6] == before
     assert [line["step"] for line in logged(two_epochs)] == list(range(9))
     checkpoints = Checkpoints(two_epochs)
-    assert checkpoints.latest_step == 9
-    assert [entry["epoch"] for entry in checkpoints.record(9).history] == [0, 1, 2]
+    assert checkpoints.find_latest_step() == 9
+    assert [entry["epoch"] for entry in checkpoints.read_record(9).history] == [0, 1, 2]
 
 
 def test_a_run_whose_records_only_moved_resumes(two_epochs: Path, tmp_path: Path) -> None:
     train_in(two_epochs, make_feature_records(tmp_path / "moved"), optim__epochs=3)
 
-    assert Checkpoints(two_epochs).latest_step == 9
+    assert Checkpoints(two_epochs).find_latest_step() == 9
 
 
 def test_every_step_is_logged_with_where_its_time_went(two_epochs: Path) -> None:
@@ -146,8 +146,8 @@ def test_a_learning_rate_that_is_too_high_ends_the_run_and_leaves_the_checkpoint
 
     assert [line["step"] for line in logged(tmp_path)] == [0]
     checkpoints = Checkpoints(tmp_path)
-    assert checkpoints.steps == [1]
-    assert checkpoints.latest_step == 1
+    assert checkpoints.list_steps() == [1]
+    assert checkpoints.find_latest_step() == 1
     assert all(np.isfinite(value).all() for value in checkpoints.restore_arrays(1).values())
 
     # Leaving out what comes after such an update does not help, which is told.
@@ -176,7 +176,7 @@ def test_steps_of_an_utterance_that_overflows_are_left_out_where_that_is_allowed
     # One in each epoch.
     train_in(workdir, tmp_path / "records", lf_transformer, **every_step, optim__skip_nonfinite=2)
 
-    record = Checkpoints(workdir).record(6)
+    record = Checkpoints(workdir).read_record(6)
     assert len(record.skipped) == 2
     assert [line["step"] for line in logged(workdir) if line["loss"] is None] == record.skipped
     assert [step // 3 for step in record.skipped] == [0, 1]

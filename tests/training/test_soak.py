@@ -73,7 +73,7 @@ def test_a_stopped_run_saves_reports_how_to_resume_and_exits_with_0(
     said, _ = process.communicate(timeout=600)
 
     assert process.returncode == 0
-    done = Checkpoints(tmp_path / "run").latest_step
+    done = Checkpoints(tmp_path / "run").find_latest_step()
     assert done is not None
     if done < 6:
         assert f"Stopped on request: {done} of 6 steps are saved. The same command resumes the run." in said

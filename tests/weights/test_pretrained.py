@@ -142,7 +142,7 @@ def test_a_tokenizer_says_its_special_tokens(directory):
     train_mini(["what a day"]).save(directory)
 
     assert pretrained.read_tokenizer(str(directory), 1000) == {"pad_id": 0, "cls_id": 2, "sep_id": 3}
-    with pytest.raises(UserError, match=r"tokens, the weights beside it know 5: they do not belong together"):
+    with pytest.raises(UserError, match=r"tokens, the weights next to it have 5: they do not belong together"):
         pretrained.read_tokenizer(str(directory), 5)
 
 
