@@ -1,4 +1,4 @@
-"""Writes the checkpoints of a run with Orbax, atomically and in the background."""
+"""Writes a run's checkpoints with Orbax, atomically and in the background."""
 
 import dataclasses
 import shutil

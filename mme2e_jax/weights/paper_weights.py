@@ -1,4 +1,4 @@
-"""Sorts a state dict of the paper's code into used and unused tensors.
+"""Sorts the paper code's state dict into used and unused tensors.
 
 Its state dicts hold the parts of all modalities, used or not, the face detector, which runs inside the forward pass,
 and ALBERT's pooler.
