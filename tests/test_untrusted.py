@@ -36,7 +36,9 @@ REPOSITORY = Path(__file__).parent.parent
 WAYS_OUT = ("../out", "/etc/passwd", "..", "a/../../b", "a\\..\\b", "~root", "C:x", ".hidden", "a\x00b", "x" * 300, "")
 
 # Each writes one file of its own over and over.
-fuzz = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 TABLES = ('"', "\x00", "\ufeff", "path", "train", "1", "../x", "a.mp4", "x" * 300, "\r\n")
 LINES = (",", "\n", "___", "\t", "[0.5 - 1]", f"{DIALOGUE}_F000", "neu", ": ")
 texts = st.lists(st.sampled_from(TABLES + LINES) | st.text(max_size=4), max_size=30)

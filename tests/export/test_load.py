@@ -29,7 +29,9 @@ from mme2e_jax.predict.exported_model import clip_model
 from tests.helpers.exports import LABELS, THRESHOLDS, make_run
 from tests.test_launch import run as launched
 
-fuzz = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 Members = dict[str, bytes]
 
 

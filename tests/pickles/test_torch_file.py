@@ -304,7 +304,9 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
 
 
 changes = st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), min_size=1, max_size=4)
-fuzzed = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzzed = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def changed(content: bytes, where: list[tuple[int, int]]) -> bytes:
