@@ -108,7 +108,7 @@ def test_what_cannot_be_used_is_refused_at_once(exported: Path, clip: Path, tmp_
         ((str(tmp_path), str(clip)), "Expected an exported model, found a directory"),
         ((str(clip), str(clip)), r"film\.mp4 is damaged, was edited, or is no such model"),
         ((str(exported), str(clip), f"--transcript_file={cues}"), "film.txt, line 1"),
-        ((str(exported), str(clip), f"--transcript_file={exported}"), "to be none. Save it as UTF-8"),
+        ((str(exported), str(clip), f"--transcript_file={exported}"), "invalid byte .*mme2e. Save it as UTF-8"),
     ]:
         with pytest.raises(UserError, match=message):
             main(["launch.py", "--mode=run_exported", *flags_of(*arguments)], None)

@@ -53,7 +53,7 @@ def test_differences_are_found(soaked: Path, tmp_path: Path) -> None:
     log.write_text("\n".join([*lines[:3], json.dumps(changed), *lines[4:]]) + "\n")
     (other / "report" / "metrics.json").write_text("{}")
 
-    assert differences(soaked / "alone", other) == ["losses at steps: 15 and 15 of them", "metrics"]
+    assert differences(soaked / "alone", other) == ["losses of 15 and 15 steps", "metrics"]
 
 
 @pytest.mark.xdist_group("sparse")
