@@ -54,23 +54,14 @@ _DECK_STREAM, _TURN_STREAM, _GAP_STREAM = 5, 6, 7
 
 @dataclass(frozen=True)
 class TurnPlan:
-    """One turn of a dialogue.
+    """One turn of a dialogue."""
 
-    Attributes:
-      name: name in the release, such as `Ses01F_impro01_F000`.
-      speaker: F or M.
-      label: evaluators' label, one of `LABELS` or `OTHER_LABELS`.
-      clip: emotions that each modality expresses.
-      gap: frames of silence before the turn; negative if it overlaps the previous turn.
-      awkward: awkward cases of the turn.
-    """
-
-    name: str
-    speaker: str
-    label: str
-    clip: ClipPlan
-    gap: int
-    awkward: tuple[str, ...] = ()
+    name: str  # name in the release, such as `Ses01F_impro01_F000`
+    speaker: str  # F or M
+    label: str  # evaluators' label, one of `LABELS` or `OTHER_LABELS`
+    clip: ClipPlan  # emotions that each modality expresses
+    gap: int  # frames of silence before the turn; negative if it overlaps the previous turn
+    awkward: tuple[str, ...] = ()  # awkward cases of the turn
 
     @property
     def transcript(self) -> str:
@@ -80,23 +71,14 @@ class TurnPlan:
 
 @dataclass(frozen=True)
 class DialoguePlan:
-    """One dialogue of two speakers who take turns.
+    """One dialogue of two speakers who take turns."""
 
-    Attributes:
-      seed: seed of the corpus.
-      index: number of the dialogue, from 0.
-      name: name in the release.
-      session: number of the session, from 1.
-      turns: turns in the order of their starts.
-      awkward: awkward cases of the dialogue.
-    """
-
-    seed: int
-    index: int
-    name: str
-    session: int
-    turns: tuple[TurnPlan, ...] = field(repr=False)
-    awkward: tuple[str, ...] = ()
+    seed: int  # seed of the corpus
+    index: int  # number of the dialogue, from 0
+    name: str  # name in the release
+    session: int  # number of the session, from 1
+    turns: tuple[TurnPlan, ...] = field(repr=False)  # turns in the order of their starts
+    awkward: tuple[str, ...] = ()  # awkward cases of the dialogue
 
     @property
     def left(self) -> str:

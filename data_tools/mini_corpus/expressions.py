@@ -8,36 +8,21 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True)
 class Expression:
-    """One state of a face; all zeros are a relaxed face with a closed mouth.
+    """One state of a face; all zeros are a relaxed face with a closed mouth."""
 
-    Attributes:
-      brow_inner, brow_outer: height of the ends of the brows.
-      lid: opening of the eyes relative to normal.
-      corner: height of the mouth's corners.
-      width: additional width of each half of the mouth.
-      opening: gap between the lips, which also lowers the jaw.
-      teeth: share of the gap filled by the upper teeth, [0, 1].
-      sneer: height of the upper lip on one side, which also raises the nostrils.
-      furrow: depth of the creases between the brows, [0, 1].
-      crease: depth of the creases next to the nose, [0, 1].
-      flush: redness of the skin, negative for pale skin, [-1, 1].
-      tilt: rotation of the head in degrees.
-      drop: downward shift of the head.
-    """
-
-    brow_inner: float = 0.0
-    brow_outer: float = 0.0
-    lid: float = 0.0
-    corner: float = 0.0
-    width: float = 0.0
-    opening: float = 0.0
-    teeth: float = 0.0
-    sneer: float = 0.0
-    furrow: float = 0.0
-    crease: float = 0.0
-    flush: float = 0.0
-    tilt: float = 0.0
-    drop: float = 0.0
+    brow_inner: float = 0.0  # height of the inner ends of the brows
+    brow_outer: float = 0.0  # height of the outer ends
+    lid: float = 0.0  # opening of the eyes relative to normal
+    corner: float = 0.0  # height of the mouth's corners
+    width: float = 0.0  # additional width of each half of the mouth
+    opening: float = 0.0  # gap between the lips, which also lowers the jaw
+    teeth: float = 0.0  # share of the gap filled by the upper teeth, [0, 1]
+    sneer: float = 0.0  # height of the upper lip on one side, which also raises the nostrils
+    furrow: float = 0.0  # depth of the creases between the brows, [0, 1]
+    crease: float = 0.0  # depth of the creases next to the nose, [0, 1]
+    flush: float = 0.0  # redness of the skin, negative for pale skin, [-1, 1]
+    tilt: float = 0.0  # rotation of the head in degrees
+    drop: float = 0.0  # downward shift of the head
 
     def scaled(self, factor: float) -> "Expression":
         """This expression, `factor` times as strong."""

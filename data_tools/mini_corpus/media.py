@@ -16,22 +16,14 @@ _AAC_BLOCK = 1024  # samples
 
 @dataclass(frozen=True)
 class Codecs:
-    """Encoders of video and sound.
+    """Encoders of video and sound."""
 
-    Attributes:
-      video, audio: FFmpeg's names of the encoders.
-      sample_format: sample format of the sound's encoder.
-      layout: channel layout.
-      options: options of the video encoder.
-      bit_rate: bit rate of the video; 0 if `options` determine the quality.
-    """
-
-    video: Literal["libx264", "mpeg4"]
+    video: Literal["libx264", "mpeg4"]  # FFmpeg's name of the encoder
     audio: Literal["aac", "pcm_s16le"]
-    sample_format: str
-    layout: str
-    options: Mapping[str, str]
-    bit_rate: int = 0
+    sample_format: str  # sample format of the sound's encoder
+    layout: str  # channel layout
+    options: Mapping[str, str]  # options of the video encoder
+    bit_rate: int = 0  # bit rate of the video; 0 if `options` determine the quality
 
 
 H264 = Codecs("libx264", "aac", "fltp", "mono", {"preset": "superfast", "crf": "21"})

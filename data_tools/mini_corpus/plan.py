@@ -50,18 +50,13 @@ _DECK_STREAM, _CLIP_STREAM, _ID_STREAM, _NOISE_STREAM = 1, 2, 3, 4
 
 @dataclass(frozen=True)
 class NoiseRates:
-    """How often a modality does not express the labels; tunes the difficulty of the corpus.
+    """How often a modality does not express the labels, in [0, 1]; tunes the difficulty of the corpus."""
 
-    Attributes:
-      text, face, voice: share of utterances in which the modality is noise, [0, 1], independent between modalities.
-      contradiction: share of the noise that expresses an emotion that is no label; the rest is neutral.
-      ambiguous_text: share of utterances with one emotion in the text whose sentence also fits other emotions.
-    """
-
-    text: float = 0.25
-    face: float = 0.22
-    voice: float = 0.25
-    contradiction: float = 0.35
+    text: float = 0.25  # share of utterances in which the modality is noise, independent between modalities
+    face: float = 0.22  # the same
+    voice: float = 0.25  # the same
+    contradiction: float = 0.35  # share of the noise that expresses an emotion that is no label; the rest is neutral
+    # Share of utterances with one emotion in the text whose sentence also fits other emotions.
     ambiguous_text: float = 0.10
 
     def __post_init__(self):

@@ -23,19 +23,12 @@ _SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short),
 
 @dataclass(frozen=True)
 class Speaking:
-    """Parameters of speech.
+    """Parameters of speech."""
 
-    Attributes:
-      voice: espeak-ng voice with an optional variant, such as "en-us+f2".
-      rate: words per minute, 80 to 450.
-      pitch: base pitch, 0 to 100; 50 is the voice's default.
-      pitch_range: variation of the pitch, 0 (monotone) to 100.
-    """
-
-    voice: str = "en-us"
-    rate: int = 175
-    pitch: int = 50
-    pitch_range: int = 50
+    voice: str = "en-us"  # espeak-ng voice with an optional variant, such as "en-us+f2"
+    rate: int = 175  # words per minute, 80 to 450
+    pitch: int = 50  # base pitch, 0 to 100; 50 is the voice's default
+    pitch_range: int = 50  # variation of the pitch, 0 (monotone) to 100
 
     def __post_init__(self):
         limits = {"rate": (80, 450), "pitch": (0, 100), "pitch_range": (0, 100)}

@@ -25,34 +25,21 @@ _ROOM_NOISE = 0.002  # standard deviation, of full scale
 
 @dataclass(frozen=True)
 class Style:
-    """The sound of one emotion.
+    """The sound of one emotion."""
 
-    Attributes:
-      rate: words per minute.
-      pitch, pitch_range: as in `Speaking`, 0 to 100.
-      level: root mean square relative to full scale.
-      tilt: spectral tilt in [-1, 1]; positive is bright, negative is muffled.
-      tremolo_hz, tremolo_depth: amplitude modulation; depth in [0, 1].
-      vibrato_hz, vibrato_depth: pitch modulation; depth relative to the pitch.
-      breath: share of the voice replaced by breath, [0, 1].
-      drive: overdrive, 0 or more.
-      shift: factor of pitch and resonances, as for a smaller head.
-      glide: relative change of pitch over an utterance; positive rises.
-    """
-
-    rate: int
-    pitch: int
-    pitch_range: int
-    level: float
-    tilt: float = 0.0
-    tremolo_hz: float = 0.0
-    tremolo_depth: float = 0.0
-    vibrato_hz: float = 0.0
-    vibrato_depth: float = 0.0
-    breath: float = 0.0
-    drive: float = 0.0
-    shift: float = 1.0
-    glide: float = 0.0
+    rate: int  # words per minute
+    pitch: int  # as in `Speaking`, 0 to 100
+    pitch_range: int  # the same
+    level: float  # root mean square relative to full scale
+    tilt: float = 0.0  # spectral tilt in [-1, 1]; positive is bright, negative is muffled
+    tremolo_hz: float = 0.0  # amplitude modulation
+    tremolo_depth: float = 0.0  # [0, 1]
+    vibrato_hz: float = 0.0  # pitch modulation
+    vibrato_depth: float = 0.0  # relative to the pitch
+    breath: float = 0.0  # share of the voice replaced by breath, [0, 1]
+    drive: float = 0.0  # overdrive, 0 or more
+    shift: float = 1.0  # factor of pitch and resonances, as for a smaller head
+    glide: float = 0.0  # relative change of pitch over an utterance; positive rises
 
 
 NEUTRAL = Style(rate=175, pitch=42, pitch_range=35, level=0.09)

@@ -20,34 +20,21 @@ class PrepareError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings that determine the records.
+    """The settings that determine the records."""
 
-    Attributes:
-      dataset: one of `SOURCES`. `mini` and `mini_iemocap` are the embedded corpus in the layouts of `mosei` and
-        `iemocap`; a tokenizer is trained for them unless one is named.
-      kind: record kind, one of `record_kinds.KINDS`.
-      seed: seed of the split by video.
-      frame_interval_ms: milliseconds between the frames of an utterance.
-      tokenizer: local Hugging Face directory, hub id, or OWN_TOKENIZER; for media only.
-      splits: directory with `{train,valid,test}_split.txt`; None for the dataset's default.
-      fold: IEMOCAP's session to test on; None for the first.
-      audio_from_video: whether the video's sound track replaces a missing wav file.
-      source_fps: images per second of a processed release; None to estimate it from the sounds.
-      face_choice: choice among several faces, one of `face_choice.CHOICES`.
-      features: `computed` from the media, or `published` by the paper's authors for a processed release.
-    """
-
+    # One of `SOURCES`. `mini` and `mini_iemocap` are the embedded corpus in the layouts of `mosei` and `iemocap`; a
+    # tokenizer is trained for them unless one is named.
     dataset: str = "mini"
-    kind: str = "media"
-    seed: int = 0
-    frame_interval_ms: int = 500
-    tokenizer: str | None = None
-    splits: Path | None = None
-    fold: int | None = None
-    audio_from_video: bool = False
-    source_fps: float | None = None
-    face_choice: str = MOST_PROBABLE
-    features: str = COMPUTED
+    kind: str = "media"  # record kind, one of `record_kinds.KINDS`
+    seed: int = 0  # seed of the split by video
+    frame_interval_ms: int = 500  # milliseconds between the frames of an utterance
+    tokenizer: str | None = None  # local Hugging Face directory, hub id, or OWN_TOKENIZER; for media only
+    splits: Path | None = None  # directory with `{train,valid,test}_split.txt`; None for the dataset's default
+    fold: int | None = None  # IEMOCAP's session to test on; None for the first
+    audio_from_video: bool = False  # whether the video's sound track replaces a missing wav file
+    source_fps: float | None = None  # images per second of a processed release; None to estimate it from the sounds
+    face_choice: str = MOST_PROBABLE  # choice among several faces, one of `face_choice.CHOICES`
+    features: str = COMPUTED  # `computed` from the media, or `published` by the paper's authors for a processed release
 
     def __post_init__(self) -> None:
         choices = {"dataset": SOURCES, "kind": KINDS, "face_choice": CHOICES, "features": FEATURES}

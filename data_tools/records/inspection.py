@@ -26,42 +26,29 @@ class InspectError(ValueError):
 
 @dataclass(frozen=True)
 class Sample:
-    """An example utterance.
-
-    Attributes:
-      id, labels: identifier and names of the labels.
-      face: crop of one frame, uint8 `[48, 48, 3]`.
-      face_found: whether the crop shows a face, not the centre of the frame.
-      mel: float32 `[s, 128, 32]`.
-    """
+    """An example utterance."""
 
     id: str
-    labels: tuple[str, ...]
-    face: np.ndarray
-    face_found: bool
-    mel: np.ndarray
+    labels: tuple[str, ...]  # names of the labels
+    face: np.ndarray  # crop of one frame, uint8 `[48, 48, 3]`
+    face_found: bool  # whether the crop shows a face, not the centre of the frame
+    mel: np.ndarray  # float32 `[s, 128, 32]`
 
 
 @dataclass
 class Inspection:
-    """The contents and problems of records.
+    """The contents and problems of records."""
 
-    Attributes:
-      dataset, kind: name of the dataset and record kind.
-      label_names: names of the labels, in order.
-      splits: by split, numbers of utterances, dialogues, speakers, and positives by label.
-      lengths: by split and unit (frames, chunks, tokens), the length of each utterance.
-      problems: affected utterances, dialogues or speakers by problem, one of `PROBLEMS`.
-      samples: random utterances with frames.
-    """
-
-    dataset: str
-    kind: str
-    label_names: tuple[str, ...]
+    dataset: str  # name of the dataset
+    kind: str  # record kind
+    label_names: tuple[str, ...]  # names of the labels, in order
+    # By split, numbers of utterances, dialogues, speakers, and positives by label.
     splits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # By split and unit (frames, chunks, tokens), the length of each utterance.
     lengths: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    # Affected utterances, dialogues or speakers by problem, one of `PROBLEMS`.
     problems: dict[str, list[str]] = field(default_factory=dict)
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)  # random utterances with frames
 
     def to_json(self) -> dict[str, Any]:
         """Everything except samples and single lengths, as plain values."""

@@ -29,21 +29,13 @@ FEATURE_SIZES = (text.SIZE, audio.SIZE, video.SIZE)
 
 @dataclass(frozen=True)
 class RecordKind:
-    """One kind of records.
+    """One kind of records."""
 
-    Attributes:
-      schema: schema of an example.
-      encode_text: converts a transcript to the arrays of an example, by name.
-      media_names: names of the arrays of faces and sounds.
-      metadata: how the arrays were computed.
-      encoder: tokenizer of the words, if they are stored as tokens.
-    """
-
-    schema: records.Schema
-    encode_text: Callable[[str], dict[str, np.ndarray]]
-    media_names: tuple[str, ...]
-    metadata: dict[str, Any]
-    encoder: TextEncoder | None = None
+    schema: records.Schema  # schema of an example
+    encode_text: Callable[[str], dict[str, np.ndarray]]  # converts a transcript to the arrays of an example, by name
+    media_names: tuple[str, ...]  # names of the arrays of faces and sounds
+    metadata: dict[str, Any]  # how the arrays were computed
+    encoder: TextEncoder | None = None  # tokenizer of the words, if they are stored as tokens
 
 
 def media_kind(frame_interval_ms: int, face_choice: str, encoder: TextEncoder, labels: int) -> RecordKind:

@@ -32,21 +32,14 @@ _LABEL = ((6,), np.float32)
 
 @dataclass(frozen=True)
 class Schema:
-    """The arrays of an example of one record kind, in addition to its four texts.
+    """The arrays of an example of one record kind, in addition to its four texts."""
 
-    Attributes:
-      metadata: entries of the dataset's metadata; `kind` is the record kind.
-      description: description of a dataset.
-      arrays: shape (None for a varying size) and type by name.
-      counted: array that each count of the metadata counts.
-      aligned: arrays of equal length.
-    """
-
-    metadata: Mapping[str, Any]
-    description: str
+    metadata: Mapping[str, Any]  # entries of the dataset's metadata; `kind` is the record kind
+    description: str  # description of a dataset
+    # Shape (None for a varying size) and type by name.
     arrays: Mapping[str, tuple[tuple[int | None, ...], type[np.generic]]]
-    counted: Mapping[str, str]
-    aligned: tuple[str, ...] = ()
+    counted: Mapping[str, str]  # array that each count of the metadata counts
+    aligned: tuple[str, ...] = ()  # arrays of equal length
 
     @functools.cached_property
     def features(self) -> tfds.features.FeaturesDict:

@@ -19,23 +19,17 @@ _COUNTED_BY_DETAIL = ("other_emotion",)
 
 @dataclass
 class Report:
-    """The outcome of preparation; `to_json` is stored with the records.
+    """The outcome of preparation; `to_json` is stored with the records."""
 
-    Attributes:
-      settings: settings of the preparation.
-      findings: utterances and lines of files that were left out, degraded or noted.
-      kept: identifiers of the written utterances.
-      splits: by split, numbers of utterances, videos, and positives by label.
-      warnings: sentences about the whole dataset.
-      seconds: time by kind of work: `decode`, `faces`, `features` summed over all processes; wall-clock time of
-        `extracting` (all of these and start-up) and `writing`. Not stored.
-    """
-
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)  # settings of the preparation
+    # Utterances and lines of files that were left out, degraded or noted.
     findings: list[Finding] = field(default_factory=list)
-    kept: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)  # identifiers of the written utterances
+    # By split, numbers of utterances, videos, and positives by label.
     splits: dict[str, dict[str, Any]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)  # sentences about the whole dataset
+    # Time by kind of work: `decode`, `faces`, `features` summed over all processes; wall-clock time of `extracting`
+    # (all of these and start-up) and `writing`. Not stored.
     seconds: dict[str, float] = field(default_factory=dict)
 
     def by_reason(self) -> dict[str, list[Finding]]:

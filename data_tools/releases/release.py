@@ -11,18 +11,12 @@ class ReleaseError(ValueError):
 
 @dataclass
 class Release:
-    """The readable part of a raw release.
+    """The readable part of a raw release."""
 
-    Attributes:
-      label_names: names of the labels, in the order of `Utterance.label`.
-      utterances: utterances with usable texts, in the order to store them.
-      media: media files by `Utterance.media_key`.
-      findings: what was left out or repaired.
-      splits: train, valid or test by utterance identifier; None if the release has no splits.
-    """
-
-    label_names: tuple[str, ...]
+    label_names: tuple[str, ...]  # names of the labels, in the order of `Utterance.label`
+    # Utterances with usable texts, in the order to store them.
     utterances: list[Utterance] = field(default_factory=list)
-    media: dict[str, Media] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    media: dict[str, Media] = field(default_factory=dict)  # media files by `Utterance.media_key`
+    findings: list[Finding] = field(default_factory=list)  # what was left out or repaired
+    # Train, valid or test by utterance identifier; None if the release has no splits.
     splits: dict[str, str] | None = None

@@ -9,23 +9,14 @@ from mme2e_jax.media.utterance import Utterance
 
 
 class Source(NamedTuple):
-    """One kind of raw release.
+    """One kind of raw release."""
 
-    Attributes:
-      read: reads the release at a path; for image sequences also takes `fps` and `with_media`.
-      dataset: name of the dataset in the records.
-      own_tokenizer: whether a tokenizer is trained on the transcripts unless one is named.
-      session_of: session of an utterance, if no speaker is in two sessions.
-      sound_in_video: whether the sound is stored in the videos instead of wav files.
-      stores_images: whether videos are stored as images.
-    """
-
-    read: Callable[..., Release]
-    dataset: str
-    own_tokenizer: bool = False
-    session_of: Callable[[Utterance], int] | None = None
-    sound_in_video: bool = False
-    stores_images: bool = False
+    read: Callable[..., Release]  # reads the release at a path; for image sequences also takes `fps` and `with_media`
+    dataset: str  # name of the dataset in the records
+    own_tokenizer: bool = False  # whether a tokenizer is trained on the transcripts unless one is named
+    session_of: Callable[[Utterance], int] | None = None  # session of an utterance, if no speaker is in two sessions
+    sound_in_video: bool = False  # whether the sound is stored in the videos instead of wav files
+    stores_images: bool = False  # whether videos are stored as images
 
 
 SOURCES: Mapping[str, Source] = {

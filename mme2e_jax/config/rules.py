@@ -12,15 +12,10 @@ _RANGE = re.compile(r"\d{1,9}:\d{1,9}")
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What one value must be.
+    """What one value must be."""
 
-    Attributes:
-      expected: noun phrase for error messages.
-      holds: whether a value follows the rule.
-    """
-
-    expected: str
-    holds: Callable[[Any], bool]
+    expected: str  # noun phrase for error messages
+    holds: Callable[[Any], bool]  # whether a value follows the rule
 
 
 def setting(rule: Rule) -> Any:

@@ -70,47 +70,28 @@ class Provenance(TypedDict, extra_items=Any):
 
 
 class Manifest(JsonObject):
-    """Everything in an exported file except program, weights and tokenizer files.
+    """Everything in an exported file except program, weights and tokenizer files."""
 
-    Attributes:
-      model: name of the architecture.
-      modalities: modalities that the model reads, letters of "tva", in the order in which it mixes them.
-      label_names: labels in the order of the logits.
-      thresholds: score threshold by label; empty if none were chosen.
-      loss: training loss.
-      task: meaning of the scores, see `metrics.Task`.
-      sparse_threshold: share of the attention that kept sites hold; None for a model that keeps all sites.
-      sparse_impl: how the sparse stages compute; None for a model without any.
-      text_max_len: number of tokens at which a text is cut.
-      preprocessing: how the data of the run were prepared.
-      tokenizer: what is known of the tokenizer; None for a model that reads no tokens.
-      dimensions: meaning and limits of the letters in shapes.
-      inputs: shape, dtype and meaning of each input of the program.
-      outputs: the same of its outputs.
-      platforms: platforms that the program runs on.
-      calling_convention_version: version of `jax.export`.
-      jax_version: version that exported the program.
-      provenance: step, config and data of the run.
-    """
-
-    model: Annotated[str, _one_of(FAMILIES)]
+    model: Annotated[str, _one_of(FAMILIES)]  # name of the architecture
+    # Modalities that the model reads, letters of "tva", in the order in which it mixes them.
     modalities: Annotated[str, StringConstraints(pattern="^[tva]+$"), AfterValidator(_different)]
-    label_names: _Names
-    thresholds: dict[str, FiniteFloat]
-    loss: Annotated[str, _one_of(TASKS)]
-    task: str
+    label_names: _Names  # labels in the order of the logits
+    thresholds: dict[str, FiniteFloat]  # score threshold by label; empty if none were chosen
+    loss: Annotated[str, _one_of(TASKS)]  # training loss
+    task: str  # meaning of the scores, see `metrics.Task`
+    # Share of the attention that kept sites hold; None for a model that keeps all sites.
     sparse_threshold: Annotated[float, Field(gt=0, le=1)] | None
-    sparse_impl: Literal["rows", "masked"] | None
-    text_max_len: Annotated[int, Field(ge=1, le=LONGEST_TEXT)]
-    preprocessing: Preprocessing
-    tokenizer: Tokenizer | None
-    dimensions: dict[str, Dimension]
-    inputs: dict[str, Array]
-    outputs: dict[str, Any]
-    platforms: _Names
-    calling_convention_version: int
-    jax_version: str
-    provenance: Provenance
+    sparse_impl: Literal["rows", "masked"] | None  # how the sparse stages compute; None for a model without any
+    text_max_len: Annotated[int, Field(ge=1, le=LONGEST_TEXT)]  # number of tokens at which a text is cut
+    preprocessing: Preprocessing  # how the data of the run were prepared
+    tokenizer: Tokenizer | None  # what is known of the tokenizer; None for a model that reads no tokens
+    dimensions: dict[str, Dimension]  # meaning and limits of the letters in shapes
+    inputs: dict[str, Array]  # shape, dtype and meaning of each input of the program
+    outputs: dict[str, Any]  # the same of its outputs
+    platforms: _Names  # platforms that the program runs on
+    calling_convention_version: int  # version of `jax.export`
+    jax_version: str  # version that exported the program
+    provenance: Provenance  # step, config and data of the run
 
     @property
     def reads_clips(self) -> bool:

@@ -11,17 +11,11 @@ class Evidence:
     """The input of a model for one utterance, and the sites that it kept.
 
     Axes: `t` frames, `s` mel chunks, `h`, `w` height and width of the sites of a stage.
-
-    Attributes:
-      faces: face crops, uint8 RGB `[t, 48, 48, 3]`.
-      face_found: bool `[t]`; False where the middle of the frame replaces a missing face.
-      frame_ms: milliseconds from the start of the utterance, float32 `[t]`.
-      mel: mel power, float32 `[s, 128, 32]`.
-      kept: kept sites, bool `[t or s, h, w]` by modality (v, a) and stage; empty for the dense model.
     """
 
-    faces: np.ndarray
-    face_found: np.ndarray
-    frame_ms: np.ndarray
-    mel: np.ndarray
+    faces: np.ndarray  # face crops, uint8 RGB `[t, 48, 48, 3]`
+    face_found: np.ndarray  # bool `[t]`; False where the middle of the frame replaces a missing face
+    frame_ms: np.ndarray  # milliseconds from the start of the utterance, float32 `[t]`
+    mel: np.ndarray  # mel power, float32 `[s, 128, 32]`
+    # Kept sites, bool `[t or s, h, w]` by modality (v, a) and stage; empty for the dense model.
     kept: Mapping[str, list[np.ndarray]]

@@ -15,21 +15,13 @@ from mme2e_jax.media.mel import mel_chunks
 
 @dataclass(frozen=True)
 class Footage:
-    """The faces and the sound of an utterance.
+    """The faces and the sound of an utterance."""
 
-    Attributes:
-      faces: uint8 RGB `[t, 48, 48, 3]`.
-      face_found: bool `[t]`; False where the centre of the frame replaces a face.
-      frame_ms: float32 `[t]`, milliseconds from the utterance's start.
-      wave: float32 `[x]`, full scale [-1, 1]; `x` is 0 without sound.
-      sample_rate: samples per second.
-    """
-
-    faces: np.ndarray
-    face_found: np.ndarray
-    frame_ms: np.ndarray
-    wave: np.ndarray
-    sample_rate: int
+    faces: np.ndarray  # uint8 RGB `[t, 48, 48, 3]`
+    face_found: np.ndarray  # bool `[t]`; False where the centre of the frame replaces a face
+    frame_ms: np.ndarray  # float32 `[t]`, milliseconds from the utterance's start
+    wave: np.ndarray  # float32 `[x]`, full scale [-1, 1]; `x` is 0 without sound
+    sample_rate: int  # samples per second
 
 
 @dataclass(frozen=True)

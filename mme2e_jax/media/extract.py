@@ -38,33 +38,22 @@ _Note = tuple[str, str]
 
 @dataclass(frozen=True)
 class ExtractSettings:
-    """How media are read.
+    """How media are read."""
 
-    Attributes:
-      frame_interval_ms: milliseconds between the frames of an utterance.
-      audio_from_video: whether the video's sound track replaces a missing wav file.
-      sound_in_video: whether the release stores sound in the videos, so that a missing wav file is not reported.
-      face_choice: choice among several faces, one of `face_choice.CHOICES`.
-    """
-
-    frame_interval_ms: int = 500
-    audio_from_video: bool = False
+    frame_interval_ms: int = 500  # milliseconds between the frames of an utterance
+    audio_from_video: bool = False  # whether the video's sound track replaces a missing wav file
+    # Whether the release stores sound in the videos, so that a missing wav file is not reported.
     sound_in_video: bool = False
-    face_choice: str = MOST_PROBABLE
+    face_choice: str = MOST_PROBABLE  # choice among several faces, one of `face_choice.CHOICES`
 
 
 @dataclass
 class Extracted(Generic[A]):
-    """The outcome for one video.
+    """The outcome for one video."""
 
-    Attributes:
-      arrays: arrays by utterance identifier, without dropped utterances.
-      findings: dropped, degraded and noted utterances.
-      seconds: time spent by kind of work: decode, faces, features.
-    """
-
-    arrays: dict[str, A] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    arrays: dict[str, A] = field(default_factory=dict)  # arrays by utterance identifier, without dropped utterances
+    findings: list[Finding] = field(default_factory=list)  # dropped, degraded and noted utterances
+    # Time spent by kind of work: decode, faces, features.
     seconds: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "faces": 0.0, "features": 0.0})
 
     @contextmanager

@@ -20,16 +20,11 @@ class Face(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """The context of a choice.
+    """The context of a choice."""
 
-    Attributes:
-      width, height: size of the image in pixels.
-      previous: last face chosen in the same utterance; None before the first.
-    """
-
-    width: int
+    width: int  # of the image, in pixels
     height: int
-    previous: Box | None = None
+    previous: Box | None = None  # last face chosen in the same utterance; None before the first
 
 
 def choose_face(faces: Sequence[Face], choice: str, scene: Scene) -> Box | None:

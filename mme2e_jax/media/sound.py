@@ -24,17 +24,11 @@ class SoundError(ValueError):
 
 @dataclass(frozen=True)
 class Sound:
-    """One channel of sound.
+    """One channel of sound."""
 
-    Attributes:
-      wave: float32 `[x]`, full scale [-1, 1].
-      sample_rate: samples per second.
-      channels: number of channels of the file.
-    """
-
-    wave: np.ndarray
-    sample_rate: int
-    channels: int = 1
+    wave: np.ndarray  # float32 `[x]`, full scale [-1, 1]
+    sample_rate: int  # samples per second
+    channels: int = 1  # number of channels of the file
 
     @property
     def duration(self) -> float:

@@ -13,21 +13,14 @@ from mme2e_jax.media.utterance import Finding
 
 @dataclass
 class Track:
-    """The frames of an utterance in order of time.
+    """The frames of an utterance in order of time."""
 
-    Attributes:
-      faces: uint8 `[48, 48, 3]` for each frame: the chosen face, or the centre of the frame.
-      face_found: for each frame, whether it has a face.
-      frame_ms: for each frame, milliseconds from the utterance's start.
-      last_box: box of the last chosen face; None before the first.
-      crowded: number of frames with several faces.
-    """
-
+    # By frame, uint8 `[48, 48, 3]` the chosen face, or the centre of the frame.
     faces: list[np.ndarray] = field(default_factory=list)
-    face_found: list[bool] = field(default_factory=list)
-    frame_ms: list[float] = field(default_factory=list)
-    last_box: Box | None = None
-    crowded: int = 0
+    face_found: list[bool] = field(default_factory=list)  # for each frame, whether it has a face
+    frame_ms: list[float] = field(default_factory=list)  # for each frame, milliseconds from the utterance's start
+    last_box: Box | None = None  # box of the last chosen face; None before the first
+    crowded: int = 0  # number of frames with several faces
 
     def add(self, image: np.ndarray, box: Box | None, face_count: int, milliseconds: float) -> None:
         """Adds a frame.

@@ -12,31 +12,18 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,127}")
 
 @dataclass(frozen=True)
 class Utterance:
-    """One labelled part of a video.
+    """One labelled part of a video."""
 
-    Attributes:
-      id: identifier, unique in the release.
-      video: identifier of the video, which is also the dialogue.
-      start: seconds from the start of the video.
-      end: seconds, above `start`; may lie past the end of the video. Infinite: up to the end of the media.
-      transcript: spoken text.
-      label: one 0 or 1 for each label of the release.
-      speaker: identifier of the speaker; the video's, where the release names no speaker.
-      view: part of the frame that shows the speaker, one of `framing.VIEWS`.
-      channel: sound channel of the speaker, from 0.
-      owns_media: whether the utterance has media files of its own, which start at its start.
-    """
-
-    id: str
-    video: str
-    start: float
-    end: float
-    transcript: str
-    label: tuple[int, ...]
-    speaker: str
-    view: str = "centre"
-    channel: int = 0
-    owns_media: bool = False
+    id: str  # identifier, unique in the release
+    video: str  # identifier of the video, which is also the dialogue
+    start: float  # seconds from the start of the video
+    end: float  # seconds, above `start`; may lie past the end of the video. Infinite: up to the end of the media.
+    transcript: str  # spoken text
+    label: tuple[int, ...]  # one 0 or 1 for each label of the release
+    speaker: str  # identifier of the speaker; the video's, where the release names no speaker
+    view: str = "centre"  # part of the frame that shows the speaker, one of `framing.VIEWS`
+    channel: int = 0  # sound channel of the speaker, from 0
+    owns_media: bool = False  # whether the utterance has media files of its own, which start at its start
 
     @property
     def media_key(self) -> str:

@@ -30,40 +30,25 @@ _ATTEMPTS = 2
 
 @dataclass(frozen=True)
 class Job:
-    """One video to extract.
+    """One video to extract."""
 
-    Attributes:
-      utterances: all utterances of the video.
-      media: files of the video.
-      settings: fields of `extract.ExtractSettings`.
-      spool: npz file to write the arrays to, as `IDENTIFIER/NAME`.
-      kind: record kind, one of `arrays.TO_ARRAYS`.
-      in_parts: whether successive jobs read the parts of one video in order of time; its sound stays open between them.
-    """
-
-    utterances: list[Utterance]
-    media: Media
-    settings: dict[str, Any]
-    spool: Path
-    kind: str = "media"
+    utterances: list[Utterance]  # all utterances of the video
+    media: Media  # files of the video
+    settings: dict[str, Any]  # fields of `extract.ExtractSettings`
+    spool: Path  # npz file to write the arrays to, as `IDENTIFIER/NAME`
+    kind: str = "media"  # record kind, one of `arrays.TO_ARRAYS`
+    # Whether successive jobs read the parts of one video in order of time; its sound stays open between them.
     in_parts: bool = False
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """The result of a job.
+    """The result of a job."""
 
-    Attributes:
-      job: finished job.
-      kept: identifiers of the utterances in the spool file, in the job's order.
-      findings: dropped, degraded and noted utterances.
-      seconds: time spent by kind of work.
-    """
-
-    job: Job
-    kept: list[str]
-    findings: list[Finding]
-    seconds: dict[str, float]
+    job: Job  # finished job
+    kept: list[str]  # identifiers of the utterances in the spool file, in the job's order
+    findings: list[Finding]  # dropped, degraded and noted utterances
+    seconds: dict[str, float]  # time spent by kind of work
 
 
 def run_jobs(jobs: Sequence[Job], processes: int) -> Iterator[JobResult]:

@@ -28,33 +28,22 @@ _CLIP = "clip"
 
 @dataclass(frozen=True)
 class Clip:
-    """A file with pictures or sound.
+    """A file with pictures or sound."""
 
-    Attributes:
-      path: path of the file.
-      seconds: stated length, above 0.
-      tracks: description of its tracks.
-    """
-
-    path: Path
-    seconds: float
-    tracks: str
+    path: Path  # path of the file
+    seconds: float  # stated length, above 0
+    tracks: str  # description of its tracks
 
 
 @dataclass(frozen=True)
 class ClipPart:
-    """The media of one cue.
+    """The media of one cue."""
 
-    Attributes:
-      cue: time and text; `end` is finite.
-      arrays: by name: faces uint8 `[t, 48, 48, 3]`, face_found bool `[t]`, frame_ms float32 `[t]`, mel float32
-        `[s, 128, 32]`; or audio and video features float32. Empty if there is nothing to read.
-      notes: sentences about what is missing or replaced.
-    """
-
-    cue: Cue
+    cue: Cue  # time and text; `end` is finite
+    # By name: faces uint8 `[t, 48, 48, 3]`, face_found bool `[t]`, frame_ms float32 `[t]`, mel float32 `[s, 128, 32]`;
+    # or audio and video features float32. Empty if there is nothing to read.
     arrays: Mapping[str, np.ndarray]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # sentences about what is missing or replaced
 
 
 def open_clip(path: str | Path) -> Clip:

@@ -25,16 +25,11 @@ _ESCAPES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&nbsp;": " ", "&lrm;": "", 
 
 @dataclass(frozen=True)
 class Cue:
-    """A text and its time.
+    """A text and its time."""
 
-    Attributes:
-      start, end: seconds from the start of the clip; an infinite `end` means the end of the clip.
-      text: spoken words; may be empty.
-    """
-
-    start: float
-    end: float
-    text: str
+    start: float  # seconds from the start of the clip
+    end: float  # the same; infinite for the end of the clip
+    text: str  # spoken words; may be empty
 
 
 def windows(duration: float, text: str) -> list[Cue]:

@@ -27,32 +27,18 @@ class ClipOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipModel:
-    """A trained end-to-end model, with everything between a clip and decisions.
+    """A trained end-to-end model, with everything between a clip and decisions."""
 
-    Attributes:
-      source: run directory, or exported file.
-      step: step of the checkpoint.
-      name: name of the architecture.
-      label_names: labels in the order of the logits.
-      thresholds: score threshold by label; empty if none were chosen.
-      loss: training loss, which defines the meaning of the logits.
-      modalities: modalities that the model reads, in the order of "tva".
-      sparse_threshold: share of the attention that kept sites hold; None for the dense model.
-      preprocessing: how the training data were prepared.
-      text_max_len: number of tokens at which a text is cut.
-      load_encoder: function that loads the tokenizer; None for a model that reads no text.
-      infer: function that computes the output for a batch of one utterance.
-    """
-
-    source: str
-    step: int
-    name: str
-    label_names: tuple[str, ...]
-    thresholds: Mapping[str, float]
-    loss: str
-    modalities: str
-    sparse_threshold: float | None
-    preprocessing: Mapping[str, Any]
-    text_max_len: int
+    source: str  # run directory, or exported file
+    step: int  # step of the checkpoint
+    name: str  # name of the architecture
+    label_names: tuple[str, ...]  # labels in the order of the logits
+    thresholds: Mapping[str, float]  # score threshold by label; empty if none were chosen
+    loss: str  # training loss, which defines the meaning of the logits
+    modalities: str  # modalities that the model reads, in the order of "tva"
+    sparse_threshold: float | None  # share of the attention that kept sites hold; None for the dense model
+    preprocessing: Mapping[str, Any]  # how the training data were prepared
+    text_max_len: int  # number of tokens at which a text is cut
+    # Function that loads the tokenizer; None for a model that reads no text.
     load_encoder: "Callable[[], TextEncoder] | None"
-    infer: Callable[[Batch], ClipOutput]
+    infer: Callable[[Batch], ClipOutput]  # function that computes the output for a batch of one utterance

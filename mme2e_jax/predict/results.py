@@ -18,35 +18,25 @@ from mme2e_jax.runtime.files import write_json, write_text
 
 @dataclass(frozen=True)
 class Utterance:
-    """The prediction for one cue or window.
+    """The prediction for one cue or window."""
 
-    Attributes:
-      start, end: seconds from the start of the clip.
-      transcript: given text.
-      logits: logit by label.
-      scores: probability by label (a distribution over labels if the model chooses one; values if it was trained on
-        values).
-      decided: predicted labels.
-      contributions: by modality, its addition to the logit of each label; they sum to `logits`.
-      shares: by modality, its part in moving the logits away from 0, mean over the labels; they sum to 1.
-      frames, faces_found, chunks, tokens: sizes of the model's input.
-      notes: sentences about what is missing or replaced.
-      evidence: the model's input and kept sites; None for most utterances of a long clip, and for exported models.
-    """
-
-    start: float
-    end: float
-    transcript: str
-    logits: Mapping[str, float]
+    start: float  # seconds from the start of the clip
+    end: float  # the same
+    transcript: str  # given text
+    logits: Mapping[str, float]  # logit by label
+    # Probability by label (a distribution over labels if the model chooses one; values if it was trained on values).
     scores: Mapping[str, float]
-    decided: tuple[str, ...]
+    decided: tuple[str, ...]  # predicted labels
+    # By modality, its addition to the logit of each label; they sum to `logits`.
     contributions: Mapping[str, Mapping[str, float]]
+    # By modality, its part in moving the logits away from 0, mean over the labels; they sum to 1.
     shares: Mapping[str, float]
-    frames: int
+    frames: int  # sizes of the model's input, as are the next three
     faces_found: int
     chunks: int
     tokens: int
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # sentences about what is missing or replaced
+    # The model's input and kept sites; None for most utterances of a long clip, and for exported models.
     evidence: Evidence | None
 
     def to_json(self) -> dict[str, Any]:
@@ -60,33 +50,20 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The prediction for one clip.
+    """The prediction for one clip."""
 
-    Attributes:
-      clip: file name.
-      seconds: stated length.
-      run, step, model: origin of the model; `run` is the run directory or the exported file.
-      label_names: labels in the order of the model's outputs.
-      thresholds: score threshold by label; empty if the highest score decides.
-      task: meaning of the scores.
-      modalities: modalities that the model reads, of "tva".
-      sparse_threshold: share of the attention that kept sites hold; None for the dense model.
-      notes: sentences about the clip as a whole.
-      utterances: utterances in the order of time.
-    """
-
-    clip: str
-    seconds: float
-    run: str
-    step: int
-    model: str
-    label_names: tuple[str, ...]
-    thresholds: Mapping[str, float]
-    task: Task
-    modalities: str
-    sparse_threshold: float | None
-    notes: tuple[str, ...]
-    utterances: tuple[Utterance, ...]
+    clip: str  # file name
+    seconds: float  # stated length
+    run: str  # run directory or exported file of the model
+    step: int  # step of its checkpoint
+    model: str  # name of its architecture
+    label_names: tuple[str, ...]  # labels in the order of the model's outputs
+    thresholds: Mapping[str, float]  # score threshold by label; empty if the highest score decides
+    task: Task  # meaning of the scores
+    modalities: str  # modalities that the model reads, of "tva"
+    sparse_threshold: float | None  # share of the attention that kept sites hold; None for the dense model
+    notes: tuple[str, ...]  # sentences about the clip as a whole
+    utterances: tuple[Utterance, ...]  # utterances in the order of time
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values, without the evidence."""

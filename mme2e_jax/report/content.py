@@ -22,43 +22,24 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True)
 class Content:
-    """The content of a report.
+    """The content of a report."""
 
-    Attributes:
-      run: run directory.
-      metrics: content of `metrics.json`.
-      config: config of the run, sections as mappings.
-      task: meaning of the scores.
-      label_names: labels in the order of the model's outputs.
-      modalities: modalities that the model reads, of "tva".
-      thresholds: score threshold by label; empty if the highest score decides.
-      sparse_threshold: threshold of the sparse attention; None for a model without any.
-      imported: whether the weights were trained elsewhere.
-      parameters: number of learned values.
-      decisions: decisions by split, the validation split first.
-      training: losses and scores of the run; None if it was not trained.
-      examples: example utterances of the test split.
-      preparation: report of the preparation of the records; None if it cannot be read.
-      skipped_steps: training steps that were skipped because their loss or gradient was not finite.
-      provenance: versions and devices by name.
-    """
-
-    run: str
-    metrics: Mapping[str, Any]
-    config: Mapping[str, Any]
-    task: Task
-    label_names: Sequence[str]
-    modalities: str
-    thresholds: Mapping[str, float]
-    sparse_threshold: float | None
-    imported: bool
-    parameters: int
-    decisions: Mapping[str, Decisions]
-    training: Training | None
-    examples: Examples
-    preparation: Preparation | None
-    skipped_steps: Sequence[int]
-    provenance: Mapping[str, str]
+    run: str  # run directory
+    metrics: Mapping[str, Any]  # content of `metrics.json`
+    config: Mapping[str, Any]  # config of the run, sections as mappings
+    task: Task  # meaning of the scores
+    label_names: Sequence[str]  # labels in the order of the model's outputs
+    modalities: str  # modalities that the model reads, of "tva"
+    thresholds: Mapping[str, float]  # score threshold by label; empty if the highest score decides
+    sparse_threshold: float | None  # threshold of the sparse attention; None for a model without any
+    imported: bool  # whether the weights were trained elsewhere
+    parameters: int  # number of learned values
+    decisions: Mapping[str, Decisions]  # decisions by split, the validation split first
+    training: Training | None  # losses and scores of the run; None if it was not trained
+    examples: Examples  # example utterances of the test split
+    preparation: Preparation | None  # report of the preparation of the records; None if it cannot be read
+    skipped_steps: Sequence[int]  # training steps that were skipped because their loss or gradient was not finite
+    provenance: Mapping[str, str]  # versions and devices by name
 
     @property
     def scores(self) -> Mapping[str, Any]:
