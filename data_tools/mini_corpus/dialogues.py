@@ -91,11 +91,7 @@ class DialoguePlan:
 
 
 def plan_dialogues(utterances: int, seed: int, rates: NoiseRates | None = None) -> tuple[DialoguePlan, ...]:
-    """Plans a whole corpus with `utterances` evaluated turns.
-
-    Raises:
-      ValueError: fewer than `MIN_UTTERANCES` turns, or a negative seed.
-    """
+    """Plans a corpus of `utterances` evaluated turns; raises ValueError for too few turns or a negative seed."""
     if utterances < MIN_UTTERANCES:
         raise ValueError(
             f"at least {MIN_UTTERANCES} utterances are needed (a dialogue in each of {SESSIONS} sessions, and all "

@@ -29,15 +29,7 @@ def paint_out(image: np.ndarray, center: np.ndarray, eye_distance: float) -> np.
 def draw_mouth(
     image: np.ndarray, center: np.ndarray, eye_distance: float, expression: Expression, lip_color: np.ndarray
 ) -> None:
-    """Draws the mouth onto `image` in place.
-
-    Args:
-      image: uint8 RGB `[h, w, 3]`.
-      center: centre of the mouth, (x, y) in pixels.
-      eye_distance: pixels between the pupils.
-      expression: state of the face.
-      lip_color: RGB.
-    """
+    """Draws the mouth onto `image`, uint8 RGB `[h, w, 3]`, in place, around `center` (x, y) in pixels."""
     half = HALF_WIDTH + expression.width
     x = np.linspace(-1, 1, _POINTS)
     arch = 1 - x**2

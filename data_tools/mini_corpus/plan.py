@@ -101,10 +101,9 @@ class VideoPlan:
 
 
 def plan_corpus(utterances: int, seed: int, rates: NoiseRates | None = None) -> tuple[VideoPlan, ...]:
-    """Plans a whole corpus with `utterances` clips (labelled, transcribed or both).
+    """Plans a corpus of `utterances` clips (labelled, transcribed or both).
 
-    Raises:
-      ValueError: fewer than `MIN_UTTERANCES` clips, or a negative seed.
+    Raises ValueError for fewer than `MIN_UTTERANCES` clips, or a negative seed.
     """
     if utterances < MIN_UTTERANCES:
         raise ValueError(
@@ -180,16 +179,7 @@ def plan_clip(
     rates: NoiseRates,
     draws: np.ndarray,
 ) -> ClipPlan:
-    """Plans one clip.
-
-    Args:
-      rng: random generator of this clip.
-      index: number of the clip in its video.
-      labels: emotions of the clip.
-      case: awkward case of the clip, if any.
-      rates: noise rates of the modalities.
-      draws: random numbers of `noise_draws`.
-    """
+    """Plans clip number `index` of a video, with its awkward `case` if any; `draws` are those of `noise_draws`."""
     noisy = draws < (rates.text, rates.face, rates.voice)
     text, face, voice = (_noise(rng, labels, rates.contradiction) if is_noise else labels for is_noise in noisy)
     pieces = write_text(rng, text, ambiguous=bool(rng.random() < rates.ambiguous_text))

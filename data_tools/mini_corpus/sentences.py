@@ -158,10 +158,8 @@ AMBIGUOUS = (
 def write_text(rng: np.random.Generator, emotions: Sequence[str], *, ambiguous: bool = False) -> tuple[str, ...]:
     """Composes the text of one utterance, one piece for each emotion; raises ValueError for unknown emotions.
 
-    Args:
-      rng: random generator.
-      emotions: none (a neutral sentence), one, or several (a short fragment for each).
-      ambiguous: for one emotion, whether to take a sentence that also fits other emotions.
+    No emotion gives a neutral sentence, one emotion a sentence (`ambiguous`: one that also fits other emotions),
+    several a short fragment each.
     """
     unknown = [emotion for emotion in emotions if emotion not in EMOTIONS]
     if unknown:

@@ -26,14 +26,7 @@ def write_records(
 ) -> None:
     """Writes the records with their metadata, `tokenizer/` and `report.json`.
 
-    Args:
-      out: directory to create.
-      settings: settings of the preparation.
-      label_names: names of the labels, in order.
-      parts: utterances of each split.
-      results: results of the extraction, with the paths of the arrays.
-      kind: record kind.
-      report: preparation report.
+    `parts` are the utterances of each split, `results` the results of the extraction, with the paths of the arrays.
     """
     spools = {name: result.job.spool for result in results for name in result.kept}
 

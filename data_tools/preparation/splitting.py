@@ -23,9 +23,6 @@ def split_utterances(
       named: split by utterance or video identifier, from the user's split files; None without files.
       report: preparation report, which gets the splits' counts, findings, warnings, and the way of splitting.
 
-    Returns:
-      The utterances of each split, in the given order.
-
     Raises:
       ReleaseError: the release does not have the session to leave out.
     """

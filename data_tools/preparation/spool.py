@@ -63,8 +63,7 @@ class Spool:
 def open_spool(out: Path) -> Iterator[Spool]:
     """The spool for the records `out`, next to them; it is removed if the block succeeds.
 
-    Raises:
-      OutputExistsError: another process is preparing the same records.
+    Raises `OutputExistsError` if another process is preparing the same records.
     """
     directory = out.parent / f".{out.name}.partial"
     directory.mkdir(parents=True, exist_ok=True)

@@ -77,15 +77,9 @@ PROBLEMS = {
 
 
 def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspection:
-    """Reads all records once, one example at a time.
+    """Reads all records once, one example at a time, and draws `samples` of them at random.
 
-    Args:
-      directory: directory of the records.
-      samples: number of samples.
-      seed: seed of the random choice of samples.
-
-    Raises:
-      InspectError: `directory` holds no prepared records, or records of another format version.
+    Raises `InspectError` if `directory` holds no prepared records, or records of another format version.
     """
     if not (directory / "dataset_info.json").is_file():
         found = f"which holds {listing(directory)}" if directory.is_dir() else "which is no directory"

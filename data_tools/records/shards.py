@@ -16,15 +16,7 @@ class ShardWriter:
     def __init__(
         self, directory: Path, name: str, split: str, features: tfds.features.FeaturesDict, examples_per_shard: int
     ):
-        """Creates no file yet: a split without examples has none.
-
-        Args:
-          directory: directory to write to.
-          name: name of the dataset, for the file names.
-          split: name of the split, for the file names.
-          features: features of an example.
-          examples_per_shard: number of examples in one file.
-        """
+        """Creates no file yet: a split without examples has none. `name` is that of the dataset."""
         self._template = tfds.core.ShardedFileTemplate(
             data_dir=epath.Path(directory),
             template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",

@@ -42,8 +42,7 @@ class Clip:
 def read_release(raw: Path) -> Release:
     """Reads the table `raw`, or `clips.csv` in the directory `raw`.
 
-    Raises:
-      ReleaseError: there is no such table, it lacks columns, or no column is a label.
+    Raises `ReleaseError` if there is no such table, it lacks columns, or no column is a label.
     """
     table = raw / TABLE if raw.is_dir() else raw
     if not table.is_file():
@@ -66,15 +65,9 @@ def read_release(raw: Path) -> Release:
 def parse_rows(
     rows: list[dict[str, str | None]], labels: tuple[str, ...], source: str
 ) -> tuple[list[Clip], list[Finding]]:
-    """Parses the rows of a table. Never raises.
+    """Parses the rows of the table named `source`, values by column name. Never raises.
 
-    Args:
-      rows: values by column name.
-      labels: names of the label columns.
-      source: name of the table, for the findings.
-
-    Returns:
-      The readable clips, and a finding named `source:row number` for each other row; the header is row 1.
+    Each unreadable row gives a finding named `source:row number`; the header is row 1.
     """
     clips: list[Clip] = []
     findings: list[Finding] = []

@@ -49,11 +49,7 @@ class Evaluation:
 
 
 def read_release(raw: Path) -> Release:
-    """Reads evaluations and transcripts of the release at `raw`.
-
-    Raises:
-      ReleaseError: `raw` is not a directory in the layout above.
-    """
+    """Reads evaluations and transcripts; raises `ReleaseError` unless `raw` is a directory in the layout above."""
     evaluations: dict[str, Evaluation] = {}
     texts: dict[str, str] = {}
     findings: list[Finding] = []
@@ -84,14 +80,9 @@ def read_release(raw: Path) -> Release:
 
 
 def parse_evaluation(text: str, stem: str) -> tuple[list[Evaluation], list[Finding]]:
-    """Parses the content of one evaluation file. Never raises.
+    """Parses the content `text` of the evaluation file `stem`.txt. Never raises.
 
-    Args:
-      text: file content.
-      stem: file name without `.txt`, which is the dialogue's name.
-
-    Returns:
-      The evaluations, and a finding named `stem:line number` for each invalid line.
+    Each invalid line gives a finding named `stem:line number`.
     """
     evaluations: list[Evaluation] = []
     findings: list[Finding] = []
@@ -168,11 +159,7 @@ def session_of(utterance: Utterance) -> int:
 
 
 def parse_turn(turn: str) -> tuple[str, str, bool]:
-    """The dialogue and the speaker of a turn, and whether the speaker is on the left and on channel 0.
-
-    Raises:
-      ValueError: `turn` is not a valid name of a turn.
-    """
+    """A turn's dialogue and speaker, and whether the speaker is on the left; raises ValueError for other names."""
     fields = _TURN.fullmatch(turn)
     if fields is None:
         raise ValueError(f"expected the name of a turn, such as Ses01F_impro01_F000: {turn[:80]!r}")

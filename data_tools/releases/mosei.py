@@ -32,8 +32,7 @@ _COLUMNS = ("Input.VIDEO_ID", "Input.CLIP", *_ANSWERS.values())
 def read_release(raw: Path) -> Release:
     """Reads transcripts and labels of the release at `raw`.
 
-    Raises:
-      ReleaseError: `raw` is not a directory in the layout above, or a label file cannot be read.
+    Raises `ReleaseError` if `raw` is not a directory in the layout above, or a label file cannot be read.
     """
     _require_layout(raw)
     findings: list[Finding] = []

@@ -104,8 +104,7 @@ def _read(
 def read_meta(path: Path) -> dict[Any, Any]:
     """Reads `meta.pkl`: plain containers, texts, numbers and numpy arrays. Nothing in it is run.
 
-    Raises:
-      ReleaseError: it is damaged, asks for something else, or is no dictionary.
+    Raises `ReleaseError` if it is damaged, asks for something else, or is no dictionary.
     """
     if path.stat().st_size > _MAX_META_BYTES:
         raise ReleaseError(f"Expected {path} to be at most {_MAX_META_BYTES >> 20} MB, found more: it is no meta.pkl.")

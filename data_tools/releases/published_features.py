@@ -47,11 +47,9 @@ Arrays = dict[str, np.ndarray]
 
 
 def require_features(raw: Path, dataset: str) -> Path:
-    """The folder of the published features; raises `ReleaseError` if it or one of its files is missing.
+    """The folder of the published features of mosei or iemocap, next to the processed folder in or at `raw`.
 
-    Args:
-      raw: processed folder, or the directory that holds it.
-      dataset: mosei or iemocap.
+    Raises `ReleaseError` if it or one of its files is missing.
     """
     folder = find_root(raw, dataset).parent / f"{dataset.upper()}_HCF_FEATURES"
     expected = [name.format(split=split) for split in SPLITS for name in _FILES[dataset]]
@@ -66,12 +64,7 @@ def require_features(raw: Path, dataset: str) -> Path:
 
 
 def read_split(folder: Path, dataset: str, split: str) -> tuple[dict[str, Arrays], list[Finding]]:
-    """Reads the features of one split.
-
-    Args:
-      folder: folder of the published features.
-      dataset: mosei or iemocap.
-      split: train, valid or test.
+    """Reads the features of one split: train, valid or test.
 
     Returns:
       By utterance, float32 `text` `[l, d]`, `audio` `[s, d]` and `video` `[t, d]`, `[0, 0]` if missing or empty; and a
@@ -160,8 +153,7 @@ def _convert(
 def as_matrix(value: Any, modality: str) -> np.ndarray:
     """Converts an array, or a list of equally long lists or arrays, to float32 `[n, d]`; an empty value to `[0, 0]`.
 
-    Raises:
-      ValueError: `value` is no matrix, or has more than 2**24 elements; the message names the modality.
+    Raises ValueError, which names the modality, for other values or more than 2**24 elements.
     """
     if value is None:
         return np.zeros((0, 0), np.float32)

@@ -63,13 +63,7 @@ def listing(directory: Path) -> str:
 
 @contextmanager
 def pickle_errors(path: Path, content: str, expected: str) -> Iterator[None]:
-    """Converts the errors of reading the pickle `path` to `ReleaseError`.
-
-    Args:
-      path: pickle file, for the message.
-      content: what the file should hold.
-      expected: types of values in such a file.
-    """
+    """Converts the errors of reading a pickle, which should hold `content` of `expected` types, to `ReleaseError`."""
     try:
         yield
     except RefusedError as error:

@@ -74,8 +74,7 @@ def leave_one_out(
 ) -> SplitUtterances:
     """Tests on session `fold`, validates on the next session, trains on the others.
 
-    Raises:
-      ReleaseError: there is no such session, or there are fewer than three.
+    Raises `ReleaseError` if there is no such session, or there are fewer than three.
     """
     sessions = sorted({session_of(utterance) for utterance in utterances})
     if fold not in sessions or len(sessions) < len(SPLITS):
@@ -104,8 +103,7 @@ def _group(utterances: Sequence[Utterance], split_of: Mapping[str, str]) -> Spli
 def read_split_files(directory: Path) -> dict[str, str]:
     """Reads `{train,valid,test}_split.txt`, one utterance or video identifier a line: the split by identifier.
 
-    Raises:
-      ReleaseError: a file is missing, or an identifier is in two of them.
+    Raises `ReleaseError` if a file is missing, or an identifier is in two of them.
     """
     split_of: dict[str, str] = {}
     for split in SPLITS:
@@ -123,16 +121,10 @@ def read_split_files(directory: Path) -> dict[str, str]:
 def split_by_files(
     utterances: Sequence[Utterance], named: Mapping[str, str]
 ) -> tuple[SplitUtterances, list[Finding], list[str]]:
-    """Splits by the content of split files.
+    """Splits by the content `named` of split files (`read_split_files`); reports utterances that they do not name.
 
-    Args:
-      utterances: utterances to split.
-      named: split by utterance or video identifier (`read_split_files`). An utterance's own line takes precedence over
-        its video's.
-
-    Returns:
-      The utterances of each split, a finding for each utterance without a split, and a warning if the files name
-      identifiers without a usable utterance.
+    An utterance's own line takes precedence over its video's. Also returns a warning if the files name identifiers
+    without a usable utterance.
     """
     keys = {u.id: next((key for key in (u.id, u.video) if key in named), None) for u in utterances}
     parts, findings = split_by_mapping(utterances, {name: named[key] for name, key in keys.items() if key is not None})

@@ -50,7 +50,7 @@ class Checkpoints:
     """Reads the checkpoints of a run, also while it goes on."""
 
     def __init__(self, workdir: Path):
-        """Args: workdir: run directory."""
+        """Opens the checkpoints of the run directory `workdir`, which may have none yet."""
         self.directory = Path(workdir).absolute() / DIRECTORY
         handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
         for item in ("variables", "optimizer"):

@@ -31,12 +31,7 @@ class CheckpointWriter:
     def __init__(self, workdir: Path, keep_last: int = 1):
         """Removes incomplete checkpoints of a killed run, and moves damaged ones away.
 
-        Args:
-          workdir: run directory; its directory of checkpoints is created by the first save.
-          keep_last: number of latest checkpoints to keep, in addition to the best.
-
-        Raises:
-          UserError: if all checkpoints are damaged.
+        The last `keep_last` checkpoints are kept, and the best. Raises `UserError` if all are damaged.
         """
         self._directory = Path(workdir).absolute() / DIRECTORY
         _move_damaged(Path(workdir).absolute())
@@ -54,11 +49,7 @@ class CheckpointWriter:
         )
 
     def save(self, state: TrainState, record: RunRecord) -> None:
-        """Starts to save under the number of steps done.
-
-        Raises:
-          CheckpointError: if this checkpoint or the one before cannot be written.
-        """
+        """Starts to save under the number of steps; raises `CheckpointError` if this save or the last one fails."""
         step = int(state.step)
         metrics = None
         if not record.losses:

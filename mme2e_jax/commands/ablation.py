@@ -62,8 +62,7 @@ def ablation(workdir: str | Path, data_dir: str | Path | None = None) -> dict[st
       data_dir: prepared records; None for the directory that training used.
 
     Returns:
-      The content of `report/ablation.json`: the checkpoint's step; the fusion weights; modalities and scores of each
-      subset, the whole set first; and the skipped utterances with the reason.
+      The content of `report/ablation.json`; `subsets` has modalities and scores of each subset, the whole set first.
 
     Raises:
       UserError: if the run or the data are missing or do not belong together.

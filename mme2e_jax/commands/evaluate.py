@@ -36,8 +36,7 @@ def evaluate_run(
       while_wanted: wrapper of the batches of a split, which may raise to end the evaluation.
 
     Returns:
-      The content of `report/metrics.json`: the checkpoint's step; scores by split, with the cost of an end-to-end
-      model; confidence intervals; and the skipped utterances with the reason.
+      The content of `report/metrics.json`.
 
     Raises:
       UserError: if the run or the data are missing or do not belong together.

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 def run(make_corpus: "MakeCorpus | None", argv: Sequence[str] | None = None) -> None:
     """Runs the program; a user's mistake ends it with one message and exit status 1.
 
-    Args:
-      make_corpus: generator of the embedded corpus; only training needs it.
-      argv: program name and arguments; None for those of this process.
+    Only training needs `make_corpus`, the generator of the embedded corpus. `argv` is by default that of this process.
     """
     argv = sys.argv if argv is None else argv
     try:
@@ -43,11 +41,7 @@ def run(make_corpus: "MakeCorpus | None", argv: Sequence[str] | None = None) -> 
 
 
 def main(argv: Sequence[str], make_corpus: "MakeCorpus | None") -> None:
-    """Parses a command line and runs its mode.
-
-    Raises:
-      UserError: if the command line, or a file that it names, cannot be used.
-    """
+    """Parses a command line and runs its mode; raises `UserError` if it, or a file that it names, cannot be used."""
     if {"--help", "-help", "-h"} & set(argv[1:]):
         print(help_text(MODES))
         return

@@ -24,15 +24,10 @@ def predict_clip(
     *,
     tokenizer: str | None,
 ) -> None:
-    """Predicts the emotions in a clip with a run, prints a table and writes the files.
+    """Predicts the emotions in a clip with a run, prints a table and writes the files; arguments as for `Predictor`.
 
-    Args:
-      workdir: run directory.
-      path, transcript, transcript_file, tokenizer: see `Predictor`.
-      output_dir: output directory; None for `predictions/CLIP` in the run.
-
-    Raises:
-      UserError: if an input cannot be used.
+    The files go to `output_dir`, by default `predictions/CLIP` in the run. Raises `UserError` if an input cannot be
+    used.
     """
 
     def check() -> None:
@@ -59,16 +54,13 @@ def predict_and_write(
     check: Callable[[], object],
     load: "Callable[[type[Predictor], ClipReader], Predictor]",
 ) -> None:
-    """Predicts with a model, prints a table and writes the files.
+    """Predicts with a model, prints a table and writes the files to a directory.
 
     Args:
       path, transcript, transcript_file: see `Predictor`.
       directory: output directory.
       check: quick check of the model, which raises if it is unusable.
       load: function of the class `Predictor` and a reader that loads the model.
-
-    Raises:
-      UserError: if an input cannot be used.
     """
     # All quick checks come before slow imports.
     clip = open_clip(path)

@@ -12,17 +12,10 @@ from mme2e_jax.export import archive
 def predict_exported(
     model: str, path: str, transcript: str, transcript_file: str | None, output_dir: str | None
 ) -> None:
-    """Predicts the emotions in a clip, prints a table and writes `predictions.json` and `.csv`.
+    """Predicts the emotions in a clip, prints a table and writes the files; arguments as for `Predictor`.
 
-    There is no page: an exported program does not report its kept sites.
-
-    Args:
-      model: exported file.
-      path, transcript, transcript_file: see `Predictor`.
-      output_dir: output directory; None for `predictions/CLIP`.
-
-    Raises:
-      UserError: if an input cannot be used.
+    The files go to `output_dir`, by default `predictions/CLIP`. There is no page: an exported program does not report
+    its kept sites. Raises `UserError` if an input cannot be used.
     """
 
     directory = Path(output_dir or Path(DIRECTORY) / Path(path).stem)

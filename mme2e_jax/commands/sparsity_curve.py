@@ -51,8 +51,7 @@ def sparsity_curve(workdir: str | Path, data_dir: str | Path | None = None) -> d
       data_dir: prepared records; None for the directory that training used.
 
     Returns:
-      The content of `report/sparsity_curve.json`: the checkpoint's step, the run's own threshold, the points (see
-      `point`), and the skipped utterances with the reason.
+      The content of `report/sparsity_curve.json`, with a `point` for each threshold.
 
     Raises:
       UserError: if the run or the data are missing or do not belong together, or the model has no sparse attention.

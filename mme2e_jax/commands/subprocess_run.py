@@ -28,12 +28,8 @@ class RunFailed(UserError):
 def finished_run(workdir: Path, config: str, overrides: Sequence[str]) -> dict:
     """Trains and evaluates a run, or resumes it, unless `workdir` holds the same run and it is finished.
 
-    SIGTERM and Ctrl-C are forwarded to the run, which saves and ends.
-
-    Args:
-      workdir: run directory.
-      config: value of --config.
-      overrides: overrides such as `optim.epochs=3`.
+    SIGTERM and Ctrl-C are forwarded to the run, which saves and ends. `config` is a value of --config, `overrides` are
+    such as `optim.epochs=3`.
 
     Returns:
       The content of `report/metrics.json`, and `seconds`, the duration of the command that finished the run.

@@ -49,11 +49,7 @@ class PlannedRun(NamedTuple):
 
 
 def parse_grid(grid: Sequence[str]) -> dict[str, list[str]]:
-    """Values by key, from flags such as `config.optim.lr=1e-3,5e-4`.
-
-    Raises:
-      UserError: if a flag has another form, or a key is given twice.
-    """
+    """Values by key, from flags as `config.optim.lr=1e-3,5e-4`; raises `UserError` for others and repeated keys."""
     grid_values: dict[str, list[str]] = {}
     for part in grid:
         match = re.fullmatch(r"config\.([\w.]+)=(.*)", part)
@@ -131,20 +127,10 @@ def _points(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def sweep_command(config: str, argv: Sequence[str], seeds: Sequence[str], grid: Sequence[str], out: Path) -> int:
-    """Plans and trains the runs, and prints a table.
+    """Trains all runs in directories below `out`, prints a table, and returns the exit status: 1 if a run failed.
 
-    Args:
-      config: value of --config.
-      argv: command line with the overrides for all runs.
-      seeds: seeds of all points.
-      grid: values of --grid.
-      out: parent of the run directories.
-
-    Returns:
-      The exit status: 1 if a run failed.
-
-    Raises:
-      UserError: see `plan_runs` and `parse_grid`.
+    `argv` is the command line with the overrides for all runs, `grid` the values of --grid. Raises `UserError` as
+    `plan_runs` and `parse_grid`.
     """
     common = _overrides(argv)
     planned = plan_runs(config, seeds, parse_grid(grid), common)

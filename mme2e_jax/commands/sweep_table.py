@@ -12,8 +12,7 @@ SPLITS = ("valid", "test")
 def summary(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean and sample standard deviation (ddof=1) of every metric's mean over the emotions.
 
-    Args:
-      reports: contents of `report/metrics.json` of runs that differ in their seeds, at least one.
+    `reports` are the contents of `report/metrics.json` of runs that differ in their seeds, at least one.
 
     Returns:
       `runs`, the number of runs; for each split and metric `mean`, `std` and `n`, the number of runs that have the

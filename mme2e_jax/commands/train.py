@@ -27,12 +27,9 @@ class MakeCorpus(Protocol):
 
 
 def train_and_evaluate(config: Config, workdir: Path, make_corpus: MakeCorpus) -> None:
-    """Trains, evaluates and writes the report.
+    """Trains, or continues the run in `workdir`, evaluates and writes the report.
 
-    Args:
-      config: config of the run.
-      workdir: run directory; a run that it holds is continued.
-      make_corpus: generator of the embedded corpus, called if its records are needed and missing.
+    `make_corpus` is called if records of the embedded corpus are needed and missing.
 
     Raises:
       UserError: if devices, records, weights or the run directory do not fit the config, or the disk is full.

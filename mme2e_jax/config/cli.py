@@ -36,8 +36,8 @@ def with_config_paths(argv: Sequence[str]) -> list[str]:
 def parse_flags(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
     """Parses the program name and arguments into the defined flags; returns the arguments that are not flags.
 
-    Raises:
-      UserError: if a flag or a config key is unknown, a value is of the wrong type, or a config file cannot be loaded.
+    Raises `UserError` for an unknown flag or config key, a value of the wrong type, or a config file that cannot be
+    loaded.
     """
     overrides = dict(re.findall(r"^--?config\.([^=\n]*)=?(.*)$", "\n".join(argv[1:]), re.MULTILINE))
     refuse_unknown_overrides(overrides)
@@ -73,11 +73,7 @@ def config_name(values: flags.FlagValues) -> str:
 
 
 def loaded_config(values: flags.FlagValues) -> ConfigDict:
-    """The config of --config with its overrides, not yet checked.
-
-    Raises:
-      UserError: if there is none.
-    """
+    """The config of --config with its overrides, not yet checked; raises `UserError` if there is none."""
     flag: Any = values["config"]
     if flag.value is None:
         raise UserError("Expected --config=FILE, for instance --config=configs/mini_sparse.py.")
@@ -91,11 +87,7 @@ def loaded_config(values: flags.FlagValues) -> ConfigDict:
 
 
 def config_with(config: str, overrides: Sequence[str]) -> Config:
-    """The config of a value of --config, with overrides such as `optim.epochs=3`.
-
-    Raises:
-      UserError: if there is no such config, or it is not valid with the overrides.
-    """
+    """The config of a value of --config, with overrides as `optim.epochs=3`; raises `UserError` if it is not valid."""
     argv = with_config_paths(["", f"--config={config}", *(f"--config.{override}" for override in overrides)])
     values = flags.FlagValues()
     define_config_flag(values, argv)

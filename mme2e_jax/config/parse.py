@@ -66,11 +66,7 @@ def parse_config(values: ConfigDict | Mapping[str, Any]) -> Config:
 
 
 def read_stored_config(values: Mapping[str, Any]) -> Config:
-    """The config of a checkpoint, which an earlier version may have written.
-
-    Raises:
-      UserError: listing every problem.
-    """
+    """The config of a checkpoint, which an earlier version may have written; raises `UserError` with every problem."""
     return parse_config(with_current_keys(values))
 
 
@@ -86,11 +82,7 @@ def with_current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_unknown_overrides(overrides: Iterable[str]) -> None:
-    """Refuses override keys that no config has; keys are written without `--config.`.
-
-    Raises:
-      UserError: listing every unknown key.
-    """
+    """Raises `UserError` with all override keys that no config has; keys are written without `--config.`."""
     rules = _all_rules()
     problems = [_unknown(key, rules) for key in overrides if not any(f"{r}.".startswith(f"{key}.") for r in rules)]
     if problems:
@@ -98,11 +90,7 @@ def refuse_unknown_overrides(overrides: Iterable[str]) -> None:
 
 
 def refuse_value(key: str, value: str) -> None:
-    """Refuses a command-line value that is not of its key's type.
-
-    Raises:
-      UserError: naming the expected value.
-    """
+    """Raises `UserError` for a command-line value that is not of its key's type."""
     rules = _all_rules().get(key, ())
     expected = " or ".join(r.expected for r in rules) or "a section's keys one by one, as in --config.optim.lr=1e-4"
     raise _refusal([f"config.{key}: expected {expected}, found {value!r}."])

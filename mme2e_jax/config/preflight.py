@@ -87,11 +87,7 @@ def _missing_wandb(project: str) -> str | None:
 
 
 def check(config: Config) -> None:
-    """Checks that everything that training reads exists.
-
-    Raises:
-      UserError: listing everything that is missing, and how to get it.
-    """
+    """Raises `UserError` with everything that training reads and that is missing, and how to get it."""
     missing = [_missing_start(config.init.checkpoint), _missing_wandb(config.log.wandb)]
     # Training generates the embedded corpus if it is missing.
     if config.data.dataset not in EMBEDDED:

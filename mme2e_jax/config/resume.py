@@ -26,11 +26,7 @@ _FREE = (
 
 
 def refuse_changes(config: Config, started_with: Mapping[str, Any], workdir: object) -> None:
-    """Refuses to resume the run in `workdir` with another config than the stored values `started_with`.
-
-    Raises:
-      UserError: listing every difference.
-    """
+    """Raises `UserError` with every difference if the run in `workdir` started with other values, `started_with`."""
     # A checkpoint returns tuples as lists.
     now, then = (
         {key: list(value) if isinstance(value, tuple) else value for key, value in flatten(values)}

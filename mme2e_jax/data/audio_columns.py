@@ -42,8 +42,7 @@ TYPES: Sequence[tuple[int, ...]] = (
 def audio_columns(feature_type: int, width: int) -> tuple[int, ...]:
     """The columns that a feature type selects, in its order, from stored audio of a given width.
 
-    Raises:
-      UserError: if the stored features lack columns of the type.
+    Raises `UserError` if the stored features lack columns of the type.
     """
     if width >= FULL_WIDTH:
         return TYPES[feature_type]

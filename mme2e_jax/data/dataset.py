@@ -79,15 +79,9 @@ class Dataset:
 
 
 def open_dataset(directory: str | Path, name: str = "mosei", kind: str = "media") -> Dataset:
-    """Opens prepared records.
+    """Opens prepared records of a required `kind`, "media" or "features"; `name` is the dataset's, for messages.
 
-    Args:
-      directory: directory of the records.
-      name: name of the dataset, for the error message if it is missing.
-      kind: required kind of records, "media" or "features".
-
-    Raises:
-      UserError: if the directory is missing, holds no dataset, or one of another kind or format version.
+    Raises `UserError` if the directory is missing, holds no dataset, or one of another kind or format version.
     """
     directory = Path(directory)
     missing = missing_records(directory, name, kind)

@@ -168,8 +168,7 @@ class Description(NamedTuple):
 def read_description(directory: Path) -> Description:
     """Reads `metadata.json`, `dataset_info.json` and `features.json`.
 
-    Raises:
-      UserError: if a file is missing, damaged, of another format version, or names foreign code.
+    Raises `UserError` if a file is missing, damaged, of another format version, or names foreign code.
     """
     version = _object(directory / "metadata.json").get("format_version")
     if version != FORMAT_VERSION:

@@ -57,8 +57,7 @@ def check_files(splits: Iterable[tuple[str, Files, Sequence[str]]]) -> None:
       splits: name, files and utterance ids of each split, in stored order.
 
     Raises:
-      UserError: if files are missing, truncated, damaged in their index or of another length; lists them with their
-        utterances.
+      UserError: with all files, and their utterances, that are missing, truncated, damaged or of another length.
     """
     problems = []
     with ThreadPoolExecutor(_OPEN_AT_ONCE) as pool:

@@ -17,15 +17,9 @@ class SkippedUtterances:
         self._examples: dict[str, frozenset[int]] = {}
 
     def add(self, split: Split, example: int, reason: str) -> None:
-        """Leaves out an utterance from now on.
+        """Leaves out an utterance, given by its index in the split, from now on.
 
-        Args:
-          split: split of the utterance.
-          example: index in the split.
-          reason: problem with the record.
-
-        Raises:
-          UserError: if the limit is exceeded; lists all utterances, their files and problems.
+        Raises `UserError`, which lists all utterances, their files and problems, if the limit is exceeded.
         """
         if example in self.examples(split.name):
             return

@@ -55,13 +55,7 @@ class AttentionMapStore:
 def utterance_sites(
     sites: Bool[np.ndarray, "g*n h w"], count: Int[np.ndarray, "g b"], g: int, b: int
 ) -> Bool[np.ndarray, "n h w"]:
-    """An utterance's part of the images that are packed end to end in each group.
-
-    Args:
-      sites: sites of all images, group by group.
-      count: images of each utterance.
-      g, b: group of the utterance, and its row there.
-    """
+    """The part of utterance `b` of group `g` in images packed end to end in each group, `count` per utterance."""
     group: Any = sites.reshape(len(count), -1, *sites.shape[1:])[g]
     start = int(count[g, :b].sum())
     return group[start : start + int(count[g, b])]

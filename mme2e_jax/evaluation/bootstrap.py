@@ -33,14 +33,7 @@ def intervals(
     label_names: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
-    """Intervals of scores, per label and of their mean, as JSON values; deterministic.
-
-    Args:
-      score: score of each label; AUC depends on its order only.
-      truth: ground truth.
-      predicted: decisions.
-      label_names: names of the columns.
-      seed: seed of the resamples.
+    """Intervals of scores, per label and of their mean, as JSON values; deterministic, AUC by the order of scores only.
 
     Returns:
       `mean` and `per_label`, with `low`, `high` (None if no resample defines the score) and `undefined` (number of

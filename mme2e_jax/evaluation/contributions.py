@@ -6,12 +6,7 @@ import numpy as np
 
 
 def contributions(by_modality: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> dict[str, np.ndarray]:
-    """The weighted logits of each modality; they sum to the fused logits.
-
-    Args:
-      by_modality: logits of each modality before fusion, float `[l]`.
-      weights: fusion weights, see `variables.fusion_weights`.
-    """
+    """The logits of each modality, float `[l]`, times its fusion weight (`variables.fusion_weights`)."""
     return {m: by_modality[m] * weight for m, weight in weights.items()}
 
 

@@ -40,12 +40,9 @@ def stage_sizes(modality: str) -> list[tuple[int, int]]:
 
 
 def macs(spec: ModelSpec, lengths: Lengths, active: Mapping[str, Sequence[float]]) -> Macs:
-    """Multiply-adds of a forward pass, the mean over utterances.
+    """Multiply-adds of a forward pass, the mean over utterances of the given `lengths` after truncation.
 
-    Args:
-      spec: architecture.
-      lengths: lengths of the utterances after truncation.
-      active: active sites per sparse tower and stage, summed over the utterances.
+    `active` are the active sites per sparse tower and stage, summed over the utterances.
 
     Returns:
       For text `albert`, for faces and mel chunks the parts of TOWER and `sequence`; `albert` and `sequence` include the
@@ -88,13 +85,7 @@ def extraction_gflops(parts: Macs) -> float:
 
 
 def cost_report(spec: ModelSpec, lengths: Lengths, sites: Sites) -> dict[str, Any]:
-    """Cost per utterance of a split, as JSON values.
-
-    Args:
-      spec: architecture.
-      lengths: lengths of the utterances after truncation.
-      sites: sites that the model counted over the same utterances.
-    """
+    """Cost per utterance, as JSON values, from `lengths` after truncation and the `sites` that a model counted."""
     own = macs(spec, lengths, {m: counts[:, 0].tolist() for m, counts in sites.items()})
     dense = macs(dataclasses.replace(spec, sparse=False), lengths, {})
     return {

@@ -68,12 +68,9 @@ def damaged(path: Path, found: object) -> UserError:
 
 
 def write_archive(path: Path, manifest: Mapping[str, Any], members: Mapping[str, bytes]) -> None:
-    """Writes the file atomically. The same content makes the same bytes.
+    """Writes a manifest of plain values and the members by name, atomically. The same content makes the same bytes.
 
-    Args:
-      path: output file.
-      manifest: plain values; format, version, and sizes and digests of the members are added.
-      members: content of the members by name.
+    Format, version, and sizes and digests of the members are added to the manifest.
     """
     assert set(members) <= _MEMBERS
     listed = {name: {"size": len(content), "sha256": _digest(content)} for name, content in members.items()}
@@ -92,8 +89,7 @@ def write_archive(path: Path, manifest: Mapping[str, Any], members: Mapping[str,
 def read_archive(path: Path) -> Archive:
     """Reads the file, and checks its format, version, sizes and digests.
 
-    Raises:
-      UserError: naming the file, if it is missing, damaged, of another format or version, or has unknown members.
+    Raises `UserError` if it is missing, damaged, of another format or version, or has unknown members.
     """
     if not path.is_file():
         found = "a directory" if path.is_dir() else "nothing"

@@ -37,12 +37,7 @@ class ExportedModel:
     def __init__(self, path: str | Path):
         """Reads the file.
 
-        Args:
-          path: exported file.
-
-        Raises:
-          UserError: naming the file, if it is missing, damaged, not an exported model, of another version, or not for
-            the platform of this machine.
+        Raises `UserError` if it is missing, damaged, no exported model, of another version, or not for this platform.
         """
         self.path = Path(path)
         content, self.files = archive.read_archive(self.path)
@@ -58,18 +53,13 @@ class ExportedModel:
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Runs the program on a batch of numpy arrays, see `manifest.inputs` and `manifest.outputs`.
 
-        Raises:
-          ValueError: if arrays are missing, or their shapes or dtypes differ from the manifest.
+        Raises ValueError if arrays are missing, or their shapes or dtypes differ from the manifest.
         """
         check_batch(self.manifest, batch)
         return jax.device_get(self._call(self._weights_on_device, dict(batch)))
 
     def load_encoder(self) -> "TextEncoder":
-        """Loads the tokenizer.
-
-        Raises:
-          UserError: if it is damaged.
-        """
+        """Loads the tokenizer; raises `UserError` if it is damaged."""
         from mme2e_jax.runs.tokenizer import load_encoder
 
         assert self.manifest.tokenizer is not None

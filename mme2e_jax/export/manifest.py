@@ -117,15 +117,7 @@ class Manifest(JsonObject):
 
 
 def check_batch(manifest: Manifest, batch: Mapping[str, Any]) -> None:
-    """Checks a batch.
-
-    Args:
-      manifest: manifest of the model.
-      batch: numpy arrays by name.
-
-    Raises:
-      ValueError: if arrays are missing, or their shapes or dtypes differ from the manifest.
-    """
+    """Raises ValueError if arrays of a batch are missing, or their shapes or dtypes differ from the manifest."""
     if set(batch) != set(manifest.inputs):
         raise ValueError(f"Expected the arrays {', '.join(manifest.inputs)}, found {', '.join(batch) or 'none'}.")
     sizes: dict[str, int] = {}

@@ -36,12 +36,7 @@ def model_inputs(spec: Spec) -> dict[str, Input]:
 
 
 def prediction_function(spec: Spec, threshold: float) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
-    """Returns the function `(weights by name, batch by name) -> {"logits": ..., "contributions": ...}`.
-
-    Args:
-      spec: spec of the model.
-      threshold: threshold of its sparse attention.
-    """
+    """Returns the function `(weights by name, batch by name) -> {"logits": ..., "contributions": ...}`."""
     abstract, order = model_variables.abstract_variables(spec), model_variables.fusion_order(spec)
 
     def predict(weights: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,13 +63,7 @@ def _grouped(spec: Spec, batch: Mapping[str, Any]) -> AnyBatch:
 
 
 def export_program(spec: Spec, variables: Variables, threshold: float) -> export.Exported:
-    """Exports the prediction function of a model.
-
-    Args:
-      spec: spec of the model.
-      variables: arrays, or their shapes and dtypes.
-      threshold: threshold of the sparse attention.
-    """
+    """Exports the prediction function of a model; of `variables`, only shapes and dtypes count."""
     inputs = model_inputs(spec)
     used = letters(inputs.values())
     limits = [f"{letter} <= {SIZES[letter].at_most}" for letter in used if SIZES[letter].at_most is not None]

@@ -19,18 +19,9 @@ from mme2e_jax.runtime.json_schema import parse_json
 
 
 def save_run(run: Run, path: Path, tokenizer: Path | None) -> dict[str, int]:
-    """Writes a run as an exported file.
+    """Writes a run on one device as an exported file; returns sizes in bytes by member.
 
-    Args:
-      run: run on one device.
-      path: output file.
-      tokenizer: tokenizer directory; None for a model that reads no text.
-
-    Returns:
-      Sizes in bytes by member.
-
-    Raises:
-      OSError: if the file cannot be written.
+    `tokenizer` is its directory, None for a model that reads no text. Raises OSError if the file cannot be written.
     """
     variables = jax.device_get(run.model.state.variables)
     exported = program.export_program(run.spec, variables, float(run.model.state.threshold))

@@ -24,10 +24,9 @@ def data_uri(picture: np.ndarray) -> str:
 
 
 def mel_picture(mel: np.ndarray) -> np.ndarray:
-    """Draws a spectrogram, grey uint8 `[128, 32 s]`: time to the right, pitch upwards, dark is loud, range 80 dB.
+    """Draws mel power `[s, 128, 32]`, at least one chunk, as a spectrogram, grey uint8 `[128, 32 s]`.
 
-    Args:
-      mel: mel power `[s, 128, 32]`, at least one chunk.
+    Time runs to the right, pitch upwards; dark is loud, with a range of 80 dB.
     """
     power = _join(mel)
     level = 10 * np.log10(np.maximum(power, 1e-10))

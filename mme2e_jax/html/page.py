@@ -34,10 +34,5 @@ _ENVIRONMENT.filters |= {
 
 
 def render(template: str, **values: Any) -> str:
-    """Renders a page. Every value is escaped.
-
-    Args:
-      template: file name in `templates/`, without `.html.jinja`.
-      **values: variables of the template; a missing one raises.
-    """
+    """Renders `templates/TEMPLATE.html.jinja`. Every value is escaped; a missing one raises."""
     return _ENVIRONMENT.get_template(f"{template}.html.jinja").render(values)

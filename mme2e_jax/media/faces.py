@@ -22,8 +22,7 @@ BATCH_SIZE = 8
 def limit_tensorflow() -> None:
     """Limits TensorFlow to one thread, the CPU and reproducible kernels. Call it before TensorFlow is used.
 
-    Raises:
-      RuntimeError: TensorFlow has already started with other settings.
+    Raises RuntimeError if TensorFlow has already started with other settings.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -50,13 +49,9 @@ class FaceDetector:
         self._mtcnn = MTCNN(stages=stages)
 
     def find(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Finds the faces of each image.
+        """The faces of each image in the detector's order, with boxes in pixels of the image.
 
-        Args:
-          images: uint8 RGB, all of one size, processed as one batch; about a dozen is fast.
-
-        Returns:
-          The faces of each image in the detector's order, with boxes in pixels of the image.
+        The images are uint8 RGB, all of one size, processed as one batch; about a dozen is fast.
         """
         if not images:
             return []

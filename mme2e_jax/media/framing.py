@@ -55,12 +55,8 @@ def crop_face(image: np.ndarray, box: Box) -> np.ndarray:
     """Crops a face to uint8 `[48, 48, 3]`, as facenet-pytorch with image size 48 and margin 2; values are not scaled.
 
     The margin is 2 pixels of the crop, that is 2 * side / (48 - 2) pixels of the image, half of it on each side. The
-    box with its margin is clamped to the image, truncated to whole pixels, and resized by area without keeping the
-    aspect ratio.
-
-    Args:
-      image: input of the face detector.
-      box: face, with at least one pixel inside the image.
+    box, which has at least one pixel inside the image, is clamped with its margin to the image, truncated to whole
+    pixels, and resized by area without keeping the aspect ratio.
     """
     height, width = image.shape[:2]
     left, top, right, bottom = box

@@ -28,15 +28,8 @@ def sequence_duration(sequence: ImageSequence) -> float:
 def images_at(sequence: ImageSequence, times: Sequence[float]) -> Iterator[tuple[int, np.ndarray]]:
     """Reads the image shown at each requested time: image n is shown from n / fps to (n + 1) / fps.
 
-    Args:
-      sequence: numbered images.
-      times: seconds from the start, ascending.
-
-    Yields:
-      (i, image): for each `times[i]` in order, uint8 RGB `[height, width, 3]`.
-
-    Raises:
-      VideoError: an image is missing or unreadable; all images before it have been yielded.
+    Yields (i, image), uint8 RGB `[height, width, 3]`, for each `times[i]` in seconds, ascending. Raises `VideoError` if
+    an image is missing or unreadable, after all images before it.
     """
     for i, time in enumerate(times):
         name = f"{sequence.prefix}{int((time + TIME_TOLERANCE_S) * sequence.fps)}.jpg"

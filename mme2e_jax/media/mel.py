@@ -26,12 +26,9 @@ def window_length(sample_rate: int) -> int:
 
 
 def mel_power(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Computes the mel power spectrogram.
+    """Computes the mel power spectrogram of a wave, float `[x]`, full scale [-1, 1].
 
-    Args:
-      wave: float `[x]`, full scale [-1, 1]. A wave of up to half a window, too short for reflection padding, is first
-        padded with silence on the right.
-      sample_rate: samples per second.
+    A wave of up to half a window, too short for reflection padding, is first padded with silence on the right.
 
     Returns:
       float32 `[m, 1 + x // hop]` with a hop of half a window; `[m, 0]` for an empty wave.

@@ -58,8 +58,7 @@ def sound_errors() -> Iterator[None]:
 def read_wav(path: Path, channel: int = 0) -> Sound:
     """Reads one channel of a sound file, the last one if there are fewer.
 
-    Raises:
-      SoundError: the file cannot be read, is empty, or holds invalid samples.
+    Raises `SoundError` if the file cannot be read, is empty, or holds invalid samples.
     """
     with sound_errors():
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -70,8 +69,7 @@ def read_wav(path: Path, channel: int = 0) -> Sound:
 def read_soundtrack(path: Path, channel: int = 0) -> Sound:
     """Reads one channel of a video's first sound track, the last one if there are fewer, from the video's time 0.
 
-    Raises:
-      SoundError: the file cannot be read, has no sound, or holds invalid samples.
+    Raises `SoundError` if the file cannot be read, has no sound, or holds invalid samples.
     """
     pieces = list(stream_soundtrack(path, channel))
     if not pieces:
@@ -81,11 +79,7 @@ def read_soundtrack(path: Path, channel: int = 0) -> Sound:
 
 
 def stream_soundtrack(path: Path, channel: int = 0) -> Iterator[Sound]:
-    """Yields the sound of `read_soundtrack` in pieces as they are decoded.
-
-    Raises:
-      SoundError: the file cannot be read up to its end, or has no sound.
-    """
+    """Yields the sound of `read_soundtrack` in pieces; raises `SoundError` if it cannot be read up to its end."""
     rate = channels = skipped = 0
     with sound_errors(), av.open(str(path)) as container:
         if not container.streams.audio:

@@ -23,14 +23,10 @@ class SoundStream:
     """
 
     def __init__(self, read_pieces: Callable[[], Iterator[Sound]], duration: float):
-        """Reads the first piece.
+        """Reads the first piece; raises `SoundError` if there are no samples, or they are invalid.
 
-        Args:
-          read_pieces: starts reading the sound from its beginning, in consecutive pieces.
-          duration: length in seconds, as the file states it.
-
-        Raises:
-          SoundError: there are no samples, or they are invalid.
+        `read_pieces` starts reading the sound from its beginning, `duration` is the length in seconds that the file
+        states.
         """
         self._read_pieces, self.duration = read_pieces, duration
         first = self._open()

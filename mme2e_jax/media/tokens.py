@@ -92,8 +92,7 @@ def train_mini(transcripts: Iterable[str]) -> TextEncoder:
 def load_tokenizer(source: str) -> TextEncoder:
     """Loads a tokenizer from a local Hugging Face directory or by its hub id.
 
-    Raises:
-      TokenizerError: it cannot be loaded, or does not put [CLS] first and [SEP] last.
+    Raises `TokenizerError` if it cannot be loaded, or does not put [CLS] first and [SEP] last.
     """
     path = Path(source)
     is_path = path.exists() or path.is_absolute() or source.startswith(".")

@@ -23,14 +23,7 @@ class Track:
     crowded: int = 0  # number of frames with several faces
 
     def add(self, image: np.ndarray, box: Box | None, face_count: int, milliseconds: float) -> None:
-        """Adds a frame.
-
-        Args:
-          image: uint8 RGB.
-          box: chosen face; None without faces.
-          face_count: number of faces in the image.
-          milliseconds: time from the utterance's start.
-        """
+        """Adds a frame with its chosen face (None without faces), at `milliseconds` from the utterance's start."""
         self.faces.append(crop_face(image, box) if box else crop_centre(image))
         self.face_found.append(box is not None)
         self.frame_ms.append(milliseconds)
@@ -48,13 +41,7 @@ class Track:
         )
 
     def findings(self, name: str, requested: int, failure: str) -> Iterator[Finding]:
-        """Reports missing frames, missing faces and several faces.
-
-        Args:
-          name: identifier of the utterance.
-          requested: number of frames requested from the video.
-          failure: reason why frames are missing.
-        """
+        """Reports missing frames (of `requested` ones, because of `failure`), missing faces and several faces."""
         frames, faces = len(self.faces), sum(self.face_found)
         if not requested:
             yield Finding(name, "no_frames")

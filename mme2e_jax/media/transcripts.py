@@ -21,15 +21,10 @@ class TranscriptLine:
 
 
 def parse_transcript(text: str, stem: str) -> tuple[list[TranscriptLine], list[Finding]]:
-    """Parses the content of one transcript file. Never raises.
+    """Parses the content of the transcript file `stem`.txt; blank lines are skipped. Never raises.
 
-    Args:
-      text: file content; blank lines are skipped.
-      stem: file name without `.txt`, which is the video's identifier. It resolves identifiers that end with
-        underscores.
-
-    Returns:
-      The readable lines, and a finding named `stem:line number` for each other line.
+    `stem` is the video's identifier; it resolves identifiers that end with underscores. Each unreadable line gives a
+    finding named `stem:line number`.
     """
     lines: list[TranscriptLine] = []
     findings: list[Finding] = []

@@ -24,15 +24,7 @@ class VideoError(ValueError):
 
 
 def sample_times(start: float, end: float, interval_ms: float) -> list[float]:
-    """The times of an utterance's frames: `start + k * interval` for k = 0, 1, .. while below `end`.
-
-    Args:
-      start, end: utterance's times in seconds.
-      interval_ms: milliseconds between frames, above 0.
-
-    Returns:
-      Times in seconds, ascending; the first is `start` unless the utterance is empty.
-    """
+    """The times of an utterance's frames in seconds: `start + k * interval` for k = 0, 1, .. while below `end`."""
     times: list[float] = []
     while (time := start + len(times) * interval_ms / 1000) < end - TIME_TOLERANCE_S:
         times.append(time)
@@ -42,8 +34,7 @@ def sample_times(start: float, end: float, interval_ms: float) -> list[float]:
 def video_duration(path: Path) -> float:
     """The length of the video track in seconds (`track_duration`).
 
-    Raises:
-      VideoError: the file cannot be opened, or has no video track of known length.
+    Raises `VideoError` if the file cannot be opened, or has no video track of known length.
     """
     try:
         with av.open(str(path)) as container:

@@ -147,11 +147,7 @@ class _Reader:
 def rebuild_tensor(
     storage: Any, offset: int, size: Sequence[int], stride: Sequence[int], _grad=False, _hooks=None, metadata=None
 ) -> np.ndarray:
-    """A tensor as a view within its storage, from the arguments that PyTorch pickles.
-
-    Raises:
-      ValueError, TypeError: the arguments are invalid.
-    """
+    """A tensor as a view within its storage, from PyTorch's arguments; invalid ones raise ValueError or TypeError."""
     if not isinstance(storage, np.ndarray) or any(type(n) is not int or n < 0 for n in (offset, *size, *stride)):
         raise TypeError("a tensor without a storage, or of an impossible size")
     if metadata:

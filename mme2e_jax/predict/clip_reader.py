@@ -49,8 +49,7 @@ class ClipPart:
 def open_clip(path: str | Path) -> Clip:
     """Opens a file without decoding it.
 
-    Raises:
-      UserError: if it is not a video or sound file, or has no track of either kind.
+    Raises `UserError` if it is not a video or sound file, or has no track of either kind.
     """
     path = Path(path)
     if not path.is_file():
@@ -97,16 +96,10 @@ class ClipReader:
     def read(
         self, clip: Clip, cues: Sequence[Cue], settings: Mapping[str, Any], kind: str = "media"
     ) -> Iterator[list[ClipPart]]:
-        """Reads the media of the cues, about five minutes of the clip at a time.
+        """Yields the media of the cues, which are in the order of time, about five minutes of the clip at a time.
 
-        Args:
-          clip: clip to read.
-          cues: cues in the order of time.
-          settings: values of `mme2e_jax.media.extract.ExtractSettings` that the data of the model were prepared with.
-          kind: kind of records of that data.
-
-        Yields:
-          The parts of some consecutive cues.
+        `settings` are values of `media.extract.ExtractSettings` that the data of the model, records of a `kind`, were
+        prepared with.
         """
         sound_only = clip.path.suffix.lower() in SOUND_SUFFIXES
         # As preparation reads `--dataset=clips`, except that a wav file next to the video is ignored.

@@ -33,27 +33,15 @@ class Cue:
 
 
 def windows(duration: float, text: str) -> list[Cue]:
-    """Returns equal windows of at most `LONGEST_WINDOW_SECONDS`, each with the whole text; the last has no end.
-
-    Args:
-      duration: length of the clip in seconds.
-      text: transcript; may be empty.
-    """
+    """Returns equal windows of at most `LONGEST_WINDOW_SECONDS`, each with the whole text; the last has no end."""
     return _divided(Cue(0.0, math.inf, text), duration, LONGEST_WINDOW_SECONDS)
 
 
 def read_cues(path: Path, clip: str) -> list[Cue]:
     """Reads a transcript with times: `.srt`, `.vtt`, or `.txt` with lines `ID___clip___start___end___text`.
 
-    Args:
-      path: path of the transcript.
-      clip: name of the clip without its suffix; if the lines name several videos, lines with this ID are used.
-
-    Returns:
-      Cues in the order of time, at least one.
-
-    Raises:
-      UserError: naming the line, if the transcript is invalid.
+    Of lines that name several videos, those of `clip`, the name of the clip without its suffix, are used. Returns at
+    least one cue, in the order of time; raises `UserError`, which names the line, if the transcript is invalid.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")

@@ -12,8 +12,7 @@ from mme2e_jax.predict.model import ClipModel, ClipOutput
 def clip_model(path: str | Path) -> ClipModel:
     """Returns the model of an exported file.
 
-    Raises:
-      UserError: as `ExportedModel`; or if the model reads hand-crafted features.
+    Raises `UserError` as `ExportedModel`, and if the model reads hand-crafted features.
     """
     model = ExportedModel(path)
     manifest = model.manifest

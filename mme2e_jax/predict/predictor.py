@@ -49,7 +49,7 @@ class Predictor:
     """
 
     def __init__(self, model: ClipModel, reader: ClipReader | None = None):
-        """Args: model: model to predict with; reader: clip reader, if one exists already."""
+        """Predicts with `model`; `reader` is a clip reader, if one exists already."""
         self.model = model
         self._reader = reader or ClipReader()
         preprocessing = model.preprocessing
@@ -83,14 +83,9 @@ class Predictor:
 
     @classmethod
     def from_exported(cls, path: str | Path, reader: ClipReader | None = None) -> "Predictor":
-        """Loads an exported model, see `mme2e_jax.export`.
+        """Loads an exported model, see `mme2e_jax.export`; `reader` as for `from_workdir`.
 
-        Args:
-          path: exported file.
-          reader: clip reader, if one exists already.
-
-        Raises:
-          UserError: if the file is not an exported model, is damaged, or its model reads hand-crafted features.
+        Raises `UserError` if the file is no exported model, is damaged, or its model reads hand-crafted features.
         """
 
         def model() -> ClipModel:

@@ -100,13 +100,9 @@ class Prediction:
         return render("prediction", p=self, low=low, high=high, score_name=score_name)
 
     def write(self, directory: str | Path) -> list[Path]:
-        """Writes `predictions.json`, `predictions.csv` and, if any utterance has evidence, `predictions.html`.
+        """Writes `predictions.json`, `.csv` and, if any utterance has evidence, `.html`; returns their paths.
 
-        Args:
-          directory: output directory; it is created if missing.
-
-        Returns:
-          Paths of the files.
+        The directory is created if missing.
         """
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)

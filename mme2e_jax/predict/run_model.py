@@ -20,16 +20,7 @@ if TYPE_CHECKING:
 
 
 def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> ClipModel:
-    """Returns the model of a run.
-
-    Args:
-      run: best checkpoint of the run.
-      workdir: run directory.
-      tokenizer: tokenizer directory of the data; None to use the copy in the run or in the data directory.
-
-    Raises:
-      UserError: if the tokenizer is missing or a different one, or the model reads hand-crafted features.
-    """
+    """Returns the model of the run in `workdir`; `tokenizer` and errors as for `Predictor.from_workdir`."""
     if not isinstance(run.spec, ModelSpec):
         raise UserError(
             f"{workdir} holds {run.config.model.name}, which reads hand-crafted features; prediction on clips is "

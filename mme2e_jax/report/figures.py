@@ -51,12 +51,9 @@ def scores(training: Training) -> Figure:
 
 
 def bars(values: Sequence[Bar], name: str, reference: str) -> Figure:
-    """Draws a score of each emotion with its interval.
+    """Draws a score of each emotion with its interval, from top to bottom, the mean last.
 
-    Args:
-      values: bars from top to bottom, the mean last.
-      name: name of the score.
-      reference: name of the reference values.
+    `name` is the name of the score, `reference` that of the reference values.
     """
     figure, axes = _axes(name, "", height=max(2.6, 0.42 * len(values) + 1.3))
     rows = np.arange(len(values))

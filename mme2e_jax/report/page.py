@@ -25,12 +25,7 @@ class Picture(NamedTuple):
 
 
 def page(content: Content, pictures: Mapping[str, Picture]) -> str:
-    """Returns the page as HTML; it needs its figures, but neither network nor scripts.
-
-    Args:
-      content: values to show.
-      pictures: figures by name.
-    """
+    """Returns the page as HTML; it needs its figures, `pictures` by name, but neither network nor scripts."""
     return render(
         "report",
         c=content,

@@ -25,11 +25,7 @@ _LIBRARIES = (
 
 
 def provenance(devices: int) -> dict[str, str]:
-    """Returns versions and devices by name.
-
-    Args:
-      devices: number of devices of the evaluation.
-    """
+    """Returns versions and devices by name; `devices` is the number of devices of the evaluation."""
     kind = jax.devices()[0].device_kind
     environment = {
         "devices": f"{devices} x {kind}" + (f" in {n} processes" if (n := jax.process_count()) > 1 else ""),

@@ -12,11 +12,7 @@ _STAGES = ("-", "--", ":")
 
 
 def draw(report: Mapping[str, Any]) -> Figure:
-    """Draws three panels.
-
-    Args:
-      report: see `commands.sparsity_curve.sparsity_curve`.
-    """
+    """Draws three panels of the result of `commands.sparsity_curve.sparsity_curve`."""
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     scores, gflops, active = figure.subplots(1, 3)
     points = report["points"]

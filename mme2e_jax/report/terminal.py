@@ -31,12 +31,7 @@ def scores_table(title: str, metrics: Metrics) -> Table:
 
 
 def cost_table(title: str, cost: Mapping[str, Any]) -> Table:
-    """Returns the multiply-adds of each part, those of the dense model, and the share of active sites.
-
-    Args:
-      title: title of the table.
-      cost: see `flops.cost_report`.
-    """
+    """Returns multiply-adds of each part, those of the dense model, and active sites, from a `flops.cost_report`."""
     table = Table(title=title)
     for heading in ("part", "this model", "dense", "active sites"):
         table.add_column(heading, justify="left" if heading == "part" else "right")
@@ -53,11 +48,7 @@ def cost_table(title: str, cost: Mapping[str, Any]) -> Table:
 
 
 def summary_cells(mean: Mapping[str, float | None]) -> list[str]:
-    """Returns the cells below the headings of SUMMARY; an undefined score is empty.
-
-    Args:
-      mean: mean scores over the labels, as in `Metrics.to_json`.
-    """
+    """Returns the cells below the headings of SUMMARY for scores as in `Metrics.to_json`; an undefined one is empty."""
     values = [mean[name] for name in SUMMARY]
     return ["" if value is None else f"{value:.3f}" for value in values]
 

@@ -34,10 +34,7 @@ def last_record(workdir: str | Path) -> RunRecord | None:
 def read_training(workdir: str | Path, history: Sequence[Mapping], epochs: int, steps: int) -> Training | None:
     """Reads the losses and scores of a run; None if nothing was trained.
 
-    Args:
-      workdir: run directory.
-      history: history in the record of the last checkpoint.
-      epochs, steps: number of epochs and steps before the reported checkpoint, which ends an epoch.
+    `history` is that of the last checkpoint, `epochs` and `steps` those before the reported one, which ends an epoch.
     """
     if not epochs:
         return None

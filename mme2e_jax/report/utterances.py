@@ -53,13 +53,7 @@ def outcomes(truth: Bool[np.ndarray, "n l"], predicted: Bool[np.ndarray, "n l"])
 def choose(outcome: np.ndarray, eligible: Bool[np.ndarray, "n"], seed: int) -> list[int]:
     """Draws EACH right and EACH wrong utterances at random, and partly right ones where there are too few.
 
-    Args:
-      outcome: outcome of each utterance, see `outcomes`.
-      eligible: whether an utterance may be drawn.
-      seed: seed of the draw.
-
-    Returns:
-      Row numbers of the chosen utterances.
+    Returns row numbers in `outcome` (see `outcomes`) of utterances that are `eligible`.
     """
     rng = np.random.default_rng(seed)
     drawn = {
@@ -77,13 +71,10 @@ def has_media(split: Split, examples: np.ndarray) -> Bool[np.ndarray, "n"]:
 
 
 def read_stored(split: Split, example: int, maps: AttentionMaps, modalities: str) -> Stored:
-    """Reads an utterance again, with the parts of its record that batches do not contain.
+    """Reads an utterance again, by its index in the split, with the parts of its record that batches do not contain.
 
-    Args:
-      split: split of the utterance.
-      example: index of the utterance in the split.
-      maps: attention maps of the utterance; empty for a model without sparse towers.
-      modalities: modalities that the model reads; "" if it reads features, which are not shown.
+    `maps` are empty for a model without sparse towers; `modalities` are "" for one that reads features, which are not
+    shown.
     """
     records, problems = RecordReader(split.files).read([example])
     if example in problems:

@@ -21,15 +21,7 @@ _FIGURES = ("loss", "validation", "f1", "auc", "roc", "precision_recall", "coocc
 
 
 def write(content: Content, directory: Path) -> Path:
-    """Writes `index.html` and its figures, and removes stale figures of an earlier report.
-
-    Args:
-      content: content of the report.
-      directory: output directory, which exists.
-
-    Returns:
-      Path of the page.
-    """
+    """Writes `index.html` and its figures, removes stale figures of an earlier report, and returns the page's path."""
     pictures: dict[str, Picture] = {}
     drawn = dict(draw(content))
     for name in _FIGURES:

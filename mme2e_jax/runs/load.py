@@ -38,12 +38,8 @@ class Run(NamedTuple):
 def load_run(workdir: str | Path, devices: int | None = None) -> Run:
     """Restores the best checkpoint of a run; reads no other file.
 
-    Args:
-      workdir: run directory.
-      devices: number of devices for the model; None for as many as in training, if JAX finds them.
-
-    Raises:
-      UserError: if there is no checkpoint, or its config is not valid.
+    The model gets `devices` devices, by default as many as in training if JAX finds them. Raises `UserError` if there
+    is no checkpoint, or its config is not valid.
     """
     checkpoints, step = reader.open_checkpoints(workdir)
     record = checkpoints.read_record(step)
@@ -60,8 +56,7 @@ def load_run(workdir: str | Path, devices: int | None = None) -> Run:
 def make_batch_loader(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> "BatchLoader":
     """Makes the batch loader of a run; `epochs` is 0 for evaluation only.
 
-    Raises:
-      UserError: if the dataset lacks a split, or features that the model reads.
+    Raises `UserError` if the dataset lacks a split, or features that the model reads.
     """
     # Imports TensorFlow, which takes seconds and is not needed to predict on clips.
     from mme2e_jax.data.batch_loader import BatchLoader
@@ -106,8 +101,7 @@ def _audio_columns(config: Config, dataset: Dataset) -> tuple[int, ...]:
 def open_batch_loader(run: Run, data_dir: str | Path | None = None) -> "BatchLoader":
     """Opens the batch loader to evaluate a run, from `data_dir` or the directory that training used.
 
-    Raises:
-      UserError: if the data are missing or do not belong to the run.
+    Raises `UserError` if the data are missing or do not belong to the run.
     """
     dataset = open_dataset(data_dir or run.config.data.dir, run.config.data.dataset, run.config.records_kind)
     check_fit(run.record, dataset)
@@ -117,10 +111,7 @@ def open_batch_loader(run: Run, data_dir: str | Path | None = None) -> "BatchLoa
 def model_with_thresholds(run: Run, batches: "BatchLoader", valid: Predictions | None = None) -> Model:
     """The run's model with its stored thresholds; for imported weights, with thresholds chosen on the validation split.
 
-    Args:
-      run: loaded run.
-      batches: batch loader.
-      valid: predictions for the validation split; None to compute them if they are needed.
+    These need `valid`, the predictions for that split, which are computed if None.
     """
     model = run.model
     if run.step != reader.IMPORTED_STEP:
@@ -134,11 +125,7 @@ def model_with_thresholds(run: Run, batches: "BatchLoader", valid: Predictions |
 
 
 def check_fit(record: reader.RunRecord, dataset: Dataset) -> None:
-    """Checks that a dataset matches what the record stores of the training data.
-
-    Raises:
-      UserError: listing every difference.
-    """
+    """Raises `UserError` with every difference between a dataset and what the record stores of the training data."""
     pairs = {
         "dataset": (record.config["data"]["dataset"], dataset.name),
         "label names": (record.label_names, list(dataset.label_names)),

@@ -26,13 +26,8 @@ def keep_tokenizer(records: Path, workdir: Path) -> None:
 def find_tokenizer(run: "Run", workdir: Path, given: str | Path | None) -> Path | None:
     """Finds the tokenizer directory of a run; None for a model that reads no text or stored text features.
 
-    Args:
-      run: loaded run.
-      workdir: run directory.
-      given: tokenizer directory; None to search the run, its records and its ALBERT checkpoint.
-
-    Raises:
-      UserError: if there is none, or its digest is not the one that the run stores.
+    It is `given`, or else searched in the run, its records and its ALBERT checkpoint. Raises `UserError` if there is
+    none, or its digest is not the one that the run stores.
     """
     model = run.config.model
     if not isinstance(model, EndToEndModelConfig) or "t" not in model.modalities:
@@ -66,11 +61,7 @@ def _digest(directory: Path) -> str:
 
 
 def load_encoder(directory: Path, vocabulary: int) -> "TextEncoder":
-    """Loads a tokenizer for a model with a vocabulary of `vocabulary` tokens.
-
-    Raises:
-      UserError: if it cannot be loaded, or has more tokens than the model.
-    """
+    """Loads a tokenizer; raises `UserError` if it cannot be loaded, or has more than `vocabulary` tokens."""
     from mme2e_jax.media.tokens import TokenizerError, load_tokenizer
 
     try:

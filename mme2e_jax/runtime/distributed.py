@@ -15,17 +15,10 @@ _START, _END, _HEARTBEAT, _WAIT = 300, 20, 20, 3600
 
 
 def join_processes(coordinator: str | None, count: int | None, number: int | None) -> None:
-    """Joins this process to the other processes of a run.
+    """Joins process `number` (from 0) of `count` to the others; `coordinator` is host:port of process 0.
 
-    All arguments may be None where JAX finds them: under Slurm, Open MPI and on cloud TPUs.
-
-    Args:
-      coordinator: host:port of process 0, reachable from all processes.
-      count: number of processes.
-      number: number of this process, from 0.
-
-    Raises:
-      UserError: if the arguments are not found, or a process does not start in time.
+    All arguments may be None where JAX finds them: under Slurm, Open MPI and on cloud TPUs. Raises `UserError` if it
+    does not, or a process does not start in time.
     """
     try:
         jax.distributed.initialize(
@@ -59,11 +52,7 @@ def is_first() -> bool:
 
 @contextmanager
 def report_lost_processes() -> Iterator[None]:
-    """Turns the JAX error after the loss of another process into a clear message.
-
-    Raises:
-      UserError: if another process was lost.
-    """
+    """Turns the JAX error after the loss of another process into a `UserError` with a clear message."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:

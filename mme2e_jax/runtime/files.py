@@ -17,13 +17,10 @@ class OutputExistsError(ValueError):
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Opens a temporary file that replaces `path` when the block ends.
+    """Opens a temporary file that replaces `path` when the block ends; the directory of `path` exists.
 
     When the block raises, `path` stays as it was. Several processes may write the same path; the last one to finish
     wins.
-
-    Args:
-      path: file to write; its directory exists.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.unfinished")
     try:
@@ -68,8 +65,7 @@ def require_free(directory: Path) -> None:
 def finished_directory(directory: Path) -> Iterator[Path]:
     """Yields a temporary directory that becomes `directory` when the block ends, or is removed when it raises.
 
-    Raises:
-      OutputExistsError: if `directory` exists and is not empty, before or after the block.
+    Raises `OutputExistsError` if `directory` exists and is not empty, before or after the block.
     """
     require_free(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)

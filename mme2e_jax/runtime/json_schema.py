@@ -15,14 +15,9 @@ class JsonObject(BaseModel):
 
 
 def parse_json(schema: type[T], content: bytes | str) -> T:
-    """Parses JSON whose values must have exactly the declared types.
+    """Parses JSON in UTF-8 whose values must have exactly the types of `schema`, a type that pydantic knows.
 
-    Args:
-      schema: `JsonObject`, dataclass or other type that pydantic knows.
-      content: JSON in UTF-8.
-
-    Raises:
-      ValueError: naming each wrong value by its keys, what was expected and what was found.
+    Raises ValueError, which names each wrong value by its keys, what was expected and what was found.
     """
     try:
         return TypeAdapter(schema).validate_json(content, strict=True)

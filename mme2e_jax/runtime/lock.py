@@ -26,11 +26,7 @@ def lock_file(path: Path, refusal: Exception) -> Iterator[None]:
 
 @contextmanager
 def lock_workdir(workdir: Path) -> Iterator[None]:
-    """Keeps other runs out of a run directory, which is created if missing.
-
-    Raises:
-      UserError: if another run holds the lock.
-    """
+    """Keeps other runs out of a run directory, created if missing; raises `UserError` if another one holds it."""
     # Here, not at the top: data preparation needs `lock_file` without JAX.
     from mme2e_jax.runtime.distributed import is_first
 

@@ -40,11 +40,7 @@ class DataMesh:
     """The devices of a run, each with a part of every batch."""
 
     def __init__(self, devices: int):
-        """Takes the first devices; raises `UserError` if a process would have none of them.
-
-        Args:
-          devices: number of devices over all processes, at most as many as JAX finds.
-        """
+        """Takes the first `devices` of all processes; raises `UserError` if a process would have none of them."""
         self._devices = jax.devices()[:devices]
         idle = set(range(jax.process_count())) - {d.process_index for d in self._devices}
         if idle:

@@ -55,12 +55,7 @@ def vocabulary_size(tensors: Mapping[str, np.ndarray]) -> int | None:
 
 
 def drop_unused(tensors: Mapping[str, np.ndarray], spec: Spec) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
-    """The tensors of a state dict that a model may use, and the names of the others by the reason.
-
-    Args:
-      tensors: state dict.
-      spec: architecture of the model.
-    """
+    """The tensors of a state dict that a model may use, and the names of the others by the reason."""
     rules = paper_rules(spec)
     others = paper_rules(dataclasses.replace(spec, modalities=MODALITIES)).keys() - rules.keys()
     used, left_out = {}, {}

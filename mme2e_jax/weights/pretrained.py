@@ -23,14 +23,9 @@ _SPECIAL_TOKENS = {"pad": "<pad>", "cls": "[CLS]", "sep": "[SEP]"}
 
 
 def read_albert(directory: str, size: str) -> dict[str, np.ndarray]:
-    """Reads ALBERT's weights, float32 arrays by our paths.
+    """Reads ALBERT's weights of a `size` of `SIZES` from a Hugging Face directory, float32 arrays by our paths.
 
-    Args:
-      directory: Hugging Face directory with `config.json` and weights, the first of `ALBERT_WEIGHTS` that exists.
-      size: expected size, a key of `SIZES`.
-
-    Raises:
-      UserError: if files are missing or damaged, or size, names or dtypes do not match.
+    Raises `UserError` if `config.json` or weights are missing or damaged, or size, names or dtypes do not match.
     """
     problem = missing_albert(directory, size)
     if problem:
@@ -44,14 +39,9 @@ def read_albert(directory: str, size: str) -> dict[str, np.ndarray]:
 
 
 def read_tokenizer(directory: str, rows: int) -> dict[str, int]:
-    """Ids of the special tokens of ALBERT's tokenizer: `pad_id`, `cls_id`, `sep_id`, as far as they exist.
+    """Ids of the special tokens of `tokenizer.json` in a directory: `pad_id`, `cls_id`, `sep_id`, as far as they exist.
 
-    Args:
-      directory: Hugging Face directory with `tokenizer.json`.
-      rows: rows of the word embedding.
-
-    Raises:
-      UserError: if the file is missing or damaged, or the tokenizer has more tokens than the embedding.
+    Raises `UserError` if the file is missing or damaged, or has more tokens than the word embedding has `rows`.
     """
     file = Path(directory) / "tokenizer.json"
     if not file.is_file():

@@ -42,14 +42,9 @@ DESCRIPTION: dict[str, Any] = {
 
 
 def audio_features(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Computes the features of a sound.
+    """The features of a sound, finite float32 `[s, 144]` with s = ceil(seconds / 0.4).
 
-    Args:
-      wave: finite float `[x]`, full scale [-1, 1].
-      sample_rate: samples per second; other rates than 16 kHz are resampled first.
-
-    Returns:
-      finite float32 `[s, 144]`, s = ceil(seconds / 0.4).
+    `wave` is finite float `[x]`, full scale [-1, 1]; other sample rates than 16 kHz are resampled first.
     """
     if not len(wave):
         return np.zeros((0, SIZE), np.float32)

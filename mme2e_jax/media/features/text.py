@@ -34,10 +34,7 @@ DESCRIPTION: dict[str, Any] = {
 
 
 def text_features(transcript: str) -> np.ndarray:
-    """Computes the features of a transcript.
-
-    Args:
-      transcript: any text; white space separates its words, punctuation included.
+    """The features of a transcript, whose words are separated by white space, punctuation included.
 
     Returns:
       float32 `[l, 300]`, one row of norm 1 for each word (norm 0 for a word of accents only).

@@ -43,15 +43,7 @@ DESCRIPTION: dict[str, Any] = {
 
 
 def video_features(faces: np.ndarray, face_found: np.ndarray) -> np.ndarray:
-    """Computes the features of the faces of an utterance.
-
-    Args:
-      faces: uint8 RGB `[t, 48, 48, 3]`.
-      face_found: bool `[t]`.
-
-    Returns:
-      finite float32 `[t, 35]`.
-    """
+    """The features of faces, uint8 RGB `[t, 48, 48, 3]`: finite float32 `[t, 35]`, zeros unless `face_found` `[t]`."""
     rows = np.zeros((len(faces), SIZE), np.float32)
     for i in np.flatnonzero(face_found):
         rows[i, :-1] = _face(faces[i])
