@@ -3,11 +3,10 @@
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
-
 from data_tools.generate import generate
 from data_tools.prepare import Settings, prepare
 from mme2e_jax.constants import EMBEDDED
+from mme2e_jax.runtime.console import PlainConsole
 from mme2e_jax.runtime.files import require_free
 
 
@@ -30,7 +29,7 @@ def prepare_embedded_corpus(
     settings = Settings(dataset=dataset, kind=kind, seed=seed)
     require_free(records)
     # Log files need a fixed width, as in `prepare.default_console`.
-    console = Console(width=None if Console().is_terminal else 110)
+    console = PlainConsole()
     console.print(f"No records at {records}: generating the embedded corpus of {utterances} utterances, kind {kind}.")
     with tempfile.TemporaryDirectory(prefix="mme2e-mini-") as scratch:
         raw = generate(Path(scratch) / "release", utterances, seed, layout=EMBEDDED[dataset])

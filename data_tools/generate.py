@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from absl import app, flags
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from data_tools.mini_corpus import iemocap_release, mosei_release, processed_release
 from data_tools.mini_corpus.dialogues import plan_dialogues
 from data_tools.mini_corpus.plan import NoiseRates, plan_corpus
 from data_tools.mini_corpus.video import ClipTimes
+from mme2e_jax.runtime.console import PlainConsole
 from mme2e_jax.runtime.files import finished_directory
 
 WriteVideo = Callable[[Path, Any], tuple[str, list[ClipTimes]]]
@@ -90,7 +90,7 @@ def _write_videos(
     root: Path, plans: Sequence[Any], write_video: WriteVideo, workers: int
 ) -> dict[str, list[ClipTimes]]:
     """Writes all videos in `workers` processes; returns the times of their clips by video."""
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     columns = (TextColumn("generating videos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         if workers == 1:

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags, logging
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 
 from data_tools.records.inspection import PROBLEMS, InspectError, Inspection, Sample, inspect_records
 from mme2e_jax.constants import CHUNK_FRAMES
+from mme2e_jax.runtime.console import PlainConsole
 from mme2e_jax.runtime.files import write_json
 
 _COLUMNS = 8
@@ -43,7 +43,7 @@ def write_inspection(found: Inspection, out: Path) -> list[Path]:
     return [out / "inspection.json", *(out / name for name in figures)]
 
 
-def print_inspection(found: Inspection, console: Console) -> None:
+def print_inspection(found: Inspection, console: PlainConsole) -> None:
     """Prints counts, label balance and problems."""
     table = Table("split", "utterances", "dialogues", "speakers", *found.label_names)
     for split, counts in found.splits.items():
@@ -54,7 +54,7 @@ def print_inspection(found: Inspection, console: Console) -> None:
     console.print(table)
     for problem, names in found.problems.items():
         some = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-        console.print(f"{len(names)} {PROBLEMS[problem]}: {some}", markup=False)
+        console.print(f"{len(names)} {PROBLEMS[problem]}: {some}")
     if not found.problems:
         console.print("No leaks between splits; every utterance has words, sound and a face.")
 
@@ -134,7 +134,7 @@ def main(argv: Sequence[str]) -> None:
         found = inspect_records(records, seed=flags.FLAGS.seed)
     except InspectError as error:
         raise SystemExit(f"inspect: {error}") from None
-    print_inspection(found, Console(width=None if Console().is_terminal else 120))
+    print_inspection(found, PlainConsole(width=120))
     for path in write_inspection(found, out):
         print(f"Wrote {path}")
 

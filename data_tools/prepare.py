@@ -21,7 +21,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from absl import app, flags
-from rich.console import Console
 
 from data_tools.preparation.dry_run import dry_run
 from data_tools.preparation.extraction import RunJobs, extract_all
@@ -39,6 +38,7 @@ from data_tools.releases.sources import SOURCES
 from mme2e_jax.media import tokens
 from mme2e_jax.media.face_choice import CHOICES, MOST_PROBABLE
 from mme2e_jax.media.workers import run_jobs
+from mme2e_jax.runtime.console import PlainConsole
 from mme2e_jax.runtime.files import OutputExistsError, require_free
 
 MAX_DROPPED = 0.2
@@ -53,7 +53,7 @@ def prepare(
     *,
     processes: int | None = None,
     run: RunJobs | None = None,
-    console: Console | None = None,
+    console: PlainConsole | None = None,
 ) -> Report:
     """Prepares the release at `raw` and writes the records to `out`.
 
@@ -145,13 +145,11 @@ def require_few_dropped(report: Report, max_dropped: float) -> None:
         )
 
 
-def default_console() -> Console:
-    console = Console(stderr=True)
-    # Log files have no width; tables are unreadable at rich's default of 80.
-    return console if console.is_terminal else Console(stderr=True, width=120)
+def default_console() -> PlainConsole:
+    return PlainConsole(stderr=True, width=120)
 
 
-def _print_times(console: Console, seconds: Mapping[str, float]) -> None:
+def _print_times(console: PlainConsole, seconds: Mapping[str, float]) -> None:
     # Workers of a cluster and earlier extractions report no seconds.
     parts = ", ".join(f"{work} {seconds[work]:.1f} s" for work in TIMED_WORK if seconds[work])
     parts = f" ({parts} over all processes)" if parts else ""

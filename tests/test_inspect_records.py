@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from data_tools.inspect_records import _whole_bins, print_inspection, write_inspection
 from data_tools.records.inspection import InspectError, inspect_records
 from data_tools.records.records import write_dataset
+from mme2e_jax.runtime.console import PlainConsole
 from tests.helpers.synthetic import METADATA, make_example, make_feature_records
 
 
@@ -98,7 +98,7 @@ def test_tables_and_pictures_are_written(tmp_path: Path) -> None:
     found = inspect_records(records)
     text = io.StringIO()
 
-    print_inspection(found, Console(file=text, width=160))
+    print_inspection(found, PlainConsole(file=text, width=160))
     files = write_inspection(found, tmp_path / "out")
 
     assert [path.name for path in files] == ["inspection.json", "lengths.png", "labels.png", "faces.png", "mel.png"]

@@ -144,7 +144,6 @@ COVERED_BY = {
     ),
     "mme2e_jax/runs/spec.py": "tests/test_configs.py::test_a_config_with_the_papers_values_has_them",
     "mme2e_jax/runs/tokenizer.py": "tests/predict/test_predictor.py::test_training_keeps_the_tokenizer",
-    "mme2e_jax/runtime/console.py": "tests/training/test_progress.py::test_a_short_epoch_prints_its_row_and_no_line",
     "mme2e_jax/runtime/sharding.py": (
         "tests/training/test_devices.py::test_any_number_of_devices_trains_a_tower_as_one_does"
     ),

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from rich.console import Console
 from transformers import AutoTokenizer
 
 from data_tools.generate import generate
@@ -22,13 +21,14 @@ from data_tools.prepare import PrepareError, Settings, dry_run, prepare
 from mme2e_jax.media.mel import mel_chunks
 from mme2e_jax.media.sound import read_wav
 from mme2e_jax.media.tokens import train_mini
+from mme2e_jax.runtime.console import PlainConsole
 from tests.helpers.closeness import assert_close
 
 LABELS = ["anger", "disgust", "fear", "happy", "sad", "surprise"]
 
 
-def quiet() -> Console:
-    return Console(file=io.StringIO(), width=120)
+def quiet() -> PlainConsole:
+    return PlainConsole(file=io.StringIO(), width=120)
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +258,7 @@ def test_killed_at_any_moment_it_goes_on_and_writes_the_same_bytes(
         assert not out.exists()
     text = io.StringIO()
 
-    prepare(release, out, Settings(), processes=1, console=Console(file=text, width=200))
+    prepare(release, out, Settings(), processes=1, console=PlainConsole(file=text, width=200))
 
     assert "Continuing an interrupted preparation: " in text.getvalue()
     names = sorted(str(p.relative_to(prepared)) for p in prepared.rglob("*") if p.is_file())
@@ -271,7 +271,7 @@ def test_a_dry_run_says_what_would_be_used_and_writes_nothing(release: Path, pre
     text = io.StringIO()
     before = sorted(release.rglob("*"))
 
-    report = dry_run(release, Settings(), console=Console(file=text, width=200))
+    report = dry_run(release, Settings(), console=PlainConsole(file=text, width=200))
 
     final = json.loads((prepared / "report.json").read_text())
     # Only opening the media shows what lies past their end.
@@ -320,7 +320,7 @@ def test_nothing_usable_is_an_error_and_writes_nothing(release: Path, tmp_path: 
     text = io.StringIO()
 
     with pytest.raises(PrepareError, match=r"No utterance of .* is usable, so nothing was written"):
-        prepare(tmp_path / "raw", tmp_path / "out", Settings(), processes=1, console=Console(file=text, width=200))
+        prepare(tmp_path / "raw", tmp_path / "out", Settings(), processes=1, console=PlainConsole(file=text, width=200))
 
     assert "no_media" in text.getvalue()
     assert f"{video}_0" in text.getvalue()

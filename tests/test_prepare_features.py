@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from rich.console import Console
 
 from data_tools.embedded import prepare_embedded_corpus
 from data_tools.generate import generate
@@ -18,6 +17,7 @@ from data_tools.prepare import PrepareError, Settings, prepare
 from mme2e_jax.media.features.audio import audio_features
 from mme2e_jax.media.features.text import text_features
 from mme2e_jax.media.sound import read_wav
+from mme2e_jax.runtime.console import PlainConsole
 from tests.helpers.closeness import assert_close
 
 UTTERANCES = 8  # in three videos, of which one lacks its sound
@@ -116,7 +116,7 @@ def test_the_report_names_what_is_missing(release: Path, prepared: Path) -> None
 
 def test_another_number_of_processes_writes_the_same_bytes(release: Path, prepared: Path, tmp_path: Path) -> None:
     processes = 1 if (os.cpu_count() or 1) > 1 else 2
-    console = Console(file=io.StringIO(), width=120)
+    console = PlainConsole(file=io.StringIO(), width=120)
     prepare(release, tmp_path / "again", Settings(kind="features"), processes=processes, console=console)
 
     names = sorted(path.name for path in prepared.iterdir())

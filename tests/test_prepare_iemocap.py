@@ -9,7 +9,6 @@ import av
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from rich.console import Console
 from scipy.io import wavfile
 
 from data_tools.generate import generate
@@ -18,6 +17,7 @@ from data_tools.releases.iemocap import read_release
 from data_tools.releases.release import ReleaseError
 from mme2e_jax.media.mel import mel_chunks
 from mme2e_jax.media.sound import read_wav
+from mme2e_jax.runtime.console import PlainConsole
 
 UTTERANCES = 24
 LABELS = ["ang", "exc", "fru", "hap", "neu", "sad"]
@@ -56,8 +56,8 @@ def reasons(prepared: Path) -> dict[str, set[str]]:
     return {reason: {entry["id"] for entry in entries["utterances"]} for reason, entries in found.items()}
 
 
-def quiet() -> Console:
-    return Console(file=io.StringIO(), width=120)
+def quiet() -> PlainConsole:
+    return PlainConsole(file=io.StringIO(), width=120)
 
 
 def turns_of(truth: dict[str, Any], case: str, kept: dict[str, Any]) -> set[str]:

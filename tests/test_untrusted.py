@@ -13,7 +13,6 @@ import pytest
 from absl import flags
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from data_tools.prepare import Settings, prepare
 from data_tools.releases import clips, iemocap, mosei, processed
@@ -25,6 +24,7 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.media.tokens import TokenizerError, load_tokenizer, train_mini
 from mme2e_jax.media.utterance import is_identifier
 from mme2e_jax.pickles import torch_file
+from mme2e_jax.runtime.console import PlainConsole
 from tests.helpers.media import tone, write_wav
 from tests.releases.test_iemocap import DIALOGUE
 from tests.releases.test_iemocap import write_release as write_iemocap
@@ -189,7 +189,7 @@ def test_nothing_is_written_outside_the_output(tmp_path: Path) -> None:
     (raw / "clips.csv").write_text(table + "\n")
     before = {path for path in tmp_path.rglob("*")}
 
-    console = Console(file=io.StringIO(), width=120)
+    console = PlainConsole(file=io.StringIO(), width=120)
     report = prepare(
         raw, tmp_path / "here" / "out", Settings(dataset="clips", kind="features"), processes=1, console=console
     )

@@ -4,8 +4,6 @@ import math
 import os
 from pathlib import Path
 
-from rich.console import Console
-
 from data_tools.preparation.settings import Settings
 from data_tools.preparation.splitting import split_utterances
 from data_tools.records.report import Report
@@ -13,9 +11,10 @@ from data_tools.releases import splits
 from data_tools.releases.published_features import require_features
 from data_tools.releases.release import Release
 from mme2e_jax.media.utterance import Finding, Utterance
+from mme2e_jax.runtime.console import PlainConsole
 
 
-def dry_run(raw: str | os.PathLike[str], settings: Settings, *, console: Console) -> Report:
+def dry_run(raw: str | os.PathLike[str], settings: Settings, *, console: PlainConsole) -> Report:
     """Prints what `prepare` would use, judged by the texts and the names of the media files.
 
     Takes seconds: no media are decoded and nothing is written.

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from data_tools.preparation.settings import Settings
@@ -12,6 +11,7 @@ from data_tools.preparation.spool import Spool
 from data_tools.releases.release import Release
 from mme2e_jax.media.utterance import Utterance
 from mme2e_jax.media.workers import Job, JobResult
+from mme2e_jax.runtime.console import PlainConsole
 
 # Runs jobs and yields their results in any order.
 RunJobs = Callable[[Sequence[Job]], Iterator[JobResult]]
@@ -20,7 +20,9 @@ RunJobs = Callable[[Sequence[Job]], Iterator[JobResult]]
 _SECONDS_BETWEEN_LINES = 20.0
 
 
-def extract_all(release: Release, spool: Spool, settings: Settings, run: RunJobs, console: Console) -> list[JobResult]:
+def extract_all(
+    release: Release, spool: Spool, settings: Settings, run: RunJobs, console: PlainConsole
+) -> list[JobResult]:
     """Extracts every video that is not in the spool yet; returns all results in the order of the videos."""
     by_media: dict[str, list[Utterance]] = {}
     for utterance in release.utterances:
@@ -47,7 +49,7 @@ def extract_all(release: Release, spool: Spool, settings: Settings, run: RunJobs
     return [results[job.spool] for job in jobs]
 
 
-def _with_progress(jobs: Sequence[Job], total: int, run: RunJobs, console: Console) -> Iterator[JobResult]:
+def _with_progress(jobs: Sequence[Job], total: int, run: RunJobs, console: PlainConsole) -> Iterator[JobResult]:
     done = total - len(jobs)
     columns = (TextColumn("preparing videos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     last_line = time.monotonic()

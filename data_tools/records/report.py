@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console
 from rich.table import Column, Table
 
 from mme2e_jax.media.findings import DEGRADED, DROPPED, EXCLUDED, REASONS
 from mme2e_jax.media.utterance import Finding
+from mme2e_jax.runtime.console import PlainConsole
 
 _COUNTED_BY_DETAIL = ("other_emotion",)
 
@@ -78,7 +78,7 @@ class Report:
         whole = totals["kept"] + totals["dropped"]
         return totals["dropped"] / whole if whole else 0.0
 
-    def print(self, console: Console) -> None:
+    def print(self, console: PlainConsole) -> None:
         """Prints the counts by reason, the splits and the warnings."""
         totals = self.to_json()["utterances"]
         console.print(
@@ -90,7 +90,7 @@ class Report:
         if self.splits:
             console.print(self._split_table())
         for warning in self.warnings:
-            console.print(f"Warning: {warning}", markup=False)
+            console.print(f"Warning: {warning}")
 
     def _reason_table(self) -> Table:
         table = Table(Column("reason", no_wrap=True), "effect", "count", "meaning", "examples")

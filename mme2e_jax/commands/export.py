@@ -34,5 +34,5 @@ def export_run(workdir: str | Path, out: str | Path | None = None, tokenizer: st
     except OSError as error:
         raise UserError(f"--out: {path} could not be written: {error.strerror}.") from error
     main_members = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in sizes.items() if "/" not in name)
-    console.print(f"Wrote {path} ({main_members})", markup=False)
+    console.print(f"Wrote {path} ({main_members})")
     return path

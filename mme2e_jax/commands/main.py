@@ -16,6 +16,7 @@ from mme2e_jax.config import preflight
 from mme2e_jax.config.cli import config_file, config_name, loaded_config, parse_flags, with_config_paths
 from mme2e_jax.config.parse import parse_config
 from mme2e_jax.errors import UserError
+from mme2e_jax.runtime.console import printable
 from mme2e_jax.runtime.jax_cache import configure_jax
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ def run(make_corpus: "MakeCorpus | None", argv: Sequence[str] | None = None) -> 
     except UserError as error:
         if any(argument.lstrip("-").startswith("distributed") for argument in argv[1:]):
             # A regular exit would wait for the other processes, which wait for this one.
-            print(f"\nError: {error}", file=sys.stderr, flush=True)
+            print(printable(f"\nError: {error}"), file=sys.stderr, flush=True)
             os._exit(1)
-        sys.exit(f"\nError: {error}")
+        sys.exit(printable(f"\nError: {error}"))
     except KeyboardInterrupt:
         sys.exit("\nInterrupted.")
 

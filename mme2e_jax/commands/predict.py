@@ -79,10 +79,10 @@ def predict_and_write(
                 console.print(f"  {done:.0f} of {whole:.0f} s", end="\r")
 
         prediction = load(Predictor, reader)(path, transcript, transcript_file=transcript_file, progress=progress)
-    console.print(predictions_table(prediction))
+    console.print(predictions_table(prediction, console.width))
     for note in notes(prediction):
-        console.print(f"Note: {note}", markup=False)
+        console.print(f"Note: {note}")
     for written in prediction.write(directory):
-        console.print(f"Wrote {written}", markup=False)
+        console.print(f"Wrote {written}")
     if not any(utterance.evidence for utterance in prediction.utterances):
         console.print("No page: an exported model does not report its kept sites. Predict with the run for a page.")

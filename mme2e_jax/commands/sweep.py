@@ -104,13 +104,13 @@ def _train_all(config: str, planned: Sequence[PlannedRun], common: Sequence[str]
     for number, run in enumerate(planned, 1):
         workdir = out / run.name
         entry: dict[str, Any] = {"name": run.name, "values": dict(run.point), "seed": run.seed, "workdir": str(workdir)}
-        console.print(f"{number} of {len(planned)}: {run.name} (prints to {workdir / LOG})", markup=False)
+        console.print(f"{number} of {len(planned)}: {run.name} (prints to {workdir / LOG})")
         try:
             entry["report"] = finished_run(workdir, config, [*common, *run.overrides])
             console.print(f"  test F1 {entry['report']['test']['mean']['f1']:.3f}")
         except RunFailed as error:
             entry["error"] = str(error)
-            console.print(f"  {error}", markup=False)
+            console.print(f"  {error}")
         runs.append(entry)
         result = {"config": config, "overrides": list(common), "runs": runs, "points": _points(runs)}
         out.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ def sweep_command(config: str, argv: Sequence[str], seeds: Sequence[str], grid: 
         console.print(summary_table(result["points"]))
     failed = [run for run in result["runs"] if "error" in run]
     for run in failed:
-        console.print(f"Failed: {run['name']}, see {run['workdir']}/{LOG}", markup=False)
+        console.print(f"Failed: {run['name']}, see {run['workdir']}/{LOG}")
     console.print(f"Wrote {out / FILE}")
     return 1 if failed else 0
 

@@ -1,41 +1,60 @@
 """Terminal output of a prediction."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.html.formats import format_time
 from mme2e_jax.predict.results import Prediction, Utterance
+from mme2e_jax.runtime.console import printable
 
 _ROWS = 40
-# Longer label names may be cut.
-_WIDE = 8
+# Columns for words below which padding is left out.
+_WORDS = 20
 
 
-def predictions_table(prediction: Prediction) -> Table:
-    """Returns a table with one row per utterance: time, scores (decided labels in bold), modality shares, text."""
+def predictions_table(prediction: Prediction, width: int) -> Table:
+    """Returns a table with one row per utterance: time, scores (decided labels in bold), modality shares, words.
+
+    On a narrow terminal padding is left out, then words and long label names are cut; times and numbers never are.
+
+    Args:
+      prediction: prediction.
+      width: columns of the terminal.
+    """
     kind = {Task.REGRESSION: "values"}.get(prediction.task, "probabilities")
-    table = Table(title=f"{escape(prediction.clip)}: {kind}, * where an emotion is predicted")
-    # On a narrow terminal the text column shrinks first.
-    times = [_span(utterance) for utterance in prediction.utterances[:_ROWS]]
-    table.add_column("time", no_wrap=True, min_width=max(map(len, times), default=None))
-    for name in prediction.label_names:
-        table.add_column(escape(name), justify="right", no_wrap=True, min_width=min(len(name), _WIDE))
-    table.add_column(" / ".join(MODALITY_NAMES[m] for m in prediction.modalities), no_wrap=True)
-    table.add_column("words", no_wrap=True, overflow="ellipsis")
+    labels = prediction.label_names
+    shown = prediction.utterances[:_ROWS]
+    rows = [_cells(prediction, utterance) for utterance in shown]
+    names = ["time", *labels, " / ".join(MODALITY_NAMES[m] for m in prediction.modalities)]
+    widths = [max((len(row[number]) for row in rows), default=4) for number in range(len(names))]
+    padding = 1 if sum(widths) + 3 * len(widths) + _WORDS <= width else 0
+    # Left for longer names and for words, beyond the frame and the numbers.
+    left = width - sum(widths) - (len(widths) + 1) * (1 + 2 * padding) - 1
+    longer = [max(0, len(name) - cells) for name, cells in zip(labels, widths[1:], strict=False)]
+    if sum(longer) + _WORDS <= left:
+        left -= sum(longer)
+        widths[1 : 1 + len(labels)] = map(sum, zip(widths[1:], longer, strict=False))
+    title = f"{prediction.clip}: {kind}, * where an emotion is predicted"
+    table = Table(title=title, padding=(0, padding))
+    for number, (name, cells) in enumerate(zip(names, widths, strict=True)):
+        label = 0 < number <= len(labels)
+        heading = Text(printable(name), no_wrap=label, overflow="ellipsis" if label else "fold")
+        table.add_column(heading, justify="right" if label else "left", no_wrap=True, width=cells)
+    table.add_column("words", no_wrap=True, overflow="ellipsis", max_width=max(1, left))
     if prediction.thresholds:
         table.add_row("threshold", *(f"{prediction.thresholds[name]:.2f} " for name in prediction.label_names), "", "")
         table.add_section()
-    for utterance in prediction.utterances[:_ROWS]:
-        table.add_row(*_cells(prediction, utterance))
-    left = len(prediction.utterances) - _ROWS
-    if left > 0:
+    for row, utterance in zip(rows, shown, strict=True):
+        table.add_row(*row, utterance.transcript)
+    more = len(prediction.utterances) - len(shown)
+    if more > 0:
         table.add_section()
-        table.add_row(f"{left} more", *("" for _ in prediction.label_names), "", "see predictions.csv")
+        table.add_row(f"{more} more", *("" for _ in prediction.label_names), "", "see predictions.csv")
     return table
 
 
@@ -55,10 +74,9 @@ def _span(u: Utterance) -> str:
     return f"{format_time(u.start)}-{format_time(u.end)}"
 
 
-def _cells(prediction: Prediction, u: Utterance) -> Iterable[str]:
-    yield _span(u)
-    for name in prediction.label_names:
-        cell = f"{u.scores[name]:.2f}"
-        yield f"[bold]{cell}*[/bold]" if name in u.decided else f"{cell} "
-    yield " / ".join(f"{u.shares[m]:.0%}" for m in prediction.modalities)
-    yield escape(u.transcript)
+def _cells(prediction: Prediction, u: Utterance) -> list[str | Text]:
+    scores = [
+        Text(f"{u.scores[name]:.2f}*", style="bold") if name in u.decided else f"{u.scores[name]:.2f} "
+        for name in prediction.label_names
+    ]
+    return [_span(u), *scores, " / ".join(f"{u.shares[m]:.0%}" for m in prediction.modalities)]

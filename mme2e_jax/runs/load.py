@@ -1,7 +1,6 @@
 """Loads a run: its model, config and batch loader."""
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -72,7 +71,7 @@ def make_batch_loader(config: Config, dataset: Dataset, mesh: DataMesh, epochs: 
         local_groups=mesh.local_groups,
         audio_columns=_audio_columns(config, dataset),
         skip_bad=config.data.skip_bad,
-        log=functools.partial(console.print, markup=False),
+        log=console.print,
     )
 
 

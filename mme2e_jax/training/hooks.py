@@ -45,9 +45,7 @@ class FiniteCheck(Hook):
         self.skipped.append(step)
         if len(self.skipped) <= self._allowed:
             # Utterance ids may contain brackets.
-            console.print(
-                f"Warning: {found} The step was skipped ({len(self.skipped)} of {self._allowed} allowed).", markup=False
-            )
+            console.print(f"Warning: {found} The step was skipped ({len(self.skipped)} of {self._allowed} allowed).")
             return
         number = len(self.skipped)
         limit = f" The run may skip {self._allowed} such steps; this is number {number}." if self._allowed else ""

@@ -37,7 +37,7 @@ class ProgressBar(Hook):
         # Time and steps from which speed is measured; set after the first step, which compiles.
         self._since: tuple[float, int] | None = None
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),

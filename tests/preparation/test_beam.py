@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from data_tools.generate import generate
 from data_tools.preparation.spool import open_spool
@@ -17,6 +16,7 @@ from mme2e_jax.media import workers
 from mme2e_jax.media.tokens import train_mini
 from mme2e_jax.media.utterance import Media, Utterance
 from mme2e_jax.media.workers import Job
+from mme2e_jax.runtime.console import PlainConsole
 
 pytest.importorskip("apache_beam", reason="needs requirements-beam.txt")
 
@@ -29,8 +29,8 @@ from data_tools.preparation.beam import run_on_beam
 LOCAL = "runner=FnApiRunner,direct_num_workers=2,direct_running_mode=multi_processing"
 
 
-def quiet() -> Console:
-    return Console(file=io.StringIO(), width=120)
+def quiet() -> PlainConsole:
+    return PlainConsole(file=io.StringIO(), width=120)
 
 
 @pytest.fixture

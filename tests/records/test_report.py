@@ -3,10 +3,10 @@
 import io
 
 import pytest
-from rich.console import Console
 
 from data_tools.records.report import Report
 from mme2e_jax.media.utterance import Finding
+from mme2e_jax.runtime.console import PlainConsole
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_an_unknown_reason_is_a_mistake_of_ours() -> None:
 def test_the_printed_report_shows_counts_splits_and_warnings(report: Report) -> None:
     text = io.StringIO()
 
-    report.print(Console(file=text, width=120))
+    report.print(PlainConsole(file=text, width=120))
 
     shown = text.getvalue()
     assert "3 utterances kept (2 of them degraded), 2 dropped, 3 excluded." in shown

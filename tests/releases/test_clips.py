@@ -10,13 +10,13 @@ import pytest
 import tensorflow_datasets as tfds
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from data_tools.prepare import Settings, prepare
 from data_tools.releases.clips import parse_rows, read_release
 from data_tools.releases.release import ReleaseError
 from mme2e_jax.media.findings import REASONS
 from mme2e_jax.media.utterance import Finding, Media, is_identifier
+from mme2e_jax.runtime.console import PlainConsole
 from tests.helpers.media import tone, write_video, write_wav
 
 LABELS = ("calm", "tense")
@@ -164,7 +164,7 @@ def test_records_have_the_tables_labels(tmp_path: Path) -> None:
     )
     write_video(root / "a.mp4", [10 * i for i in range(20)], wave=tone(2.0))
     write_wav(root / "b.wav", tone(2.0))
-    console = Console(file=io.StringIO(), width=120)
+    console = PlainConsole(file=io.StringIO(), width=120)
 
     report = prepare(root, tmp_path / "out", Settings(dataset="clips", kind="features"), processes=1, console=console)
 

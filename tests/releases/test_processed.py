@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from rich.console import Console
 
 from data_tools.generate import generate
 from data_tools.prepare import PrepareError, Settings, prepare
 from data_tools.releases.processed import read_iemocap, read_meta, read_mosei
 from data_tools.releases.release import ReleaseError
 from mme2e_jax.media.utterance import Finding, ImageSequence, Media
+from mme2e_jax.runtime.console import PlainConsole
 from tests.helpers.media import tone, write_wav
 
 LABEL = [0, 1, 0, 0, 0, 1]
@@ -200,7 +200,7 @@ def test_videos_take_no_rate() -> None:
 @pytest.mark.parametrize("name", ["mosei", "iemocap"])
 def test_generated_folders_become_records(name: str, tmp_path: Path) -> None:
     raw = generate(tmp_path / "raw", 24, seed=0, layout=f"processed_{name}", workers=1)
-    console = Console(file=io.StringIO(), width=120)
+    console = PlainConsole(file=io.StringIO(), width=120)
 
     report = prepare(
         raw, tmp_path / "out", Settings(dataset=f"processed_{name}", kind="features"), processes=1, console=console

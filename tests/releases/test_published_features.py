@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from rich.console import Console
 
 from configs import lf_rnn
 from data_tools.generate import generate
@@ -25,6 +24,7 @@ from mme2e_jax.data.audio_columns import FULL_WIDTH
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.media.features.text import text_features
 from mme2e_jax.media.utterance import Finding
+from mme2e_jax.runtime.console import PlainConsole
 from mme2e_jax.training.loop import train
 from tests.helpers.synthetic import shrink
 from tests.helpers.torch_writer import bare_pickle, tensor
@@ -36,8 +36,8 @@ TEXT, AUDIO = RNG.random((2, 300), np.float32), RNG.random((4, 800), np.float32)
 FACES = RNG.random((12, 40), np.float32)
 
 
-def quiet() -> Console:
-    return Console(file=io.StringIO(), width=120)
+def quiet() -> PlainConsole:
+    return PlainConsole(file=io.StringIO(), width=120)
 
 
 def write_iemocap(folder: Path, convert: Any = np.asarray, **changes: Any) -> Path:
