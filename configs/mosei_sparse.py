@@ -36,7 +36,10 @@ def get_config() -> ConfigDict:
     model.dropout = 0.1
     model.dtype = "float32"  # or "bfloat16": type of the encoders' computations; parameters stay float32
     model.remat = False  # True computes the towers again for the gradient: less memory, more time
-    model.sparse_threshold = 0.5  # share of the attention that the kept sites hold
+    model.sparse_threshold = 0.5  # share of the attention ("mass") or of the sites ("share") that is kept
+    model.sparse_rule = "mass"  # keep the fewest sites that hold the threshold, or ("share") a fixed number of sites
+    model.sparse_region = 1  # select single sites, or (4) regions: 4x4, 2x2 and 1x1 sites in the three stages
+    model.sparse_once = False  # True selects in the first stage for all stages
     model.sparse_anneal = 0.5  # share of the epochs over which the threshold falls from 1
     model.sparse_impl = "auto"  # compute at active sites only ("rows"), or everywhere with masks ("masked")
     model.attention_grad = "none"  # "renormalized" lets the scores of kept sites learn

@@ -65,7 +65,7 @@ def selection() -> Selection:
     utterance = jnp.array([[0, 1]])
     x = jnp.asarray(faces, jnp.float32) / 127.5 - 1
     _, stages = tower(x, jnp.ones(2, bool), text, utterance, THRESHOLD, train=True)
-    return Selection(faces, stages, index_sites(stages[-1].kept, THRESHOLD))
+    return Selection(faces, stages, index_sites(stages[-1].kept, tower.blocks[-1].row_limit))
 
 
 def _fresh_tower() -> SparseTower:

@@ -30,6 +30,7 @@ _ADDED_LATER: Mapping[str, Any] = {
     "optim.skip_nonfinite": 0,
     "checkpoint.every_steps": 0,
 }
+_ADDED_TO_SPARSE: Mapping[str, Any] = {"sparse_rule": "mass", "sparse_region": 1, "sparse_once": False}
 
 
 def parse_config(values: ConfigDict | Mapping[str, Any]) -> Config:
@@ -76,7 +77,9 @@ def with_current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in _ADDED_LATER.items():
         section, _, name = key.rpartition(".")
         (result[section] if section else result).setdefault(name, value)
-    if result["model"]["name"] == "mme2e":
+    if result["model"]["name"] == "mme2e_sparse":
+        result["model"] = {**_ADDED_TO_SPARSE, **result["model"]}
+    elif result["model"]["name"] == "mme2e":
         result["model"] = {k: v for k, v in result["model"].items() if k not in _SPARSE_KEYS}
     return result
 

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any, Literal, NamedTuple
 
 from mme2e_jax.config import rules
-from mme2e_jax.config.rules import choice, integer, real, setting
+from mme2e_jax.config.rules import Rule, choice, integer, real, setting
 from mme2e_jax.constants import DATASETS
 
 END_TO_END_MODELS = ("mme2e", "mme2e_sparse")
@@ -78,6 +78,9 @@ class SparseModelConfig(EndToEndModelConfig):
     """MESM, the sparse model."""
 
     sparse_threshold: float = setting(real("a number above 0 and at most 1", lambda v: 0 < v <= 1))
+    sparse_rule: Literal["mass", "share"] = setting(choice("mass", "share"))
+    sparse_region: int = setting(Rule("1 or 4", lambda v: v in (1, 4)))
+    sparse_once: bool = setting(rules.BOOL)
     sparse_anneal: float = setting(real("a share of the epochs in [0, 1]", lambda v: 0 <= v <= 1))
     sparse_impl: str = setting(choice("auto", "rows", "masked"))
     attention_grad: str = setting(choice("none", "renormalized"))

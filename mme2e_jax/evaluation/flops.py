@@ -116,7 +116,8 @@ def _tower(spec: ModelSpec, modality: str, images: int, utterances: int, active:
     worked = active if spec.sparse and active is not None else sites
     stages = {f"stage_{k}": worked[k] * 9 * (c[k] + c[k + 1]) * c[k + 1] for k in range(STAGES)}
     # Text is projected once per utterance and stage.
-    scores = sum(sites[k] * (c[k] + 1) * c[k] + utterances * spec.text.hidden * c[k] for k in range(STAGES))
+    scored = range(1 if spec.selection.once else STAGES)
+    scores = sum(sites[k] * (c[k] + 1) * c[k] + utterances * spec.text.hidden * c[k] for k in scored)
     last_h, last_w = (n // 2 for n in sizes[-1])
     head = images * HIDDEN * (last_h * last_w * c[-1] + spec.trans_dim)
     return {"low_level": low_level, **stages} | ({"scores": scores} if spec.sparse else {}) | {"head": head}

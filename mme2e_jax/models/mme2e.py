@@ -17,6 +17,7 @@ from mme2e_jax.models.dropout import DropoutSeed
 from mme2e_jax.models.fusion import Outputs, fuse, sort_modalities
 from mme2e_jax.models.layers import linear, round_parameters
 from mme2e_jax.models.sequence import SequenceEncoder
+from mme2e_jax.models.sparse import PAPER_RULE, Selection
 from mme2e_jax.models.towers import DenseTower, SparseTower
 
 # Channel statistics of CMU-MOSEI's face crops, from the paper's code.
@@ -46,6 +47,7 @@ class ModelSpec:
     # Largest attention threshold for which sparse blocks compute rows of active sites; 0 for masks at any threshold.
     # The result is the same.
     rows_threshold: float = 1.0
+    selection: Selection = PAPER_RULE
     dtype: str = "float32"  # in which the encoders compute: float32 or bfloat16
     remat: bool = False  # recompute the towers in the backward pass
 
@@ -143,6 +145,7 @@ def _tower(spec: ModelSpec, m: str, rngs: nnx.Rngs) -> DenseTower | SparseTower:
             spec.width,
             renormalize=spec.renormalize,
             rows_threshold=spec.rows_threshold,
+            selection=spec.selection,
             rngs=rngs,
             remat=spec.remat,
         )

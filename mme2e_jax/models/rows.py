@@ -8,16 +8,14 @@ row is always padding and 0, and stands for inactive neighbours. A convolution g
 and multiplies them by the kernel as a matrix. The neighbour relation is symmetric, so that gradients are gathers too,
 without scatters. No row crosses devices.
 
-Capacity: at threshold p the selection keeps at most ceil(p * h * w) sites of an image, because that many of the largest
-weights hold at least p of the sum, and one more because of rounding. If there are more active sites than rows, which
-takes a threshold above the one that the capacity is for, the result is NaN.
+Capacity: the selection keeps at most a known number of sites of an image (`sparse.Selection.limits`). If there are more
+active sites than rows, which takes a threshold above the one that the capacity is for, the result is NaN.
 
 Only active rows are computed. On CPU, a loop over blocks of rows ends at the last active row. Elsewhere such a loop
 would wait for the host; there the smallest of a few fixed numbers of rows that holds all active ones is computed.
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -54,14 +52,14 @@ def prefers_loop() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def index_sites(kept: Bool[Array, "n h w"], threshold: float) -> Sites:
+def index_sites(kept: Bool[Array, "n h w"], limit: int) -> Sites:
     """Indexes the active sites.
 
     Args:
-      kept: sites that `sparse.select` keeps at `threshold` or below.
-      threshold: threshold that the number of rows is for.
+      kept: kept sites.
+      limit: largest number of kept sites per image, on average over a device's images.
     """
-    return per_device(functools.partial(_index_sites, threshold=threshold), (kept,), ())
+    return per_device(functools.partial(_index_sites, limit=limit), (kept,), ())
 
 
 @jax.custom_vjp
@@ -131,10 +129,9 @@ def with_zero_row(x: Float[Array, "r d"], sites: Sites) -> Float[Array, "r d"]:
     return rows.at[:, -1].set(value[:, None]).reshape(x.shape)
 
 
-def _index_sites(kept, threshold):
+def _index_sites(kept, limit):
     n, h, w = kept.shape
-    bound = n * min(math.ceil(threshold * h * w) + 1, h * w)
-    rows = -(-(bound + 1) // BLOCK_ROWS) * BLOCK_ROWS
+    rows = -(-(n * limit + 1) // BLOCK_ROWS) * BLOCK_ROWS
     last = rows - 1
     flat = kept.reshape(-1)
     order = jnp.cumsum(flat, dtype=jnp.int32)

@@ -1,11 +1,16 @@
 """Text-conditioned sparse attention over the sites of an image: score, select, apply.
 
-Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `s` = h * w sites, `d` channels, `g` device
-groups, `b` utterances and `m` images per group.
+Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `u`, `v` height and width of a grid of
+regions, `s` = h * w sites, `d` channels, `g` device groups, `b` utterances and `m` images per group.
 Source: the paper's section 3.3 (cross-modal sparse CNN block). As in its code, the softmax runs over the sites of one
 image, and the smallest set of sites whose attention reaches the threshold is kept. There the scores only select, and
-get no gradient; `renormalized` is our way to train them.
+get no gradient; `renormalized` is our way to train them. Selection by share, of regions, and once are ours.
 """
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +20,63 @@ from jaxtyping import Array, Bool, Float, Int
 from mme2e_jax.models.convolution import convolve
 from mme2e_jax.models.layers import MaskedBatchNorm, at_least_float32, linear, max_pool
 from mme2e_jax.models.rows import convolve_rows, gather_rows, index_sites, prefers_loop, rows_to_images, with_zero_row
+
+# Subtracted before rounding up: far below one site, far above the rounding of float32.
+_ROUNDING = 1e-3
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How sparse stages select sites.
+
+    Attributes:
+      rule: "mass" keeps the smallest set whose attention reaches the threshold (the paper's rule); "share" keeps
+        ceil(threshold * sites) sites of each image, or all candidates if there are fewer.
+      region: side of the square regions that are selected as one, in sites of the first stage; it halves with each
+        stage. 1 selects single sites.
+      once: whether the first stage selects for all stages.
+    """
+
+    rule: str = "mass"
+    region: int = 1
+    once: bool = False
+
+    def side(self, stage: int) -> int:
+        """Side of a region in sites of the stage."""
+        return max(1, self.region >> stage)
+
+    def limits(self, sizes: Sequence[tuple[int, int]], threshold: float) -> list[int]:
+        """The largest number of sites that each stage can keep of an image.
+
+        At threshold p, ceil(p * regions) of the largest weights hold at least p of their sum. By mass it may be one
+        more because of rounding.
+
+        Args:
+          sizes: height and width of each stage's input.
+          threshold: threshold in (0, 1].
+        """
+        found: list[int] = []
+        for k, (h, w) in enumerate(sizes):
+            regions = h * w // self.side(k) ** 2
+            if k and self.once:
+                # Each region of the stage before becomes one of this stage.
+                kept = min(found[-1] // self.side(k - 1) ** 2, regions)
+            else:
+                kept = min(share_count(threshold, regions) + (self.rule == "mass"), regions)
+            found.append(kept * self.side(k) ** 2)
+        return found
+
+
+PAPER_RULE = Selection()
+
+
+class Choice(NamedTuple):
+    """What one stage selects."""
+
+    score: Float[Array, "n h w"]  # scores of the sites, or their region's mean
+    weight: Float[Array, "n h w"]  # attention over the candidate sites, 0 at the others
+    kept: Bool[Array, "n h w"]
+    spread: Float[Array, "n"]  # effective share, over regions if these are selected
 
 
 class SiteScore(nnx.Module):
@@ -69,29 +131,87 @@ def effective_share(weight: Float[Array, "n h w"], candidate: Bool[Array, "n h w
     return jnp.exp(entropy) / jnp.maximum(jnp.sum(candidate, axis=(1, 2)), 1)
 
 
+def choose(
+    score: Float[Array, "n h w"],
+    candidate: Bool[Array, "n h w"],
+    threshold: Float[Array, ""] | float,
+    selection: Selection,
+    stage: int,
+) -> Choice:
+    """Attention of one stage, and the sites that it keeps.
+
+    The score of a region is the mean over its sites; its attention is shared out equally among them. A region is a
+    candidate if one of its sites is.
+
+    Args:
+      score: scores of the sites.
+      candidate: candidate sites.
+      threshold: fraction of the attention ("mass") or of the sites ("share") to keep, in (0, 1].
+      selection: how to select.
+      stage: index of the stage.
+    """
+    side = selection.side(stage)
+    score, regions = _regions(score, side).mean((2, 4)), _regions(candidate, side).any((2, 4))
+    weight = attention(score, regions)
+    kept = select(jax.lax.stop_gradient(weight), regions, threshold, selection.rule)
+    by_site = [_spread_out(values, side) for values in (score, weight / side**2, kept)]
+    return Choice(by_site[0], by_site[1], by_site[2] & candidate, effective_share(weight, regions))
+
+
+def pooled_choice(choice: Choice) -> Choice:
+    """The choice of the stage before, on the sites of this stage."""
+    score, weight = _regions(choice.score, 2).mean((2, 4)), _regions(choice.weight, 2).sum((2, 4))
+    return Choice(score, weight, max_pool(choice.kept[..., None])[..., 0], choice.spread)
+
+
+def _regions(x: Array, side: int) -> Array:
+    """`[n, h, w]` as `[n, u, side, v, side]`."""
+    n, h, w = x.shape
+    return x.reshape(n, h // side, side, w // side, side)
+
+
+def _spread_out(x: Array, side: int) -> Array:
+    """Values of regions `[n, u, v]` at all their sites."""
+    return jnp.repeat(jnp.repeat(x, side, axis=1), side, axis=2) if side > 1 else x
+
+
+def share_count(share: float, sites: int) -> int:
+    """ceil(share * sites), safe from float32's rounding of the share."""
+    return math.ceil(share * sites - _ROUNDING)
+
+
 def select(
-    weight: Float[Array, "n h w"], candidate: Bool[Array, "n h w"], threshold: Float[Array, ""] | float
+    weight: Float[Array, "n h w"],
+    candidate: Bool[Array, "n h w"],
+    threshold: Float[Array, ""] | float,
+    rule: str = "mass",
 ) -> Bool[Array, "n h w"]:
-    """The smallest set of candidate sites whose attention reaches `threshold`, per image.
+    """Selects candidate sites of each image by decreasing attention, ties by increasing index.
 
-    Sites are taken by decreasing attention, ties by increasing index, until their sum is at least the threshold: at
-    most ceil(threshold * candidates) sites. A threshold of 1 keeps every candidate.
+    By "mass" as few as reach the threshold in sum: at most ceil(threshold * candidates) sites. By "share"
+    ceil(threshold * sites) of them. A threshold of 1 keeps every candidate.
 
-    The cut, the largest weight with mass(weight >= cut) >= threshold, is found by bisection over bit patterns, which
-    order as non-negative floats do. 31 masked sums are an order of magnitude cheaper than a sort.
+    The cut, the largest weight that leaves enough at or above it, is found by bisection over bit patterns, which order
+    as non-negative floats do. 31 masked sums are an order of magnitude cheaper than a sort.
 
     Args:
       weight: attention, non-negative, 0 outside the candidates, sums to 1 (or 0) per image.
       candidate: candidate sites.
-      threshold: fraction of the attention to keep, in (0, 1].
+      threshold: fraction of the attention, or of the sites, to keep, in (0, 1].
+      rule: "mass" or "share".
     """
     shape = weight.shape
     weight = weight.reshape(shape[0], -1).astype(jnp.float32)
     candidate = candidate.reshape(shape[0], -1)
     bits = jax.lax.bitcast_convert_type(weight, jnp.int32)
+    if rule == "share":
+        amount = candidate.astype(jnp.float32)
+        wanted = jnp.ceil(threshold * weight.shape[1] - _ROUNDING)
+    else:
+        amount, wanted = weight, threshold
 
     def reaches(cut):
-        return jnp.sum(jnp.where(bits >= cut[:, None], weight, 0.0), axis=1) >= threshold
+        return jnp.sum(jnp.where(bits >= cut[:, None], amount, 0.0), axis=1) >= wanted
 
     def halve(_, bounds):
         # Invariant: `low` reaches the threshold (or is 0), `high` does not.
@@ -106,12 +226,13 @@ def select(
     low, _ = jax.lax.fori_loop(0, 31, halve, (low, jnp.full_like(low, one_above_two)))
     above = bits > low[:, None]
     tied = (bits == low[:, None]) & candidate
-    missing = threshold - jnp.sum(jnp.where(above, weight, 0.0), axis=1)
-    tie_weight = jax.lax.bitcast_convert_type(low, jnp.float32)
-    # An image whose rounded weights sum to less than the threshold (cut 0) keeps all its sites.
-    wanted = jnp.where(tie_weight > 0, jnp.ceil(missing / jnp.maximum(tie_weight, 1e-38)), jnp.inf)
+    missing = wanted - jnp.sum(jnp.where(above, amount, 0.0), axis=1)
+    if rule == "mass":
+        tie_weight = jax.lax.bitcast_convert_type(low, jnp.float32)
+        # An image whose rounded weights sum to less than the threshold (cut 0) keeps all its sites.
+        missing = jnp.where(tie_weight > 0, jnp.ceil(missing / jnp.maximum(tie_weight, 1e-38)), jnp.inf)
     rank = jnp.cumsum(tied, axis=1)
-    kept = (above & candidate) | (tied & (rank <= jnp.maximum(wanted, 1.0)[:, None]))
+    kept = (above & candidate) | (tied & (rank <= jnp.maximum(missing, 1.0)[:, None]))
     kept = jnp.where(jnp.asarray(threshold) >= 1.0, candidate, kept)
     return kept.reshape(shape)
 
@@ -122,9 +243,9 @@ class SparseBlock(nnx.Module):
     Submanifold: an active site sees its active neighbours, and inactive sites stay inactive.
     """
 
-    def __init__(self, d_in: int, d_out: int, *, rows_threshold: float):
-        """Args: d_in, d_out: channels before and after; rows_threshold: see `ModelSpec`."""
-        self.rows_threshold = rows_threshold
+    def __init__(self, d_in: int, d_out: int, *, row_limit: int):
+        """Args: d_in, d_out: channels before and after; row_limit: see `rows.index_sites`, 0 for masks."""
+        self.row_limit = row_limit
         self.kernel1 = nnx.Param(jnp.zeros((3, 3, d_in, d_out)))
         self.norm1 = MaskedBatchNorm(d_out, eps=1e-4, momentum=0.99)
         self.kernel2 = nnx.Param(jnp.zeros((3, 3, d_out, d_out)))
@@ -141,7 +262,7 @@ class SparseBlock(nnx.Module):
           valid: whether each image is real, and counts in the statistics.
           train: whether to use and update batch statistics.
         """
-        x = (self._by_rows if self.rows_threshold else self._masked)(x, active, active & valid[:, None, None], train)
+        x = (self._by_rows if self.row_limit else self._masked)(x, active, active & valid[:, None, None], train)
         return max_pool(x), max_pool(active[..., None])[..., 0]
 
     def _layers(self):
@@ -155,7 +276,7 @@ class SparseBlock(nnx.Module):
         return x
 
     def _by_rows(self, x, active, counted, train):
-        sites = index_sites(counted, self.rows_threshold)
+        sites = index_sites(counted, self.row_limit)
         x = gather_rows(x, sites)
         for kernel, norm in self._layers():
             x = norm(convolve_rows(x, kernel, sites, prefers_loop()), sites.active, train=train)

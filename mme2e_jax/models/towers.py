@@ -8,13 +8,12 @@ Source: the paper's sections 3.2 and 3.3; the layer list follows its published c
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from mme2e_jax.models.layers import Conv, MaskedBatchNorm, linear, max_pool
-from mme2e_jax.models.sparse import SiteScore, SparseBlock, attention, effective_share, renormalized, select
+from mme2e_jax.models.sparse import PAPER_RULE, Selection, SiteScore, SparseBlock, choose, pooled_choice, renormalized
 
 CHANNELS = (64, 128, 256, 512)
 HIDDEN = 1024
@@ -34,7 +33,7 @@ class Stage(NamedTuple):
     output: Float[Array, "n h/2 w/2 d"]  # features after pooling
     active: Float[Array, ""]  # kept sites over all valid images
     total: Float[Array, ""]  # sites over all valid images
-    spread: Float[Array, ""]  # mean over the valid images of exp(entropy of the attention) / candidates
+    spread: Float[Array, ""]  # mean effective share over the valid images
 
 
 class VGGBlock(nnx.Module):
@@ -134,6 +133,7 @@ class SparseTower(nnx.Module):
         *,
         renormalize: bool,
         rows_threshold: float,
+        selection: Selection = PAPER_RULE,
         rngs: nnx.Rngs,
         remat: bool = False,
     ):
@@ -142,14 +142,17 @@ class SparseTower(nnx.Module):
         Args:
           size, d_out, width, rngs, remat: as for DenseTower.
           d_text: width of the text feature.
-          renormalize, rows_threshold: see `ModelSpec`.
+          renormalize, rows_threshold, selection: see `ModelSpec`.
         """
         h, w, d = size
-        self.renormalize, self.remat = renormalize, remat
+        self.renormalize, self.selection, self.remat = renormalize, selection, remat
         c = channels(width)
         self.low_level = LowLevel(d, c[0], remat=remat)
-        self.scores = nnx.List([SiteScore(c[k], d_text, rngs) for k in range(3)])
-        self.blocks = nnx.List([SparseBlock(c[k], c[k + 1], rows_threshold=rows_threshold) for k in range(3)])
+        self.scores = nnx.List([SiteScore(c[k], d_text, rngs) for k in range(1 if selection.once else 3)])
+        limits = [0, 0, 0]
+        if rows_threshold:
+            limits = selection.limits([(h >> k, w >> k) for k in (1, 2, 3)], rows_threshold)
+        self.blocks = nnx.List([SparseBlock(c[k], c[k + 1], row_limit=limits[k]) for k in range(3)])
         self.head = Head(h // 16 * (w // 16) * c[3], d_out, rngs)
 
     def __call__(
@@ -169,25 +172,28 @@ class SparseTower(nnx.Module):
           valid: whether each image is real.
           text: text feature of each utterance.
           utterance: row of each image's utterance in its group.
-          threshold: fraction of the attention that the kept sites must hold, in (0, 1].
+          threshold: fraction of the attention, or of the sites, to keep, in (0, 1].
           train: whether to use and update batch statistics.
         """
         x = self.low_level(x, valid, train=train)
         candidate = jnp.ones(x.shape[:-1], bool)
         images = jnp.sum(valid, dtype=jnp.float32)
-        stages, remat = [], self.remat and train
-        for site_score, block in zip(self.scores, self.blocks, strict=True):
-            score = _stage(SiteScore.__call__, remat)(site_score, x, text, utterance)
-            weight = attention(score, candidate)
-            kept = select(jax.lax.stop_gradient(weight), candidate, threshold)
-            if self.renormalize:
-                x = x * renormalized(score, kept)[..., None].astype(x.dtype)
-            share = jnp.where(valid, effective_share(weight, candidate), 0.0)
+        stages, choice, remat = [], None, self.remat and train
+        for k, block in enumerate(self.blocks):
+            if choice is None or not self.selection.once:
+                score = _stage(SiteScore.__call__, remat)(self.scores[k], x, text, utterance)
+                choice = choose(score, candidate, threshold, self.selection, k)
+                if self.renormalize:
+                    x = x * renormalized(choice.score, choice.kept)[..., None].astype(x.dtype)
+            else:
+                choice = pooled_choice(choice)
+            weight, kept = choice.weight, choice.kept
+            spread = jnp.where(valid, choice.spread, 0.0)
             # The selection is not recomputed: another rounding could select other sites for the gradient.
             x, candidate = _stage(SparseBlock.__call__, remat, train=train)(block, x, kept, valid)
             active = jnp.sum(kept & valid[:, None, None], dtype=jnp.float32)
             total = images * (kept.shape[1] * kept.shape[2])
-            stages.append(Stage(weight, kept, x, active, total, jnp.sum(share) / jnp.maximum(images, 1.0)))
+            stages.append(Stage(weight, kept, x, active, total, jnp.sum(spread) / jnp.maximum(images, 1.0)))
         return self.head(x), stages
 
 

@@ -36,7 +36,7 @@ class ClipModel:
     thresholds: Mapping[str, float]  # score threshold by label; empty if none were chosen
     loss: str  # training loss, which defines the meaning of the logits
     modalities: str  # modalities that the model reads, in the order of "tva"
-    sparse_threshold: float | None  # share of the attention that kept sites hold; None for the dense model
+    sparse_threshold: float | None  # share of the attention, or of the sites, that is kept; None for the dense model
     preprocessing: Mapping[str, Any]  # how the training data were prepared
     text_max_len: int  # number of tokens at which a text is cut
     # Function that loads the tokenizer; None for a model that reads no text.

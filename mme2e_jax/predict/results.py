@@ -61,7 +61,7 @@ class Prediction:
     thresholds: Mapping[str, float]  # score threshold by label; empty if the highest score decides
     task: Task  # meaning of the scores
     modalities: str  # modalities that the model reads, of "tva"
-    sparse_threshold: float | None  # share of the attention that kept sites hold; None for the dense model
+    sparse_threshold: float | None  # share of the attention, or of the sites, that is kept; None for the dense model
     notes: tuple[str, ...]  # sentences about the clip as a whole
     utterances: tuple[Utterance, ...]  # utterances in the order of time
 

@@ -11,6 +11,7 @@ from mme2e_jax.models.albert import SIZES
 from mme2e_jax.models.late_fusion import LateFusionSpec, TransformerSpec
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.recurrent import RecurrentSpec
+from mme2e_jax.models.sparse import PAPER_RULE, Selection
 from mme2e_jax.models.variables import Spec
 
 # Threshold above which masked dense convolutions train faster than rows of active sites, by backend; see
@@ -61,6 +62,7 @@ def _end_to_end_spec(m: EndToEndModelConfig, labels: int, tokenizer: Mapping[str
         trans_heads=m.trans_heads,
         dropout=m.dropout,
         renormalize=sparse is not None and sparse.attention_grad == "renormalized",
+        selection=Selection(sparse.sparse_rule, sparse.sparse_region, sparse.sparse_once) if sparse else PAPER_RULE,
         rows_threshold=sparse.sparse_threshold if sparse and by_rows else 0.0,
         dtype=m.dtype,
         remat=m.remat,

@@ -44,6 +44,8 @@ BAD_VALUES = [
     ("model.sparse_threshold", 0.0, "a number above 0 and at most 1", "0.0"),
     ("model.sparse_threshold", 1.5, "a number above 0 and at most 1", "1.5"),
     ("model.sparse_threshold", float("nan"), "a number above 0 and at most 1", "nan"),
+    ("model.sparse_rule", "top", "one of mass, share", "'top'"),
+    ("model.sparse_region", 2, "1 or 4", "2"),
     ("model.sparse_anneal", -0.1, "a share of the epochs in [0, 1]", "-0.1"),
     ("model.text.size", "huge", "one of tiny, base, large, xlarge", "'huge'"),
     ("optim.lr", "abc", "a number above 0", "'abc'"),
@@ -110,7 +112,7 @@ def test_a_missing_key_is_named_with_what_it_must_be() -> None:
 
 def test_a_config_of_an_earlier_version_gets_the_keys_that_came_later() -> None:
     earlier, now = (mini_sparse.get_config().to_dict() for _ in range(2))
-    del earlier["log"]["wandb"], earlier["profile"]
+    del earlier["log"]["wandb"], earlier["profile"], earlier["model"]["sparse_rule"], earlier["model"]["sparse_once"]
     earlier["checkpoint"]["every_steps"] = 7
 
     config = read_stored_config(earlier)

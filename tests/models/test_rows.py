@@ -30,14 +30,14 @@ def masked(x, kernel, kept):
 
 
 def by_rows(x, kernel, kept, loop) -> jax.Array:
-    sites = index_sites(kept, 1.0)
+    sites = index_sites(kept, kept[0].size)
     y = convolve_rows(gather_rows(x, sites), kernel, sites, loop)
     return jnp.asarray(rows_to_images(y, sites, kept.shape))
 
 
 def test_rows_stand_in_the_order_of_images_and_places():
     kept = jnp.zeros((2, 2, 2), bool).at[0, 1, 0].set(True).at[1, 0, 1].set(True)
-    sites = index_sites(kept, 1.0)
+    sites = index_sites(kept, 4)
     last = len(sites.site) - 1
     assert int(sites.count[0]) == 2
     assert sites.site[:2].tolist() == [2, 5]
@@ -49,7 +49,7 @@ def test_rows_stand_in_the_order_of_images_and_places():
 
 
 def test_neighbours_run_from_top_left_to_bottom_right():
-    sites = index_sites(jnp.ones((1, 3, 3), bool), 1.0)
+    sites = index_sites(jnp.ones((1, 3, 3), bool), 9)
     assert sites.neighbours[4].tolist() == list(range(9))
     last = len(sites.site) - 1
     assert sites.neighbours[0].tolist() == [last, last, last, last, 0, 1, last, 3, 4]
@@ -97,7 +97,7 @@ def test_what_lies_at_inactive_sites_does_not_matter(loop):
 @both_ways
 def test_no_number_of_active_sites_exceeds_the_rows(loop):
     for size in (1, rows.BLOCK_ROWS - 1, rows.BLOCK_ROWS):
-        sites = index_sites(jnp.ones((1, 1, size), bool), 1.0)
+        sites = index_sites(jnp.ones((1, 1, size), bool), size)
         assert int(sites.count[0]) == size < len(sites.site)
         x = jnp.where(sites.active[:, None], 1.0, 0.0)
         y = np.asarray(convolve_rows(x, jnp.ones((3, 3, 1, 1)), sites, loop))
@@ -109,10 +109,9 @@ def test_no_number_of_active_sites_exceeds_the_rows(loop):
 def test_more_sites_than_rows_are_not_lost_but_make_everything_nan(loop, monkeypatch):
     monkeypatch.setattr(rows, "BLOCK_ROWS", 4)
     kept = jnp.ones((2, 4, 4), bool)
-    sites = index_sites(kept, 0.3)
+    sites = index_sites(kept, 6)
     assert len(sites.site) < kept.size
     x, kernel = jnp.ones((2, 4, 4, 1)), jnp.ones((3, 3, 1, 1))
     assert np.isnan(rows_to_images(convolve_rows(gather_rows(x, sites), kernel, sites, loop), sites, kept.shape)).any()
-    # A threshold's own selection fits: ceil(0.3 * 16) + 1 sites of each image.
-    sites = index_sites(kept.at[:, 2:].set(False).at[:, 1, 2:].set(False), 0.3)
+    sites = index_sites(kept.at[:, 2:].set(False).at[:, 1, 2:].set(False), 6)
     assert np.isfinite(gather_rows(x, sites)).all()

@@ -13,22 +13,37 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mme2e_jax.models import rows, sparse
-from mme2e_jax.models.sparse import SiteScore, SparseBlock, attention, effective_share, renormalized, select
+from mme2e_jax.models.sparse import (
+    PAPER_RULE,
+    Selection,
+    SiteScore,
+    SparseBlock,
+    attention,
+    choose,
+    effective_share,
+    pooled_choice,
+    renormalized,
+    select,
+)
 from tests.helpers.closeness import assert_close
 
-select_jitted = jax.jit(select)
+select_jitted = jax.jit(select, static_argnames="rule")
 
 
-def selected(weights, threshold, candidates=None):
+def selected(weights, threshold, candidates=None, rule="mass"):
     """Indices that one image of 2 x n sites keeps."""
     weight = jnp.asarray(weights, jnp.float32).reshape(1, 2, -1)
     candidate = weight >= 0 if candidates is None else jnp.asarray(candidates).reshape(weight.shape)
-    return np.flatnonzero(select_jitted(weight, candidate, threshold)).tolist()
+    return np.flatnonzero(select_jitted(weight, candidate, threshold, rule=rule)).tolist()
+
+
+def by_weight(weight, candidate):
+    return sorted(np.flatnonzero(candidate).tolist(), key=lambda i: (-weight[i], i))
 
 
 def by_sorting(weight, candidate, threshold):
     """The definition: candidates by falling weight, then rising index, until their sum reaches the threshold."""
-    order = sorted(np.flatnonzero(candidate), key=lambda i: (-weight[i], i))
+    order = by_weight(weight, candidate)
     kept, mass = [], np.float64(0)
     for i in order:
         if mass >= threshold and threshold < 1:
@@ -99,6 +114,68 @@ def test_never_more_than_the_bound_is_kept_and_the_mass_is_reached(score, thresh
     assert np.sum(np.where(kept, weight, 0), (1, 2)).min() >= threshold - 1e-5
 
 
+@settings(max_examples=200)
+@given(
+    parts=hnp.arrays(np.int64, 12, elements=st.integers(0, 4)),
+    candidate=hnp.arrays(bool, 12),
+    share=st.floats(1 / 64, 1, width=32),
+)
+def test_by_share_a_fixed_number_of_the_largest_weights_is_kept(parts, candidate, share):
+    weight = np.where(candidate, parts, 0) / 48
+    count = int(np.ceil(share * 12 - 1e-3))
+    assert selected(weight, share, candidate, rule="share") == sorted(by_weight(weight, candidate)[:count])
+
+
+def test_shares_that_float32_cannot_hold_are_not_rounded_up():
+    for count in range(1, 577):
+        assert Selection("share").limits([(24, 24)], count / 576) == [count]
+    weight, all_sites = jnp.ones((1, 24, 24)) / 576, jnp.ones((1, 24, 24), bool)
+    counts = np.array([1, 7, 58, 115, 231, 403])
+    kept = [int(select_jitted(weight, all_sites, np.float32(count / 576), rule="share").sum()) for count in counts]
+    assert kept == counts.tolist()
+
+
+def test_regions_are_scored_by_their_mean_and_kept_whole():
+    # Four regions of 2 x 2 sites; the second has the largest mean, the first the largest single score.
+    score = jnp.array([[[9.0, 0, 3, 3], [0, 0, 3, 3], [1, 1, 0, 0], [1, 1, 0, 0]]])
+    choice = choose(score, jnp.ones((1, 4, 4), bool), 0.25, Selection("share", region=2), 0)
+    assert np.argwhere(choice.kept[0]).tolist() == [[0, 2], [0, 3], [1, 2], [1, 3]]
+    by_region = np.exp([2.25, 3, 1, 0])
+    wanted = np.kron((by_region / by_region.sum()).reshape(2, 2), np.full((2, 2), 1 / 4))
+    np.testing.assert_allclose(choice.weight[0], wanted, rtol=1e-6)
+    np.testing.assert_allclose(choice.score[0, 0], [2.25, 2.25, 3, 3])
+
+
+def test_regions_shrink_with_the_images():
+    assert [Selection(region=4).side(k) for k in range(3)] == [4, 2, 1]
+    assert [PAPER_RULE.side(k) for k in range(3)] == [1, 1, 1]
+
+
+def test_a_choice_for_all_stages_is_pooled_with_the_features():
+    score = jnp.log(jnp.array([[[4.0, 1, 1, 1], [1, 1, 1, 1]]]))
+    first = choose(score, jnp.ones((1, 2, 4), bool), 0.1, PAPER_RULE, 0)
+    second = pooled_choice(first)
+    assert second.kept.tolist() == [[[True, False]]]
+    np.testing.assert_allclose(second.weight, [[[7 / 11, 4 / 11]]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("selection", "limits"),
+    [
+        # ceil(p * sites) and one more for rounding.
+        (PAPER_RULE, [174, 45, 12]),
+        (Selection("share"), [173, 44, 11]),
+        # 11 of 36 regions, of 16, 4 and 1 sites.
+        (Selection("share", region=4), [176, 44, 11]),
+        (Selection("mass", region=4, once=True), [192, 48, 12]),
+        # Every kept site may be pooled into a site of its own.
+        (Selection("share", once=True), [173, 144, 36]),
+    ],
+)
+def test_limits_hold_for_every_stage(selection, limits):
+    assert selection.limits([(24, 24), (12, 12), (6, 6)], 0.3) == limits
+
+
 def test_attention_is_a_softmax_over_the_candidates():
     weight = attention(jnp.log(jnp.array([[[1.0, 2.0], [5.0, 1.0]]])), jnp.array([[[True, True], [False, True]]]))
     np.testing.assert_allclose(weight, [[[0.25, 0.5], [0.0, 0.25]]], rtol=1e-6)
@@ -113,19 +190,19 @@ def test_scores_see_the_text_of_the_images_own_utterance():
     np.testing.assert_allclose(found[:, 0, 0], 2 * np.tanh([0.1 - 0.2, 0.2 + 0.3]), rtol=1e-6)
 
 
-both_ways = pytest.mark.parametrize("rows_threshold", [0.0, 1.0])
+both_ways = pytest.mark.parametrize("row_limit", [0, 16])
 
 
-def block_with_ones(rows_threshold: float) -> SparseBlock:
-    block = SparseBlock(1, 1, rows_threshold=rows_threshold)
+def block_with_ones(row_limit: int) -> SparseBlock:
+    block = SparseBlock(1, 1, row_limit=row_limit)
     for kernel in (block.kernel1, block.kernel2):
         kernel[...] = jnp.ones_like(kernel[...])
     return block
 
 
 @both_ways
-def test_a_submanifold_convolution_ignores_inactive_neighbours_and_stays_where_it_is(rows_threshold):
-    block = block_with_ones(rows_threshold)
+def test_a_submanifold_convolution_ignores_inactive_neighbours_and_stays_where_it_is(row_limit):
+    block = block_with_ones(row_limit)
     x = jnp.full((1, 4, 4, 1), 7.0).at[0, 0, 0, 0].set(1.0).at[0, 0, 1, 0].set(2.0)
     active = jnp.zeros((1, 4, 4), bool).at[0, 0, :2].set(True)
     out, there = block(x, active, jnp.array([True]), train=False)
@@ -136,8 +213,8 @@ def test_a_submanifold_convolution_ignores_inactive_neighbours_and_stays_where_i
 
 
 @both_ways
-def test_a_block_counts_only_active_sites_of_valid_images(rows_threshold):
-    block = block_with_ones(rows_threshold)
+def test_a_block_counts_only_active_sites_of_valid_images(row_limit):
+    block = block_with_ones(row_limit)
     x = jnp.zeros((2, 2, 2, 1)).at[0, 0, 0].set(3.0).at[1].set(100.0)
     active = jnp.zeros((2, 2, 2), bool).at[0, 0, 0].set(True).at[0, 1, 1].set(True).at[1].set(True)
     block(x, active, jnp.array([True, False]), train=True)
@@ -146,8 +223,8 @@ def test_a_block_counts_only_active_sites_of_valid_images(rows_threshold):
 
 
 @both_ways
-def test_a_block_without_any_active_site_stays_finite_and_keeps_its_statistics(rows_threshold):
-    block = block_with_ones(rows_threshold)
+def test_a_block_without_any_active_site_stays_finite_and_keeps_its_statistics(row_limit):
+    block = block_with_ones(row_limit)
 
     def total(x):
         return block(x, jnp.zeros((1, 2, 2), bool), jnp.array([True]), train=False)[0].sum()
@@ -158,8 +235,8 @@ def test_a_block_without_any_active_site_stays_finite_and_keeps_its_statistics(r
     np.testing.assert_array_equal(block.norm1.var[...], 1.0)
 
 
-def random_block(rows_threshold: float) -> SparseBlock:
-    block, rng = SparseBlock(3, 5, rows_threshold=rows_threshold), np.random.default_rng(0)
+def random_block(row_limit: int) -> SparseBlock:
+    block, rng = SparseBlock(3, 5, row_limit=row_limit), np.random.default_rng(0)
     for kernel in (block.kernel1, block.kernel2):
         kernel[...] = jnp.asarray(rng.normal(size=kernel[...].shape) / 5, jnp.float32)
     for norm in (block.norm1, block.norm2):
@@ -169,9 +246,9 @@ def random_block(rows_threshold: float) -> SparseBlock:
 
 
 @functools.cache
-def training_step(rows_threshold: float):
+def training_step(row_limit: int):
     """Value, sites, gradients and statistics of a step, as a function of images, their kept sites and validity."""
-    graphdef, params, stats = nnx.split(random_block(rows_threshold), nnx.Param, nnx.BatchStat)
+    graphdef, params, stats = nnx.split(random_block(row_limit), nnx.Param, nnx.BatchStat)
 
     def run(params, x, kept, valid):
         block = nnx.merge(graphdef, params, stats, copy=True)
@@ -204,7 +281,9 @@ def test_rows_of_active_sites_give_what_masks_give(loop, monkeypatch):
         kept = select_jitted(weight, weight > 0, threshold)
         # One image is padding; then all are, as on a device that got none of an uneven batch.
         for valid in (jnp.arange(6) != 4, jnp.zeros(6, bool)):
-            found, wanted = (training_step(rows_threshold)(x, kept, valid) for rows_threshold in (threshold, 0.0))
+            found, wanted = (
+                training_step(row_limit)(x, kept, valid) for row_limit in (PAPER_RULE.limits([(8, 6)], threshold)[0], 0)
+            )
             (_, (y, there, statistics)), gradients = found
             (_, (y_wanted, there_wanted, statistics_wanted)), gradients_wanted = wanted
             assert_close(y, y_wanted)

@@ -1,4 +1,4 @@
-"""Scores that learn: gradients of the sparse tower under `renormalized`, against finite differences."""
+"""Scores that learn, against finite differences, and selections other than the paper's."""
 
 import functools
 
@@ -9,18 +9,27 @@ import pytest
 from flax import nnx
 
 from mme2e_jax.models import initialization
+from mme2e_jax.models.sparse import PAPER_RULE, Selection
 from mme2e_jax.models.towers import SparseTower
 from mme2e_jax.models.variables import Variables
 from mme2e_jax.runtime import pytree
+from tests.helpers.closeness import assert_close
 
 IMAGES, SIZE, THRESHOLD = 3, 16, 0.6
 
 
 @functools.cache
-def tower(renormalize: bool) -> Variables:
+def tower(renormalize: bool, rows_threshold: float = 1.0, selection: Selection = PAPER_RULE) -> Variables:
     def make():
         module = SparseTower(
-            (SIZE, SIZE, 3), 5, 6, 0.0625, renormalize=renormalize, rows_threshold=1.0, rngs=nnx.Rngs(0)
+            (SIZE, SIZE, 3),
+            5,
+            6,
+            0.0625,
+            renormalize=renormalize,
+            rows_threshold=rows_threshold,
+            selection=selection,
+            rngs=nnx.Rngs(0),
         )
         return Variables(*nnx.split(module, nnx.Param, nnx.BatchStat))
 
@@ -108,3 +117,29 @@ def test_uniform_scores_make_both_ways_equal():
         even = variables.with_arrays(flat)
         values.append(jax.jit(lambda params, even=even: run(even, params)[0])(even.params))
     assert float(values[0]) == pytest.approx(float(values[1]), rel=1e-5)
+
+
+@pytest.mark.parametrize("selection", [Selection("share"), Selection("share", 4, once=True), Selection("mass", 4)])
+def test_rows_and_masks_agree_for_every_selection(selection):
+    found = []
+    for rows_threshold in (THRESHOLD, 0.0):
+        variables = tower(True, rows_threshold, selection)
+        step = jax.jit(jax.value_and_grad(lambda params, v=variables: run(v, params), has_aux=True))
+        (value, stages), gradient = step(variables.params)
+        found.append([value, *(stage.output for stage in stages), *jax.tree.leaves(gradient)])
+        # 8 x 8, 4 x 4 and 2 x 2 sites; the third image is padding.
+        limits = selection.limits([(8, 8), (4, 4), (2, 2)], THRESHOLD)
+        counts = np.array([stage.kept.sum((1, 2)) for stage in stages])
+        assert (counts.max(1) <= limits).all()
+        assert selection.rule == "mass" or (counts[0] == limits[0]).all()
+    for by_rows, masked in zip(*found, strict=True):
+        assert_close(by_rows, masked)
+
+
+def test_a_tower_that_selects_once_has_one_score_and_keeps_the_same_regions_in_all_stages():
+    variables = tower(False, selection=Selection("share", 4, once=True))
+    assert {path.split("/")[1] for path in variables.arrays() if path.startswith("scores/")} == {"0"}
+    _, stages = run(variables, variables.params)
+    first, second, third = (np.asarray(stage.kept) for stage in stages)
+    np.testing.assert_array_equal(first[:, ::2, ::2], second)
+    np.testing.assert_array_equal(second[:, ::2, ::2], third)
