@@ -13,6 +13,7 @@ scratch. `process_peak_mb` in the file is the peak of this process with all vari
 also runs each variant in its own process and shows its peak (Linux).
 """
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -31,15 +32,16 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import paper_size
+from mme2e_jax.data.plan import Lengths
 from mme2e_jax.evaluation import flops
 from mme2e_jax.evaluation.inference import InferenceState, infer_batch
 from mme2e_jax.models.mme2e import ModelSpec
-from mme2e_jax.models.variables import TrainState
+from mme2e_jax.models.variables import TrainState, structures
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.sharding import DataMesh
 from mme2e_jax.training import setup
 
-_MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Models: dense, sparse.")
+_MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Models: dense, sparse; taught is sparse with a teacher.")
 _THRESHOLDS = flags.DEFINE_list("thresholds", ["0.8", "0.5", "0.3"], "Attention thresholds of the sparse model.")
 _MODES = flags.DEFINE_list("modes", ["train", "eval"], "Modes: train, eval.")
 _TEXT_LENGTHS = flags.DEFINE_list("text_lengths", ["100", "24"], "Tokens per utterance.")
@@ -51,7 +53,8 @@ _OVERRIDES = flags.DEFINE_multi_string(
     "override", [], "Config override for every variant, for example model.width=0.25."
 )
 
-flags.register_validator("models", lambda v: v and set(v) <= {"dense", "sparse"}, "Expected dense, sparse or both.")
+MODELS = {"dense", "sparse", "taught"}
+flags.register_validator("models", lambda v: v and set(v) <= MODELS, "Expected some of dense, sparse, taught.")
 flags.register_validator("modes", lambda v: v and set(v) <= {"train", "eval"}, "Expected train, eval or both.")
 
 MATMUL_SIZE = 2048
@@ -83,7 +86,9 @@ class Trainee:
     """A model in training on one device; its programs share its state."""
 
     def __init__(self, model: str, threshold: float, overrides: Sequence[str]):
-        self.config = paper_size.experiment(model, [f"model.sparse_threshold={threshold}", *overrides])
+        teaching = ["optim.dense_epochs=1", "optim.teacher_saliency=0.1"] if model == "taught" else []
+        family = "dense" if model == "dense" else "sparse"
+        self.config = paper_size.experiment(family, [f"model.sparse_threshold={threshold}", *teaching, *overrides])
         self.threshold = jnp.float32(threshold)
         self.mesh = DataMesh(self.config.mesh.devices)
         dataset = paper_size.dataset(1)
@@ -93,6 +98,9 @@ class Trainee:
         self.tx = setup.make_optimizer(self.config, total_steps=1000)
         variables = self.mesh.put_replicated(setup.start_variables(self.config, self.spec))
         self.state = TrainState(*self.mesh.put_replicated((jnp.int32(0), variables, self.tx.init(variables.params))))
+        if teaching:
+            teacher = dataclasses.replace(jax.tree.map(jnp.copy, variables), graphdef=structures(spec)(1.0))
+            self.state = self.state._replace(teacher=teacher)
 
     def program(self, mode: str, text_length: int) -> Program:
         """Compiles a training or an evaluation step."""
@@ -130,9 +138,19 @@ class Trainee:
         sites = {m: images[m] * np.prod(flops.stage_sizes(m), axis=1) * shares for m, shares in active.items()}
         if variant.mode == "train":
             macs = flops.training_macs(self.spec, lengths, sites)
+            if variant.model == "taught":
+                macs += self._teacher_macs(lengths, sites)
         else:
             macs = sum(sum(parts.values()) for parts in flops.macs(self.spec, lengths, sites).values())
         return 2e-9 * macs * _UTTERANCES.value
+
+    def _teacher_macs(self, lengths: Lengths, sites: flops.Sites) -> float:
+        """Of the teacher's forward pass, its backward pass to the factors of the sites, and of learning scores."""
+        own = flops.macs(self.spec, lengths, {m: s.tolist() for m, s in sites.items()})
+        dense = flops.macs(dataclasses.replace(self.spec, sparse=False), lengths, {})
+        towers = [dense[m] for m in own if m != "t"]
+        teacher = sum(2 * sum(parts.values()) - parts["low_level"] for parts in towers)
+        return teacher + 2 * sum(parts.get("scores", 0.0) for parts in own.values())
 
 
 def main(argv: list[str]) -> None:
@@ -173,13 +191,15 @@ def main(argv: list[str]) -> None:
 
 
 def _variants() -> list[Variant]:
-    thresholds = {"dense": [1.0], "sparse": [float(t) for t in _THRESHOLDS.value]}
+    sparse = [float(t) for t in _THRESHOLDS.value]
+    thresholds = {"dense": [1.0], "sparse": sparse, "taught": sparse}
     return [
         Variant(model, threshold, mode, int(text_length))
         for mode in _MODES.value
         for text_length in _TEXT_LENGTHS.value
         for model in _MODELS.value
         for threshold in thresholds[model]
+        if mode == "train" or model != "taught"
     ]
 
 

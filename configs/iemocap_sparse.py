@@ -52,12 +52,17 @@ def get_config() -> ConfigDict:
     config.init = ConfigDict()
     config.init.checkpoint = ""  # run directory or state dict of the paper's code to start from
     config.init.modalities = "tav"  # modalities whose weights are taken from it
+    config.init.teacher = ""  # dense run whose weights start the model and whose saliency its scores learn
 
     config.optim = optim = ConfigDict()
     optim.name = "adam"  # adam, adamw or sgd
     optim.lr = 5e-5
     optim.weight_decay = 0.0
     optim.text_lr_factor = 10.0  # the text encoder and its head learn at lr / text_lr_factor
+    optim.score_lr_factor = 1.0  # the attention scores learn at lr * score_lr_factor
+    optim.dense_epochs = 0  # first epochs, with all sites; then the run is its own teacher
+    optim.teacher_saliency = 0.0  # weight of the cross-entropy between attention and the teacher's saliency
+    optim.teacher_kd = 0.0  # share of the loss that is the distance from the teacher's logits
     optim.epochs = 40
     optim.early_stop = 6  # epochs without a better mean validation F1; 0 for never
     optim.clip = 0.0  # largest norm of the gradient; 0 for no clipping

@@ -1,8 +1,8 @@
 """Reads checkpoints: the best by mean validation F1, and the latest ones.
 
-A checkpoint holds the variables, the optimiser's state, and a record of all that evaluation needs: config, label names,
-thresholds, preprocessing. Checkpoints from within an epoch serve to resume only; those at its end have the scores by
-which the best is chosen.
+A checkpoint holds the variables, the optimiser's state, the variables of a teacher, and a record of all that evaluation
+needs: config, label names, thresholds, preprocessing. Checkpoints from within an epoch or the dense phase serve to
+resume only; those at the end of other epochs have the scores by which the best is chosen.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from mme2e_jax.runtime.json_schema import parse_json
 
 FORMAT_VERSION = 2
 DIRECTORY = "checkpoints"
-ITEMS = ("variables", "optimizer", "record")
+ITEMS = ("variables", "optimizer", "teacher", "record")
 # The step of imported weights; training saves after its first step at the earliest.
 IMPORTED_STEP = 0
 
@@ -53,7 +53,7 @@ class Checkpoints:
         """Opens the checkpoints of the run directory `workdir`, which may have none yet."""
         self.directory = Path(workdir).absolute() / DIRECTORY
         handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
-        for item in ("variables", "optimizer"):
+        for item in ("variables", "optimizer", "teacher"):
             handlers.add(item, ocp.args.StandardRestore, ocp.StandardCheckpointHandler())
         handlers.add("record", ocp.args.JsonRestore, ocp.JsonCheckpointHandler())
         self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler(handler_registry=handlers))
@@ -109,14 +109,17 @@ class Checkpoints:
 
     def restore_state(self, step: int, like: TrainState) -> TrainState:
         """The training state of a checkpoint, sharded as the abstract arrays of `like`."""
+        teacher = like.teacher
         restored = self._restore(
             step,
             variables=ocp.args.StandardRestore(like.variables.arrays()),
             optimizer=ocp.args.StandardRestore(pytree.flatten(like.optimizer)),
+            **({} if teacher is None else {"teacher": ocp.args.StandardRestore(teacher.arrays())}),
         )
         optimizer = pytree.unflatten(like.optimizer, restored["optimizer"])
         done = jax.device_put(np.asarray(step, like.step.dtype), like.step.sharding)
-        return TrainState(done, like.variables.with_arrays(restored["variables"]), optimizer)
+        teacher = teacher and teacher.with_arrays(restored["teacher"])
+        return TrainState(done, like.variables.with_arrays(restored["variables"]), optimizer, teacher)
 
     def _restore(self, step: int, **items: Any) -> Any:
         return self._checkpointer.restore(self.directory / str(step), args=ocp.args.Composite(**items))
@@ -136,7 +139,8 @@ def open_checkpoints(workdir: str | Path) -> tuple[Checkpoints, int]:
     step = checkpoints.find_best_step()
     if step is None:
         raise UserError(
-            f"{checkpoints.directory} holds no finished checkpoint: the run ended before its first epoch did."
+            f"{checkpoints.directory} holds no finished checkpoint: the run ended before its first epoch, "
+            "or its dense phase (config.optim.dense_epochs), did."
         )
     return checkpoints, step
 

@@ -52,7 +52,8 @@ class CheckpointWriter:
         """Starts to save under the number of steps; raises `CheckpointError` if this save or the last one fails."""
         step = int(state.step)
         metrics = None
-        if not record.losses:
+        # At the end of an epoch that computed the sites of the final model.
+        if not record.losses and len(record.history) > record.config.get("optim", {}).get("dense_epochs", 0):
             epoch = record.history[-1]
             metrics = {"f1": epoch["valid"]["f1"], "epoch": epoch["epoch"]}
         with self._write_errors():
@@ -65,6 +66,7 @@ class CheckpointWriter:
                     variables=ocp.args.StandardSave(state.variables.arrays()),
                     optimizer=ocp.args.StandardSave(pytree.flatten(state.optimizer)),
                     record=ocp.args.JsonSave(dataclasses.asdict(record)),
+                    **({"teacher": ocp.args.StandardSave(state.teacher.arrays())} if state.teacher else {}),
                 ),
                 metrics=metrics,
             )

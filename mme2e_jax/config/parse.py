@@ -9,19 +9,21 @@ from ml_collections import ConfigDict
 
 from mme2e_jax.config import schema
 from mme2e_jax.config.rules import Rule
-from mme2e_jax.config.schema import FAMILIES, Config, EndToEndModelConfig, Family, MiniConfig, SparseModelConfig
+from mme2e_jax.config.schema import FAMILIES, Config, Family, MiniConfig
 from mme2e_jax.constants import EMBEDDED
 from mme2e_jax.errors import UserError
 
 S = TypeVar("S")
 
 # For an unknown model name: only the keys of all models are checked.
-_ANY_FAMILY = Family(schema.DataConfig, schema.ModelConfig, schema.OptimConfig)
-_SPARSE_KEYS = {f.name for f in dataclasses.fields(SparseModelConfig)} - {
-    f.name for f in dataclasses.fields(EndToEndModelConfig)
+_ANY_FAMILY = Family(schema.DataConfig, schema.ModelConfig, schema.InitConfig, schema.OptimConfig)
+_SPARSE_KEYS = {
+    f"{section}.{field.name}"
+    for section, sparse, dense in zip(Family._fields, FAMILIES["mme2e_sparse"], FAMILIES["mme2e"], strict=True)
+    for field in set(dataclasses.fields(sparse)) - set(dataclasses.fields(dense))
 }
 # Required values of sparse keys in a config of the dense model, if it has them.
-_OFF = {"attention_grad": "none", "attention_entropy": 0.0}
+_OFF = {"model.attention_grad": "none", "model.attention_entropy": 0.0, "init.teacher": ""}
 # Keys that stored configs of earlier versions lack, with the values that those versions used.
 _ADDED_LATER: Mapping[str, Any] = {
     "log.wandb": "",
@@ -30,7 +32,16 @@ _ADDED_LATER: Mapping[str, Any] = {
     "optim.skip_nonfinite": 0,
     "checkpoint.every_steps": 0,
 }
-_ADDED_TO_SPARSE: Mapping[str, Any] = {"sparse_rule": "mass", "sparse_region": 1, "sparse_once": False}
+_ADDED_TO_SPARSE: Mapping[str, Any] = {
+    "model.sparse_rule": "mass",
+    "model.sparse_region": 1,
+    "model.sparse_once": False,
+    "init.teacher": "",
+    "optim.score_lr_factor": 1.0,
+    "optim.dense_epochs": 0,
+    "optim.teacher_saliency": 0.0,
+    "optim.teacher_kd": 0.0,
+}
 
 
 def parse_config(values: ConfigDict | Mapping[str, Any]) -> Config:
@@ -47,11 +58,10 @@ def parse_config(values: ConfigDict | Mapping[str, Any]) -> Config:
     rules = _rules(flat.get("model.name"), flat.get("data.dataset"))
     problems = [f"config.{key}: missing; expected {rules[key].expected}." for key in rules if key not in flat]
     for key, value in flat.items():
-        section, _, name = key.rpartition(".")
         if key not in rules:
-            if flat.get("model.name") != "mme2e" or section != "model" or name not in _SPARSE_KEYS:
+            if flat.get("model.name") != "mme2e" or key not in _SPARSE_KEYS:
                 problems.append(_unknown(key, rules))
-            elif name in _OFF and value != (off := _OFF[name]):
+            elif key in _OFF and value != (off := _OFF[key]):
                 problems.append(
                     f"config.{key}: expected {off!r} for the dense model, which has no attention, found {value!r}."
                 )
@@ -74,13 +84,14 @@ def read_stored_config(values: Mapping[str, Any]) -> Config:
 def with_current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     """Stored config values with the keys of this version: later keys added, keys without effect dropped."""
     result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
-    for key, value in _ADDED_LATER.items():
+    sparse = result["model"]["name"] == "mme2e_sparse"
+    for key, value in {**_ADDED_LATER, **(_ADDED_TO_SPARSE if sparse else {})}.items():
         section, _, name = key.rpartition(".")
         (result[section] if section else result).setdefault(name, value)
-    if result["model"]["name"] == "mme2e_sparse":
-        result["model"] = {**_ADDED_TO_SPARSE, **result["model"]}
-    elif result["model"]["name"] == "mme2e":
-        result["model"] = {k: v for k, v in result["model"].items() if k not in _SPARSE_KEYS}
+    if result["model"]["name"] == "mme2e":
+        for key in _SPARSE_KEYS:
+            section, _, name = key.rpartition(".")
+            result[section].pop(name, None)
     return result
 
 
@@ -176,6 +187,8 @@ def _end_to_end_combinations(values: Mapping[str, Any]) -> Iterator[str]:
             "config.model.modalities: text guides the sparse model's attention, so expected t among them, found "
             f"{values['model.modalities']!r}. Add t, or use the dense model (config.model.name='mme2e')."
         )
+    if values["model.name"] == "mme2e_sparse":
+        yield from _teaching_combinations(values)
     if values["model.trans_dim"] % values["model.trans_heads"]:
         yield (
             f"config.model.trans_heads: expected a divisor of trans_dim ({values['model.trans_dim']}), found "
@@ -183,6 +196,34 @@ def _end_to_end_combinations(values: Mapping[str, Any]) -> Iterator[str]:
         )
     if values["model.text.init"] == "pretrained" and values["model.text.size"] == "tiny":
         yield "config.model.text.size: there is no pretrained ALBERT of size tiny; use base, large or xlarge."
+
+
+def _teaching_combinations(values: Mapping[str, Any]) -> Iterator[str]:
+    dense, teacher = values["optim.dense_epochs"], values["init.teacher"]
+    taught = values["optim.teacher_saliency"] > 0 or values["optim.teacher_kd"] > 0
+    if dense >= values["optim.epochs"]:
+        yield (
+            f"config.optim.dense_epochs: expected fewer than the {values['optim.epochs']} epochs of the run, "
+            f"found {dense}. Sites are left out in the epochs after them."
+        )
+    if taught and not dense and not teacher:
+        yield (
+            "config.init.teacher: expected a dense run to learn from with config.optim.teacher_saliency or teacher_kd "
+            "above 0, found none. Name one, or let the run teach itself with --config.optim.dense_epochs=N."
+        )
+    if teacher and not taught:
+        yield (
+            "config.optim.teacher_saliency: expected a number above 0 with config.init.teacher, found 0. To start "
+            "from a run without learning from it, use config.init.checkpoint."
+        )
+    if teacher and (dense or values["init.checkpoint"]):
+        other = "optim.dense_epochs=0" if dense else "init.checkpoint="
+        yield f"config.init.teacher: the dense run starts the model, so expected --config.{other} with it."
+    if taught and values["model.attention_grad"] != "none":
+        yield (
+            "config.model.attention_grad: expected none with a teacher, which trains the scores, found "
+            f"{values['model.attention_grad']!r}."
+        )
 
 
 def _refusal(problems: Sequence[str]) -> UserError:

@@ -58,10 +58,10 @@ def missing_albert(directory: str, size: str) -> str | None:
 
 
 def pretrained_text(config: Config) -> TextConfig | None:
-    """The text section if training reads ALBERT's weights; None otherwise, also if `init.checkpoint` has text."""
+    """The text section if training reads ALBERT's weights; None otherwise, also if text starts from another run."""
     m = config.model
-    from_checkpoint = config.init.checkpoint and "t" in config.init.modalities
-    if not isinstance(m, EndToEndModelConfig) or "t" not in m.modalities or from_checkpoint:
+    from_run = config.teacher or (config.init.checkpoint and "t" in config.init.modalities)
+    if not isinstance(m, EndToEndModelConfig) or "t" not in m.modalities or from_run:
         return None
     return m.text if m.text.init == "pretrained" else None
 
@@ -73,6 +73,13 @@ def _missing_start(checkpoint: str) -> str | None:
         "config.init.checkpoint: expected a run directory, or a file with a state dict of the paper's code (.pt, "
         f".npz); {checkpoint!r} does not exist."
     )
+
+
+def _missing_teacher(teacher: str) -> str | None:
+    if not teacher or (Path(teacher) / "checkpoints").is_dir():
+        return None
+    found = "holds no checkpoints/" if Path(teacher).is_dir() else "does not exist"
+    return f"config.init.teacher: expected the directory of a dense run; {teacher!r} {found}."
 
 
 def _missing_wandb(project: str) -> str | None:
@@ -88,7 +95,11 @@ def _missing_wandb(project: str) -> str | None:
 
 def check(config: Config) -> None:
     """Raises `UserError` with everything that training reads and that is missing, and how to get it."""
-    missing = [_missing_start(config.init.checkpoint), _missing_wandb(config.log.wandb)]
+    missing = [
+        _missing_start(config.init.checkpoint),
+        _missing_teacher(config.teacher),
+        _missing_wandb(config.log.wandb),
+    ]
     # Training generates the embedded corpus if it is missing.
     if config.data.dataset not in EMBEDDED:
         missing.append(missing_records(config.data.dir, config.data.dataset, config.records_kind))

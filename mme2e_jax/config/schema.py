@@ -129,6 +129,13 @@ class InitConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class SparseInitConfig(InitConfig):
+    """Also the dense run that starts and teaches a sparse model."""
+
+    teacher: str = setting(rules.TEXT)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimConfig:
     """The optimizer, its schedule and the loss."""
 
@@ -149,6 +156,16 @@ class EndToEndOptimConfig(OptimConfig):
     """The optimizer with a lower learning rate for the text encoder."""
 
     text_lr_factor: float = setting(rules.POSITIVE)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SparseOptimConfig(EndToEndOptimConfig):
+    """The optimizer, and how a teacher trains the scores of the sparse model."""
+
+    score_lr_factor: float = setting(rules.POSITIVE)
+    dense_epochs: int = setting(integer(0))
+    teacher_saliency: float = setting(rules.NOT_NEGATIVE)
+    teacher_kd: float = setting(real("a number in [0, 1]", lambda v: 0 <= v <= 1))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -216,18 +233,29 @@ class Config:
         m = self.model
         return (m.sparse_threshold, m.sparse_anneal) if isinstance(m, SparseModelConfig) else (1.0, 0.0)
 
+    @property
+    def dense_epochs(self) -> int:
+        """Number of first epochs in which a sparse model computes all sites; 0 for other models."""
+        return self.optim.dense_epochs if isinstance(self.optim, SparseOptimConfig) else 0
+
+    @property
+    def teacher(self) -> str:
+        """Dense run that starts and teaches the sparse model; empty for none."""
+        return self.init.teacher if isinstance(self.init, SparseInitConfig) else ""
+
 
 class Family(NamedTuple):
     """Section classes that depend on the model."""
 
     data: type[DataConfig]
     model: type[ModelConfig]
+    init: type[InitConfig]
     optim: type[OptimConfig]
 
 
 FAMILIES: dict[str, Family] = {
-    "mme2e": Family(DataConfig, EndToEndModelConfig, EndToEndOptimConfig),
-    "mme2e_sparse": Family(DataConfig, SparseModelConfig, EndToEndOptimConfig),
-    "lf_rnn": Family(FeatureDataConfig, RnnModelConfig, OptimConfig),
-    "lf_transformer": Family(FeatureDataConfig, TransformerModelConfig, OptimConfig),
+    "mme2e": Family(DataConfig, EndToEndModelConfig, InitConfig, EndToEndOptimConfig),
+    "mme2e_sparse": Family(DataConfig, SparseModelConfig, SparseInitConfig, SparseOptimConfig),
+    "lf_rnn": Family(FeatureDataConfig, RnnModelConfig, InitConfig, OptimConfig),
+    "lf_transformer": Family(FeatureDataConfig, TransformerModelConfig, InitConfig, OptimConfig),
 }

@@ -4,6 +4,7 @@ Axis legend: `g` device groups, `b` utterances per group, `f` packed frames, `c`
 `d` features.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -27,6 +28,9 @@ FACE_STD = (37.0, 33.0, 32.0)
 # Order of the fusion weights in the paper's code.
 MODALITIES = "tva"
 IMAGE_SIZE = {"v": (FACE_SIZE, FACE_SIZE, 3), "a": (MEL_BANDS, CHUNK_FRAMES, 1)}
+
+# Factors of the sites of each stage's input, per tower.
+Multipliers = Mapping[str, Sequence[Float[Array, "n h w"]]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,13 @@ class MME2E(nnx.Module):
             round_parameters(encoder, self.dtype)
 
     def __call__(
-        self, batch: Batch, *, train: bool, threshold: Float[Array, ""] | float, seed: DropoutSeed | None
+        self,
+        batch: Batch,
+        *,
+        train: bool,
+        threshold: Float[Array, ""] | float,
+        seed: DropoutSeed | None,
+        multipliers: Multipliers | None = None,
     ) -> Outputs:
         """Runs the model.
 
@@ -100,6 +110,7 @@ class MME2E(nnx.Module):
           train: whether to use and update batch statistics.
           threshold: threshold of the sparse attention, in (0, 1]; not used by the dense model.
           seed: dropout seed of the step; None for no dropout.
+          multipliers: with these a sparse model computes all sites, and multiplies each stage's input by its own.
         """
         logits, stages, text = {}, {}, None
         if "t" in self.modalities:
@@ -112,7 +123,8 @@ class MME2E(nnx.Module):
                 (faces_input(batch.faces), batch.frame_count) if m == "v" else (batch.mel[..., None], batch.chunk_count)
             )
             where = segments(count, images.shape[1])
-            vectors, stages_m = self._encode(m, images, where, text, train=train, threshold=threshold)
+            factors = None if multipliers is None else multipliers[m]
+            vectors, stages_m = self._encode(m, images, where, text, factors, train=train, threshold=threshold)
             if stages_m:
                 stages[m] = stages_m
             encoded = self.sequences[m](vectors, where, batch.example, seed and seed.fold(m))
@@ -122,7 +134,7 @@ class MME2E(nnx.Module):
             return Outputs(logits[self.modalities], logits, stages)
         return Outputs(fuse(logits, self.modalities, self.fusion[...]), logits, stages)
 
-    def _encode(self, m, images, where: Segments, text, *, train, threshold):
+    def _encode(self, m, images, where: Segments, text, multipliers, *, train, threshold):
         g, n = where.segment.shape
         flat, valid = images.reshape(g * n, *images.shape[2:]), where.valid.reshape(-1)
         # Padding may hold NaN, and 0 * NaN would reach the gradients of the kernels.
@@ -131,6 +143,8 @@ class MME2E(nnx.Module):
         flat = flat.astype(tower.low_level.conv.kernel.dtype)
         if isinstance(tower, DenseTower):
             return tower(flat, valid, train=train).reshape(g, n, -1), []
+        if multipliers is not None:
+            return tower.at_all_sites(flat, valid, multipliers).reshape(g, n, -1), []
         utterance = jnp.minimum(where.segment, text.shape[1] - 1)
         vectors, stages = tower(flat, valid, text, utterance, threshold, train=train)
         return vectors.reshape(g, n, -1), stages

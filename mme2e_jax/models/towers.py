@@ -5,7 +5,7 @@ Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width, `d` c
 Source: the paper's sections 3.2 and 3.3; the layer list follows its published code.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -195,6 +195,22 @@ class SparseTower(nnx.Module):
             total = images * (kept.shape[1] * kept.shape[2])
             stages.append(Stage(weight, kept, x, active, total, jnp.sum(spread) / jnp.maximum(images, 1.0)))
         return self.head(x), stages
+
+    def at_all_sites(
+        self, x: Float[Array, "n h w d"], valid: Bool[Array, "n"], multipliers: Sequence[Float[Array, "n h w"]]
+    ) -> Float[Array, "n e"]:
+        """One vector per image if no site is left out, in evaluation.
+
+        Args:
+          x: images, group by group.
+          valid: whether each image is real.
+          multipliers: factors of the sites of each stage's input.
+        """
+        x = self.low_level(x, valid, train=False)
+        for block, multiplier in zip(self.blocks, multipliers, strict=True):
+            x = (x * multiplier[..., None]).astype(x.dtype)
+            x, _ = block(x, jnp.ones(x.shape[:-1], bool), valid, train=False)
+        return self.head(x)
 
 
 def _stage(method: Callable, remat: bool, **static: bool) -> Callable:

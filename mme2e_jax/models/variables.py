@@ -47,6 +47,7 @@ class TrainState(NamedTuple):
     step: Int[Array, ""]  # number of steps done
     variables: Variables
     optimizer: optax.OptState
+    teacher: Variables | None = None  # frozen
 
     def with_structure(self, graphdef: nnx.GraphDef) -> "TrainState":
         """The same arrays with another structure, see `structures`."""
@@ -101,13 +102,19 @@ def apply(
     Returns:
       The outputs and the updated batch statistics.
     """
+    model = merge(variables)
+    run: Any = model  # takes the kind of batch that it reads
+    outputs = run(batch, train=train, threshold=threshold, seed=seed)
+    return outputs, nnx.state(model, nnx.BatchStat)
+
+
+def merge(variables: Variables) -> MME2E | LateFusion:
+    """The module with its variables, the encoders' parameters rounded to the model's dtype."""
     # A copy, because rounding must not change the learned parameters.
     model = nnx.merge(variables.graphdef, variables.params, variables.batch_stats, copy=True)
     if isinstance(model, MME2E):
         model.round_encoders()
-    run: Any = model  # takes the kind of batch that it reads
-    outputs = run(batch, train=train, threshold=threshold, seed=seed)
-    return outputs, nnx.state(model, nnx.BatchStat)
+    return model
 
 
 def fusion_order(spec: Spec) -> str:

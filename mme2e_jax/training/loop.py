@@ -24,7 +24,7 @@ from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.inference import InferenceState, predict
-from mme2e_jax.models.variables import Spec, TrainState, abstract_variables, parameter_count, structures
+from mme2e_jax.models.variables import Spec, TrainState, Variables, abstract_variables, parameter_count, structures
 from mme2e_jax.runs.load import check_fit, make_batch_loader
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runs.tokenizer import keep_tokenizer
@@ -38,7 +38,8 @@ from mme2e_jax.training.hooks import FiniteCheck, Hook, refuse_nonfinite_scores
 from mme2e_jax.training.loggers import ScalarLog, Sink, TensorBoard, WeightsAndBiases
 from mme2e_jax.training.profiler import Profile, steps_to_profile
 from mme2e_jax.training.progress import ProgressBar
-from mme2e_jax.training.step import StepMetrics, sparse_threshold
+from mme2e_jax.training.site_schedule import SiteSchedule
+from mme2e_jax.training.step import StepMetrics
 from mme2e_jax.training.step_log import StepLog
 from mme2e_jax.training.timing import Clock
 
@@ -67,7 +68,7 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> BatchLoader:
     tx = setup.make_optimizer(config, batches.total_steps)
     with lock_workdir(workdir), StopRequests() as stop:
         writer = CheckpointWriter(workdir, config.checkpoint.keep_last)
-        state, record = _start_or_resume(config, dataset, workdir, mesh, spec, tx)
+        state, record = _start_or_resume(config, dataset, workdir, mesh, spec, tx, batches.steps_per_epoch)
         if is_first():
             keep_tokenizer(dataset.directory, workdir)
         console.print(
@@ -82,7 +83,13 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> BatchLoader:
 
 
 def _start_or_resume(
-    config: Config, dataset: Dataset, workdir: Path, mesh: DataMesh, spec: Spec, tx: optax.GradientTransformation
+    config: Config,
+    dataset: Dataset,
+    workdir: Path,
+    mesh: DataMesh,
+    spec: Spec,
+    tx: optax.GradientTransformation,
+    steps_per_epoch: int,
 ) -> tuple[TrainState, RunRecord]:
     """The initial state of a run, or the state of its last checkpoint."""
     record = RunRecord(
@@ -120,13 +127,25 @@ def _start_or_resume(
             f"The run now has {config.optim.epochs} epochs, not {epochs}. Learning rate and threshold follow the new "
             "number from here, so that results differ from those of a run with either number from the start."
         )
-    like = jax.eval_shape(lambda variables: _fresh_state(variables, tx), abstract_variables(spec))
+    variables = abstract_variables(spec)
+    like = jax.eval_shape(lambda variables: _fresh_state(variables, tx), variables)
+    if SiteSchedule.of(config, steps_per_epoch).taught(last - 1):
+        like = like._replace(teacher=_teacher_like(variables, spec))
     console.print(f"Resuming at step {last} of {workdir}")
     return checkpoints.restore_state(last, mesh.abstract(like)), dataclasses.replace(started, config=record.config)
 
 
 def _fresh_state(variables, tx) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), variables, tx.init(variables.params))
+
+
+def _teacher_like(variables: Variables, spec: Spec) -> Variables:
+    """The variables as those of a teacher, which computes all sites."""
+    return dataclasses.replace(variables, graphdef=structures(spec)(1.0))
+
+
+# A step is donated its state, the teacher included.
+_copy = jax.jit(lambda variables: jax.tree.map(jnp.copy, variables))
 
 
 class _PendingStep(NamedTuple):
@@ -156,6 +175,7 @@ class _Loop:
         self._pending: list[_PendingStep] = []
         self._finite = FiniteCheck(self.batches.utterance_ids, self.config.optim.skip_nonfinite, self.record.skipped)
         self._hooks: list[Hook] = []
+        self.schedule = SiteSchedule.of(self.config, self.batches.steps_per_epoch)
 
     def run(self, stop: StopRequests) -> None:
         """Trains to the end, or until a request to stop."""
@@ -179,12 +199,14 @@ class _Loop:
 
     def _train_from(self, start: int, stop: StopRequests, profile: Profile) -> None:
         structure_at, stored_structure = structures(self.spec), self.state.variables.graphdef
-        selection, every = self.config.site_selection, self.config.checkpoint.every_steps
+        every = self.config.checkpoint.every_steps
         for step, batch in enumerate(self._clock.measure_input(self.batches.training(start)), start):
             if profile.boundary(step):
                 self._await_steps()
                 profile.before(step)
-            threshold = sparse_threshold(step, self.batches.total_steps, *selection)
+            threshold = self.schedule.threshold(step)
+            if self.schedule.taught(step) and self.state.teacher is None:
+                self._freeze_teacher()
             with self.mesh.active():
                 state = self.state.with_structure(structure_at(threshold))
                 state, step_metrics = self.step(state, self.mesh.put_batch(batch), jnp.float32(threshold))
@@ -200,6 +222,11 @@ class _Loop:
                 self._save()
             if stopping:
                 raise self._stopped(done)
+
+    def _freeze_teacher(self) -> None:
+        self.state = self.state._replace(teacher=_teacher_like(_copy(self.state.variables), self.spec))
+        if self.schedule.dense_steps:
+            console.print("From here on, the model as it is now is the teacher, and its copy learns with fewer sites.")
 
     def _await_steps(self, but: int = 0) -> None:
         """Waits for all steps but the last `but`, and runs the hooks for each."""
@@ -235,9 +262,11 @@ class _Loop:
         return True
 
     def _validated(self, stop: StopRequests) -> tuple[RunRecord, metrics.Metrics, float]:
-        """Validates at the final sparsity threshold and chooses the decision thresholds."""
+        """Validates at the final attention threshold (1 in the dense phase) and chooses the decision thresholds."""
         config, record, names = self.config, self.record, self.batches.dataset.label_names
-        state = InferenceState(self.state.variables, config.site_selection[0])
+        threshold = 1.0 if len(record.history) < config.dense_epochs else config.site_selection[0]
+        variables = self.state.with_structure(structures(self.spec)(threshold)).variables
+        state = InferenceState(variables, threshold)
         batches = stop.interruptible(self.batches.evaluation("valid"))
         score, truth, *_ = predict(state, batches, config.optim.loss, self.mesh)
         refuse_nonfinite_scores(len(record.history), score)
@@ -275,13 +304,13 @@ class _Loop:
 def _finished(history: Sequence[dict], config: Config) -> bool:
     """Whether all epochs are complete, or too many passed without a better mean validation F1.
 
-    Epochs before the sparsity threshold reaches its final value do not count.
+    Epochs before the attention threshold reaches its final value do not count.
     """
-    epochs = len(history)
-    if epochs >= config.optim.epochs or not epochs:
+    epochs, dense = len(history), config.dense_epochs
+    if epochs >= config.optim.epochs or epochs <= dense:
         return epochs >= config.optim.epochs
-    best = int(np.argmax([entry["valid"]["f1"] for entry in history]))
+    best = dense + int(np.argmax([entry["valid"]["f1"] for entry in history[dense:]]))
     threshold, anneal = config.site_selection
-    annealed = round(anneal * config.optim.epochs) if threshold < 1 else 0
+    annealed = dense + round(anneal * (config.optim.epochs - dense)) if threshold < 1 else dense
     stale = epochs - max(best + 1, annealed)
     return 0 < config.optim.early_stop <= stale

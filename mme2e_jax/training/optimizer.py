@@ -10,7 +10,11 @@ import optax
 from mme2e_jax.runtime import pytree
 
 # First match wins. The paper trains ALBERT and the text head more slowly than the rest.
-GROUPS: Sequence[tuple[str, str]] = (("text", r"text/.*|heads/t/.*"), ("rest", r".*"))
+GROUPS: Sequence[tuple[str, str]] = (
+    ("text", r"text/.*|heads/t/.*"),
+    ("scores", r"towers/./scores/.*"),
+    ("rest", r".*"),
+)
 SGD_MOMENTUM = 0.9
 
 
@@ -31,6 +35,7 @@ def optimizer(
     schedule: optax.Schedule,
     *,
     text_lr_factor: float,
+    score_lr_factor: float = 1.0,
     weight_decay: float,
     clip: float,
     accumulate: int = 1,
@@ -44,12 +49,18 @@ def optimizer(
       name: `adam`, `adamw`, or `sgd` (momentum 0.9).
       schedule: learning rate by update.
       text_lr_factor: divisor above 0.
+      score_lr_factor: factor of the learning rate of the sparse model's scores, above 0.
       weight_decay: weight decay as in torch: `adamw` shrinks the parameters by this share of the learning rate, the
         others add this share of the parameters to the gradient, after clipping.
       clip: largest global norm of the gradient of an update; 0 for no clipping.
       accumulate: gradients per update.
     """
-    factors: dict[Hashable, Any] = {"text": optax.scale(1 / text_lr_factor), "rest": optax.identity()}
+    scores = optax.identity() if score_lr_factor == 1 else optax.scale(score_lr_factor)
+    factors: dict[Hashable, Any] = {
+        "text": optax.scale(1 / text_lr_factor),
+        "scores": scores,
+        "rest": optax.identity(),
+    }
     decay = optax.add_decayed_weights(weight_decay) if weight_decay > 0 else optax.identity()
     adam = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
     update = {"adam": (decay, adam), "adamw": (adam, decay), "sgd": (decay, optax.trace(decay=SGD_MOMENTUM))}[name]

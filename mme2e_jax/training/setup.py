@@ -4,13 +4,20 @@ import jax
 import optax
 
 from mme2e_jax.config.preflight import pretrained_text
-from mme2e_jax.config.schema import Config, EndToEndModelConfig, EndToEndOptimConfig, SparseModelConfig
+from mme2e_jax.config.schema import (
+    Config,
+    EndToEndModelConfig,
+    EndToEndOptimConfig,
+    SparseModelConfig,
+    SparseOptimConfig,
+)
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.variables import Spec, Variables, initial_variables
 from mme2e_jax.training import losses, step
 from mme2e_jax.training.optimizer import learning_rate, optimizer
 from mme2e_jax.training.step import TrainStep, make_train_step
+from mme2e_jax.training.teaching import Teaching, logit_distance
 from mme2e_jax.weights import pretrained, warm_start
 
 
@@ -26,11 +33,18 @@ def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransforma
             f"config.optim.accumulate: expected at most the {total_steps} steps of the run, found {o.accumulate}, so "
             "that no update would happen. Lower it, or raise config.optim.epochs."
         )
+    updates, dense_updates = (n // o.accumulate for n in (total_steps, total_steps * config.dense_epochs // o.epochs))
+    schedule = learning_rate(o.lr, o.schedule, updates - dense_updates)
+    if dense_updates:
+        # The dense phase ends as a run of its own would.
+        first = learning_rate(o.lr, o.schedule, dense_updates)
+        schedule = optax.join_schedules([first, schedule], [dense_updates])
     return optimizer(
         o.name,
-        learning_rate(o.lr, o.schedule, total_steps // o.accumulate),
+        schedule,
         # The baselines have no pretrained text encoder.
         text_lr_factor=o.text_lr_factor if isinstance(o, EndToEndOptimConfig) else 1.0,
+        score_lr_factor=o.score_lr_factor if isinstance(o, SparseOptimConfig) else 1.0,
         weight_decay=o.weight_decay,
         clip=o.clip,
         accumulate=o.accumulate,
@@ -39,12 +53,16 @@ def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransforma
 
 def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation) -> TrainStep:
     """The training step that a config describes, for the labels of a dataset."""
-    train = dataset.split("train")
+    train, o = dataset.split("train"), config.optim
+    teaching = None
+    if isinstance(o, SparseOptimConfig):
+        teaching = Teaching(o.teacher_saliency, o.teacher_kd, logit_distance(o.loss))
     return make_train_step(
         tx,
         losses.make_loss(config.optim.loss, losses.positive_weights(train.positives, len(train))),
         seed=config.seed,
         attention_entropy=config.model.attention_entropy if isinstance(config.model, SparseModelConfig) else 0.0,
+        teaching=teaching,
         skip_nonfinite=config.optim.skip_nonfinite > 0,
     )
 
@@ -64,6 +82,8 @@ def start_variables(config: Config, spec: Spec) -> Variables:
     variables = initial_variables(spec, config.seed)
     if text := pretrained_text(config):
         variables = pretrained.with_albert(variables, pretrained.read_albert(text.dir, text.size))
+    if config.teacher:
+        variables = warm_start.start_from_teacher(variables, spec, config.teacher)
     if config.init.checkpoint:
         variables = warm_start.warm_start(variables, spec, config.init.checkpoint, config.init.modalities)
     return variables

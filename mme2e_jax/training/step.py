@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from mme2e_jax.batch import AnyBatch
+from mme2e_jax.batch import AnyBatch, Batch
 from mme2e_jax.models import variables as model_variables
 from mme2e_jax.models.dropout import step_seed
+from mme2e_jax.models.saliency import Lesson, teach
 from mme2e_jax.models.variables import TrainState
 from mme2e_jax.training.losses import Loss
+from mme2e_jax.training.teaching import Teaching, attention_loss, distillation_loss
 
 
 class StepMetrics(NamedTuple):
@@ -32,6 +34,7 @@ def make_train_step(
     *,
     seed: int,
     attention_entropy: float,
+    teaching: Teaching | None = None,
     skip_nonfinite: bool = False,
 ) -> TrainStep:
     """The step `(state, batch, threshold) -> (state, metrics)`; jit it with the state donated.
@@ -42,22 +45,32 @@ def make_train_step(
       seed: seed of the run; dropout is a function of it and of the step number.
       attention_entropy: weight of a penalty, the mean over the sparse stages of exp(entropy of the attention) /
         candidates: 1 for uniform attention, near 0 for concentrated attention.
+      teaching: how much the teacher counts in a step whose state has one.
       skip_nonfinite: whether a step with a non-finite loss or gradient only advances the step number.
     """
 
-    def objective(params, state: TrainState, batch: AnyBatch, threshold):
+    def objective(params, state: TrainState, batch: AnyBatch, threshold, lesson: Lesson | None):
         variables = model_variables.Variables(state.variables.graphdef, params, state.variables.batch_stats)
         dropout = step_seed(seed, state.step)
         outputs, batch_stats = model_variables.apply(variables, batch, train=True, threshold=threshold, seed=dropout)
-        loss = loss_of(outputs.logits, batch.labels, batch.example >= 0)
+        valid = batch.example >= 0
+        loss = loss_of(outputs.logits, batch.labels, valid)
         spreads = [stage.spread for stages in outputs.stages.values() for stage in stages]
         penalty = attention_entropy * sum(spreads) / len(spreads) if attention_entropy and spreads else 0.0
-        return loss + penalty, (loss, outputs, batch_stats)
+        total = loss + penalty
+        if teaching is not None and lesson is not None:
+            if teaching.saliency:
+                total += teaching.saliency * attention_loss(lesson.saliency, outputs.stages)
+            if teaching.kd:
+                distance = distillation_loss(teaching.distance, lesson.logits, outputs.logits, valid)
+                total += teaching.kd * (distance - loss)
+        return total, (loss, outputs, batch_stats)
 
     def train_step(state: TrainState, batch: AnyBatch, threshold):
         params: Any = state.variables.params
         gradients = jax.grad(objective, has_aux=True)
-        gradient, (loss, outputs, stats) = gradients(params, state, batch, threshold)
+        lesson = None if state.teacher is None or not isinstance(batch, Batch) else teach(state.teacher, batch)
+        gradient, (loss, outputs, stats) = gradients(params, state, batch, threshold, lesson)
         # The gradient of a batch without any valid utterance is 0, not 0 / 0.
         has_utterances = jnp.any(batch.example >= 0)
         gradient = jax.tree.map(lambda g: jnp.where(has_utterances, g, 0), gradient)
@@ -68,7 +81,7 @@ def make_train_step(
             m: jnp.stack([s.active / jnp.maximum(s.total, 1) for s in stages]) for m, stages in outputs.stages.items()
         }
         metrics = StepMetrics(loss, optax.tree.norm(gradient), active)
-        new = TrainState(state.step + 1, variables, opt_state)
+        new = TrainState(state.step + 1, variables, opt_state, state.teacher)
         if skip_nonfinite:
             finite = jnp.isfinite(metrics.loss) & jnp.isfinite(metrics.gradient_norm)
             kept = state._replace(step=new.step)
@@ -90,9 +103,3 @@ def compiler_options(backend: str, *, remat: bool) -> dict[str, str] | None:
         # kept. Other backends remove the barriers late.
         return {"xla_disable_hlo_passes": "cse_barrier_expander"}
     return None
-
-
-def sparse_threshold(step: int, total_steps: int, final: float, anneal: float) -> float:
-    """Threshold at a step: from 1 linearly down to `final` over the first `anneal` share of the run's steps."""
-    end = anneal * total_steps
-    return final if step >= end else 1.0 + (final - 1.0) * step / end

@@ -1,6 +1,7 @@
 """Warm start: copies the parts of chosen modalities from another model.
 
 The other model is the best checkpoint of a run, or a state dict of the paper's code. Batch statistics are copied too.
+The run of a dense model can start a sparse one, whose scores keep their initial values.
 """
 
 import re
@@ -11,11 +12,11 @@ import numpy as np
 
 from mme2e_jax.checkpoints.reader import open_checkpoints
 from mme2e_jax.errors import UserError
-from mme2e_jax.models.mme2e import MODALITIES
+from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
 from mme2e_jax.models.variables import Spec, Variables
 from mme2e_jax.pickles import torch_file
 from mme2e_jax.runtime.console import console
-from mme2e_jax.weights import paper_weights
+from mme2e_jax.weights import dense_weights, paper_weights
 from mme2e_jax.weights.torch_weights import Rule, Rules, convert, paper_rules
 
 _FUSION = "fusion"
@@ -40,7 +41,10 @@ def warm_start(variables: Variables, spec: Spec, checkpoint: str, modalities: st
     if Path(checkpoint).is_dir():
         checkpoints, step = open_checkpoints(checkpoint)
         offered = checkpoints.restore_arrays(step)
-        rules = {path: Rule(path, lambda x: x) for path in arrays}
+        kept = ()
+        if isinstance(spec, ModelSpec) and spec.sparse and dense_weights.is_dense(offered):
+            offered, kept = dense_weights.sparse_from_dense(offered), filter(dense_weights.SCORES.fullmatch, arrays)
+        rules = {path: Rule(path, lambda x: x) for path in arrays.keys() - set(kept)}
         belongs = {path: _modality_of(path) for path in offered}
     else:
         offered, _ = paper_weights.drop_unused(torch_file.read(checkpoint), spec)
@@ -58,6 +62,24 @@ def warm_start(variables: Variables, spec: Spec, checkpoint: str, modalities: st
     parts = ", ".join(m for m in MODALITIES if m in modalities) + (" and their fusion" if _FUSION in loaded else "")
     console.print(f"Starting with {parts} of {checkpoint}")
     return variables.with_arrays(arrays | loaded)
+
+
+def start_from_teacher(variables: Variables, spec: Spec, run: str) -> Variables:
+    """Variables of a sparse model with the weights of a dense run; the scores keep their initial values.
+
+    Args:
+      variables: initial variables.
+      spec: architecture of the sparse model.
+      run: run directory of the dense model.
+
+    Raises:
+      UserError: if it is not the run of a dense model, or the weights do not fit; lists all of them.
+    """
+    checkpoints, step = open_checkpoints(run)
+    found = checkpoints.read_record(step).config.get("model", {}).get("name")
+    if found != "mme2e":
+        raise UserError(f"config.init.teacher: expected a run of the dense model mme2e, found {found} in {run}.")
+    return warm_start(variables, spec, run, spec.modalities)
 
 
 def _modality_of(path: str) -> str | None:

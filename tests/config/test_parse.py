@@ -49,6 +49,10 @@ BAD_VALUES = [
     ("model.sparse_anneal", -0.1, "a share of the epochs in [0, 1]", "-0.1"),
     ("model.text.size", "huge", "one of tiny, base, large, xlarge", "'huge'"),
     ("optim.lr", "abc", "a number above 0", "'abc'"),
+    ("optim.dense_epochs", -1, "a whole number of at least 0", "-1"),
+    ("optim.teacher_saliency", -0.1, "a number of at least 0", "-0.1"),
+    ("optim.teacher_kd", 1.5, "a number in [0, 1]", "1.5"),
+    ("optim.score_lr_factor", 0.0, "a number above 0", "0.0"),
     ("optim.lr", float("inf"), "a number above 0", "inf"),
     ("optim.schedule", "linear", "one of constant, cosine", "'linear'"),
     ("optim.accumulate", 0, "a whole number of at least 1", "0"),
@@ -115,10 +119,19 @@ def test_a_config_of_an_earlier_version_gets_the_keys_that_came_later() -> None:
     del earlier["log"]["wandb"], earlier["profile"], earlier["model"]["sparse_rule"], earlier["model"]["sparse_once"]
     earlier["checkpoint"]["every_steps"] = 7
 
+    for key in ("dense_epochs", "teacher_saliency", "teacher_kd", "score_lr_factor"):
+        del earlier["optim"][key]
+    del earlier["init"]["teacher"]
+
     config = read_stored_config(earlier)
 
     now["checkpoint"]["every_steps"] = 7
+    # As it was without a teacher.
+    now["optim"] |= {"dense_epochs": 0, "teacher_saliency": 0.0, "teacher_kd": 0.0, "score_lr_factor": 1.0}
     assert config == parse_config(now)
+    for earlier_dense in (mini_dense, lf_rnn):
+        values = earlier_dense.get_config().to_dict()
+        assert read_stored_config(values) == parse_config(values)
 
 
 def test_all_problems_are_in_one_message() -> None:
@@ -143,6 +156,48 @@ def test_a_sparse_model_without_text_is_refused_and_a_dense_one_is_not() -> None
     parse_config(dense)
     with pytest.raises(UserError, match=r"config\.model\.modalities: .* expected t among them, found 'av'"):
         parse_config(sparse)
+
+
+TAUGHT = {"optim.dense_epochs": 0, "init.teacher": "", "optim.teacher_saliency": 0.1, "optim.teacher_kd": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"optim.dense_epochs": 30}, r"dense_epochs: expected fewer than the 30 epochs of the run, found 30"),
+        ({}, r"init\.teacher: expected a dense run to learn from with .* found none"),
+        (
+            {"optim.teacher_saliency": 0.0, "optim.teacher_kd": 0.5},
+            r"init\.teacher: expected a dense run to learn from",
+        ),
+        ({"init.teacher": "RUN", "optim.teacher_saliency": 0.0}, r"teacher_saliency: expected a number above 0 with"),
+        (
+            {"init.teacher": "RUN", "optim.dense_epochs": 2},
+            r"init\.teacher: .* expected --config\.optim\.dense_epochs=0",
+        ),
+        ({"init.teacher": "RUN", "init.checkpoint": "RUN"}, r"init\.teacher: .* expected --config\.init\.checkpoint="),
+        ({"optim.dense_epochs": 2, "model.attention_grad": "renormalized"}, r"attention_grad: expected none with a t"),
+    ],
+)
+def test_values_that_make_no_teacher_are_refused(values: dict[str, object], said: str) -> None:
+    config: Any = mini_sparse.get_config()
+    config.optim.epochs = 30
+    for key, value in (TAUGHT | values).items():
+        set_value(config, key, value)
+
+    with pytest.raises(UserError, match=said):
+        parse_config(config)
+
+
+def test_a_config_of_the_sparse_model_serves_the_dense_one_but_not_its_teacher() -> None:
+    config: Any = mini_sparse.get_config()
+    config.model.name = "mme2e"
+    config.optim.dense_epochs = 5
+
+    assert parse_config(config).dense_epochs == 0
+    config.init.teacher = "RUN"
+    with pytest.raises(UserError, match=r"config\.init\.teacher: expected '' for the dense model"):
+        parse_config(config)
 
 
 def test_heads_must_divide_the_width() -> None:

@@ -7,10 +7,13 @@ import numpy as np
 import optax
 import pytest
 
+from configs import mini_sparse
+from mme2e_jax.config.parse import parse_config
 from mme2e_jax.models.albert import SIZES
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import abstract_variables
 from mme2e_jax.runtime import pytree
+from mme2e_jax.training import setup
 from mme2e_jax.training.optimizer import group_labels, learning_rate, optimizer
 
 SPEC = ModelSpec("tav", True, 6, 50, SIZES["tiny"], 0.0625, 16, 1, 2, 0.1)
@@ -19,11 +22,12 @@ SPEC = ModelSpec("tav", True, 6, 50, SIZES["tiny"], 0.0625, 16, 1, 2, 0.1)
 def test_every_parameter_is_in_the_group_it_should_be():
     labels = pytree.flatten(group_labels(abstract_variables(SPEC).params))
     text = {path for path, group in labels.items() if group == "text"}
-    assert set(labels.values()) == {"text", "rest"}
+    assert set(labels.values()) == {"text", "scores", "rest"}
     assert {"text/word", "text/layer/query/kernel", "heads/t/bias"} <= text
     assert all(path.startswith(("text/", "heads/t/")) for path in text)
     # What looks at the text in the towers is no part of the text encoder.
-    assert labels["towers/v/scores/0/text/kernel"] == "rest"
+    assert labels["towers/v/scores/0/text/kernel"] == "scores"
+    assert labels["towers/v/blocks/0/kernel1"] == "rest"
 
 
 def test_the_text_group_learns_more_slowly_and_clipping_acts_on_everything():
@@ -37,6 +41,34 @@ def test_the_text_group_learns_more_slowly_and_clipping_acts_on_everything():
     _, state = clipped.update(params, clipped.init(params), params)
     first_moment = optax.tree.get(state, "mu")
     np.testing.assert_allclose(optax.tree.norm(first_moment), 0.1, rtol=1e-5)
+
+
+def test_scores_learn_at_their_own_rate() -> None:
+    params = {"towers": {"v": {"scores": {"0": {"bias": jnp.ones(2)}}, "head": {"bias": jnp.ones(2)}}}}
+    rate = learning_rate(0.1, "constant", 10)
+    tx = optimizer("adam", rate, text_lr_factor=1.0, score_lr_factor=5.0, weight_decay=0.0, clip=0.0)
+    updates: Any = tx.update(params, tx.init(params), params)[0]
+
+    np.testing.assert_allclose(updates["towers"]["v"]["scores"]["0"]["bias"], -0.5, rtol=1e-4)
+    np.testing.assert_allclose(updates["towers"]["v"]["head"]["bias"], -0.1, rtol=1e-4)
+    # So that checkpoints of earlier versions still fit.
+    assert not any("scores" in path and "towers" not in path for path in pytree.flatten(tx.init(params)))
+
+
+def test_each_phase_of_a_run_that_teaches_itself_has_a_schedule_of_its_own() -> None:
+    config: Any = mini_sparse.get_config()
+    config.optim.update(name="sgd", lr=0.1, clip=0.0, schedule="cosine", epochs=4, dense_epochs=2)
+    tx, params = setup.make_optimizer(parse_config(config), total_steps=8), {"fusion": jnp.zeros(1)}
+    state, found = tx.init(params), []
+    for _ in range(8):
+        # The momentum of the update before is taken off.
+        before = float(optax.tree.get(state, "trace")["fusion"][0])
+        updates: Any
+        updates, state = tx.update({"fusion": jnp.array([1.0])}, state, params)
+        found.append(-float(updates["fusion"][0]) / (1 + 0.9 * before))
+
+    expected = 0.05 * (1 + np.cos(np.pi * np.array([0, 1, 2, 3] * 2) / 4))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_a_cosine_schedule_ends_at_zero():

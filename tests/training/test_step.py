@@ -12,7 +12,7 @@ import pytest
 from mme2e_jax.config.parse import parse_config
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.training import setup
-from mme2e_jax.training.step import make_train_step, sparse_threshold
+from mme2e_jax.training.step import make_train_step
 from tests.helpers.steps import begin, run_steps
 from tests.helpers.synthetic import shrink
 
@@ -21,12 +21,6 @@ def shrunk(name: str, records, **overrides):
     config = shrink(importlib.import_module(f"configs.{name}").get_config(), records)
     config.update_from_flattened_dict({key.replace("__", "."): value for key, value in overrides.items()})
     return config
-
-
-def test_the_threshold_falls_linearly_and_then_stays():
-    found = [sparse_threshold(step, 100, 0.6, 0.5) for step in (0, 25, 50, 99)]
-    np.testing.assert_allclose(found, [1.0, 0.8, 0.6, 0.6])
-    assert sparse_threshold(0, 100, 0.6, 0.0) == 0.6
 
 
 @pytest.mark.parametrize("loss", ["bce", "ce", "mse", "l1"])

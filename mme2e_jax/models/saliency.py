@@ -1,0 +1,56 @@
+"""Saliency of sites: what attention should find, by a frozen model.
+
+Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width of a stage's sites, `g` device groups, `b`
+utterances per group, `l` labels.
+Source: our own; the gradient of the logits to a mask of the features, as in work on pruning by sensitivity.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mme2e_jax.batch import Batch
+from mme2e_jax.models.mme2e import IMAGE_SIZE, MME2E
+from mme2e_jax.models.variables import Variables, merge
+
+STAGES = 3
+
+
+class Lesson(NamedTuple):
+    """What a teacher says about a batch."""
+
+    saliency: dict[str, list[Float[Array, "n h w"]]]  # per tower and stage, at least 0; 0 for padding
+    logits: Float[Array, "g b l"]
+
+
+def teach(teacher: Variables, batch: Batch) -> Lesson:
+    """Saliency of all sites, and the logits, without dropout and with the running batch statistics.
+
+    The saliency of a site in a stage is |d(half the sum over labels of the squared logits of its modality) / d m|,
+    where m is a factor, of value 1, of the stage's input at the site. No image changes the logits of another utterance,
+    so that one backward pass finds it for the whole batch.
+
+    Args:
+      teacher: variables of a sparse model; all sites are active.
+      batch: packed utterances.
+    """
+    model = merge(teacher)
+    assert isinstance(model, MME2E)
+    towers = [m for m in model.modalities if m != "t"]
+    images = {"v": batch.faces, "a": batch.mel}
+    factors = {m: _ones(m, images[m].shape[0] * images[m].shape[1]) for m in towers}
+
+    def half_squared_logits(factors):
+        outputs = model(batch, train=False, threshold=1.0, seed=None, multipliers=factors)
+        squares = [jnp.sum(jnp.square(outputs.by_modality[m])) for m in towers]
+        return 0.5 * sum(squares, jnp.zeros(())), outputs.logits
+
+    gradients, logits = jax.grad(half_squared_logits, has_aux=True)(factors)
+    return Lesson(jax.tree.map(jnp.abs, gradients), logits)
+
+
+def _ones(modality: str, images: int) -> list[Float[Array, "n h w"]]:
+    h, w, _ = IMAGE_SIZE[modality]
+    return [jnp.ones((images, h >> k, w >> k)) for k in range(1, STAGES + 1)]

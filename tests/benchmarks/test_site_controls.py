@@ -1,0 +1,36 @@
+"""Controls keep the shares that they are made for."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from benchmarks.site_controls import controlled, make_control
+from mme2e_jax.models.towers import SparseTower
+
+SIZE, SIZES, SHARES = (48, 48, 3), [(24, 24), (12, 12), (6, 6)], (0.3, 0.2, 0.15)
+
+
+@pytest.mark.parametrize("kind", ["random", "fixed"])
+def test_a_controlled_tower_keeps_the_given_shares(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    maps = None if kind == "random" else [rng.random(size) for size in SIZES]
+    tower = SparseTower(SIZE, 4, 6, 0.0625, renormalize=False, rows_threshold=0.0, rngs=nnx.Rngs(0))
+    images = jnp.asarray(rng.standard_normal((40, *SIZE)), jnp.float32)
+    # Otherwise all features are 0, and all images alike.
+    tower.low_level.conv.kernel.set_value(jnp.asarray(rng.standard_normal((5, 5, 3, 4)), jnp.float32))
+    for block in (tower.low_level.block1, tower.low_level.block2):
+        for conv in (block.conv1, block.conv2):
+            conv.kernel.set_value(jnp.asarray(rng.standard_normal(conv.kernel.shape), jnp.float32))
+
+    with controlled(make_control(SHARES, SIZES, 0.5, maps)):
+        _, stages = tower(
+            images, jnp.ones(40, bool), jnp.zeros((1, 1, 6)), jnp.zeros((1, 40), jnp.int32), 0.5, train=False
+        )
+
+    kept = np.asarray(stages[0].kept)
+    assert abs(kept.mean() - SHARES[0]) < 0.02
+    # The same sites for all images, or other ones for each.
+    assert (kept == kept[:1]).all() == (kind == "fixed")
+    if kind == "random":
+        np.testing.assert_allclose(kept.mean(0), SHARES[0], atol=0.45)

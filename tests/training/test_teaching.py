@@ -1,0 +1,170 @@
+"""Losses against values computed by hand, and training with a teacher."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import mini_sparse
+from mme2e_jax.checkpoints.reader import Checkpoints
+from mme2e_jax.config.parse import parse_config
+from mme2e_jax.data.dataset import open_dataset
+from mme2e_jax.models.towers import Stage
+from mme2e_jax.models.variables import TrainState, Variables, structures
+from mme2e_jax.runs.spec import model_spec
+from mme2e_jax.training.loop import train
+from mme2e_jax.training.teaching import attention_loss, distillation_loss, logit_distance, site_cross_entropy
+from tests.helpers.steps import begin
+from tests.helpers.synthetic import shrink
+
+NOTHING = jnp.zeros((1,))
+
+
+def test_attention_is_compared_with_the_root_of_saliency_over_the_candidates() -> None:
+    # The third site is no candidate: its saliency does not count.
+    saliency = jnp.array([[[4.0, 1.0, 100.0]]])
+    weight = jnp.array([[[0.75, 0.25, 0.0]]])
+
+    found = site_cross_entropy(saliency, weight)
+
+    np.testing.assert_allclose(found, -(2 * np.log(0.75) + 1 * np.log(0.25)) / 3, rtol=1e-6)
+
+
+def test_images_without_saliency_do_not_count_and_give_finite_gradients() -> None:
+    saliency = jnp.array([[[4.0, 1.0]], [[0.0, 0.0]]])
+    weight = jnp.array([[[0.75, 0.25]], [[1.0, 0.0]]])
+
+    value, gradient = jax.value_and_grad(lambda weight: site_cross_entropy(saliency, weight))(weight)
+
+    np.testing.assert_allclose(value, site_cross_entropy(saliency[:1], weight[:1]), rtol=1e-6)
+    np.testing.assert_allclose(gradient, [[[-2 / 3 / 0.75, -1 / 3 / 0.25]], [[0.0, 0.0]]], rtol=1e-6)
+
+
+def test_the_loss_is_least_where_attention_is_the_target() -> None:
+    saliency = jnp.array([[[9.0, 4.0, 1.0]]])
+
+    def of_scores(scores):
+        return site_cross_entropy(saliency, jax.nn.softmax(scores))
+
+    gradient = jax.grad(of_scores)(jnp.log(jnp.array([[[3.0, 2.0, 1.0]]])))
+    np.testing.assert_allclose(gradient, np.zeros((1, 1, 3)), atol=1e-6)
+
+
+def test_all_stages_of_all_towers_count_alike() -> None:
+    def stage(*weight: float) -> Stage:
+        return Stage(jnp.array([[weight]]), *[NOTHING] * 5)
+
+    stages = {"v": [stage(0.5, 0.5), stage(0.75, 0.25)], "a": [stage(1.0, 0.0)]}
+    saliency = {m: [jnp.array([[[1.0, 0.0]]])] * len(of_tower) for m, of_tower in stages.items()}
+
+    found = attention_loss(saliency, stages)
+
+    np.testing.assert_allclose(found, -(np.log(0.5) + np.log(0.75) + np.log(1.0)) / 3, rtol=1e-6)
+    assert attention_loss({}, {}) == 0
+
+
+@pytest.mark.parametrize("loss", ["bce", "ce", "mse", "l1"])
+def test_logits_that_are_the_teachers_have_no_distance(loss: str) -> None:
+    teacher = jnp.array([[[2.0, -1.0, 0.5]]])
+    distance = logit_distance(loss)
+
+    np.testing.assert_allclose(distance(teacher, teacher), [[0.0]], atol=1e-5)
+    assert distance(teacher, teacher + jnp.array([[[0.5, 0.0, -0.5]]])).item() > 0.001
+
+
+def test_the_distance_is_the_divergence_at_temperature_four() -> None:
+    teacher, logits = jnp.array([[[4.0]]]), jnp.array([[[-8.0]]])
+    p, q = (1 / (1 + np.exp(-x)) for x in (1.0, -2.0))
+    divergence = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+
+    np.testing.assert_allclose(logit_distance("bce")(teacher, logits), [[16 * divergence]], rtol=1e-5)
+
+
+def test_padding_has_no_distance() -> None:
+    teacher, logits = jnp.zeros((1, 2, 1)), jnp.array([[[1.0], [jnp.nan]]])
+    found = distillation_loss(logit_distance("mse"), teacher, logits, jnp.array([[True, False]]))
+
+    assert found == 1.0
+
+
+def small(records: Path, **optim: Any) -> Any:
+    """A sparse model that teaches itself after one of three epochs; it compiles two programs."""
+    config: Any = shrink(mini_sparse.get_config(), records)
+    config.model.update(modalities="tv", sparse_impl="masked")
+    config.optim.update(epochs=3, dense_epochs=1, teacher_saliency=0.1, teacher_kd=0.5, score_lr_factor=5.0)
+    config.optim.update(optim)
+    return config
+
+
+def run(config: Any, workdir: Path) -> dict[str, np.ndarray]:
+    """The variables of a run's last checkpoint."""
+    typed = parse_config(config)
+    train(typed, open_dataset(typed.data.dir), workdir)
+    checkpoints = Checkpoints(workdir)
+    return checkpoints.restore_arrays(checkpoints.find_latest_step() or 0)
+
+
+@pytest.mark.slow
+def test_a_run_teaches_itself_and_resumes_before_and_after_its_teacher_is_there(records: Path, tmp_path: Path) -> None:
+    config = small(records)
+    config.checkpoint.update(keep_last=9, every_steps=2)
+    whole = run(config, tmp_path)
+    directory, last = tmp_path / "checkpoints", 9
+    teachers = {int(path.name): (path / "teacher").exists() for path in directory.glob("[0-9]*")}
+    assert teachers == {2: False, 3: False, 4: True, 6: True, 8: True, 9: True}
+    # The dense phase has no best checkpoint; its validation computes all sites.
+    assert Checkpoints(tmp_path).find_best_step() in (6, 9)
+
+    # At the end of the dense phase, and after it.
+    for resumed in (3, 4):
+        for step in teachers:
+            if step > resumed:
+                shutil.rmtree(directory / str(step))
+        np.testing.assert_equal(run(config, tmp_path), whole)
+
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
+    assert len(losses) == last
+    assert np.isfinite(losses).all()
+
+
+def taught_step(config: Any, records: Path) -> tuple[TrainState, TrainState, float]:
+    """The states before and after a step with a teacher that is the start of the run, and the norm of the gradient."""
+    dataset = open_dataset(records)
+    started = begin(config, dataset)
+    structure = structures(model_spec(parse_config(config), 6, dataset.tokenizer))(1.0)
+    variables = started.state.variables
+    teacher = Variables(structure, *jax.tree.map(jnp.copy, (variables.params, variables.batch_stats)))
+    before = jax.device_get(started.state)
+    batch = started.mesh.put_batch(next(started.batches.training(0)))
+    with started.mesh.active():
+        after, metrics = started.step(started.state._replace(teacher=teacher), batch, jnp.float32(0.5))
+    return before, jax.device_get(after), float(metrics.gradient_norm)
+
+
+def test_scores_learn_from_a_teacher_alone_and_the_teacher_stays(records: Path) -> None:
+    before, after, _ = taught_step(small(records), records)
+
+    old, new = before.variables.arrays(), after.variables.arrays()
+    # A bias shifts all scores of a stage alike.
+    scores = {path for path in old if "/scores/" in path and not path.endswith("score/bias")}
+    assert {path for path in scores if np.array_equal(old[path], new[path])} == set()
+    assert after.teacher is not None
+    np.testing.assert_equal(after.teacher.arrays(), old)
+
+
+@pytest.mark.slow
+def test_a_teacher_says_the_same_on_several_devices(records: Path) -> None:
+    config = small(records)
+    config.model.dropout = 0.0
+    norms = []
+    for devices in (1, 4):
+        config.mesh.devices = devices
+        norms.append(taught_step(config, records)[2])
+
+    # Sums over devices have another order.
+    np.testing.assert_allclose(norms[1], norms[0], rtol=1e-4)
