@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
     data.dir = ""  # prepared records; if empty, they are generated in records/
     data.batch_size = 8  # utterances per step, over all devices
     data.text_max_len = 100  # tokens
-    data.max_shapes = 2  # compiled shapes
+    data.max_shapes = 1  # compiled shapes; here a second one saves less time than it takes to compile
     data.skip_bad = 0  # utterances with unusable records that may be skipped; one more stops the run
 
     config.model = model = ConfigDict()

@@ -73,6 +73,7 @@ class BatchLoader:
         # Neighbouring steps belong to the same epoch.
         self._epoch = functools.lru_cache(maxsize=2)(self._grouped_epoch)
         self.ladder = self._fit_ladder(max_shapes)
+        self.evaluation_shapes = functools.cache(self._evaluation_shapes)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -101,6 +102,12 @@ class BatchLoader:
         records, batches = self.dataset.split(split), self._evaluation(split)
         return self._run(records, lambda i: self._shaped(batches[i], records), 0, len(batches))
 
+    def padding(self, shape: Shape) -> Any:
+        """A batch of padding rows for the devices of all processes."""
+        none = np.full((self.groups, self.rows), -1, np.int32)
+        lengths = Lengths(*(np.zeros(none.shape, np.int32) for _ in Lengths._fields))
+        return self._packer(Records([], [], none, lengths, shape))
+
     def seen_lengths(self, split: str) -> Lengths:
         """Lengths of a split's utterances after truncation, in stored order, without those that were left out."""
         lengths, bad = self.dataset.split(split).lengths, list(self.skipped.examples(split))
@@ -111,6 +118,11 @@ class BatchLoader:
         records = self.dataset.split(split)
         batches = planning.evaluation_batches(records.lengths, self.batch_size, self._layout)
         return [self._grouped(b, records) for b in batches]
+
+    def _evaluation_shapes(self, split: str) -> list[Shape]:
+        """The shapes of the batches of a split, without repetition, in the order of their first batch."""
+        records = self.dataset.split(split)
+        return list(dict.fromkeys(self._shaped(batch, records).shape for batch in self._evaluation(split)))
 
     def _grouped_epoch(self, epoch: int) -> list[np.ndarray]:
         records = self.dataset.split("train")

@@ -1,6 +1,7 @@
 """Model variables and training state as pytrees, and functions on them."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -59,8 +60,9 @@ def make_model(spec: Spec) -> MME2E | LateFusion:
     return MME2E(spec, nnx.Rngs(0)) if isinstance(spec, ModelSpec) else LateFusion(spec, nnx.Rngs(0))
 
 
+@functools.cache
 def abstract_variables(spec: Spec) -> Variables:
-    """The variables of a model as shapes and dtypes."""
+    """The variables of a model as shapes and dtypes; computing them takes seconds."""
 
     def make():
         return Variables(*nnx.split(make_model(spec), nnx.Param, nnx.BatchStat))

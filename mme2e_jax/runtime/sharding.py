@@ -81,6 +81,10 @@ class DataMesh:
         """Shapes and dtypes with the sharding of replicated arrays."""
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.replicated), tree)
 
+    def abstract_batch(self, batch: T) -> T:
+        """Shapes and dtypes of a batch of all processes, `[g, ...]`, with the sharding of `put_batch`."""
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.split), batch)
+
     def gather(self, tree: Any) -> Any:
         """Gathers arrays that are split over the devices, as whole numpy arrays on every process."""
         return jax.device_get(self._replicate(tree))

@@ -19,6 +19,9 @@ class Hook:
     def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
         """Runs after epoch `epoch` (from 0) and its validation; `step` steps are complete."""
 
+    def compiling(self, program: str) -> None:
+        """Runs when the loop starts to wait for a program that is being compiled, such as "compiling 1 of 2: ..."."""
+
     def close(self) -> None:
         """Runs when training ends, also after an error."""
 

@@ -5,9 +5,9 @@ gives the same numbers as an uninterrupted one.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import metrics, tasks
-from mme2e_jax.evaluation.inference import InferenceState, predict
+from mme2e_jax.evaluation.inference import InferenceState, infer_batch, predict
 from mme2e_jax.models.variables import Spec, TrainState, Variables, abstract_variables, parameter_count, structures
 from mme2e_jax.runs.load import check_fit, make_batch_loader
 from mme2e_jax.runs.spec import model_spec
@@ -37,6 +37,7 @@ from mme2e_jax.training import losses, setup
 from mme2e_jax.training.hooks import FiniteCheck, Hook, refuse_nonfinite_scores
 from mme2e_jax.training.loggers import ScalarLog, Sink, TensorBoard, WeightsAndBiases
 from mme2e_jax.training.profiler import Profile, steps_to_profile
+from mme2e_jax.training.programs import CompileAhead, Phase, Program, needed_programs
 from mme2e_jax.training.progress import ProgressBar
 from mme2e_jax.training.site_schedule import SiteSchedule
 from mme2e_jax.training.step import StepMetrics
@@ -77,7 +78,12 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> BatchLoader:
             f"{batches.steps_per_epoch} steps an epoch"
         )
         options = setup.compiler_options(config)
-        step = jax.jit(setup.make_step(config, dataset, tx), donate_argnums=0, compiler_options=options)
+        step = jax.jit(
+            setup.make_step(config, dataset, tx),
+            donate_argnums=0,
+            compiler_options=options,
+            out_shardings=mesh.replicated,
+        )
         _Loop(config, batches, mesh, spec, step, writer, workdir, state, record).run(stop)
     return batches
 
@@ -164,7 +170,7 @@ class _Loop:
     batches: BatchLoader
     mesh: DataMesh
     spec: Spec
-    step: Callable
+    step: Any  # the jitted training step
     writer: CheckpointWriter
     workdir: Path
     state: TrainState
@@ -176,6 +182,8 @@ class _Loop:
         self._finite = FiniteCheck(self.batches.utterance_ids, self.config.optim.skip_nonfinite, self.record.skipped)
         self._hooks: list[Hook] = []
         self.schedule = SiteSchedule.of(self.config, self.batches.steps_per_epoch)
+        self._structure_at = structures(self.spec)
+        self._abstract_state = self.mesh.abstract(self.state._replace(teacher=None))
 
     def run(self, stop: StopRequests) -> None:
         """Trains to the end, or until a request to stop."""
@@ -184,12 +192,22 @@ class _Loop:
         start = int(self.state.step)
         self._hooks = [self._finite, *self._output_hooks(start)]
         profile = Profile(steps_to_profile(self.config.profile), self.workdir / "profile")
+        needed = needed_programs(
+            range(start, self.batches.total_steps),
+            self.batches.steps_per_epoch,
+            self._phase,
+            self._training_program,
+            self._validation_programs,
+            self._inference_programs("test", self.config.site_selection[0]),
+        )
+        self._programs = CompileAhead(needed, self._lowered, self.mesh)
         try:
             # The run may have been killed between the last step of an epoch and its validation.
             self._end_epoch_if_due(start, stop)
             if not _finished(self.record.history, self.config):
                 self._train_from(start, stop, profile)
         finally:
+            self._programs.close()
             profile.close()
             for hook in self._hooks:
                 hook.close()
@@ -198,20 +216,26 @@ class _Loop:
         console.print(self._clock.summary())
 
     def _train_from(self, start: int, stop: StopRequests, profile: Profile) -> None:
-        structure_at, stored_structure = structures(self.spec), self.state.variables.graphdef
-        every = self.config.checkpoint.every_steps
+        stored_structure, every = self.state.variables.graphdef, self.config.checkpoint.every_steps
         for step, batch in enumerate(self._clock.measure_input(self.batches.training(start)), start):
             if profile.boundary(step):
                 self._await_steps()
                 profile.before(step)
-            threshold = self.schedule.threshold(step)
-            if self.schedule.taught(step) and self.state.teacher is None:
+            threshold, program = self.schedule.threshold(step), self._training_program(step)
+            try:
+                self._await_programs([program], stop)
+            except Interrupted:
+                if step > start:
+                    self._save()
+                raise self._stopped(step) from None
+            if program.phase.taught and self.state.teacher is None:
                 self._freeze_teacher()
             with self.mesh.active():
-                state = self.state.with_structure(structure_at(threshold))
-                state, step_metrics = self.step(state, self.mesh.put_batch(batch), jnp.float32(threshold))
+                state = self.state.with_structure(self._structure_at(threshold))
+                state, step_metrics = self.step(state, self.mesh.put_batch(batch), np.float32(threshold))
             self.state = state.with_structure(stored_structure)
-            self._pending.append(_PendingStep(step, step_metrics, self._clock.lap()))
+            seconds = self._clock.lap(program.phase, undisturbed=not self._programs.busy)
+            self._pending.append(_PendingStep(step, step_metrics, seconds))
             # One step late, so that devices never wait for the host.
             self._await_steps(but=1)
             done, stopping = step + 1, stop.should_stop(step + 1)
@@ -227,6 +251,49 @@ class _Loop:
         self.state = self.state._replace(teacher=_teacher_like(_copy(self.state.variables), self.spec))
         if self.schedule.dense_steps:
             console.print("From here on, the model as it is now is the teacher, and its copy learns with fewer sites.")
+
+    def _phase(self, step: int) -> Phase:
+        return Phase(self._masked(self.schedule.threshold(step)), self.schedule.taught(step))
+
+    def _masked(self, threshold: float) -> bool:
+        return self._structure_at(threshold) is not self._structure_at(self.config.site_selection[0])
+
+    def _training_program(self, step: int) -> Program:
+        return Program("training", self._phase(step), self.batches.planned(step).shape)
+
+    def _inference_programs(self, split: str, threshold: float) -> list[Program]:
+        phase = Phase(self._masked(threshold), taught=False)
+        return [Program("inference", phase, shape) for shape in self.batches.evaluation_shapes(split)]
+
+    def _validation_programs(self, epoch: int) -> list[Program]:
+        return self._inference_programs("valid", self._validation_threshold(epoch))
+
+    def _validation_threshold(self, epoch: int) -> float:
+        """The final attention threshold, or 1 in the dense phase."""
+        return 1.0 if epoch < self.config.dense_epochs else self.config.site_selection[0]
+
+    def _lowered(self, program: Program) -> Any:
+        """Traces a program for the devices of the run."""
+        batch = self.mesh.abstract_batch(self.batches.padding(program.shape))
+        structure = self._structure_at(1.0 if program.phase.masked else self.config.site_selection[0])
+        state = self._abstract_state.with_structure(structure)
+        if program.purpose == "inference":
+            # The type of the threshold matters, its value does not.
+            return infer_batch.lower(InferenceState(state.variables, 1.0), batch)
+        if program.phase.taught:
+            state = state._replace(teacher=_teacher_like(state.variables, self.spec))
+        return self.step.lower(state, batch, np.float32(1.0))
+
+    def _await_programs(self, programs: Sequence[Program], stop: StopRequests) -> None:
+        """Waits until programs are compiled; raises `Interrupted` after a request to stop."""
+        with self._clock.measure("compilation"):
+            shown = ""
+            for program in programs:
+                for text in stop.interruptible(self._programs.wait(program)):
+                    if text != shown:
+                        for hook in self._hooks:
+                            hook.compiling(text)
+                    shown = text
 
     def _await_steps(self, but: int = 0) -> None:
         """Waits for all steps but the last `but`, and runs the hooks for each."""
@@ -251,6 +318,7 @@ class _Loop:
             return False
         self._await_steps()
         try:
+            self._await_programs(self._validation_programs(epoch), stop)
             with self._clock.measure("validation"):
                 self.record, valid, loss = self._validated(stop)
         except Interrupted:
@@ -264,8 +332,8 @@ class _Loop:
     def _validated(self, stop: StopRequests) -> tuple[RunRecord, metrics.Metrics, float]:
         """Validates at the final attention threshold (1 in the dense phase) and chooses the decision thresholds."""
         config, record, names = self.config, self.record, self.batches.dataset.label_names
-        threshold = 1.0 if len(record.history) < config.dense_epochs else config.site_selection[0]
-        variables = self.state.with_structure(structures(self.spec)(threshold)).variables
+        threshold = self._validation_threshold(len(record.history))
+        variables = self.state.with_structure(self._structure_at(threshold)).variables
         state = InferenceState(variables, threshold)
         batches = stop.interruptible(self.batches.evaluation("valid"))
         score, truth, *_ = predict(state, batches, config.optim.loss, self.mesh)
@@ -297,7 +365,7 @@ class _Loop:
         return [
             *(ScalarLog(sink, config.log.every_steps) for sink in sinks),
             StepLog(self.workdir, start),
-            ProgressBar(names, per_epoch, config.optim.epochs, config.data.batch_size, start),
+            ProgressBar(names, per_epoch, config.optim.epochs, config.data.batch_size, start, self._clock),
         ]
 
 

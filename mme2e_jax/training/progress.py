@@ -4,12 +4,13 @@ import datetime
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mme2e_jax.evaluation.metrics import Metrics
 from mme2e_jax.runtime.console import console
 from mme2e_jax.training.hooks import Hook
 from mme2e_jax.training.step import StepMetrics
+from mme2e_jax.training.timing import Clock
 
 # Interval of the lines that replace the bar in a log file.
 SECONDS_BETWEEN_LINES = 60.0
@@ -28,44 +29,44 @@ class ProgressBar(Hook):
         epochs: int,
         batch_size: int,
         start: int,
+        clock: Clock,
         now: Callable[[], float] = time.monotonic,
     ):
-        """Args: start: steps completed before; now: monotonic clock in seconds."""
+        """Args: start: steps completed before; clock: clock of the run; now: monotonic clock in seconds."""
         self._labels, self._per_epoch, self._epochs, self._batch = label_names, steps_per_epoch, epochs, batch_size
-        self._now = now
+        self._clock, self._now = clock, now
         self._printed = now()
-        # Time and steps from which speed is measured; set after the first step, which compiles.
-        self._since: tuple[float, int] | None = None
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[pace]}"),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
         # Empty until the first step: a resumed run may start with a validation.
         self._active: Mapping[str, Sequence[float]] = {}
-        self._task = self._progress.add_task("training", total=steps_per_epoch * epochs, completed=start, rate="")
+        self._task = self._progress.add_task("training", total=steps_per_epoch * epochs, completed=start, pace="")
         self._progress.start()
         self._print_row(["epoch", "loss", *(name[:8] for name in label_names), "F1", "AUC", "active"], "bold")
 
     def after_step(self, step: int, metrics: StepMetrics, seconds: Mapping[str, float]) -> None:
         self._active = {m: [float(share) for share in stages] for m, stages in metrics.active.items()}
-        speed = self._progress.tasks[0].speed
-        rate = f"{speed * self._batch:.1f} utt/s" if speed else ""
-        epoch = step // self._per_epoch + 1
-        description = f"epoch {epoch}/{self._epochs}, loss {float(metrics.loss):.3f}"
-        self._progress.update(self._task, advance=1, rate=rate, description=description)
-        now, done = self._now(), step + 1
+        epoch, done = step // self._per_epoch, step + 1
+        pace = self._pace(done, epoch)
+        description = f"epoch {epoch + 1}/{self._epochs}, loss {float(metrics.loss):.3f}"
+        self._progress.update(self._task, completed=done, pace=pace.removeprefix(", "), description=description)
+        now = self._now()
         if not console.is_terminal and now - self._printed >= SECONDS_BETWEEN_LINES:
-            console.print(f"  {description}, step {done}/{self._per_epoch * self._epochs}{self._pace(now, done)}")
-            self._printed, self._since = now, (now, done)
-        self._since = self._since or (now, done)
+            console.print(f"  {description}, step {done}/{self._per_epoch * self._epochs}{pace}")
+            self._printed = now
+
+    def compiling(self, program: str) -> None:
+        self._progress.update(self._task, description=program, pace="")
+        if not console.is_terminal:
+            console.print(f"  {program}")
 
     def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
         f1 = [f"{valid.per_label[name]['f1']:.3f}" for name in self._labels]
@@ -73,19 +74,17 @@ class ProgressBar(Hook):
         mean = [f"{valid.mean['f1']:.3f}", f"{valid.mean['auc']:.3f}"]
         self._print_row([str(epoch + 1), f"{loss:.4f}", *f1, *mean, active])
         self._printed = self._now()
-        self._since = self._since and (self._printed, step)
 
     def close(self) -> None:
         self._progress.stop()
 
-    def _pace(self, now: float, done: int) -> str:
+    def _pace(self, done: int, epoch: int) -> str:
         """End of a line: utterances per second and time left, or nothing before they are known."""
-        if self._since is None:
+        per_step = self._clock.seconds_per_step()
+        left = self._clock.seconds_left(self._per_epoch * self._epochs - done, self._epochs - epoch)
+        if not per_step or left is None:
             return ""
-        then, done_then = self._since
-        rate = (done - done_then) / (now - then)
-        left = datetime.timedelta(seconds=round((self._per_epoch * self._epochs - done) / rate))
-        return f", {rate * self._batch:.3g} utt/s, {left} left"
+        return f", {self._batch / per_step:.3g} utt/s, {datetime.timedelta(seconds=round(left))} left"
 
     def _print_row(self, cells: Sequence[str], style: str = "") -> None:
         *fixed, last = cells

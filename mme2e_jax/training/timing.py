@@ -1,29 +1,38 @@
-"""Measures how a run spends its time."""
+"""Measures how a run spends its time, and estimates how much is left."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
+from statistics import fmean
 from typing import TypeVar
 
 T = TypeVar("T")
+# Steps that an estimate needs, and the number of latest steps that it uses.
+_FEWEST, _LATEST = 3, 200
 
 
 class Clock:
-    """Host seconds spent on input, steps, saving and validation; devices may work at the same time."""
+    """Host seconds spent on input, compilation, steps, saving and validation; devices may work at the same time."""
 
-    def __init__(self) -> None:
-        self._start = self._lap = time.perf_counter()
-        self.total = {"input": 0.0, "save": 0.0, "validation": 0.0}
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        """Args: now: monotonic clock in seconds."""
+        self._now = now
+        self._start = self._lap = now()
+        self.total = {"input": 0.0, "compilation": 0.0, "save": 0.0, "validation": 0.0}
         self._seen = dict(self.total)
+        self._program: Hashable = None
+        self._steps: deque[float] = deque(maxlen=_LATEST)
+        self._validation = 0.0
 
     @contextmanager
     def measure(self, activity: str) -> Iterator[None]:
-        """Adds the time of the `with` block to an activity: "input", "save" or "validation"."""
-        start = time.perf_counter()
+        """Adds the time of the `with` block to an activity of `total`."""
+        start = self._now()
         try:
             yield
         finally:
-            self.total[activity] += time.perf_counter() - start
+            self.total[activity] += self._now() - start
 
     def measure_input(self, batches: Iterable[T]) -> Iterator[T]:
         """Yields the batches; the wait for each counts as input."""
@@ -36,17 +45,39 @@ class Clock:
                     return
             yield batch
 
-    def lap(self) -> dict[str, float]:
-        """Seconds since the last lap by activity; the rest is "step"."""
-        now = time.perf_counter()
+    def lap(self, program: Hashable = "", *, undisturbed: bool = True) -> dict[str, float]:
+        """Ends a step; returns the seconds since the last lap by activity, the rest as "step".
+
+        Args:
+          program: kind of step; estimates use only steps of the latest kind, without the first, which starts it.
+          undisturbed: whether estimates may use this step.
+        """
+        now = self._now()
         parts = {name: seconds - self._seen[name] for name, seconds in self.total.items()}
         parts["step"] = now - self._lap - sum(parts.values())
         self._lap, self._seen = now, dict(self.total)
+        saving = parts["save"]
+        if parts["validation"]:
+            self._validation, saving = parts["validation"] + saving, 0.0
+        if program != self._program:
+            self._program = program
+            self._steps.clear()
+        elif undisturbed:
+            self._steps.append(parts["input"] + parts["step"] + saving)
         return parts
+
+    def seconds_per_step(self) -> float | None:
+        """Mean of the latest steps without compilation and validation; None until three are known."""
+        return fmean(self._steps) if len(self._steps) >= _FEWEST else None
+
+    def seconds_left(self, steps: int, validations: int) -> float | None:
+        """Time for the steps and validations that are left, with the saving after each; None until it is known."""
+        step = self.seconds_per_step()
+        return None if step is None else steps * step + validations * self._validation
 
     def summary(self) -> str:
         """Shares of the time since the clock was created, as a sentence."""
-        whole = time.perf_counter() - self._start
-        shares = self.total | {"steps": whole - sum(self.total.values())}
-        parts = (f"{shares[k] / whole:.1%} {k}" for k in ("steps", "input", "save", "validation"))
+        whole = self._now() - self._start
+        shares = {"steps": whole - sum(self.total.values())} | self.total
+        parts = (f"{seconds / whole:.1%} {name}" for name, seconds in shares.items())
         return f"{whole:.0f} s of training: {', '.join(parts)}"

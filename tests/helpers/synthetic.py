@@ -117,6 +117,9 @@ def shrink(config: Any, records: Path) -> Any:
         config.model.trans_dim = 16
         config.model.text.size = "tiny"
         config.model.text.init = "random"
+    if "sparse_impl" in config.model:
+        # Both implementations in one run: masks while the threshold falls, then rows.
+        config.model.sparse_impl = "auto"
     if "trans_layers" in config.model:
         config.model.trans_layers = 1
     config.optim.epochs = 2

@@ -1,0 +1,121 @@
+"""Compiles the programs of a run before its steps need them.
+
+A run's programs follow from its plan: training and inference in each padded shape, and in each phase of a sparse model.
+They are compiled in the order in which they are first needed, which all processes of a run agree on. Compiling runs no
+collective operation.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, Literal, NamedTuple
+
+from mme2e_jax.data.plan import Shape
+from mme2e_jax.runtime.sharding import DataMesh
+
+# Steps of each phase whose shapes are looked up.
+_STEPS_AHEAD = 2000
+_POLL_SECONDS = 0.2
+
+
+class Phase(NamedTuple):
+    """What a sparse model computes; both are False for other models."""
+
+    masked: bool  # with masks, where the final attention threshold uses rows
+    taught: bool  # with a teacher
+
+
+class Program(NamedTuple):
+    """What is compiled."""
+
+    purpose: Literal["training", "inference"]
+    phase: Phase
+    shape: Shape
+
+    def __str__(self) -> str:
+        """Shape and purpose, as in "32 tokens, 96 frames, 120 chunks (training with masks)"."""
+        sizes = ", ".join(f"{size} {name}" for name, size in self.shape._asdict().items())
+        return f"{sizes} ({self.purpose}{' with masks' * self.phase.masked}{' by a teacher' * self.phase.taught})"
+
+
+def needed_programs(
+    steps: range,
+    steps_per_epoch: int,
+    phase: Callable[[int], Phase],
+    training: Callable[[int], Program],
+    validation: Callable[[int], Sequence[Program]],
+    test: Sequence[Program],
+) -> list[Program]:
+    """The programs of a run in the order in which they are first needed.
+
+    Only the first steps of a long phase are looked up, so that a rare shape may be missing.
+
+    Args:
+      steps: steps of the run.
+      steps_per_epoch: steps between validations.
+      phase, training: phase and program of a step.
+      validation: programs of the validation after an epoch.
+      test: programs of the evaluation after the last step.
+    """
+    found: list[Program] = []
+    began: dict[Phase, int] = {}
+    for step in steps:
+        if step < began.setdefault(phase(step), step) + _STEPS_AHEAD:
+            found.append(training(step))
+        if (step + 1) % steps_per_epoch == 0:
+            found += validation(step // steps_per_epoch)
+    return list(dict.fromkeys([*found, *test]))
+
+
+class CompileAhead:
+    """Compiles programs in a background thread; close it at the end.
+
+    XLA releases Python's lock, so that steps run meanwhile. Compiled programs are not kept here: JAX finds them when
+    the same function is called with such arguments.
+    """
+
+    def __init__(self, programs: Sequence[Program], lower: Callable[[Program], Any], mesh: DataMesh):
+        """Starts to compile.
+
+        Args:
+          programs: planned programs, in the order in which they are compiled.
+          lower: traces a program and returns it as a `jax.stages.Lowered`.
+          mesh: devices of the run.
+        """
+        self._lower, self._mesh = lower, mesh
+        # One thread: several processes must compile the same programs in the same order.
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="compile")
+        self._futures: dict[Program, Future] = {}
+        for program in programs:
+            self._submit(program)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a program is being compiled."""
+        return not all(future.done() for future in self._futures.values())
+
+    def wait(self, program: Program) -> Iterator[str]:
+        """Waits until a program is compiled, and yields several times a second what is being compiled.
+
+        An example is "compiling 2 of 4: 32 tokens, 96 frames, 120 chunks (training)". A program that was not planned is
+        compiled after all others. An error of the compilation is raised here.
+        """
+        future = self._futures.get(program) or self._submit(program)
+        while not future.done():
+            finished = [other.done() for other in self._futures.values()]
+            number = finished.index(False) if False in finished else len(finished) - 1
+            yield f"compiling {number + 1} of {len(finished)}: {list(self._futures)[number]}"
+            wait([future], timeout=_POLL_SECONDS)
+        future.result()
+
+    def close(self) -> None:
+        """Cancels the programs that are waiting; one that is being compiled is completed before the process ends."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _submit(self, program: Program) -> Future:
+        self._futures[program] = self._threads.submit(self._compile, program)
+        return self._futures[program]
+
+    def _compile(self, program: Program) -> None:
+        # The thread has a context of its own.
+        with self._mesh.active():
+            self._lower(program).compile()
