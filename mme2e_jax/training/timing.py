@@ -1,4 +1,4 @@
-"""Measures how a run spends its time, and estimates how much is left."""
+"""Measures how a run spends its time, and estimates the rest."""
 
 import time
 from collections import deque

@@ -88,7 +88,7 @@ def test_every_step_is_logged_with_where_its_time_went(two_epochs: Path) -> None
     for line in lines:
         assert 0 < line["loss"] < 10
         assert line["gradient_norm"] > 0
-        assert set(line["seconds"]) == {"input", "step", "save", "validation"}
+        assert set(line["seconds"]) == {"input", "compilation", "step", "save", "validation"}
         assert all(seconds >= 0 for seconds in line["seconds"].values())
         assert line["seconds"]["step"] > 0
     # The end of the first epoch is in the time of the step after it.
