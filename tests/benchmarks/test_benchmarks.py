@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import paper_size, prepare
+from benchmarks import paper_size, prepare, start
 from benchmarks.long_videos import Sizes, make_long_videos
 from data_tools.releases.mosei import read_release
 from mme2e_jax.config.schema import SparseModelConfig
@@ -86,3 +86,16 @@ def test_figures_of_preparation_follow_from_its_runs() -> None:
     assert found["peak_mb"] == {"worker": 1100.0, "main": 300.0}
     # Two cores for 42 s, and 2 s of writing, for 800 seconds of video.
     assert found["mosei_hours_on_16_cores"] == pytest.approx(65.9 * (84 / 16 + 2) / 800)
+
+
+def test_the_phases_of_a_first_command_are_read_from_its_output() -> None:
+    lines = [
+        (2.0, "No records at records: generating the embedded corpus of 160 utterances, kind media.\n"),
+        (60.0, "mme2e_sparse on 1 x cpu: 3,140,619 parameters, 111 utterances, 14 steps an epoch\n"),
+        (165.0, "100 s of training: 60.0% steps, 1.0% input, 30.0% compilation, 4.0% save, 5.0% validation\n"),
+        (170.0, "Wrote run/report/index.html\n"),
+    ]
+
+    expected = {"start-up": 2, "corpus": 63, "compilation": 30, "training": 70, "report": 6}
+    assert start.phases(lines, 171.0) == pytest.approx(expected)
+    assert start.phases(lines[:2], 61.0) == {}
