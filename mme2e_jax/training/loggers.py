@@ -5,12 +5,16 @@ The part of a name before the slash is its group: `train`, `valid`, `valid_f1`, 
 """
 
 import importlib
+import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import tensorflow as tf
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.errors import UserError
@@ -79,15 +83,23 @@ class TensorBoard:
 
     def __init__(self, directory: Path):
         """Args: directory: directory of the event files."""
-        self._writer = tf.summary.create_file_writer(str(directory))
+        # Not with TensorFlow's writer, because the import takes seconds. TensorBoard shows all files of a directory.
+        directory.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time():.6f}.{os.getpid()}"
+        self._writer = RecordWriter((directory / name).open("xb"))
+        self._add(Event(file_version="brain.Event:2"))
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        with self._writer.as_default(step):
-            for name, value in scalars.items():
-                tf.summary.scalar(name, value)
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
+        self._add(Event(step=step, summary=Summary(value=values)))
 
     def close(self) -> None:
         self._writer.close()
+
+    def _add(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self._writer.write(event.SerializeToString())
+        self._writer.flush()
 
 
 class WeightsAndBiases:
