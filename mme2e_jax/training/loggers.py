@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from mme2e_jax.constants import MODALITY_NAMES
@@ -90,8 +90,10 @@ class TensorBoard:
         self._add(Event(file_version="brain.Event:2"))
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
-        self._add(Event(step=step, summary=Summary(value=values)))
+        event = Event(step=step)
+        for name, value in scalars.items():
+            event.summary.MergeFrom(scalar_pb(name, value))
+        self._add(event)
 
     def close(self) -> None:
         self._writer.close()
