@@ -24,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -89,7 +89,7 @@ def _timed(output: IO[str], start: float) -> list[tuple[float, str]]:
     return [(time.perf_counter() - start, line) for line in output]
 
 
-def phases(lines: Sequence[tuple[float, str]], seconds: float) -> Mapping[str, float]:
+def phases(lines: Sequence[tuple[float, str]], seconds: float) -> dict[str, float]:
     """Seconds of each of `PHASES`, or nothing for a command that does not train.
 
     Args:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -87,20 +87,19 @@ class TensorBoard:
         directory.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time():.6f}.{os.getpid()}"
         self._writer = RecordWriter((directory / name).open("xb"))
-        self._add(Event(file_version="brain.Event:2"))
+        self._add(file_version="brain.Event:2")
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        event = Event(step=step)
-        for name, value in scalars.items():
-            event.summary.MergeFrom(scalar_pb(name, value))
-        self._add(event)
+        values = [value for name, number in scalars.items() for value in scalar_pb(name, number).value]
+        self._add(step=step, summary={"value": values})
 
     def close(self) -> None:
         self._writer.close()
 
-    def _add(self, event: Event) -> None:
-        event.wall_time = time.time()
-        self._writer.write(event.SerializeToString())
+    def _add(self, **fields: Any) -> None:
+        # Generated messages have no static types.
+        events: Any = event_pb2
+        self._writer.write(events.Event(wall_time=time.time(), **fields).SerializeToString())
         self._writer.flush()
 
 

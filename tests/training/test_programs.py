@@ -31,7 +31,8 @@ def compiled() -> Iterator[list[tuple[str, str]]]:
     """Function and thread of every compilation, as they happen."""
     seen: list[tuple[str, str]] = []
 
-    def listen(event: str, _: float, **about: Any) -> None:
+    def listen(event: str, duration_secs: float, **about: Any) -> None:
+        del duration_secs
         if event == "/jax/core/compile/backend_compile_duration":
             seen.append((about["fun_name"], threading.current_thread().name))
 
@@ -42,8 +43,7 @@ def compiled() -> Iterator[list[tuple[str, str]]]:
 
 def batch_loader(records: Path, *, max_shapes: int = 3, epochs: int = 3) -> BatchLoader:
     dataset = open_dataset(records, "mini")
-    settings = {"batch_size": 4, "text_max_len": 100, "seed": 0, "groups": 1}
-    return BatchLoader(dataset, max_shapes=max_shapes, epochs=epochs, **settings)
+    return BatchLoader(dataset, batch_size=4, text_max_len=100, seed=0, groups=1, max_shapes=max_shapes, epochs=epochs)
 
 
 @pytest.mark.parametrize("start", [0, 3, 6])
