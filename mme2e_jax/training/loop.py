@@ -23,8 +23,8 @@ from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import metrics, tasks
-from mme2e_jax.evaluation.inference import InferenceState, infer_batch, predict
-from mme2e_jax.models.variables import Spec, TrainState, Variables, abstract_variables, parameter_count, structures
+from mme2e_jax.evaluation.inference import InferenceState, predict
+from mme2e_jax.models.variables import Spec, TrainState, abstract_variables, parameter_count
 from mme2e_jax.runs.load import check_fit, make_batch_loader
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runs.tokenizer import keep_tokenizer
@@ -37,7 +37,7 @@ from mme2e_jax.training import losses, setup
 from mme2e_jax.training.hooks import FiniteCheck, Hook, refuse_nonfinite_scores
 from mme2e_jax.training.loggers import ScalarLog, Sink, TensorBoard, WeightsAndBiases
 from mme2e_jax.training.profiler import Profile, steps_to_profile
-from mme2e_jax.training.programs import CompileAhead, Phase, Program, needed_programs
+from mme2e_jax.training.programs import CompileAhead, Program, RunPrograms, teacher_like
 from mme2e_jax.training.progress import ProgressBar
 from mme2e_jax.training.site_schedule import SiteSchedule
 from mme2e_jax.training.step import StepMetrics
@@ -136,18 +136,13 @@ def _start_or_resume(
     variables = abstract_variables(spec)
     like = jax.eval_shape(lambda variables: _fresh_state(variables, tx), variables)
     if SiteSchedule.of(config, steps_per_epoch).taught(last - 1):
-        like = like._replace(teacher=_teacher_like(variables, spec))
+        like = like._replace(teacher=teacher_like(variables, spec))
     console.print(f"Resuming at step {last} of {workdir}")
     return checkpoints.restore_state(last, mesh.abstract(like)), dataclasses.replace(started, config=record.config)
 
 
 def _fresh_state(variables, tx) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), variables, tx.init(variables.params))
-
-
-def _teacher_like(variables: Variables, spec: Spec) -> Variables:
-    """The variables as those of a teacher, which computes all sites."""
-    return dataclasses.replace(variables, graphdef=structures(spec)(1.0))
 
 
 # A step is donated its state, the teacher included.
@@ -182,8 +177,9 @@ class _Loop:
         self._finite = FiniteCheck(self.batches.utterance_ids, self.config.optim.skip_nonfinite, self.record.skipped)
         self._hooks: list[Hook] = []
         self.schedule = SiteSchedule.of(self.config, self.batches.steps_per_epoch)
-        self._structure_at = structures(self.spec)
-        self._abstract_state = self.mesh.abstract(self.state._replace(teacher=None))
+        self._programs = RunPrograms(
+            self.config, self.schedule, self.batches, self.mesh, self.spec, self.step, self.state
+        )
 
     def run(self, stop: StopRequests) -> None:
         """Trains to the end, or until a request to stop."""
@@ -192,22 +188,14 @@ class _Loop:
         start = int(self.state.step)
         self._hooks = [self._finite, *self._output_hooks(start)]
         profile = Profile(steps_to_profile(self.config.profile), self.workdir / "profile")
-        needed = needed_programs(
-            range(start, self.batches.total_steps),
-            self.batches.steps_per_epoch,
-            self._phase,
-            self._training_program,
-            self._validation_programs,
-            self._inference_programs("test", self.config.site_selection[0]),
-        )
-        self._programs = CompileAhead(needed, self._lowered, self.mesh)
+        self._compiler = CompileAhead(self._programs.needed(start), self._programs.lower, self.mesh)
         try:
             # The run may have been killed between the last step of an epoch and its validation.
             self._end_epoch_if_due(start, stop)
             if not _finished(self.record.history, self.config):
                 self._train_from(start, stop, profile)
         finally:
-            self._programs.close()
+            self._compiler.close()
             profile.close()
             for hook in self._hooks:
                 hook.close()
@@ -221,7 +209,7 @@ class _Loop:
             if profile.boundary(step):
                 self._await_steps()
                 profile.before(step)
-            threshold, program = self.schedule.threshold(step), self._training_program(step)
+            threshold, program = self.schedule.threshold(step), self._programs.training(step)
             try:
                 self._await_programs([program], stop)
             except Interrupted:
@@ -231,10 +219,10 @@ class _Loop:
             if program.phase.taught and self.state.teacher is None:
                 self._freeze_teacher()
             with self.mesh.active():
-                state = self.state.with_structure(self._structure_at(threshold))
+                state = self.state.with_structure(self._programs.structure(program.phase))
                 state, step_metrics = self.step(state, self.mesh.put_batch(batch), np.float32(threshold))
             self.state = state.with_structure(stored_structure)
-            seconds = self._clock.lap(program.phase, undisturbed=not self._programs.busy)
+            seconds = self._clock.lap(program.phase, undisturbed=not self._compiler.busy)
             self._pending.append(_PendingStep(step, step_metrics, seconds))
             # One step late, so that devices never wait for the host.
             self._await_steps(but=1)
@@ -248,48 +236,16 @@ class _Loop:
                 raise self._stopped(done)
 
     def _freeze_teacher(self) -> None:
-        self.state = self.state._replace(teacher=_teacher_like(_copy(self.state.variables), self.spec))
+        self.state = self.state._replace(teacher=teacher_like(_copy(self.state.variables), self.spec))
         if self.schedule.dense_steps:
             console.print("From here on, the model as it is now is the teacher, and its copy learns with fewer sites.")
-
-    def _phase(self, step: int) -> Phase:
-        return Phase(self._masked(self.schedule.threshold(step)), self.schedule.taught(step))
-
-    def _masked(self, threshold: float) -> bool:
-        return self._structure_at(threshold) is not self._structure_at(self.config.site_selection[0])
-
-    def _training_program(self, step: int) -> Program:
-        return Program("training", self._phase(step), self.batches.planned(step).shape)
-
-    def _inference_programs(self, split: str, threshold: float) -> list[Program]:
-        phase = Phase(self._masked(threshold), taught=False)
-        return [Program("inference", phase, shape) for shape in self.batches.evaluation_shapes(split)]
-
-    def _validation_programs(self, epoch: int) -> list[Program]:
-        return self._inference_programs("valid", self._validation_threshold(epoch))
-
-    def _validation_threshold(self, epoch: int) -> float:
-        """The final attention threshold, or 1 in the dense phase."""
-        return 1.0 if epoch < self.config.dense_epochs else self.config.site_selection[0]
-
-    def _lowered(self, program: Program) -> Any:
-        """Traces a program for the devices of the run."""
-        batch = self.mesh.abstract_batch(self.batches.padding(program.shape))
-        structure = self._structure_at(1.0 if program.phase.masked else self.config.site_selection[0])
-        state = self._abstract_state.with_structure(structure)
-        if program.purpose == "inference":
-            # The type of the threshold matters, its value does not.
-            return infer_batch.lower(InferenceState(state.variables, 1.0), batch)
-        if program.phase.taught:
-            state = state._replace(teacher=_teacher_like(state.variables, self.spec))
-        return self.step.lower(state, batch, np.float32(1.0))
 
     def _await_programs(self, programs: Sequence[Program], stop: StopRequests) -> None:
         """Waits until programs are compiled; raises `Interrupted` after a request to stop."""
         with self._clock.measure("compilation"):
             shown = ""
             for program in programs:
-                for text in stop.interruptible(self._programs.wait(program)):
+                for text in stop.interruptible(self._compiler.wait(program)):
                     if text != shown:
                         for hook in self._hooks:
                             hook.compiling(text)
@@ -318,7 +274,7 @@ class _Loop:
             return False
         self._await_steps()
         try:
-            self._await_programs(self._validation_programs(epoch), stop)
+            self._await_programs(self._programs.validation(epoch), stop)
             with self._clock.measure("validation"):
                 self.record, valid, loss = self._validated(stop)
         except Interrupted:
@@ -332,8 +288,8 @@ class _Loop:
     def _validated(self, stop: StopRequests) -> tuple[RunRecord, metrics.Metrics, float]:
         """Validates at the final attention threshold (1 in the dense phase) and chooses the decision thresholds."""
         config, record, names = self.config, self.record, self.batches.dataset.label_names
-        threshold = self._validation_threshold(len(record.history))
-        variables = self.state.with_structure(self._structure_at(threshold)).variables
+        threshold = self._programs.validation_threshold(len(record.history))
+        variables = self.state.with_structure(self._programs.structure_at(threshold)).variables
         state = InferenceState(variables, threshold)
         batches = stop.interruptible(self.batches.evaluation("valid"))
         score, truth, *_ = predict(state, batches, config.optim.loss, self.mesh)

@@ -5,12 +5,22 @@ They are compiled in the order in which they are first needed, which all process
 collective operation.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Literal, NamedTuple
 
+import jax
+import numpy as np
+from flax import nnx
+
+from mme2e_jax.config.schema import Config
+from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.plan import Shape
+from mme2e_jax.evaluation.inference import InferenceState, infer_batch
+from mme2e_jax.models.variables import Spec, TrainState, Variables, structures
 from mme2e_jax.runtime.sharding import DataMesh
+from mme2e_jax.training.site_schedule import SiteSchedule
 
 # Steps of each phase whose shapes are looked up.
 _STEPS_AHEAD = 2000
@@ -119,3 +129,71 @@ class CompileAhead:
         # The thread has a context of its own.
         with self._mesh.active():
             self._lower(program).compile()
+
+
+class RunPrograms:
+    """Which programs the steps and validations of a run use, and how to trace them."""
+
+    def __init__(
+        self,
+        config: Config,
+        schedule: SiteSchedule,
+        batches: BatchLoader,
+        mesh: DataMesh,
+        spec: Spec,
+        step: Any,
+        state: TrainState,
+    ):
+        """Args: step: jitted training step; state: state of the run; only its shapes are used."""
+        self._schedule, self._batches, self._mesh, self._spec, self._step = schedule, batches, mesh, spec, step
+        self._final, self._dense_epochs = config.site_selection[0], config.dense_epochs
+        self._state = mesh.abstract(state._replace(teacher=None))
+        self.structure_at = structures(spec)
+
+    def training(self, step: int) -> Program:
+        """The program of a step."""
+        return Program("training", self._phase(step), self._batches.planned(step).shape)
+
+    def validation(self, epoch: int) -> list[Program]:
+        """The programs of the validation after an epoch."""
+        return self._inference("valid", self.validation_threshold(epoch))
+
+    def validation_threshold(self, epoch: int) -> float:
+        """Attention threshold of the validation after an epoch: 1 in the dense phase, then the final one."""
+        return 1.0 if epoch < self._dense_epochs else self._final
+
+    def needed(self, start: int) -> list[Program]:
+        """The programs from step `start` on, see `needed_programs`."""
+        steps, per_epoch = range(start, self._batches.total_steps), self._batches.steps_per_epoch
+        test = self._inference("test", self._final)
+        return needed_programs(steps, per_epoch, self._phase, self.training, self.validation, test)
+
+    def structure(self, phase: Phase) -> nnx.GraphDef:
+        """The structure of the model in a phase."""
+        return self.structure_at(1.0 if phase.masked else self._final)
+
+    def lower(self, program: Program) -> jax.stages.Lowered:
+        """Traces a program for the devices of the run."""
+        batch = self._mesh.abstract_batch(self._batches.padding(program.shape))
+        state = self._state.with_structure(self.structure(program.phase))
+        if program.purpose == "inference":
+            # The type of the threshold matters, its value does not.
+            return infer_batch.lower(InferenceState(state.variables, 1.0), batch)
+        if program.phase.taught:
+            state = state._replace(teacher=teacher_like(state.variables, self._spec))
+        return self._step.lower(state, batch, np.float32(1.0))
+
+    def _inference(self, split: str, threshold: float) -> list[Program]:
+        phase = Phase(self._masked(threshold), taught=False)
+        return [Program("inference", phase, shape) for shape in self._batches.evaluation_shapes(split)]
+
+    def _phase(self, step: int) -> Phase:
+        return Phase(self._masked(self._schedule.threshold(step)), self._schedule.taught(step))
+
+    def _masked(self, threshold: float) -> bool:
+        return self.structure_at(threshold) is not self.structure_at(self._final)
+
+
+def teacher_like(variables: Variables, spec: Spec) -> Variables:
+    """The variables as those of a teacher, which computes all sites."""
+    return dataclasses.replace(variables, graphdef=structures(spec)(1.0))

@@ -18,8 +18,7 @@ from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.data.plan import Shape
 from mme2e_jax.runtime.sharding import DataMesh
 from mme2e_jax.runtime.signals import Stopped
-from mme2e_jax.training import loop
-from mme2e_jax.training.programs import CompileAhead, Phase, Program, needed_programs
+from mme2e_jax.training.programs import CompileAhead, Phase, Program, RunPrograms, needed_programs
 from mme2e_jax.training.progress import ProgressBar
 from tests.training.test_loop import logged, train_in
 
@@ -181,7 +180,7 @@ def test_a_run_compiles_every_program_once_and_ahead(
 def test_a_request_to_stop_is_answered_while_the_run_waits_for_a_program(
     purpose: str, done: int, feature_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may_go_on, lowered = threading.Event(), loop._Loop._lowered
+    may_go_on, lowered = threading.Event(), RunPrograms.lower
 
     def lower(self: Any, program: Program) -> Any:
         assert program.purpose != purpose or may_go_on.wait(300)
@@ -191,7 +190,7 @@ def test_a_request_to_stop_is_answered_while_the_run_waits_for_a_program(
         if program.endswith(f"({purpose})"):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(loop._Loop, "_lowered", lower)
+    monkeypatch.setattr(RunPrograms, "lower", lower)
     monkeypatch.setattr(ProgressBar, "compiling", compiling)
     try:
         with pytest.raises(Stopped, match=f"Stopped on request: {done} of 6 steps are saved"):
