@@ -3,7 +3,7 @@
 Lengths are in eye distances (the distance between the pupils), which makes them independent of the face's size.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -26,76 +26,32 @@ class Expression:
 
     def scaled(self, factor: float) -> "Expression":
         """This expression, `factor` times as strong."""
-        return Expression(**{f.name: factor * getattr(self, f.name) for f in fields(self)})
+        return Expression(**{name: factor * value for name, value in vars(self).items()})
 
     def plus(self, **changes: float) -> "Expression":
         """This expression with some numbers increased."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Expression(**values | {name: values[name] + v for name, v in changes.items()})
+        return replace(self, **{name: getattr(self, name) + change for name, change in changes.items()})
 
 
 NEUTRAL = Expression()
 
+# Rows are the numbers of an expression, columns the emotions.
+_EMOTIONS = ("anger", "disgust", "fear", "happy", "sad", "surprise")
+_TABLE = {
+    "brow_inner": (-0.15, -0.09,  0.15,  0.03,  0.14,  0.17),
+    "brow_outer": ( 0.08, -0.06,  0.02,  0.04, -0.12,  0.17),
+    "lid":        (-0.02, -0.06,  0.08, -0.04, -0.08,  0.08),
+    "corner":     (-0.06, -0.10, -0.08,  0.17, -0.16,  0.00),
+    "width":      ( 0.04, -0.06,  0.14,  0.16, -0.05, -0.12),
+    "opening":    ( 0.14,  0.00,  0.16,  0.14,  0.00,  0.30),
+    "teeth":      ( 1.00,  0.00,  0.25,  0.90,  0.00,  0.30),
+    "sneer":      ( 0.00,  0.16,  0.00,  0.00,  0.00,  0.00),
+    "furrow":     ( 1.00,  0.40,  0.30,  0.00,  0.30,  0.00),
+    "crease":     ( 0.40,  1.00,  0.00,  0.30,  0.00,  0.00),
+    "flush":      ( 0.90, -0.30, -0.90,  0.40, -0.40,  0.00),
+    "tilt":       ( 0.00,  5.00,  0.00,  0.00, -4.00,  0.00),
+    "drop":       ( 0.00,  0.00, -0.05,  0.00,  0.12, -0.04),
+}  # fmt: skip
 EXPRESSIONS = {
-    "anger": Expression(
-        brow_inner=-0.15,
-        brow_outer=0.08,
-        lid=-0.02,
-        corner=-0.06,
-        width=0.04,
-        opening=0.14,
-        teeth=1.0,
-        furrow=1.0,
-        crease=0.4,
-        flush=0.9,
-    ),
-    "disgust": Expression(
-        brow_inner=-0.09,
-        brow_outer=-0.06,
-        lid=-0.06,
-        corner=-0.10,
-        width=-0.06,
-        sneer=0.16,
-        furrow=0.4,
-        crease=1.0,
-        flush=-0.3,
-        tilt=5.0,
-    ),
-    "fear": Expression(
-        brow_inner=0.15,
-        brow_outer=0.02,
-        lid=0.08,
-        corner=-0.08,
-        width=0.14,
-        opening=0.16,
-        teeth=0.25,
-        furrow=0.3,
-        flush=-0.9,
-        drop=-0.05,
-    ),
-    "happy": Expression(
-        brow_inner=0.03,
-        brow_outer=0.04,
-        lid=-0.04,
-        corner=0.17,
-        width=0.16,
-        opening=0.14,
-        teeth=0.9,
-        crease=0.3,
-        flush=0.4,
-    ),
-    "sad": Expression(
-        brow_inner=0.14,
-        brow_outer=-0.12,
-        lid=-0.08,
-        corner=-0.16,
-        width=-0.05,
-        furrow=0.3,
-        flush=-0.4,
-        tilt=-4.0,
-        drop=0.12,
-    ),
-    "surprise": Expression(
-        brow_inner=0.17, brow_outer=0.17, lid=0.08, corner=0.0, width=-0.12, opening=0.30, teeth=0.3, drop=-0.04
-    ),
+    emotion: Expression(**{name: values[i] for name, values in _TABLE.items()}) for i, emotion in enumerate(_EMOTIONS)
 }

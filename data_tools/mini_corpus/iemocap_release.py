@@ -4,7 +4,6 @@ As in the real release, evaluation files have LF and transcripts CRLF. `truth.js
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from data_tools.mini_corpus import dialogues
@@ -89,17 +88,8 @@ def finish(
         case: [turn.name for p in plans for turn in p.turns if case in turn.awkward] for case in dialogues.TURN_CASES
     }
     awkward |= {case: [plan.name for plan in plans if case in plan.awkward] for case in dialogues.DIALOGUE_CASES}
-    truth = {
-        "layout": "iemocap",
-        "seed": seed,
-        "utterances": len(clips),
-        "labels": dialogues.LABELS,
-        "other_labels": dialogues.OTHER_LABELS,
-        "noise_rates": asdict(rates),
-        "awkward": awkward,
-        "clips": clips,
-    }
-    write_truth_file(root, truth)
+    names = {"labels": dialogues.LABELS, "other_labels": dialogues.OTHER_LABELS}
+    write_truth_file(root, "iemocap", seed, names, rates, awkward, clips)
 
 
 def _write(path: Path, text: str) -> None:

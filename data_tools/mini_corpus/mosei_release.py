@@ -130,20 +130,9 @@ def finish(
         for plan in plans
         for clip, span in zip(plan.clips, times[plan.video_id], strict=True)
     ]
-    awkward: dict[str, list[str]] = {case: [] for case in (*CLIP_CASES, *VIDEO_CASES)}
-    for plan in plans:
-        for case in plan.awkward:
-            awkward[case].append(plan.video_id)
-        for clip in plan.clips:
-            for case in clip.awkward:
-                awkward[case].append(f"{plan.video_id}___{clip.index}")
-    truth = {
-        "layout": "mosei",
-        "seed": seed,
-        "utterances": len(clips),
-        "emotions": EMOTIONS,
-        "noise_rates": asdict(rates),
-        "awkward": awkward,
-        "clips": clips,
+    awkward = {
+        case: [f"{p.video_id}___{clip.index}" for p in plans for clip in p.clips if case in clip.awkward]
+        for case in CLIP_CASES
     }
-    write_truth_file(root, truth)
+    awkward |= {case: [plan.video_id for plan in plans if case in plan.awkward] for case in VIDEO_CASES}
+    write_truth_file(root, "mosei", seed, {"emotions": EMOTIONS}, rates, awkward, clips)

@@ -7,8 +7,8 @@ not read it.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +203,17 @@ def _video_id(rng: np.random.Generator) -> str:
             return name
 
 
-def write_truth_file(root: Path, truth: Mapping[str, Any]) -> None:
-    """Writes the plan and the awkward cases of a corpus as `truth.json`."""
+def write_truth_file(
+    root: Path,
+    layout: str,
+    seed: int,
+    names: Mapping[str, Any],
+    rates: NoiseRates,
+    awkward: Mapping[str, Sequence[str]],
+    clips: Sequence[Mapping[str, Any]],
+) -> None:
+    """Writes the plan of a corpus as `truth.json`: `names` of labels, awkward cases and what each clip expresses."""
+    truth = {"layout": layout, "seed": seed, "utterances": len(clips), **names}
+    truth |= {"noise_rates": asdict(rates), "awkward": awkward, "clips": clips}
     text = json.dumps(truth, indent=1, ensure_ascii=False) + "\n"
     (root / "truth.json").write_text(text, encoding="utf-8", newline="\n")

@@ -13,29 +13,13 @@ from mme2e_jax.constants import LABEL_NAMES
 EMOTIONS = LABEL_NAMES["mosei"]
 
 WHO = (
-    "my brother",
-    "the manager",
-    "our neighbour",
-    "my sister",
-    "the landlord",
-    "a friend",
-    "my teacher",
-    "the driver",
-    "my cousin",
-    "the doctor",
-)
+    "my brother", "the manager", "our neighbour", "my sister", "the landlord",
+    "a friend", "my teacher", "the driver", "my cousin", "the doctor",
+)  # fmt: skip
 WHAT = (
-    "the meeting",
-    "the delivery",
-    "this movie",
-    "the exam",
-    "the trip",
-    "the phone",
-    "the party",
-    "that letter",
-    "the new job",
-    "the car",
-)
+    "the meeting", "the delivery", "this movie", "the exam", "the trip",
+    "the phone", "the party", "that letter", "the new job", "the car",
+)  # fmt: skip
 WHEN = ("today", "last night", "this morning", "again", "on Friday", "yesterday", "just now")
 
 NEUTRAL = (

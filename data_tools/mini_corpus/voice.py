@@ -49,19 +49,12 @@ STYLES = {
     "disgust": Style(rate=150, pitch=10, pitch_range=20, level=0.10, tilt=0.3, breath=0.85),
     "fear": Style(rate=215, pitch=80, pitch_range=25, level=0.08, tremolo_hz=11.0, tremolo_depth=0.9),
     "happy": Style(
-        rate=190,
-        pitch=70,
-        pitch_range=90,
-        level=0.12,
-        tilt=0.35,
-        tremolo_hz=5.0,
-        tremolo_depth=0.6,
-        vibrato_hz=5.0,
-        vibrato_depth=0.14,
+        rate=190, pitch=70, pitch_range=90, level=0.12, tilt=0.35,
+        tremolo_hz=5.0, tremolo_depth=0.6, vibrato_hz=5.0, vibrato_depth=0.14,
     ),
     "sad": Style(rate=140, pitch=15, pitch_range=5, level=0.07, tilt=-0.85, glide=-0.15),
     "surprise": Style(rate=180, pitch=98, pitch_range=99, level=0.13, shift=1.25, glide=0.5),
-}
+}  # fmt: skip
 
 
 def speak(

@@ -48,7 +48,8 @@ def write_records(
 def _examples(part: Sequence[Utterance], spools: dict[str, Path], kind: RecordKind) -> Iterator[dict[str, Any]]:
     for utterance in part:
         with np.load(spools[utterance.id]) as spool:
-            arrays = {name: spool[f"{utterance.id}/{name}"] for name in kind.media_names}
+            keys = {name: f"{utterance.id}/{name}" for name in kind.schema.arrays}
+            arrays = {name: spool[key] for name, key in keys.items() if key in spool}
         yield {
             "utterance_id": utterance.id,
             "dialogue_id": utterance.video,

@@ -33,7 +33,6 @@ class RecordKind:
 
     schema: records.Schema  # schema of an example
     encode_text: Callable[[str], dict[str, np.ndarray]]  # converts a transcript to the arrays of an example, by name
-    media_names: tuple[str, ...]  # names of the arrays of faces and sounds
     metadata: dict[str, Any]  # how the arrays were computed
     encoder: TextEncoder | None = None  # tokenizer of the words, if they are stored as tokens
 
@@ -45,7 +44,6 @@ def media_kind(frame_interval_ms: int, face_choice: str, encoder: TextEncoder, l
     return RecordKind(
         schema=records.MEDIA.with_labels(labels),
         encode_text=lambda transcript: {"token_ids": encoder.encode(transcript)},
-        media_names=("faces", "face_found", "frame_ms", "mel"),
         metadata={
             "frame_interval_ms": frame_interval_ms,
             "face_choice": face_choice,
@@ -70,7 +68,6 @@ def feature_kind(frame_interval_ms: int, face_choice: str, labels: int) -> Recor
     return RecordKind(
         schema=records.feature_schema(FEATURE_SIZES).with_labels(labels),
         encode_text=lambda transcript: {"text": text.text_features(transcript)},
-        media_names=("audio", "video"),
         metadata={
             "features": {
                 "frame_interval_ms": frame_interval_ms,
@@ -90,6 +87,5 @@ def published_kind(sizes: tuple[int, int, int], labels: int) -> RecordKind:
     return RecordKind(
         schema=records.feature_schema(sizes).with_labels(labels),
         encode_text=lambda _: {},
-        media_names=published_features.MODALITIES,
         metadata={"features": {"origin": "published", "about": published_features.DESCRIPTION}},
     )

@@ -24,39 +24,20 @@ class Footage:
     sample_rate: int  # samples per second
 
 
-@dataclass(frozen=True)
-class UtteranceMedia:
-    """Faces and sound as end-to-end models read them: as `Footage`, with `mel` float32 `[s, 128, 32]`."""
-
-    faces: np.ndarray
-    face_found: np.ndarray
-    frame_ms: np.ndarray
-    mel: np.ndarray
+Arrays = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class UtteranceFeatures:
-    """Faces and sound as baselines read them: `audio` float32 `[s, 144]`, `video` float32 `[t, 35]`."""
-
-    audio: np.ndarray
-    video: np.ndarray
-
-
-def media_arrays(footage: Footage) -> UtteranceMedia:
-    """Keeps the faces and converts the sound to mel chunks."""
+def media_arrays(footage: Footage) -> Arrays:
+    """What end-to-end models read: the faces of the footage, and `mel` float32 `[s, 128, 32]`."""
     mel = mel_chunks(footage.wave, footage.sample_rate)
-    return UtteranceMedia(footage.faces, footage.face_found, footage.frame_ms, mel)
+    return {"faces": footage.faces, "face_found": footage.face_found, "frame_ms": footage.frame_ms, "mel": mel}
 
 
-def feature_arrays(footage: Footage) -> UtteranceFeatures:
-    """Computes hand-crafted features of the sound and of the faces."""
-    return UtteranceFeatures(
-        audio=audio_features(footage.wave, footage.sample_rate), video=video_features(footage.faces, footage.face_found)
-    )
+def feature_arrays(footage: Footage) -> Arrays:
+    """What baselines read: hand-crafted features, `audio` float32 `[s, 144]` and `video` float32 `[t, 35]`."""
+    video = video_features(footage.faces, footage.face_found)
+    return {"audio": audio_features(footage.wave, footage.sample_rate), "video": video}
 
 
 # By record kind.
-TO_ARRAYS: Mapping[str, Callable[[Footage], UtteranceMedia | UtteranceFeatures]] = {
-    "media": media_arrays,
-    "features": feature_arrays,
-}
+TO_ARRAYS: Mapping[str, Callable[[Footage], Arrays]] = {"media": media_arrays, "features": feature_arrays}

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import numpy as np
 
-from mme2e_jax.media.arrays import Footage
+from mme2e_jax.media.arrays import Arrays, Footage
 from mme2e_jax.media.face_choice import MOST_PROBABLE, Scene, choose_face
 from mme2e_jax.media.faces import BATCH_SIZE, FaceDetector
 from mme2e_jax.media.framing import VIEWS
@@ -31,7 +30,6 @@ _SHORT_SOUND_S = 0.5
 _LENGTH_MISMATCH_S = 0.5
 _NO_SOUND = Sound(np.zeros(0, np.float32), 16_000)
 
-A = TypeVar("A")
 # Reason and detail of a finding about a video.
 _Note = tuple[str, str]
 
@@ -48,10 +46,12 @@ class ExtractSettings:
 
 
 @dataclass
-class Extracted(Generic[A]):
+class Extracted:
     """The outcome for one video."""
 
-    arrays: dict[str, A] = field(default_factory=dict)  # arrays by utterance identifier, without dropped utterances
+    arrays: dict[str, Arrays] = field(
+        default_factory=dict
+    )  # arrays by utterance identifier, without dropped utterances
     findings: list[Finding] = field(default_factory=list)  # dropped, degraded and noted utterances
     # Time spent by kind of work: decode, faces, features.
     seconds: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "faces": 0.0, "features": 0.0})
@@ -68,9 +68,9 @@ def extract(
     media: Media,
     settings: ExtractSettings,
     detector: FaceDetector,
-    to_arrays: Callable[[Footage], A],
+    to_arrays: Callable[[Footage], Arrays],
     streams: SoundStreamCache | None = None,
-) -> Extracted[A]:
+) -> Extracted:
     """Reads the frames and the sound of all utterances of one video, decoding it once.
 
     Frames are taken every `frame_interval_ms` from the utterance's start (`video.sample_times`, `video.frames_at`); one
@@ -86,7 +86,7 @@ def extract(
       streams: open sounds, for successive calls with the parts of a video in order of time; None to read the sound as
         a whole.
     """
-    result: Extracted[A] = Extracted()
+    result = Extracted()
     ids = [utterance.id for utterance in utterances]
 
     def report(reason: str, detail: str = "", names: Sequence[str] = ids) -> None:
@@ -186,7 +186,7 @@ def _extract_faces(
     length: float | None,
     settings: ExtractSettings,
     detector: FaceDetector,
-    result: Extracted[A],
+    result: Extracted,
 ) -> dict[str, Track]:
     """Decodes the video once and fills a track for each utterance."""
     tracks = {name: Track() for name in spans}
@@ -231,7 +231,7 @@ def _extract_faces(
 
 
 def _timed_views(
-    video: Path | ImageSequence, times: Sequence[float], views: Sequence[str], result: Extracted[A]
+    video: Path | ImageSequence, times: Sequence[float], views: Sequence[str], result: Extracted
 ) -> Iterator[tuple[int, np.ndarray]]:
     frames = images_at(video, times) if isinstance(video, ImageSequence) else frames_at(video, times)
     while True:

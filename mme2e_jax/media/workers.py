@@ -2,26 +2,27 @@
 
 A worker is a new interpreter that runs this module. Children of `multiprocessing` would import the caller's main module
 (the launcher, and with it JAX), inherit a TensorFlow that is set up already, and end the whole pool when a decoder
-crashes. A job and its result are one line of JSON each; arrays are written to a file.
+crashes. Jobs and results are pickled to the worker's standard input and output; arrays are written to a file.
 
     python -m mme2e_jax.media.workers      (started by `Extractor`)
 """
 
 import contextlib
-import json
 import os
+import pickle
 import queue
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mme2e_jax.media.utterance import Finding, ImageSequence, Media, Utterance
+from mme2e_jax.media.utterance import Finding, Media, Utterance
 from mme2e_jax.runtime.files import atomic_file
 
 _REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -94,8 +95,12 @@ class Extractor:
         """The result of a job; a job that kills the worker or raises an exception is handled as in `run_jobs`."""
         for _ in range(_ATTEMPTS):
             self._worker = self._worker or _Worker()
-            if (answer := self._worker.ask(job)) is not None:
-                return _to_result(job, answer)
+            answer = self._worker.ask(job)
+            if isinstance(answer, JobResult):
+                return answer
+            if answer is not None:
+                names = ", ".join(utterance.id for utterance in job.utterances[:3])
+                raise RuntimeError(f"Extracting {names} of {job.media} failed:\n{answer}")
             self.close()
         return dead_worker_result(job)
 
@@ -118,22 +123,19 @@ class _Worker:
             [sys.executable, "-m", "mme2e_jax.media.workers"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
             env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "-1"} | single,
         )
 
-    def ask(self, job: Job) -> dict[str, Any] | None:
-        """The worker's answer, or None if the worker died."""
+    def ask(self, job: Job) -> JobResult | str | None:
+        """The result, the traceback of an exception, or None if the worker died."""
         assert self._process.stdin
         assert self._process.stdout
         try:
-            self._process.stdin.write(json.dumps(asdict(job), default=str) + "\n")
+            pickle.dump(job, self._process.stdin)
             self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
+            return pickle.load(self._process.stdout)
+        except (BrokenPipeError, EOFError, pickle.UnpicklingError):
             return None
-        return json.loads(line) if line.endswith("\n") else None
 
     def close(self) -> None:
         """Ends the process."""
@@ -148,18 +150,10 @@ def dead_worker_result(job: Job) -> JobResult:
     return JobResult(job, [], [Finding(u.id, "worker_died") for u in job.utterances], {})
 
 
-def _to_result(job: Job, answer: dict[str, Any]) -> JobResult:
-    if "error" in answer:
-        names = ", ".join(utterance.id for utterance in job.utterances[:3])
-        raise RuntimeError(f"Extracting {names} of {job.media} failed:\n{answer['error']}")
-    findings = [Finding(**finding) for finding in answer["findings"]]
-    return JobResult(job, answer["kept"], findings, answer["seconds"])
-
-
-def _work() -> None:
+def work() -> None:
     """Runs the jobs of standard input until it ends."""
     # Libraries print to standard output, so the answers use a separate file descriptor.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
 
     from mme2e_jax.media.faces import FaceDetector, limit_tensorflow
@@ -171,43 +165,37 @@ def _work() -> None:
     from mme2e_jax.media.sound_stream import SoundStreamCache
 
     detector, streams = FaceDetector(), SoundStreamCache()
-    for line in sys.stdin:
+    while True:
         try:
-            answer = _answer(json.loads(line), detector, streams)
+            job = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            answer = _extract(job, detector, streams)
         except Exception:
-            import traceback
-
-            answer = {"error": traceback.format_exc()}
-        answers.write(json.dumps(answer) + "\n")
+            answer = traceback.format_exc()
+        pickle.dump(answer, answers)
         answers.flush()
 
 
-def _answer(job: dict[str, Any], detector: Any, streams: Any) -> dict[str, Any]:
+def _extract(job: Job, detector: Any, streams: Any) -> JobResult:
     from mme2e_jax.media.arrays import TO_ARRAYS
     from mme2e_jax.media.extract import ExtractSettings, extract
 
-    utterances = [Utterance(**fields) for fields in job["utterances"]]
-    video, wav = job["media"]["video"], job["media"]["wav"]
-    if isinstance(video, dict):
-        video = ImageSequence(Path(video["folder"]), video["prefix"], video["fps"])
-    media = Media(Path(video) if isinstance(video, str) else video, wav and Path(wav))
-    settings, to_arrays = ExtractSettings(**job["settings"]), TO_ARRAYS[job["kind"]]
-    extracted = extract(utterances, media, settings, detector, to_arrays, streams if job["in_parts"] else None)
+    settings, to_arrays = ExtractSettings(**job.settings), TO_ARRAYS[job.kind]
+    extracted = extract(job.utterances, job.media, settings, detector, to_arrays, streams if job.in_parts else None)
     arrays: dict[str, Any] = {
-        f"{identifier}/{name}": array
-        for identifier, named in extracted.arrays.items()
-        for name, array in asdict(named).items()
+        f"{identifier}/{name}": array for identifier, named in extracted.arrays.items() for name, array in named.items()
     }
     # Atomically: a worker that outlived its caller may run the same job as a worker of the next call, on this machine
     # or, with Beam, on another.
-    with atomic_file(Path(job["spool"])) as file:
+    with atomic_file(job.spool) as file:
         np.savez(file, **arrays)
-    return {
-        "kept": list(extracted.arrays),
-        "findings": [asdict(finding) for finding in extracted.findings],
-        "seconds": extracted.seconds,
-    }
+    return JobResult(job, list(extracted.arrays), extracted.findings, extracted.seconds)
 
 
 if __name__ == "__main__":
-    _work()
+    # Results are pickled under the name of this module, which is not `__main__` for the caller.
+    from mme2e_jax.media import workers
+
+    workers.work()

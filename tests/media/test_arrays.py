@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mme2e_jax.media.arrays import TO_ARRAYS, Footage, UtteranceFeatures, UtteranceMedia
+from mme2e_jax.media.arrays import TO_ARRAYS, Footage
 from mme2e_jax.media.features.audio import audio_features
 from mme2e_jax.media.features.video import video_features
 from mme2e_jax.media.mel import mel_chunks
@@ -28,23 +28,22 @@ NOTHING = Footage(
 def test_media_are_faces_and_mel_chunks() -> None:
     arrays = TO_ARRAYS["media"](FOOTAGE)
 
-    assert isinstance(arrays, UtteranceMedia)
-    np.testing.assert_array_equal(arrays.faces, FOOTAGE.faces)
-    np.testing.assert_array_equal(arrays.face_found, FOOTAGE.face_found)
-    np.testing.assert_array_equal(arrays.frame_ms, FOOTAGE.frame_ms)
-    np.testing.assert_array_equal(arrays.mel, mel_chunks(FOOTAGE.wave, 16_000))
+    assert set(arrays) == {"faces", "face_found", "frame_ms", "mel"}
+    np.testing.assert_array_equal(arrays["faces"], FOOTAGE.faces)
+    np.testing.assert_array_equal(arrays["face_found"], FOOTAGE.face_found)
+    np.testing.assert_array_equal(arrays["frame_ms"], FOOTAGE.frame_ms)
+    np.testing.assert_array_equal(arrays["mel"], mel_chunks(FOOTAGE.wave, 16_000))
 
 
 def test_features_are_rows_of_sound_and_of_faces() -> None:
     arrays = TO_ARRAYS["features"](FOOTAGE)
 
-    assert isinstance(arrays, UtteranceFeatures)
-    np.testing.assert_array_equal(arrays.audio, audio_features(FOOTAGE.wave, 16_000))
-    np.testing.assert_array_equal(arrays.video, video_features(FOOTAGE.faces, FOOTAGE.face_found))
+    assert set(arrays) == {"audio", "video"}
+    np.testing.assert_array_equal(arrays["audio"], audio_features(FOOTAGE.wave, 16_000))
+    np.testing.assert_array_equal(arrays["video"], video_features(FOOTAGE.faces, FOOTAGE.face_found))
 
 
 def test_nothing_is_arrays_of_no_rows() -> None:
     arrays = TO_ARRAYS["features"](NOTHING)
 
-    assert isinstance(arrays, UtteranceFeatures)
-    assert (arrays.audio.shape, arrays.video.shape) == ((0, 144), (0, 35))
+    assert (arrays["audio"].shape, arrays["video"].shape) == ((0, 144), (0, 35))

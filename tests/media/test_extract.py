@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from mme2e_jax.media.arrays import UtteranceMedia, media_arrays
+from mme2e_jax.media.arrays import media_arrays
 from mme2e_jax.media.extract import Extracted, ExtractSettings, extract
 from mme2e_jax.media.face_choice import Face
 from mme2e_jax.media.faces import FaceDetector
@@ -40,13 +40,13 @@ def run(
     wav: Path | None,
     detector: Any = None,
     **settings: Any,
-) -> Extracted[UtteranceMedia]:
+) -> Extracted:
     utterances = [Utterance(f"v_{i}", "v", *span, "text", (0,) * 6, speaker="v") for i, span in enumerate(spans)]
     detector = cast(FaceDetector, detector or BrightFaces())
     return extract(utterances, Media(video, wav), ExtractSettings(**settings), detector, media_arrays)
 
 
-def reasons(result: Extracted[Any]) -> dict[str, list[str]]:
+def reasons(result: Extracted) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for finding in result.findings:
         found.setdefault(finding.id, []).append(finding.reason)
@@ -73,15 +73,15 @@ def test_overlapping_utterances_get_their_own_frames_and_sound(media: dict[str, 
     assert reasons(result) == {"v_1": ["some_faces_missing"]}
     first, second = result.arrays["v_0"], result.arrays["v_1"]
     # Frames 5, 10 and 15 at 0.5, 1.0 and 1.5 s; frames 0 and 5 at 0.0 and 0.5 s.
-    np.testing.assert_allclose(first.faces.mean((1, 2, 3)), [50, 100, 150], atol=2)
-    np.testing.assert_allclose(second.faces.mean((1, 2, 3)), [0, 50], atol=2)
-    np.testing.assert_allclose(first.frame_ms, [0, 500, 1000], atol=1e-3)
-    assert second.face_found.tolist() == [False, True]
+    np.testing.assert_allclose(first["faces"].mean((1, 2, 3)), [50, 100, 150], atol=2)
+    np.testing.assert_allclose(second["faces"].mean((1, 2, 3)), [0, 50], atol=2)
+    np.testing.assert_allclose(first["frame_ms"], [0, 500, 1000], atol=1e-3)
+    assert second["face_found"].tolist() == [False, True]
     wave = read_wav(media["v.wav"]).wave
-    assert_close(first.mel, mel_chunks(wave[8_000:28_800], 16_000))
+    assert_close(first["mel"], mel_chunks(wave[8_000:28_800], 16_000))
     # 16000 samples: 81 steps, 3 chunks.
-    assert second.mel.shape == (3, 128, 32)
-    assert [a.dtype for a in (first.faces, first.face_found, first.frame_ms, first.mel)] == [
+    assert second["mel"].shape == (3, 128, 32)
+    assert [a.dtype for a in (first["faces"], first["face_found"], first["frame_ms"], first["mel"])] == [
         np.uint8,
         np.bool_,
         np.float32,
@@ -133,7 +133,7 @@ def test_of_several_faces_the_chosen_one_is_cut_out(choice: str, levels: list[in
         utterances, Media(tmp_path / "v.mp4", None), ExtractSettings(face_choice=choice), detector, media_arrays
     )
 
-    middles = result.arrays["v_0"].faces[:, 12:36, 12:36].mean((1, 2, 3))
+    middles = result.arrays["v_0"]["faces"][:, 12:36, 12:36].mean((1, 2, 3))
     np.testing.assert_allclose(middles, levels, atol=6)
     assert Finding("v_0", "several_faces", "4 of 4 frames") in result.findings
 
@@ -143,9 +143,9 @@ def test_a_clip_past_the_end_is_cut_or_dropped(media: dict[str, Path]) -> None:
 
     assert reasons(result) == {"v_0": ["clipped"], "v_1": ["past_end"]}
     assert list(result.arrays) == ["v_0", "v_2"]
-    assert result.arrays["v_0"].frame_ms.tolist() == [0, 500]
+    assert result.arrays["v_0"]["frame_ms"].tolist() == [0, 500]
     # 16000 samples from 1.0 s to the end.
-    assert len(result.arrays["v_0"].mel) == 3
+    assert len(result.arrays["v_0"]["mel"]) == 3
 
 
 def test_less_than_half_a_second_is_kept_and_named(media: dict[str, Path]) -> None:
@@ -153,14 +153,14 @@ def test_less_than_half_a_second_is_kept_and_named(media: dict[str, Path]) -> No
 
     assert reasons(result) == {"v_0": ["too_short"]}
     assert result.findings[0].detail == "0.40 s"
-    assert result.arrays["v_0"].mel.shape == (2, 128, 32)  # 6400 samples: 33 steps
+    assert result.arrays["v_0"]["mel"].shape == (2, 128, 32)  # 6400 samples: 33 steps
 
 
 def test_a_face_in_no_frame_is_named(media: dict[str, Path]) -> None:
     result = run([(0.0, 0.4)], media["v.mp4"], media["long.wav"])
 
     assert "no_face" in reasons(result)["v_0"]
-    assert result.arrays["v_0"].face_found.tolist() == [False]
+    assert result.arrays["v_0"]["face_found"].tolist() == [False]
 
 
 def test_a_missing_or_broken_wav_leaves_the_sound_empty(media: dict[str, Path]) -> None:
@@ -168,8 +168,8 @@ def test_a_missing_or_broken_wav_leaves_the_sound_empty(media: dict[str, Path]) 
         result = run([(0.5, 1.5)], media["v.mp4"], wav)
 
         assert reasons(result) == {"v_0": [reason]}
-        assert result.arrays["v_0"].mel.shape == (0, 128, 32)
-        assert len(result.arrays["v_0"].faces) == 2
+        assert result.arrays["v_0"]["mel"].shape == (0, 128, 32)
+        assert len(result.arrays["v_0"]["faces"]) == 2
 
 
 def test_the_videos_own_sound_is_used_only_when_allowed(media: dict[str, Path]) -> None:
@@ -179,7 +179,7 @@ def test_the_videos_own_sound_is_used_only_when_allowed(media: dict[str, Path]) 
 
     assert reasons(without) == {"v_0": ["no_wav"]}
     assert reasons(allowed) == {"v_0": ["audio_from_video"]}
-    assert allowed.arrays["v_0"].mel.shape == (3, 128, 32)
+    assert allowed.arrays["v_0"]["mel"].shape == (3, 128, 32)
     assert reasons(silent) == {"v_0": ["no_wav"]}
     assert silent.findings[0].detail == "video's track: the video has no sound track"
 
@@ -189,8 +189,8 @@ def test_a_missing_or_broken_video_leaves_the_frames_empty(media: dict[str, Path
         result = run([(0.5, 1.5)], video, media["v.wav"])
 
         assert reasons(result) == {"v_0": [reason]}
-        assert result.arrays["v_0"].faces.shape == (0, 48, 48, 3)
-        assert len(result.arrays["v_0"].mel) == 3
+        assert result.arrays["v_0"]["faces"].shape == (0, 48, 48, 3)
+        assert len(result.arrays["v_0"]["mel"]) == 3
 
 
 def test_a_video_that_breaks_off_keeps_the_frames_before(media: dict[str, Path], tmp_path: Path) -> None:
@@ -213,9 +213,9 @@ def test_a_video_that_breaks_off_keeps_the_frames_before(media: dict[str, Path],
     result = run([(0.0, 0.5), (0.5, 2.0)], broken, media["v.wav"])
 
     assert reasons(result) == {"v_1": ["broken_video"]}
-    assert len(result.arrays["v_0"].faces) == 1
-    assert 1 <= len(result.arrays["v_1"].faces) < 3
-    assert result.findings[0].detail.startswith(f"{len(result.arrays['v_1'].faces)} of 3 frames: ")
+    assert len(result.arrays["v_0"]["faces"]) == 1
+    assert 1 <= len(result.arrays["v_1"]["faces"]) < 3
+    assert result.findings[0].detail.startswith(f"{len(result.arrays['v_1']['faces'])} of 3 frames: ")
 
 
 def test_nothing_readable_is_dropped(media: dict[str, Path]) -> None:
@@ -237,8 +237,8 @@ def test_sound_and_pictures_of_different_length_are_named(media: dict[str, Path]
         "v_1": ["length_mismatch", "no_sound"],
         "v_2": ["length_mismatch", "too_short"],
     }
-    assert len(shorter.arrays["v_1"].mel) == 0
-    assert len(shorter.arrays["v_1"].faces) == 2
+    assert len(shorter.arrays["v_1"]["mel"]) == 0
+    assert len(shorter.arrays["v_1"]["faces"]) == 2
 
 
 def test_a_clip_may_lie_anywhere_in_a_long_video(tmp_path: Path) -> None:
@@ -250,9 +250,9 @@ def test_a_clip_may_lie_anywhere_in_a_long_video(tmp_path: Path) -> None:
     result = run([(301.0, 303.0), (10.0, 11.0)], tmp_path / "v.mp4", tmp_path / "v.wav", frame_interval_ms=1000)
 
     late, early = result.arrays["v_0"], result.arrays["v_1"]
-    np.testing.assert_allclose(late.faces.mean((1, 2, 3)), [150, 151], atol=2)
-    np.testing.assert_allclose(early.faces.mean((1, 2, 3)), [5], atol=2)
-    assert late.mel.max() > 1 > early.mel.max()
+    np.testing.assert_allclose(late["faces"].mean((1, 2, 3)), [150, 151], atol=2)
+    np.testing.assert_allclose(early["faces"].mean((1, 2, 3)), [5], atol=2)
+    assert late["mel"].max() > 1 > early["mel"].max()
 
 
 def test_speakers_on_two_sides_have_their_own_picture_and_channel(tmp_path: Path) -> None:
@@ -269,9 +269,9 @@ def test_speakers_on_two_sides_have_their_own_picture_and_channel(tmp_path: Path
         [left, right], Media(tmp_path / "v.avi", tmp_path / "v.wav"), ExtractSettings(), detector, media_arrays
     )
 
-    np.testing.assert_allclose(result.arrays["l"].faces.mean((1, 2, 3)), [60, 60], atol=2)
-    np.testing.assert_allclose(result.arrays["r"].faces.mean((1, 2, 3)), [200, 200], atol=2)
-    assert result.arrays["l"].mel.max() < 1e-6 < 1 < result.arrays["r"].mel.max()
+    np.testing.assert_allclose(result.arrays["l"]["faces"].mean((1, 2, 3)), [60, 60], atol=2)
+    np.testing.assert_allclose(result.arrays["r"]["faces"].mean((1, 2, 3)), [200, 200], atol=2)
+    assert result.arrays["l"]["mel"].max() < 1e-6 < 1 < result.arrays["r"]["mel"].max()
     assert result.findings == []
 
 
@@ -282,18 +282,18 @@ def test_a_sound_without_the_speakers_channel_is_named(media: dict[str, Path]) -
     result = extract([utterance], files, ExtractSettings(), cast(FaceDetector, BrightFaces()), media_arrays)
 
     assert [(f.reason, f.detail) for f in result.findings] == [("no_channel", "channel 1 of 1, counted from 0")]
-    assert result.arrays["r"].mel.max() > 1
+    assert result.arrays["r"]["mel"].max() > 1
 
 
 def test_where_the_sound_is_kept_in_the_video_a_missing_wav_is_no_news(media: dict[str, Path]) -> None:
     result = run([(0.6, 1.6)], media["sound.mp4"], None, sound_in_video=True)
 
     assert result.findings == []
-    assert result.arrays["v_0"].mel.max() > 1
+    assert result.arrays["v_0"]["mel"].max() > 1
 
 
 def test_all_there_is_may_be_asked_for(media: dict[str, Path]) -> None:
     result = run([(0.6, float("inf"))], media["v.mp4"], media["v.wav"])
 
     assert result.findings == []
-    np.testing.assert_allclose(result.arrays["v_0"].frame_ms, [0, 500, 1000], atol=1e-3)
+    np.testing.assert_allclose(result.arrays["v_0"]["frame_ms"], [0, 500, 1000], atol=1e-3)

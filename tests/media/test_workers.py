@@ -8,7 +8,7 @@ import pytest
 
 from mme2e_jax.media import workers
 from mme2e_jax.media.utterance import Media, Utterance
-from mme2e_jax.media.workers import Job, run_jobs
+from mme2e_jax.media.workers import Job, JobResult, run_jobs
 
 
 def make_jobs(count: int) -> list[Job]:
@@ -33,8 +33,9 @@ def install(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[str]:
             with lock:
                 log.append("start")
 
-        def ask(self, job: Job) -> dict[str, Any] | None:
-            return answer(job.utterances[0].video)
+        def ask(self, job: Job) -> JobResult | str | None:
+            answered = answer(job.utterances[0].video)
+            return JobResult(job, *answered) if isinstance(answered, tuple) else answered
 
         def close(self) -> None:
             with lock:
@@ -44,8 +45,8 @@ def install(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[str]:
     return log
 
 
-def fine(video: str) -> dict[str, Any]:
-    return {"kept": [f"{video}_0"], "findings": [], "seconds": {"mel": 1.0}}
+def fine(video: str) -> tuple[Any, ...]:
+    return [f"{video}_0"], [], {"mel": 1.0}
 
 
 @pytest.mark.parametrize("processes", [1, 2, 9])
@@ -73,7 +74,7 @@ def test_a_video_that_kills_workers_costs_only_itself(monkeypatch: pytest.Monkey
 def test_a_worker_that_dies_once_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     tries: list[str] = []
 
-    def answer(video: str) -> dict[str, Any] | None:
+    def answer(video: str) -> tuple[Any, ...] | None:
         tries.append(video)
         return None if tries == ["v0"] else fine(video)
 
@@ -86,7 +87,7 @@ def test_a_worker_that_dies_once_is_replaced(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_exception_in_a_worker_is_raised_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    log = install(monkeypatch, lambda video: {"error": "Traceback: our mistake"})
+    log = install(monkeypatch, lambda video: "Traceback: our mistake")
 
     with pytest.raises(RuntimeError, match=r"Extracting v0_0 of .*failed:\nTraceback: our mistake"):
         list(run_jobs(make_jobs(2), 1))

@@ -5,7 +5,6 @@ import io
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -92,7 +91,7 @@ def job(directory: Path, video: Path | None = None) -> Job:
 
 def test_utterances_whose_worker_dies_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class DyingWorker:
-        def ask(self, job: Job) -> dict[str, Any] | None:
+        def ask(self, job: Job) -> None:
             return None
 
         def close(self) -> None:
