@@ -47,6 +47,14 @@ def launched(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     )
 
 
+def test_help_ends_quietly_if_its_reader_has_ended() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "launch.py", "--help"], cwd=REPOSITORY, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -39,12 +39,16 @@ def run(make_corpus: "MakeCorpus | None", argv: Sequence[str] | None = None) -> 
         sys.exit(printable(f"\nError: {error}"))
     except KeyboardInterrupt:
         sys.exit("\nInterrupted.")
+    except BrokenPipeError:
+        # The reader of the output, such as `head`, has ended. Python flushes standard output again at its own end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def main(argv: Sequence[str], make_corpus: "MakeCorpus | None") -> None:
     """Parses a command line and runs its mode; raises `UserError` if it, or a file that it names, cannot be used."""
     if {"--help", "-help", "-h"} & set(argv[1:]):
-        print(help_text(MODES))
+        print(help_text(MODES), flush=True)
         return
     argv = with_config_paths(argv)
     values = defined_flags(argv, MODES)
@@ -90,10 +94,9 @@ def _evaluate(a: Arguments) -> None:
 
 
 def _predict(a: Arguments) -> None:
-    from mme2e_jax.commands.predict import predict_clip
+    from mme2e_jax.commands.predict import ClipArguments, predict_clip
 
-    clip, *settings = (a[flag] for flag in _CLIP)
-    predict_clip(a["workdir"], clip, *settings, tokenizer=a["tokenizer"])
+    predict_clip(a["workdir"], ClipArguments(*(a[flag] for flag in _CLIP)), a["tokenizer"])
 
 
 def _export(a: Arguments) -> None:
@@ -104,10 +107,10 @@ def _export(a: Arguments) -> None:
 
 
 def _run_exported(a: Arguments) -> None:
+    from mme2e_jax.commands.predict import ClipArguments
     from mme2e_jax.commands.run_exported import predict_exported
 
-    clip, *settings = (a[flag] for flag in _CLIP)
-    predict_exported(a["model"], clip, *settings)
+    predict_exported(a["model"], ClipArguments(*(a[flag] for flag in _CLIP)))
 
 
 def _import_weights(a: Arguments) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mme2e_jax.errors import UserError
 from mme2e_jax.predict.clip_reader import ClipReader, open_clip
@@ -12,61 +12,49 @@ from mme2e_jax.runtime.jax_cache import configure_jax
 if TYPE_CHECKING:
     from mme2e_jax.predict.predictor import Predictor
 
-DIRECTORY = "predictions"
+
+class ClipArguments(NamedTuple):
+    """A clip, as `Predictor` takes it, and the output directory."""
+
+    path: str
+    transcript: str
+    transcript_file: str | None
+    output_dir: str | None  # None for predictions/CLIP, in the run if there is one
+
+    def directory(self, parent: Path) -> Path:
+        """The output directory; `parent` is the run directory, or the current one."""
+        return Path(self.output_dir or parent / "predictions" / Path(self.path).stem)
 
 
-def predict_clip(
-    workdir: str,
-    path: str,
-    transcript: str,
-    transcript_file: str | None,
-    output_dir: str | None,
-    *,
-    tokenizer: str | None,
-) -> None:
-    """Predicts the emotions in a clip with a run, prints a table and writes the files; arguments as for `Predictor`.
+def predict_clip(workdir: str, clip: ClipArguments, tokenizer: str | None) -> None:
+    """Predicts the emotions in a clip with a run, prints a table and writes the files.
 
-    The files go to `output_dir`, by default `predictions/CLIP` in the run. Raises `UserError` if an input cannot be
-    used.
+    `tokenizer` is that of `Predictor.from_workdir`. Raises `UserError` if an input cannot be used.
     """
 
     def check() -> None:
         if not Path(workdir).is_dir():
             raise UserError(f"Expected --workdir=RUN, the directory of a training run; {workdir} does not exist.")
 
-    directory = Path(output_dir or Path(workdir) / DIRECTORY / Path(path).stem)
-    predict_and_write(
-        path,
-        transcript,
-        transcript_file,
-        directory,
-        check=check,
-        load=lambda predictor, reader: predictor.from_workdir(workdir, tokenizer, reader),
-    )
+    directory = clip.directory(Path(workdir))
+    predict_and_write(clip, directory, check, lambda cls, reader: cls.from_workdir(workdir, tokenizer, reader))
 
 
 def predict_and_write(
-    path: str,
-    transcript: str,
-    transcript_file: str | None,
+    clip: ClipArguments,
     directory: Path,
-    *,
     check: Callable[[], object],
     load: "Callable[[type[Predictor], ClipReader], Predictor]",
 ) -> None:
-    """Predicts with a model, prints a table and writes the files to a directory.
+    """Predicts with the model that `load` returns, prints a table and writes the files to a directory.
 
-    Args:
-      path, transcript, transcript_file: see `Predictor`.
-      directory: output directory.
-      check: quick check of the model, which raises if it is unusable.
-      load: function of the class `Predictor` and a reader that loads the model.
+    `check` is a quick check of the model, which raises if it is unusable.
     """
     # All quick checks come before slow imports.
-    clip = open_clip(path)
+    stem = open_clip(clip.path).path.stem
     check()
-    if transcript_file is not None:
-        read_cues(Path(transcript_file), clip.path.stem)
+    if clip.transcript_file is not None:
+        read_cues(Path(clip.transcript_file), stem)
     # The reader's process imports TensorFlow while this one imports JAX.
     with ClipReader() as reader:
         configure_jax()
@@ -78,7 +66,8 @@ def predict_and_write(
             if console.is_terminal:
                 console.print(f"  {done:.0f} of {whole:.0f} s", end="\r")
 
-        prediction = load(Predictor, reader)(path, transcript, transcript_file=transcript_file, progress=progress)
+        predict = load(Predictor, reader)
+        prediction = predict(clip.path, clip.transcript, transcript_file=clip.transcript_file, progress=progress)
     console.print(predictions_table(prediction, console.width))
     for note in notes(prediction):
         console.print(f"Note: {note}")
