@@ -18,6 +18,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from absl import app, flags
@@ -188,19 +189,9 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     values = flags.FLAGS
     try:
-        settings = Settings(
-            dataset=values.dataset,
-            kind=values.kind,
-            seed=values.seed,
-            frame_interval_ms=values.frame_interval_ms,
-            tokenizer=values.tokenizer,
-            splits=Path(values.splits) if values.splits else None,
-            fold=values.fold,
-            audio_from_video=values.audio_from_video,
-            source_fps=values.source_fps,
-            face_choice=values.face_choice,
-            features=values.features,
-        )
+        # Every setting has a flag of its name.
+        given = {field.name: values[field.name].value for field in fields(Settings)}
+        settings = Settings(**given | {"splits": Path(values.splits) if values.splits else None})
         if values.dry_run:
             dry_run(values.raw, settings, console=default_console())
             return

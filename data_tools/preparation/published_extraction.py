@@ -67,7 +67,8 @@ def extract_published(
         for start in range(0, len(usable), _PER_FILE):
             keys = usable[start : start + _PER_FILE]
             job = spool.job([known[key] for key in keys], Media(None, None), {"features": "published"}, "features")
-            arrays: dict[str, Any] = {f"{k}/{m}": _cleaned(features[k][m], widths[m]) for k in keys for m in MODALITIES}
+            matrices = {f"{k}/{m}": features[k][m].reshape(-1, widths[m]) for k in keys for m in MODALITIES}
+            arrays: dict[str, Any] = {k: np.nan_to_num(x, nan=0, posinf=0, neginf=0) for k, x in matrices.items()}
             with atomic_file(job.spool) as file:
                 np.savez(file, **arrays)
             results.append(JobResult(job, keys, [], {}))
@@ -90,7 +91,3 @@ def _problems(key: str, arrays: Arrays, widths: Mapping[str, int]) -> Iterator[F
         yield Finding(key, "features_incomplete", ", ".join(empty))
     if counts := {m: count for m, array in arrays.items() if (count := int((~np.isfinite(array)).sum()))}:
         yield Finding(key, "features_not_finite", ", ".join(f"{m}: {count}" for m, count in counts.items()))
-
-
-def _cleaned(array: np.ndarray, width: int) -> np.ndarray:
-    return np.nan_to_num(array.reshape(-1, width), nan=0.0, posinf=0.0, neginf=0.0)

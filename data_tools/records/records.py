@@ -182,7 +182,8 @@ def _check(example: Mapping[str, Any], schema: Schema, seen: set[str]) -> None:
             raise ValueError(f"Utterance {identity}: expected {name} to be a str.")
     for name, (shape, dtype) in schema.arrays.items():
         value = example[name]
-        if not (isinstance(value, np.ndarray) and value.dtype == dtype and _fits(value, shape)):
+        fits = isinstance(value, np.ndarray) and value.dtype == dtype and value.ndim == len(shape)
+        if not fits or any(size not in (None, n) for size, n in zip(shape, value.shape, strict=True)):
             found = f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else value
             raise ValueError(
                 f"Utterance {identity}: expected {name} as an array {np.dtype(dtype)} {list(shape)}, found {found}."
@@ -194,12 +195,6 @@ def _check(example: Mapping[str, Any], schema: Schema, seen: set[str]) -> None:
         raise ValueError(f"Utterance {identity}: expected arrays of equal length, found {rows}.")
     if not np.isin(example["label"], (0.0, 1.0)).all():
         raise ValueError(f"Utterance {identity}: expected labels 0 and 1, found {example['label'].tolist()}.")
-
-
-def _fits(value: np.ndarray, shape: tuple[int | None, ...]) -> bool:
-    return value.ndim == len(shape) and all(
-        expected in (None, actual) for expected, actual in zip(shape, value.shape, strict=True)
-    )
 
 
 def _write_info(

@@ -138,11 +138,6 @@ def _class_rules(section: type, replaced: Mapping[str, type], prefix: str = "") 
             yield prefix + field.name, field.metadata["rule"]
 
 
-def all_keys() -> set[str]:
-    """The keys of all configs."""
-    return set(_all_rules())
-
-
 @functools.cache
 def _all_rules() -> dict[str, tuple[Rule, ...]]:
     """Rules of any config by key; a key may have several rules, by model."""

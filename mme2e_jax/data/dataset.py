@@ -1,7 +1,6 @@
 """Opens a directory of prepared records: splits, lengths and label names."""
 
 import dataclasses
-import functools
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,8 +55,7 @@ class Dataset:
     preprocessing: Mapping[str, Any]  # frame interval, sample rate, mel settings, or description of the features
     splits: Mapping[str, Split]
 
-    @functools.cached_property
-    def fingerprint(self) -> str:
+    def compute_fingerprint(self) -> str:
         """Digest of the training and validation data that a run's batches depend on."""
         digest = hashlib.sha256()
         for name in ("train", "valid"):

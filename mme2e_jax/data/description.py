@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, Field, PositiveInt, StringConstraints, model_validator
 from typing_extensions import TypedDict
@@ -17,8 +17,6 @@ from mme2e_jax.constants import FORMAT_VERSION
 from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.json_schema import JsonObject, parse_json
 
-_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"
-_FORMAT = "array_record"
 T = TypeVar("T")
 
 
@@ -35,15 +33,6 @@ def _check_count(value: int | str) -> int:
     return int(value)
 
 
-def _equal(what: str, expected: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if value != expected:
-            raise ValueError(f"expected {what} {expected}")
-        return value
-
-    return AfterValidator(check)
-
-
 _Name = Annotated[str, AfterValidator(_check_name)]
 # tensorflow-datasets writes integers of 64 bits as texts.
 _Count = Annotated[int | str, AfterValidator(_check_count)]
@@ -52,7 +41,7 @@ _Length = Annotated[int, Field(ge=0, lt=2**62)]
 
 class _SplitInfo(JsonObject):
     name: _Name
-    filepathTemplate: Annotated[str, _equal("files named", _TEMPLATE)]
+    filepathTemplate: Literal["{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"]
     shardLengths: tuple[_Count, ...] = ()
 
 
@@ -60,7 +49,7 @@ class _DatasetInfo(JsonObject):
     """`dataset_info.json`."""
 
     name: _Name
-    fileFormat: Annotated[str, _equal("the file format", _FORMAT)]
+    fileFormat: Literal["array_record"]
     splits: tuple[_SplitInfo, ...] = ()
 
 
@@ -236,5 +225,5 @@ def _stored(tensor: _Tensor | None) -> Feature | None:
 
 
 def _files(directory: Path, dataset: str, split: _SplitInfo) -> Files:
-    stem, counts = directory / f"{dataset}-{split.name}.{_FORMAT}", split.shardLengths
+    stem, counts = directory / f"{dataset}-{split.name}.array_record", split.shardLengths
     return Files(tuple(Path(f"{stem}-{i:05d}") for i in range(len(counts))), tuple(map(int, counts)))

@@ -35,23 +35,13 @@ def choose_face(faces: Sequence[Face], choice: str, scene: Scene) -> Box | None:
     return max(faces, key=lambda face: score(face, scene)).box
 
 
-def _probability(face: Face, _: Scene) -> float:
-    return face.probability
-
-
-def _area(face: Face, _: Scene) -> float:
+def _area(face: Face) -> float:
     left, top, right, bottom = face.box
     return (right - left) * (bottom - top)
 
 
-def _nearness_to_centre(face: Face, scene: Scene) -> float:
-    return -math.dist(_centre(face.box), (scene.width / 2, scene.height / 2))
-
-
-def _nearness_to_previous(face: Face, scene: Scene) -> float:
-    if scene.previous is None:
-        return _area(face, scene)
-    return -math.dist(_centre(face.box), _centre(scene.previous))
+def _nearness(face: Face, point: tuple[float, float]) -> float:
+    return -math.dist(_centre(face.box), point)
 
 
 def _centre(box: Box) -> tuple[float, float]:
@@ -59,14 +49,10 @@ def _centre(box: Box) -> tuple[float, float]:
     return (left + right) / 2, (top + bottom) / 2
 
 
-# Scores by name:
-#   most_probable  probability of the detector
-#   largest        area
-#   central        nearness of the face's centre to the image's centre
-#   previous       nearness to the last face chosen in the utterance; area for the first
+# Scores by name; `previous` takes the largest face if none was chosen before.
 CHOICES: Mapping[str, Callable[[Face, Scene], float]] = {
-    MOST_PROBABLE: _probability,
-    "largest": _area,
-    "central": _nearness_to_centre,
-    "previous": _nearness_to_previous,
+    MOST_PROBABLE: lambda face, _: face.probability,
+    "largest": lambda face, _: _area(face),
+    "central": lambda face, scene: _nearness(face, (scene.width / 2, scene.height / 2)),
+    "previous": lambda face, s: _nearness(face, _centre(s.previous)) if s.previous else _area(face),
 }

@@ -6,7 +6,7 @@ Axes: `t` frames, `s` mel chunks or rows of audio features.
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from mme2e_jax.predict.cues import Cue
 
 # Seconds of a clip that are in memory at once; also the interval between reports of progress.
 _PART_SECONDS = 300.0
-_CLIP = "clip"
 
 
 @dataclass(frozen=True)
@@ -106,15 +105,12 @@ class ClipReader:
         media = Media(None, clip.path.absolute()) if sound_only else Media(clip.path.absolute(), None)
         with tempfile.TemporaryDirectory(prefix="mme2e-clip-") as scratch:
             for part in _parts(cues, clip.seconds):
-                utterances = [_utterance(i, cue) for i, cue in enumerate(part)]
-                job = Job(
-                    utterances,
-                    media,
-                    {"sound_in_video": True, **settings},
-                    Path(scratch) / "part.npz",
-                    kind,
-                    in_parts=True,
-                )
+                utterances = [
+                    Utterance(f"clip_{i}", "clip", cue.start, cue.end, cue.text, (), "clip")
+                    for i, cue in enumerate(part)
+                ]
+                options = {"sound_in_video": True, **settings}
+                job = Job(utterances, media, options, Path(scratch) / "part.npz", kind, in_parts=True)
                 yield self._run(job, part, clip.seconds, quiet=("no_video",) if sound_only else ())
 
     def _run(self, job: Job, part: Sequence[Cue], seconds: float, quiet: tuple[str, ...]) -> list[ClipPart]:
@@ -129,10 +125,8 @@ class ClipReader:
                 for key in spool.files:
                     name, _, what = key.partition("/")
                     arrays[name][what] = spool[key]
-        return [
-            ClipPart(_within(cue, seconds), arrays[u.id], tuple(notes[u.id]))
-            for cue, u in zip(part, job.utterances, strict=True)
-        ]
+        cues = [cue if cue.start >= seconds else replace(cue, end=min(cue.end, seconds)) for cue in part]
+        return [ClipPart(cue, arrays[u.id], tuple(notes[u.id])) for cue, u in zip(cues, job.utterances, strict=True)]
 
 
 def _parts(cues: Sequence[Cue], seconds: float) -> Iterator[list[Cue]]:
@@ -144,14 +138,6 @@ def _parts(cues: Sequence[Cue], seconds: float) -> Iterator[list[Cue]]:
         part.append(cue)
     if part:
         yield part
-
-
-def _within(cue: Cue, seconds: float) -> Cue:
-    return cue if cue.start >= seconds else Cue(cue.start, min(cue.end, seconds), cue.text)
-
-
-def _utterance(index: int, cue: Cue) -> Utterance:
-    return Utterance(f"{_CLIP}_{index}", _CLIP, cue.start, cue.end, cue.text, (), _CLIP)
 
 
 def _note(reason: str, detail: str) -> str:
