@@ -105,7 +105,7 @@ def _start_or_resume(
         preprocessing=dict(dataset.preprocessing),
         thresholds={},
         history=[],
-        fingerprint=dataset.fingerprint,
+        fingerprint=dataset.compute_fingerprint(),
     )
     check_fit(record, dataset)
     checkpoints = Checkpoints(workdir)
@@ -121,7 +121,7 @@ def _start_or_resume(
     started = checkpoints.read_record(last)
     refuse_changes(config, started.config, workdir)
     check_fit(started, dataset)
-    if started.fingerprint != dataset.fingerprint:
+    if started.fingerprint != record.fingerprint:
         raise UserError(
             f"{dataset.directory} holds other training or validation data than the run in {workdir} was started with: "
             "utterances, lengths or labels differ. Give the same records to resume it, or start a new run in another "

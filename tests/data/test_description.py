@@ -93,8 +93,8 @@ def test_a_missing_file_is_named(copy: Path, name: str) -> None:
         (FILES[0], lambda m: m["splits"]["train"].update(tokens=[10**30] * 3), "metadata.json is damaged"),
         (FILES[1], lambda m: m.update(name="../other"), "expected letters, digits and _ in a name"),
         (FILES[1], lambda m: m["splits"][0].update(name="/etc/x"), "expected letters, digits and _ in a name"),
-        (FILES[1], lambda m: m["splits"][0].update(filepathTemplate="../x"), "expected files named"),
-        (FILES[1], lambda m: m.update(fileFormat="tfrecord"), "expected the file format array_record"),
+        (FILES[1], lambda m: m["splits"][0].update(filepathTemplate="../x"), "filepathTemplate: expected"),
+        (FILES[1], lambda m: m.update(fileFormat="tfrecord"), "fileFormat: expected 'array_record'"),
         (FILES[1], lambda m: m["splits"][0].update(shardLengths=["-3"]), "expected records in every file"),
         (
             FILES[2],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mme2e_jax.config.parse import all_keys
+from mme2e_jax.config.parse import _all_rules
 from tests.helpers.commands import PAGES
 
 PAGE = Path("docs/from_the_papers_code.md").read_text(encoding="utf-8")
@@ -63,7 +63,7 @@ def test_every_override_in_the_table_is_a_key_of_a_config() -> None:
     options = PAGE.partition("## Options")[2].partition("## Weights")[0]
     overrides = re.findall(r"`((?:model|data|optim|init|mesh|evaluation)\.[\w.]+)(?:=\w+)?`", options)
     assert len(overrides) > 25
-    assert set(overrides) <= all_keys()
+    assert set(overrides) <= set(_all_rules())
 
 
 def test_every_config_that_is_named_exists() -> None:
