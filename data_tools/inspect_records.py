@@ -19,7 +19,7 @@ from rich.table import Table
 from data_tools.records.inspection import PROBLEMS, InspectError, Inspection, Sample, inspect_records
 from mme2e_jax.constants import CHUNK_FRAMES
 from mme2e_jax.runtime.console import PlainConsole
-from mme2e_jax.runtime.files import write_json
+from mme2e_jax.runtime.files import write_figure, write_json
 
 _COLUMNS = 8
 _MELS = 6
@@ -39,7 +39,7 @@ def write_inspection(found: Inspection, out: Path) -> list[Path]:
     if heard := [sample for sample in found.samples if len(sample.mel)][:_MELS]:
         figures["mel.png"] = _mels(heard)
     for name, figure in figures.items():
-        figure.savefig(out / name, dpi=100)
+        write_figure(out / name, figure, dpi=100)
     return [out / "inspection.json", *(out / name for name in figures)]
 
 

@@ -25,7 +25,7 @@ from mme2e_jax.evaluation.inference import Predictions, predict, score_predictio
 from mme2e_jax.models.fusion import sort_modalities
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import fusion_weights
-from mme2e_jax.report.terminal import SUMMARY, summary_cells
+from mme2e_jax.report.terminal import SUMMARY, numeric, summary_cells
 from mme2e_jax.report.write_json import write_report
 from mme2e_jax.runs.load import load_run, model_with_thresholds, open_batch_loader
 from mme2e_jax.runtime.console import console
@@ -96,10 +96,8 @@ def ablation_table(report: Mapping[str, Any]) -> Table:
     """A table of the result of `ablation`, with a row for each subset."""
     subsets = report["subsets"]
     utterances = subsets[0]["scores"]["utterances"]
-    table = Table(title=f"modalities that decide: {report['split']} ({utterances} utterances), mean over the emotions")
-    table.add_column("modalities")
-    for heading in SUMMARY.values():
-        table.add_column(heading, justify="right")
+    title = f"modalities that decide: {report['split']} ({utterances} utterances), mean over the emotions"
+    table = Table("modalities", *numeric(*SUMMARY.values()), title=title)
     for number, subset in enumerate(subsets):
         names = " + ".join(MODALITY_NAMES[m] for m in subset["modalities"])
         table.add_row(names, *summary_cells(subset["scores"]["mean"]), style="bold" if number == 0 else "")

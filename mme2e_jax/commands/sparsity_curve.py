@@ -25,11 +25,12 @@ from mme2e_jax.evaluation.inference import InferenceState, Model, predict, score
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import structures
 from mme2e_jax.report.sparsity_figure import draw
-from mme2e_jax.report.terminal import SUMMARY, summary_cells
+from mme2e_jax.report.terminal import SUMMARY, numeric, summary_cells
 from mme2e_jax.report.write_json import write_report
 from mme2e_jax.runs.load import Run, load_run, model_with_thresholds, open_batch_loader
 from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.distributed import is_first
+from mme2e_jax.runtime.files import write_figure
 
 FILE, FIGURE = "sparsity_curve.json", "sparsity_curve.png"
 SPLIT = "test"
@@ -72,7 +73,7 @@ def sparsity_curve(workdir: str | Path, data_dir: str | Path | None = None) -> d
     write_report(workdir, FILE, report)
     if is_first():
         path = Path(workdir) / "report" / FIGURE
-        draw(report).savefig(path, dpi=120)
+        write_figure(path, draw(report), dpi=120)
         console.print(f"Wrote {path}")
     return report
 
@@ -129,14 +130,13 @@ def _sparse_spec(run: Run, workdir: str | Path) -> ModelSpec:
 def curve_table(report: Mapping[str, Any]) -> Table:
     """A table of the result of `sparsity_curve`, with a row for each threshold."""
     points: Sequence[Mapping[str, Any]] = report["points"]
+    towers = [f"active {m}" for m in points[0]["active_fraction"]]
     table = Table(
+        *numeric("p", *SUMMARY.values(), *towers, "GFLOPs", "seconds", "by"),
         title=f"thresholds of the sparse attention: {report['split']} ({points[0]['scores']['utterances']} utterances)",
         caption=f"trained for {report['trained_threshold']:g}; active sites per stage; per utterance: GFLOPs of "
         f"feature extraction (dense: {points[0]['dense_extraction_gflops']:.3f}), seconds with input",
     )
-    towers = [f"active {m}" for m in points[0]["active_fraction"]]
-    for heading in ("p", *SUMMARY.values(), *towers, "GFLOPs", "seconds", "by"):
-        table.add_column(heading, justify="right")
     for entry in points:
         table.add_row(
             f"{entry['threshold']:g}",

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from mme2e_jax.report.terminal import numeric
+
 SPLITS = ("valid", "test")
 
 
@@ -36,9 +38,8 @@ def _spread(values: Sequence[float | None]) -> dict[str, float | int | None]:
 
 def summary_table(points: Sequence[Mapping[str, Any]]) -> Table:
     """A table with a section for each grid point (`values` by key and its `summary`) and a row for each metric."""
-    table = Table(title="mean ± sample standard deviation (ddof=1) over seeds")
-    for heading in ("config", "runs", "metric", *SPLITS):
-        table.add_column(heading, justify="right" if heading in ("runs", *SPLITS) else "left")
+    title = "mean ± sample standard deviation (ddof=1) over seeds"
+    table = Table("config", *numeric("runs"), "metric", *numeric(*SPLITS), title=title)
     for point in points:
         where = "\n".join(f"{key}={value}" for key, value in point["values"].items())
         for number, name in enumerate(point["test"]):

@@ -9,13 +9,13 @@ of people you trust only.
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 from jax import export
-from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from mme2e_jax.errors import UserError
@@ -45,8 +45,11 @@ class ExportedModel:
             self.manifest = parse_json(Manifest, content)
         except ValueError as error:
             raise archive.damaged(self.path, error) from error
-        weights = self._weights()
-        self._program = self._checked(self._deserialized(), weights)
+        with self._damage(archive.WEIGHTS):
+            weights = load(self.files[archive.WEIGHTS])
+        with self._damage(archive.PROGRAM):
+            program = export.deserialize(bytearray(self.files[archive.PROGRAM]))
+        self._program = self._checked(program, weights)
         self._weights_on_device = jax.device_put(weights)
         self._call = jax.jit(self._program.call)
 
@@ -72,17 +75,13 @@ class ExportedModel:
             except UserError as error:
                 raise archive.damaged(self.path, str(error).replace(scratch, archive.TOKENIZER)) from error
 
-    def _weights(self) -> dict[str, np.ndarray]:
+    @contextmanager
+    def _damage(self, part: str) -> Iterator[None]:
+        """Turns errors of reading a part of the file, for which libraries raise many types, into `UserError`."""
         try:
-            return load(self.files[archive.WEIGHTS])
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise archive.damaged(self.path, f"{archive.WEIGHTS}: {error}") from error
-
-    def _deserialized(self) -> export.Exported:
-        try:
-            return export.deserialize(bytearray(self.files[archive.PROGRAM]))
-        except Exception as error:  # the library raises many types for an invalid program
-            raise archive.damaged(self.path, f"{archive.PROGRAM}: {error or type(error).__name__}") from error
+            yield
+        except Exception as error:
+            raise archive.damaged(self.path, f"{part}: {error or type(error).__name__}") from error
 
     def _checked(self, program: export.Exported, weights: Mapping[str, np.ndarray]) -> export.Exported:
         """Returns the program after checks that it matches the manifest and calls no other libraries."""
@@ -96,7 +95,8 @@ class ExportedModel:
                 f"{program.calling_convention_version}; this JAX ({jax.__version__}) runs {supported[0]} to "
                 f"{supported[1]}. Export the run again, or use a JAX version closer to that one."
             )
-        if jax.default_backend() not in _backends(program.platforms):
+        # The platforms "cuda" and "rocm" are both the backend "gpu".
+        if jax.default_backend() not in {"gpu" if p in ("cuda", "rocm") else p for p in program.platforms}:
             raise UserError(
                 f"{self.path} runs on {', '.join(program.platforms)}; JAX found {jax.default_backend()} here. Set "
                 "JAX_PLATFORMS=cpu."
@@ -104,7 +104,10 @@ class ExportedModel:
         problems = [*self._wrong_arrays(program, weights)]
         if program.nr_devices != 1 or program.ordered_effects or program.unordered_effects:
             problems.append(f"it needs {program.nr_devices} devices, or has side effects")
-        foreign = {match[1] for match in _CUSTOM_CALL.finditer(self._text(program))} - _CUSTOM_CALLS
+        versions = f"exported with JAX {self.manifest.jax_version}, read with {jax.__version__}"
+        with self._damage(f"{archive.PROGRAM} ({versions})"):
+            text = program.mlir_module()
+        foreign = {match[1] for match in _CUSTOM_CALL.finditer(text)} - _CUSTOM_CALLS
         if foreign:
             problems.append(f"it calls functions of libraries: {', '.join(sorted(map(str, foreign)))}")
         if problems:
@@ -126,15 +129,3 @@ class ExportedModel:
             found = [*(s if isinstance(s, int) else str(s) for s in aval.shape), aval.dtype.name]
             if found != array:
                 yield f"expected an array {array}, found {found}"
-
-    def _text(self, program: export.Exported) -> str:
-        try:
-            return program.mlir_module()
-        except Exception as error:  # the same; or a program of a later version
-            versions = f"exported with JAX {self.manifest.jax_version}, read with {jax.__version__}"
-            raise archive.damaged(self.path, f"{archive.PROGRAM} ({versions}): {error}") from error
-
-
-def _backends(platforms: tuple[str, ...]) -> set[str]:
-    # The platforms "cuda" and "rocm" are both the backend "gpu".
-    return {"gpu" if name in ("cuda", "rocm") else name for name in platforms}

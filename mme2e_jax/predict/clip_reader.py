@@ -92,13 +92,10 @@ class ClipReader:
         """Ends the process; the next clip starts a new one."""
         self._extractor.close()
 
-    def read(
-        self, clip: Clip, cues: Sequence[Cue], settings: Mapping[str, Any], kind: str = "media"
-    ) -> Iterator[list[ClipPart]]:
+    def read(self, clip: Clip, cues: Sequence[Cue], settings: Mapping[str, Any]) -> Iterator[list[ClipPart]]:
         """Yields the media of the cues, which are in the order of time, about five minutes of the clip at a time.
 
-        `settings` are values of `media.extract.ExtractSettings` that the data of the model, records of a `kind`, were
-        prepared with.
+        `settings` are values of `media.extract.ExtractSettings` that the data of the model were prepared with.
         """
         sound_only = clip.path.suffix.lower() in SOUND_SUFFIXES
         # As preparation reads `--dataset=clips`, except that a wav file next to the video is ignored.
@@ -110,7 +107,7 @@ class ClipReader:
                     for i, cue in enumerate(part)
                 ]
                 options = {"sound_in_video": True, **settings}
-                job = Job(utterances, media, options, Path(scratch) / "part.npz", kind, in_parts=True)
+                job = Job(utterances, media, options, Path(scratch) / "part.npz", in_parts=True)
                 yield self._run(job, part, clip.seconds, quiet=("no_video",) if sound_only else ())
 
     def _run(self, job: Job, part: Sequence[Cue], seconds: float, quiet: tuple[str, ...]) -> list[ClipPart]:

@@ -1,13 +1,4 @@
-"""Predicts the emotions in a clip.
-
-from mme2e_jax import Predictor
-
-with Predictor.from_workdir("runs/mini_sparse") as predictor:
-    prediction = predictor("clip.mp4", "What is said in it.")
-    for utterance in prediction.utterances:
-        print(utterance.start, utterance.end, utterance.scores, utterance.decided)
-    prediction.write("predictions/clip")
-"""
+"""Predicts the emotions in a clip; README.md has an example."""
 
 import functools
 import itertools

@@ -1,7 +1,7 @@
 """Draws the figures of a report from numbers that are computed elsewhere."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib import ticker
@@ -78,20 +78,15 @@ def roc(curves: Mapping[str, Curve]) -> Figure:
     """Draws ROC curves, with the decisions as dots."""
     figure, axes = _axes("false positive rate", "true positive rate (recall)")
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1)
-    for number, (name, curve) in enumerate(curves.items()):
-        _curve(axes, curve, f"{_short(name)} {curve.area:.2f}", number, step=False)
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    _legend_below(axes)
+    _draw_curves(axes, curves, "default")
     return figure
 
 
 def precision_recall(curves: Mapping[str, Curve]) -> Figure:
     """Draws precision-recall curves, with the decisions as dots."""
     figure, axes = _axes("recall", "precision")
-    for number, (name, curve) in enumerate(curves.items()):
-        _curve(axes, curve, f"{_short(name)} {curve.area:.2f}", number, step=True)
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    _legend_below(axes)
+    # Precision is not linear between two points of recall.
+    _draw_curves(axes, curves, "steps-post")
     return figure
 
 
@@ -149,11 +144,13 @@ def _finish_training(axes: Axes, training: Training) -> None:
     _legend_below(axes)
 
 
-def _curve(axes: Axes, curve: Curve, label: str, number: int, *, step: bool) -> None:
-    colour, line = _COLOURS[number % len(_COLOURS)], _LINES[number // len(_COLOURS) % len(_LINES)]
-    # Precision is not linear between two points of recall.
-    axes.plot(curve.x, curve.y, line, color=colour, label=label, drawstyle="steps-post" if step else "default")
-    axes.plot(*curve.decisions, "o", color=colour, markersize=6, markeredgecolor="black")
+def _draw_curves(axes: Axes, curves: Mapping[str, Curve], drawstyle: Literal["default", "steps-post"]) -> None:
+    for number, (name, curve) in enumerate(curves.items()):
+        colour, line = _COLOURS[number % len(_COLOURS)], _LINES[number // len(_COLOURS) % len(_LINES)]
+        axes.plot(curve.x, curve.y, line, color=colour, label=f"{_short(name)} {curve.area:.2f}", drawstyle=drawstyle)
+        axes.plot(*curve.decisions, "o", color=colour, markersize=6, markeredgecolor="black")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    _legend_below(axes)
 
 
 def _legend_below(axes: Axes) -> None:

@@ -3,24 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from mme2e_jax.evaluation.metrics import TABLE, Metrics
 
 _HEADINGS = {"weighted_accuracy": "w. acc.", "accuracy": "acc.", "f1": "F1", "auc": "AUC"}
-
-
 # Scores in tables of several evaluations.
 SUMMARY = {name: _HEADINGS[name] for name in ("f1", "accuracy", "weighted_accuracy", "auc")}
 
 
+def numeric(*headings: str) -> list[Column]:
+    """Returns columns that are aligned to the right."""
+    return [Column(heading, justify="right") for heading in headings]
+
+
 def scores_table(title: str, metrics: Metrics) -> Table:
     """Returns the scores per emotion and their mean."""
-    table = Table(title=title)
-    table.add_column("emotion")
     names = [name for name in TABLE if name in metrics.mean]
-    for name in (*names, "threshold"):
-        table.add_column(_HEADINGS.get(name, name), justify="right")
+    table = Table("emotion", *numeric(*(_HEADINGS.get(name, name) for name in (*names, "threshold"))), title=title)
     for label, values in metrics.per_label.items():
         # If the highest score decides, there are no thresholds.
         threshold = f"{metrics.thresholds[label]:.2f}" if metrics.thresholds else ""
@@ -32,9 +32,7 @@ def scores_table(title: str, metrics: Metrics) -> Table:
 
 def cost_table(title: str, cost: Mapping[str, Any]) -> Table:
     """Returns multiply-adds of each part, those of the dense model, and active sites, from a `flops.cost_report`."""
-    table = Table(title=title)
-    for heading in ("part", "this model", "dense", "active sites"):
-        table.add_column(heading, justify="left" if heading == "part" else "right")
+    table = Table("part", *numeric("this model", "dense", "active sites"), title=title)
     for m, parts in cost["macs"].items():
         active = {f"stage_{k}": f"{share:.2f}" for k, share in enumerate(cost["active_fraction"].get(m, ()))}
         for name, value in parts.items():

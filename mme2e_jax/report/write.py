@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.evaluation import curves
@@ -11,10 +12,7 @@ from mme2e_jax.report.content import REPORTED, Content
 from mme2e_jax.report.figures import Bar
 from mme2e_jax.report.page import Picture, page
 from mme2e_jax.report.tables import matrix
-from mme2e_jax.runtime.files import write_text
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from mme2e_jax.runtime.files import write_figure, write_text
 
 PAGE = "index.html"
 _FIGURES = ("loss", "validation", "f1", "auc", "roc", "precision_recall", "cooccurrence", "active")
@@ -30,7 +28,7 @@ def write(content: Content, directory: Path) -> Path:
             file.unlink(missing_ok=True)
             continue
         figure, alt = drawn[name]
-        figure.savefig(file, dpi=figures.DPI)
+        write_figure(file, figure, figures.DPI)
         width, height = figure.get_size_inches()
         pictures[name] = Picture(file.name, alt, round(100 * width), round(100 * height))
     path = directory / PAGE
@@ -38,7 +36,7 @@ def write(content: Content, directory: Path) -> Path:
     return path
 
 
-def draw(c: Content) -> Iterator[tuple[str, tuple["Figure", str]]]:
+def draw(c: Content) -> Iterator[tuple[str, tuple[Figure, str]]]:
     """Yields figures by name, each with its description."""
     if c.training is not None:
         yield "loss", (figures.loss(c.training), "Training loss by epoch")
@@ -50,15 +48,9 @@ def draw(c: Content) -> Iterator[tuple[str, tuple["Figure", str]]]:
     yield "f1", (f1, "F1 of each emotion, with its interval")
     auc = figures.bars(_bars(c, "auc", [0.5] * len(always)), "ROC-AUC", "chance")
     yield "auc", (auc, "ROC-AUC of each emotion, with its interval")
-    for name, curve, drawing, alt in (
-        ("roc", curves.roc, figures.roc, "ROC curve of each emotion"),
-        (
-            "precision_recall",
-            curves.precision_recall,
-            figures.precision_recall,
-            "Precision-recall curve of each emotion",
-        ),
-    ):
+    precision_recall = curves.precision_recall, figures.precision_recall, "Precision-recall curve of each emotion"
+    kinds = {"roc": (curves.roc, figures.roc, "ROC curve of each emotion"), "precision_recall": precision_recall}
+    for name, (curve, drawing, alt) in kinds.items():
         drawn = {label: curve(score[:, i], truth[:, i], predicted[:, i]) for i, label in enumerate(c.label_names)}
         known = {label: values for label, values in drawn.items() if values is not None}
         if known:

@@ -44,6 +44,12 @@ def write_json(path: Path, content: Any, *, indent: int | None = 2, ensure_ascii
     write_text(path, json.dumps(content, indent=indent, ensure_ascii=ensure_ascii) + "\n")
 
 
+def write_figure(path: Path, figure: Any, dpi: int) -> None:
+    """Writes a matplotlib figure as PNG, atomically."""
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=dpi)
+
+
 def require_free(directory: Path) -> None:
     """Raises `OutputExistsError` unless `directory` is absent or an empty directory."""
     if not directory.exists():

@@ -1,8 +1,8 @@
 """Reads ALBERT's published weights from a Hugging Face directory, without torch."""
 
-import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -14,6 +14,7 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.models.albert import LAYER_NORM_EPS, SIZES
 from mme2e_jax.models.variables import Variables
 from mme2e_jax.pickles import torch_file
+from mme2e_jax.runtime.json_schema import parse_json
 from mme2e_jax.weights import torch_weights
 
 # The pooler, the masked-language head and constant position ids are not used.
@@ -31,7 +32,11 @@ def read_albert(directory: str, size: str) -> dict[str, np.ndarray]:
     if problem:
         raise UserError(problem)
     folder = Path(directory)
-    _check_config(_read_config(folder / "config.json"), size, folder)
+    try:
+        config = parse_json(dict[str, Any], (folder / "config.json").read_bytes())
+    except ValueError as error:
+        raise UserError(f"{folder / 'config.json'} is damaged: {error}. Download it again.") from error
+    _check_config(config, size, folder)
     file = next(folder / name for name in ALBERT_WEIGHTS if (folder / name).is_file())
     tensors = {re.sub(r"^albert\.", "", k): v for k, v in _read_tensors(file).items()}
     used = {k: v for k, v in tensors.items() if not _UNUSED.fullmatch(k)}
@@ -61,16 +66,6 @@ def read_tokenizer(directory: str, rows: int) -> dict[str, int]:
         )
     ids = {f"{name}_id": tokenizer.token_to_id(token) for name, token in _SPECIAL_TOKENS.items()}
     return {name: number for name, number in ids.items() if number is not None}
-
-
-def _read_config(file: Path) -> dict:
-    try:
-        config = json.loads(file.read_text())
-    except ValueError as error:  # no JSON, or no text
-        raise UserError(f"{file} is damaged: {error}. Download it again.") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{file}: expected a JSON object with ALBERT's sizes, found {type(config).__name__}.")
-    return config
 
 
 def _read_tensors(file: Path) -> dict[str, np.ndarray]:
