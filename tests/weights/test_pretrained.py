@@ -128,7 +128,7 @@ def test_missing_and_damaged_files_are_named(directory):
             pretrained.read_albert(str(directory), "base")
     for config in ("{", "", "\0", "[1, 2]"):
         (directory / "config.json").write_text(config)
-        with pytest.raises(UserError, match=r"config\.json(: expected a JSON object| is damaged)"):
+        with pytest.raises(UserError, match=r"config\.json is damaged"):
             pretrained.read_albert(str(directory), "base")
     (directory / "config.json").unlink()
     with pytest.raises(UserError, match=r"has no config\.json\. Download one .*albert/albert-base-v2"):
