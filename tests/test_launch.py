@@ -47,6 +47,14 @@ def launched(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     )
 
 
+def test_help_has_an_example_of_every_mode_in_narrow_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["launch.py", "--help"], None)
+
+    text = capsys.readouterr().out
+    assert "python launch.py --mode=import_weights --from=FILE --config=configs/mosei_sparse.py --workdir=RUN" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
 def test_help_ends_quietly_if_its_reader_has_ended() -> None:
     read, write = os.pipe()
     os.close(read)

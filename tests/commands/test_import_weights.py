@@ -397,11 +397,3 @@ def test_albert_without_its_tokenizer_or_of_no_use_is_refused(hub: Path, records
 def test_a_bad_command_line_is_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         main(["launch.py", "--mode=import_weights", *arguments], None)
-
-
-def test_help_says_how_to_use_it(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["launch.py", "--help"], None)
-
-    said = capsys.readouterr().out
-    assert "python launch.py --mode=import_weights --from=FILE --config=configs/mosei_sparse.py --workdir=RUN" in said
-    assert max(map(len, said.splitlines())) <= 100
