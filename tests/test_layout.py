@@ -58,9 +58,6 @@ COVERED_BY = {
         "tests/records/test_records.py::test_what_is_written_is_read_back_in_order_over_several_shards"
     ),
     "data_tools/releases/release.py": "tests/releases/test_mosei.py::test_a_release_is_read_in_both_layouts",
-    "data_tools/releases/release_files.py": (
-        "tests/releases/test_mosei.py::test_a_second_line_for_a_clip_and_foreign_encodings_are_named"
-    ),
     "data_tools/releases/sources.py": "tests/preparation/test_settings.py::test_settings_that_cannot_work_are_refused",
     "mme2e_jax/batch.py": "tests/models/test_mme2e.py::test_segments_name_utterance_place_and_padding",
     "mme2e_jax/checkpoints/digests.py": (

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_tools.releases.release_files import listing
+from data_tools.releases.release import listing
 from mme2e_jax.data.description import read_description
 from mme2e_jax.errors import UserError
 

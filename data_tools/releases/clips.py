@@ -18,8 +18,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from data_tools.releases.release import Release, ReleaseError
-from data_tools.releases.release_files import first_file, listing
+from data_tools.releases.release import Release, ReleaseError, first_file, listing
 from data_tools.releases.splits import SPLITS
 from mme2e_jax.media.transcripts import read_number
 from mme2e_jax.media.utterance import SOUND_SUFFIXES, Finding, Media, Utterance, is_identifier

@@ -16,8 +16,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_tools.releases.release import Release
-from data_tools.releases.release_files import files_in, first_file, read_text, require_directory, require_parts
+from data_tools.releases.release import Release, files_in, first_file, read_text, require_directory, require_parts
 from mme2e_jax.constants import LABEL_NAMES
 from mme2e_jax.media.transcripts import read_number
 from mme2e_jax.media.utterance import Finding, Media, Utterance

@@ -14,8 +14,15 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from data_tools.releases.release import Release, ReleaseError
-from data_tools.releases.release_files import files_in, first_file, read_text, require_directory, require_parts
+from data_tools.releases.release import (
+    Release,
+    ReleaseError,
+    files_in,
+    first_file,
+    read_text,
+    require_directory,
+    require_parts,
+)
 from mme2e_jax.constants import LABEL_NAMES
 from mme2e_jax.media.transcripts import TranscriptLine, parse_transcript, read_clip_number, read_number
 from mme2e_jax.media.utterance import Finding, Media, Utterance, is_identifier

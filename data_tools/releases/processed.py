@@ -20,8 +20,7 @@ import numpy as np
 import soundfile
 
 from data_tools.releases.iemocap import OTHER_EMOTIONS, parse_turn
-from data_tools.releases.release import Release, ReleaseError
-from data_tools.releases.release_files import first_file, listing, pickle_errors, require_directory
+from data_tools.releases.release import Release, ReleaseError, first_file, listing, pickle_errors, require_directory
 from data_tools.releases.splits import read_split_files
 from mme2e_jax.constants import LABEL_NAMES
 from mme2e_jax.media.image_sequence import image_numbers

@@ -26,8 +26,7 @@ import numpy as np
 
 from data_tools.releases.iemocap import parse_turn
 from data_tools.releases.processed import find_root
-from data_tools.releases.release import ReleaseError
-from data_tools.releases.release_files import listing, pickle_errors
+from data_tools.releases.release import ReleaseError, listing, pickle_errors
 from data_tools.releases.splits import SPLITS
 from mme2e_jax.media.utterance import Finding
 from mme2e_jax.pickles import tensor_pickle

@@ -1,8 +1,14 @@
-"""Defines the texts of a raw release, read before any media file."""
+"""Defines the texts of a raw release, and finds and reads its files."""
 
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mme2e_jax.media.utterance import Finding, Media, Utterance
+from mme2e_jax.pickles.plain_pickle import RefusedError
+
+_LISTED = 8
 
 
 class ReleaseError(ValueError):
@@ -20,3 +26,67 @@ class Release:
     findings: list[Finding] = field(default_factory=list)  # what was left out or repaired
     # Train, valid or test by utterance identifier; None if the release has no splits.
     splits: dict[str, str] | None = None
+
+
+def files_in(directory: Path, pattern: str) -> list[Path]:
+    """The files of a directory that match a pattern, sorted; none if the directory does not exist.
+
+    Names with a leading `._` are left out: macOS stores resource forks in archives under such names.
+    """
+    return sorted(path for path in directory.glob(pattern) if path.is_file() and not path.name.startswith("._"))
+
+
+def first_file(candidates: Iterable[Path]) -> Path | None:
+    """The first candidate that is a file."""
+    for path in candidates:
+        # Tables may hold names that are too long for a file.
+        with suppress(OSError):
+            if path.is_file():
+                return path
+    return None
+
+
+def read_text(path: Path) -> str:
+    """The text of a file; invalid UTF-8 becomes U+FFFD."""
+    return path.read_bytes().decode("utf-8-sig", errors="replace")
+
+
+def require_directory(raw: Path, expected: str) -> None:
+    """Raises `ReleaseError`, which names the `expected` content, unless `raw` is a directory."""
+    if not raw.is_dir():
+        kind = "a file" if raw.exists() else "nothing"
+        raise ReleaseError(f"Expected the directory {raw} with {expected}; found {kind} there.")
+
+
+def require_parts(raw: Path, release: str, expected: str, parts: Mapping[str, bool], directory: str) -> None:
+    """Raises `ReleaseError` if some of the named `parts` of the `release` are missing in `raw`.
+
+    The message names the `expected` files and says that `raw` must be the `directory`.
+    """
+    if missing := [name for name, present in parts.items() if not present]:
+        raise ReleaseError(
+            f"Expected {release} in {raw}: {expected}. Missing: {', '.join(missing)}. Found there: {listing(raw)}. "
+            f"Name the directory that holds {directory}."
+        )
+
+
+def listing(directory: Path) -> str:
+    """The first names in a directory, for messages."""
+    names = sorted(entry.name for entry in directory.iterdir())
+    return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "") or "nothing"
+
+
+@contextmanager
+def pickle_errors(path: Path, content: str, expected: str) -> Iterator[None]:
+    """Converts the errors of reading a pickle, which should hold `content` of `expected` types, to `ReleaseError`."""
+    try:
+        yield
+    except RefusedError as error:
+        raise ReleaseError(
+            f"{path} asks for {error}, which no {content} needs. Nothing of it was run. Expected {expected}; get the "
+            "file from its authors again."
+        ) from error
+    except (ValueError, LookupError, TypeError, OverflowError, EOFError) as error:
+        raise ReleaseError(
+            f"{path} is damaged or no pickle: {error or type(error).__name__}. Copy it again."
+        ) from error

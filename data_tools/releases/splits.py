@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_tools.releases.release import ReleaseError
-from data_tools.releases.release_files import read_text
+from data_tools.releases.release import ReleaseError, read_text
 from mme2e_jax.media.utterance import Finding, Utterance
 
 SPLITS = ("train", "valid", "test")
