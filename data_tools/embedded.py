@@ -15,16 +15,9 @@ def prepare_embedded_corpus(
 ) -> None:
     """Creates the records of the embedded corpus; its raw media are written to a temporary directory.
 
-    Args:
-      records: directory to create; it appears when it is complete.
-      utterances: number of utterances; some are dropped intentionally.
-      seed: seed of the content and of the splits.
-      kind: record kind, `media` for end-to-end models or `features` for baselines.
-      dataset: `mini` (layout of CMU-MOSEI) or `mini_iemocap` (layout of IEMOCAP).
-
-    Raises:
-      OutputExistsError: `records` exists and is not empty.
-      PrepareError: there is no such kind.
+    `records` appears when it is complete; some utterances are dropped intentionally. `kind` is `media` or `features`,
+    `dataset` `mini` (layout of CMU-MOSEI) or `mini_iemocap` (layout of IEMOCAP). Raises `OutputExistsError` if
+    `records` exists and is not empty, `PrepareError` for another kind.
     """
     settings = Settings(dataset=dataset, kind=kind, seed=seed)
     require_free(records)

@@ -145,15 +145,11 @@ def _add_labels(labels: dict[tuple[str, int], list[float]], path: Path) -> list[
         raise ReleaseError(f"Label file {path}: expected a CSV table, found: {error}.") from error
     for video, clip, answers in parsed:
         sums = labels.get((video, clip), [math.nan] * len(answers))
-        labels[video, clip] = [_add(s, a) for s, a in zip(sums, answers, strict=True)]
+        # NaN stands for no answer.
+        labels[video, clip] = [
+            a if math.isnan(s) else s if math.isnan(a) else s + a for s, a in zip(sums, answers, strict=True)
+        ]
     return findings
-
-
-def _add(total: float, answer: float) -> float:
-    """The sum, in which NaN stands for no answer."""
-    if math.isnan(answer):
-        return total
-    return answer if math.isnan(total) else total + answer
 
 
 def _transcripts(raw: Path) -> list[Path]:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
@@ -56,33 +57,26 @@ class CheckpointWriter:
         if not record.losses and len(record.history) > record.config.get("optim", {}).get("dense_epochs", 0):
             epoch = record.history[-1]
             metrics = {"f1": epoch["valid"]["f1"], "epoch": epoch["epoch"]}
+        arrays = {"variables": state.variables.arrays(), "optimizer": pytree.flatten(state.optimizer)}
+        if state.teacher:
+            arrays["teacher"] = state.teacher.arrays()
+        self._save(step, record, metrics, arrays)
+
+    def save_imported(self, variables: Variables, record: RunRecord) -> None:
+        """Starts to save imported weights."""
+        # Without metrics a checkpoint is never the best.
+        self._save(IMPORTED_STEP, record, {"f1": 0.0, "epoch": 0}, {"variables": variables.arrays()})
+
+    def _save(
+        self, step: int, record: RunRecord, metrics: dict[str, float] | None, arrays: dict[str, dict[str, Any]]
+    ) -> None:
+        items: dict[str, Any] = {name: ocp.args.StandardSave(tree) for name, tree in arrays.items()}
+        items["record"] = ocp.args.JsonSave(dataclasses.asdict(record))
         with self._write_errors():
             if step in self._manager.all_steps():
                 # The same step before its validation.
                 self._manager.delete(step)
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    variables=ocp.args.StandardSave(state.variables.arrays()),
-                    optimizer=ocp.args.StandardSave(pytree.flatten(state.optimizer)),
-                    record=ocp.args.JsonSave(dataclasses.asdict(record)),
-                    **({"teacher": ocp.args.StandardSave(state.teacher.arrays())} if state.teacher else {}),
-                ),
-                metrics=metrics,
-            )
-
-    def save_imported(self, variables: Variables, record: RunRecord) -> None:
-        """Starts to save imported weights."""
-        with self._write_errors():
-            self._manager.save(
-                IMPORTED_STEP,
-                args=ocp.args.Composite(
-                    variables=ocp.args.StandardSave(variables.arrays()),
-                    record=ocp.args.JsonSave(dataclasses.asdict(record)),
-                ),
-                # Without metrics a checkpoint is never the best.
-                metrics={"f1": 0.0, "epoch": 0},
-            )
+            self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
 
     def wait(self) -> None:
         """Waits until everything is on disk; raises `CheckpointError` if that failed."""

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from mme2e_jax.checkpoints.reader import DIRECTORY, RunRecord
 from mme2e_jax.checkpoints.writer import CheckpointWriter
 from mme2e_jax.config.preflight import how_to_prepare
@@ -101,7 +103,8 @@ def _data_facts(config: Config) -> _DataFacts:
 def _from_state_dict(config: Config, source: Path, data: _DataFacts) -> _Imported:
     tensors = torch_file.read(source)
     paper_weights.check_model(tensors, config.model.name, str(source))
-    rows = paper_weights.vocabulary_size(tensors)
+    embedding = tensors.get(paper_weights.WORD_EMBEDDING, np.zeros(()))
+    rows = embedding.shape[0] if embedding.ndim else None
     has_text = isinstance(config.model, EndToEndModelConfig) and "t" in config.model.modalities
     tokenizer = _tokenizer(rows if has_text else None, {}, data, source)
     spec = model_spec(config, len(data.label_names), tokenizer)

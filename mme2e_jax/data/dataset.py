@@ -92,15 +92,8 @@ def open_dataset(directory: str | Path, name: str = "mosei", kind: str = "media"
             f"{directory} holds records of the kind {found!r}; this model reads the kind {kind!r}. "
             f"{how_to_prepare(name, kind)}"
         )
-    dataset = _dataset(directory, description)
-    _check_features(dataset, description)
-    check_files((split.name, split.files, split.ids) for split in dataset.splits.values())
-    return dataset
-
-
-def _dataset(directory: Path, description: Description) -> Dataset:
     metadata = description.metadata
-    return Dataset(
+    dataset = Dataset(
         directory=directory,
         name=metadata.dataset,
         kind=metadata.kind,
@@ -110,6 +103,9 @@ def _dataset(directory: Path, description: Description) -> Dataset:
         preprocessing={key: getattr(metadata, key) for key in PREPROCESSING[metadata.kind]},
         splits={name: _split(directory, description, name) for name in metadata.splits},
     )
+    _check_features(dataset, description)
+    check_files((split.name, split.files, split.ids) for split in dataset.splits.values())
+    return dataset
 
 
 def _split(directory: Path, description: Description, name: str) -> Split:

@@ -90,15 +90,11 @@ class _Machine:
 
     def step(self, opcode: str, argument: Any) -> None:
         stack = self.stack
-        if opcode in _VALUES:
-            stack.append(argument)
-        elif opcode in _CONSTANTS:
-            stack.append(_CONSTANTS[opcode])
-        else:
-            self._build(opcode, argument, stack)
-
-    def _build(self, opcode: str, argument: Any, stack: list[Any]) -> None:
         match opcode:
+            case _ if opcode in _VALUES:
+                stack.append(argument)
+            case _ if opcode in _CONSTANTS:
+                stack.append(_CONSTANTS[opcode])
             case "PROTO" | "FRAME" | "STOP":
                 pass
             case "MARK":

@@ -43,6 +43,8 @@ class Predictor:
         """Predicts with `model`; `reader` is a clip reader, if one exists already."""
         self.model = model
         self._reader = reader or ClipReader()
+        self._task = tasks.TASKS[model.loss]
+        self._thresholds = {name: float(model.thresholds.get(name, _DEFAULT_THRESHOLD)) for name in model.label_names}
         preprocessing = model.preprocessing
         self._settings = {name: preprocessing[name] for name in _READER_SETTINGS if name in preprocessing}
         self._window = Capacity.of_window(preprocessing.get("frame_interval_ms", _DEFAULT_INTERVAL_MS))
@@ -173,14 +175,6 @@ class Predictor:
             notes=tuple(notes),
             utterances=tuple(utterances),
         )
-
-    @property
-    def _task(self) -> Task:
-        return tasks.TASKS[self.model.loss]
-
-    @property
-    def _thresholds(self) -> dict[str, float]:
-        return {name: float(self.model.thresholds.get(name, _DEFAULT_THRESHOLD)) for name in self.model.label_names}
 
     @functools.cached_property
     def _encoder(self) -> "TextEncoder | None":

@@ -6,7 +6,7 @@ and ALBERT's pooler.
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -36,22 +36,10 @@ _ALBERT_ALONE = re.compile(r"(albert\.)?embeddings\.word_embeddings\.weight")
 _MODALITY = re.compile(r"([tavTAV])[._].*|\w+\.([tav])\..*")
 
 
-def identify_model(names: Iterable[str]) -> str | None:
-    """The model (`config.model.name`) whose state dict has such names; None for unknown names."""
-    names = list(names)
-    return next((model for model, signature in _SIGNATURES.items() if any(map(signature.fullmatch, names))), None)
-
-
 def modality_of(name: str) -> str | None:
     """The modality (t, a or v) that a tensor belongs to; None if it belongs to none or all."""
     found = _MODALITY.fullmatch(name)
     return (found[1] or found[2]).lower() if found else None
-
-
-def vocabulary_size(tensors: Mapping[str, np.ndarray]) -> int | None:
-    """Number of tokens of the text encoder; None without one."""
-    rows = tensors[WORD_EMBEDDING].shape if WORD_EMBEDDING in tensors else ()
-    return rows[0] if rows else None
 
 
 def drop_unused(tensors: Mapping[str, np.ndarray], spec: Spec) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
@@ -71,7 +59,7 @@ def drop_unused(tensors: Mapping[str, np.ndarray], spec: Spec) -> tuple[dict[str
 
 def check_model(tensors: Mapping[str, np.ndarray], model: str, source: str) -> None:
     """Raises `UserError` for the state dict of another model, whose names would all be unknown."""
-    found = identify_model(tensors)
+    found = next((model for model, names in _SIGNATURES.items() if any(map(names.fullmatch, tensors))), None)
     if found is None and any(_ALBERT_ALONE.fullmatch(name) for name in tensors):
         raise UserError(
             f"{source} holds ALBERT alone, as on the Hugging Face hub; expected a state dict of the paper's code. "
