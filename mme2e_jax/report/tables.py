@@ -7,7 +7,6 @@ import numpy as np
 
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.evaluation.curves import cooccurrence
-from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.html.formats import format_score
 from mme2e_jax.report.content import REPORTED, Content
 from mme2e_jax.report.paper import TABLES
@@ -168,12 +167,3 @@ def settings(c: Content) -> Table:
 def provenance(c: Content) -> Table:
     """Seed, versions and devices."""
     return Table(["name", "value"], [["seed", str(c.config["seed"])], *map(list, c.provenance.items())])
-
-
-def decision_rule(task: Task) -> str:
-    """The rule that makes a decision."""
-    return {
-        Task.MULTI_LABEL: "An emotion is predicted where its probability is above its threshold.",
-        Task.SINGLE_LABEL: "The emotion with the highest probability is predicted; there are no thresholds.",
-        Task.REGRESSION: "An emotion is predicted where its value is above its threshold.",
-    }[task]

@@ -13,7 +13,7 @@ from mme2e_jax.evaluation.inference import Decisions
 from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.report import tables
 from mme2e_jax.report.content import Content, Examples
-from mme2e_jax.report.page import notes, page
+from mme2e_jax.report.page import page
 from mme2e_jax.report.preparation import Preparation, Reason, ReportedUtterance
 from mme2e_jax.report.training import Training
 from mme2e_jax.report.utterances import PARTLY, RIGHT, WRONG, Shown
@@ -151,8 +151,8 @@ def test_scores_are_shown_with_their_intervals() -> None:
 
 
 def test_a_note_says_that_a_small_split_has_wide_intervals() -> None:
-    assert any("only 25 utterances, so intervals are wide" in note for note in notes(content()))
-    assert not any("wide" in note for note in notes(content(n=3000)))
+    assert "only 25 utterances, so intervals are wide" in page(content(), {})
+    assert "intervals are wide" not in page(content(n=3000), {})
 
 
 def test_an_emotion_without_positives_is_named_and_has_no_curve(tmp_path: Path) -> None:
