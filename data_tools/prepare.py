@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 
@@ -190,8 +191,9 @@ def main(argv: Sequence[str]) -> None:
     values = flags.FLAGS
     try:
         # Every setting has a flag of its name.
-        given = {field.name: values[field.name].value for field in fields(Settings)}
-        settings = Settings(**given | {"splits": Path(values.splits) if values.splits else None})
+        given: dict[str, Any] = {field.name: values[field.name].value for field in fields(Settings)}
+        given["splits"] = Path(values.splits) if values.splits else None
+        settings = Settings(**given)
         if values.dry_run:
             dry_run(values.raw, settings, console=default_console())
             return

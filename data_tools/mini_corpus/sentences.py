@@ -6,7 +6,7 @@ that fit several emotions, so that words alone do not suffice. Sentences have up
 
 import tomllib
 from collections.abc import Sequence
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from mme2e_jax.constants import LABEL_NAMES
 
 EMOTIONS = LABEL_NAMES["mosei"]
 
-_BANKS = tomllib.loads(resources.files(__package__).joinpath("sentences.toml").read_text(encoding="utf-8"))
+_BANKS = tomllib.loads(Path(__file__).with_name("sentences.toml").read_text(encoding="utf-8"))
 NEUTRAL: list[str] = _BANKS["neutral"]
 SENTENCES: dict[str, list[str]] = _BANKS["sentences"]  # by emotion
 FRAGMENTS: dict[str, list[str]] = _BANKS["fragments"]  # by emotion
@@ -41,7 +41,7 @@ def write_text(rng: np.random.Generator, emotions: Sequence[str], *, ambiguous: 
 
 
 def _fill(rng: np.random.Generator, templates: Sequence[str]) -> str:
-    text = templates[rng.integers(len(templates))]
+    text = templates[int(rng.integers(len(templates)))]
     words = {slot: _BANKS[slot][rng.integers(len(_BANKS[slot]))] for slot in ("who", "what", "when")}
     filled = text.format(**words)
     return filled[0].upper() + filled[1:]

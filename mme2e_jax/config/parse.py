@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, get_type_hints
 
 from ml_collections import ConfigDict
 
@@ -12,8 +12,6 @@ from mme2e_jax.config.rules import Rule
 from mme2e_jax.config.schema import FAMILIES, Config, Family, MiniConfig
 from mme2e_jax.constants import EMBEDDED
 from mme2e_jax.errors import UserError
-
-S = TypeVar("S")
 
 # For an unknown model name: only the keys of all models are checked.
 _ANY_FAMILY = Family(schema.DataConfig, schema.ModelConfig, schema.InitConfig, schema.OptimConfig)
@@ -149,10 +147,10 @@ def _all_rules() -> dict[str, tuple[Rule, ...]]:
     return rules
 
 
-def _build(section: type[S], values: Any, replaced: Mapping[str, type]) -> S:
+def _build(section: Any, values: Any, replaced: Mapping[str, type]) -> Any:
     hints = get_type_hints(section)
     arguments = {}
-    for field in dataclasses.fields(section):  # pyright: ignore[reportArgumentType]
+    for field in dataclasses.fields(section):
         if field.name not in values:
             continue
         kind, value = replaced.get(field.name, hints[field.name]), values[field.name]
