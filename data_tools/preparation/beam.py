@@ -31,12 +31,10 @@ def run_on_beam(
 ) -> Callable[[Sequence[Job]], Iterator[JobResult]]:
     """Returns a function that runs jobs on Beam and yields their results in the jobs' order, once all are finished.
 
-    Args:
-      raw: path of the release.
-      options: pipeline options in the form of tensorflow-datasets: `runner=FlinkRunner,parallelism=8`.
-      release: URL of a copy of the release; None if workers access the release under its path.
-      staging: URL of a directory for the workers' results; None if workers access the directory of the records. Results
-        that are there already are used, so that an interrupted pipeline continues.
+    `options` are pipeline options in the form of tensorflow-datasets: `runner=FlinkRunner,parallelism=8`. Workers that
+    do not access the release `raw` and the directory of the records under their paths need URLs: `release` of a copy of
+    the release, `staging` of a directory for their results. Results that are there already are used, so that an
+    interrupted pipeline continues.
     """
     flags = [f"--{option}" for option in options.split(",") if option]
 

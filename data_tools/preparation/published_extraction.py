@@ -21,19 +21,13 @@ _PER_FILE = 64  # utterances in one file of the spool
 def extract_published(
     raw: Path, dataset: str, release: Release, spool: Spool
 ) -> tuple[list[JobResult], tuple[int, int, int]]:
-    """Reads the published features of a release's utterances, the files of one split at a time.
+    """Copies the published features of a release's utterances to the spool, the files of one split at a time.
 
-    Args:
-      raw: processed folder, or the directory that holds it.
-      dataset: mosei or iemocap.
-      release: release with the utterances to look for.
-      spool: destination of the float32 arrays `text`, `audio` and `video`.
+    `raw` is the processed folder of `dataset`, mosei or iemocap, or holds it. Raises `ReleaseError` as
+    `published_features.read_split`, and if a split has no features of one modality.
 
     Returns:
       The results, and the widths of text, audio and video: the most frequent widths of the first split that has any.
-
-    Raises:
-      ReleaseError: as in `published_features.read_split`, or a split has no features of one modality.
     """
     folder = require_features(raw, dataset)
     known = {utterance.id: utterance for utterance in release.utterances}

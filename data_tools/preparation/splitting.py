@@ -14,17 +14,11 @@ from mme2e_jax.media.utterance import Utterance
 def split_utterances(
     usable: Sequence[Utterance], release: Release, settings: Settings, named: dict[str, str] | None, report: Report
 ) -> splits.SplitUtterances:
-    """Splits utterances by the user's split files, the settings, the release's own splits, or by video.
+    """Splits `usable` utterances by the user's split files, the settings, the release's own splits, or by video.
 
-    Args:
-      usable: utterances to split.
-      release: raw release, which may have its own splits.
-      settings: settings of the preparation.
-      named: split by utterance or video identifier, from the user's split files; None without files.
-      report: preparation report, which gets the splits' counts, findings, warnings, and the way of splitting.
-
-    Raises:
-      ReleaseError: the release does not have the session to leave out.
+    `named` is the content of the user's files (`splits.read_split_files`), None without files. The report gets the
+    splits' counts, findings, warnings, and the way of splitting. Raises `ReleaseError` if the release does not have the
+    session to leave out.
     """
     session_of = settings.source.session_of
     if named is not None:

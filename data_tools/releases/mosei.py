@@ -75,15 +75,11 @@ def read_release(raw: Path) -> Release:
 def parse_labels(
     rows: Iterable[dict[str, str | None]], source: str
 ) -> tuple[list[tuple[str, int, list[float]]], list[Finding]]:
-    """Parses rows of a label file. Never raises.
-
-    Args:
-      rows: values by column name: `Input.VIDEO_ID`, `Input.CLIP`, `Answer.*`. An empty or missing answer is NaN.
-      source: file name, for the findings.
+    """Parses rows, values by column name, of the label file named `source`. Never raises.
 
     Returns:
-      The video, the clip and the answers (in the order of the labels) of each readable row, and a finding named
-      `source:row number` for each other row; the header is row 1.
+      The video, the clip and the answers (in the order of the labels, NaN for an empty or missing one) of each readable
+      row, and a finding named `source:row number` for each other row; the header is row 1.
     """
     parsed: list[tuple[str, int, list[float]]] = []
     findings: list[Finding] = []

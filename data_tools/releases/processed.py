@@ -36,15 +36,11 @@ Meta = Mapping[str, Any]
 
 
 def read_mosei(raw: Path, fps: float | None = None, *, with_media: bool = True) -> Release:
-    """Reads `MOSEI_RAW_PROCESSED`.
+    """Reads `MOSEI_RAW_PROCESSED`, which is `raw` or lies in it.
 
-    Args:
-      raw: processed folder, or the directory that holds it.
-      fps: images per second; None to estimate it from the lengths of the sounds.
-      with_media: whether to look for images and sounds; else the utterances have no media.
-
-    Raises:
-      ReleaseError: there is no such folder, its `meta.pkl` cannot be read, or the frame rate cannot be estimated.
+    `fps` is the number of images per second, estimated from the lengths of the sounds if None. Without `with_media`,
+    images and sounds are not looked for. Raises `ReleaseError` if there is no such folder, its `meta.pkl` cannot be
+    read, or the frame rate cannot be estimated.
     """
     return _read(raw, "mosei", fps, _mosei_entry, with_media)
 

@@ -25,21 +25,12 @@ def evaluate_run(
     batches: BatchLoader | None = None,
     while_wanted: Callable[[Iterable[AnyBatch]], Iterable[AnyBatch]] = lambda batches: batches,
 ) -> dict:
-    """Evaluates the best checkpoint of a run, prints tables and writes the report.
+    """Evaluates the best checkpoint of a run, prints tables, writes the report and returns its `metrics.json`.
 
-    Each split runs once; tables, `metrics.json` and the HTML report share the result.
-
-    Args:
-      workdir: run directory.
-      data_dir: prepared records; None for the directory that training used.
-      batches: batch loader of the run, if one exists already.
-      while_wanted: wrapper of the batches of a split, which may raise to end the evaluation.
-
-    Returns:
-      The content of `report/metrics.json`.
-
-    Raises:
-      UserError: if the run or the data are missing or do not belong together.
+    Each split runs once; tables, `metrics.json` and the HTML report share the result. The records are those of
+    `data_dir`, or else of training, unless `batches` has read them already. `while_wanted` wraps the batches of a split
+    and may raise to end the evaluation. Raises `UserError` if the run or the data are missing or do not belong
+    together.
     """
     run = load_run(workdir)
     if batches is None:

@@ -15,13 +15,9 @@ NAME = "model.mme2e"
 def export_run(workdir: str | Path, out: str | Path | None = None, tokenizer: str | None = None) -> Path:
     """Exports the best checkpoint of a run, prints the sizes of the file's members and returns its path.
 
-    Args:
-      workdir: run directory.
-      out: output file; None for `model.mme2e` in the run.
-      tokenizer: tokenizer directory; None to search for it, see `find_tokenizer`.
-
-    Raises:
-      UserError: if there is no run, its tokenizer is missing, the file cannot be written, or another one would be lost.
+    `out` is by default `model.mme2e` in the run; `tokenizer` is a directory, searched with `find_tokenizer` if None.
+    Raises `UserError` if there is no run, its tokenizer is missing, the file cannot be written, or another one would be
+    lost.
     """
     path = Path(out or Path(workdir) / NAME)
     if archive.holds_something_else(path):

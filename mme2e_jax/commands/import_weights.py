@@ -40,15 +40,10 @@ _Imported = tuple[Variables, Mapping[str, Any], list[str]]  # variables, tokeniz
 
 
 def import_weights(config: Config, source: Path, workdir: Path) -> None:
-    """Makes a run from weights; writes nothing unless all of them fit.
+    """Makes a run with the architecture of a config from weights; writes nothing unless all of them fit.
 
-    Args:
-      config: config with the architecture of the weights.
-      source: file with a state dict of the paper's code, or directory of an ALBERT v2 checkpoint.
-      workdir: run directory.
-
-    Raises:
-      UserError: if the weights cannot be read or do not fit, or `workdir` holds checkpoints.
+    `source` is a file with a state dict of the paper's code, or the directory of an ALBERT v2 checkpoint. Raises
+    `UserError` if the weights cannot be read or do not fit, or `workdir` holds checkpoints.
     """
     _check_workdir(workdir)
     data = _data_facts(config)

@@ -47,15 +47,9 @@ def thresholds(trained: float) -> list[float]:
 def sparsity_curve(workdir: str | Path, data_dir: str | Path | None = None) -> dict[str, Any]:
     """Evaluates a sparse run on the test split at each of `thresholds`; prints, writes and draws the curve.
 
-    Args:
-      workdir: run directory.
-      data_dir: prepared records; None for the directory that training used.
-
-    Returns:
-      The content of `report/sparsity_curve.json`, with a `point` for each threshold.
-
-    Raises:
-      UserError: if the run or the data are missing or do not belong together, or the model has no sparse attention.
+    The records are those of `data_dir`, or else of training. Returns the content of `report/sparsity_curve.json`, with
+    a `point` for each threshold. Raises `UserError` if the run or the data are missing or do not belong together, or
+    the model has no sparse attention.
     """
     run = load_run(workdir)
     spec = _sparse_spec(run, workdir)

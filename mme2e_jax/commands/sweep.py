@@ -71,14 +71,9 @@ def plan_runs(
 ) -> list[PlannedRun]:
     """Plans the runs of a sweep, the seeds of a grid point together, and checks that each can start.
 
-    Args:
-      config: value of --config.
-      seeds: seeds of every grid point.
-      grid: values by key; grid points are all their combinations.
-      common: overrides for all runs, such as `optim.epochs=3`.
-
-    Raises:
-      UserError: if a run's config is not valid, two runs are the same, or a run lacks records or weights.
+    Grid points are all combinations of the values by key in `grid`; `common` are overrides for all runs, such as
+    `optim.epochs=3`. Raises `UserError` if a run's config is not valid, two runs are the same, or a run lacks records
+    or weights.
     """
     if not seeds:
         raise UserError("Expected --seeds=0,1,2 or other whole numbers, found none.")

@@ -29,10 +29,8 @@ class MakeCorpus(Protocol):
 def train_and_evaluate(config: Config, workdir: Path, make_corpus: MakeCorpus) -> None:
     """Trains, or continues the run in `workdir`, evaluates and writes the report.
 
-    `make_corpus` is called if records of the embedded corpus are needed and missing.
-
-    Raises:
-      UserError: if devices, records, weights or the run directory do not fit the config, or the disk is full.
+    `make_corpus` is called if records of the embedded corpus are needed and missing. Raises `UserError` if devices,
+    records, weights or the run directory do not fit the config, or the disk is full.
     """
     devices_to_use(config, jax.device_count())
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, dir=_records_directory(config)))

@@ -43,14 +43,10 @@ _ADDED_TO_SPARSE: Mapping[str, Any] = {
 
 
 def parse_config(values: ConfigDict | Mapping[str, Any]) -> Config:
-    """Checks a whole config and returns it typed.
+    """Checks a whole config, nested sections as `get_config` of a config file returns them, and returns it typed.
 
-    Args:
-      values: nested sections, as `get_config` of a config file returns them. A config of the dense model may hold the
-        keys of the sparse one, so that `--config.model.name=mme2e` works on a sparse config; they are dropped.
-
-    Raises:
-      UserError: listing every problem.
+    A config of the dense model may hold the keys of the sparse one, so that `--config.model.name=mme2e` works on a
+    sparse config; they are dropped. Raises `UserError` with every problem.
     """
     flat = dict(flatten(values))
     rules = _rules(flat.get("model.name"), flat.get("data.dataset"))

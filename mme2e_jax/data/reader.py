@@ -53,11 +53,8 @@ class RecordReader:
 def check_files(splits: Iterable[tuple[str, Files, Sequence[str]]]) -> None:
     """Opens every file and checks the number of records in its index; reads no record.
 
-    Args:
-      splits: name, files and utterance ids of each split, in stored order.
-
-    Raises:
-      UserError: with all files, and their utterances, that are missing, truncated, damaged or of another length.
+    `splits` are the name, the files and the utterance ids of each split, in stored order. Raises `UserError` with all
+    files, and their utterances, that are missing, truncated, damaged or of another length.
     """
     problems = []
     with ThreadPoolExecutor(_OPEN_AT_ONCE) as pool:

@@ -35,10 +35,8 @@ class AttentionMapStore:
     ) -> None:
         """Adds the utterances of a batch.
 
-        Args:
-          kept: kept sites per tower and stage, bool `[g*images, h, w]`, group by group.
-          example: index of each utterance in its split, -1 for a padding row.
-          image_counts: images of each utterance, per tower.
+        `kept` are the kept sites per tower and stage, bool `[g*images, h, w]`, group by group; `example` is the index
+        of each utterance in its split, -1 for a padding row.
         """
         for g, b in np.argwhere(example >= 0).tolist():
             self._packed[int(example[g, b])] = {

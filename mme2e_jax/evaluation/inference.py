@@ -99,12 +99,8 @@ def predict(
 ) -> Predictions:
     """Runs the model once on all batches of a split. Every process must call it and gets all predictions.
 
-    Args:
-      state: trained variables and attention threshold.
-      batches: numpy batches, this process's part of each; every utterance once.
-      loss: name of the training loss.
-      mesh: devices to compute on.
-      keep_maps: whether to keep the attention maps of a sparse model.
+    The numpy batches are this process's part of each, with every utterance once. `keep_maps` keeps the attention maps
+    of a sparse model.
     """
     parts: list[_Rows] = []
     sites: dict[str, np.ndarray] = {}

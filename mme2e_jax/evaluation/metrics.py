@@ -116,12 +116,8 @@ def regression(
     """Scores of values on the scale of CMU-MOSEI's sentiment, -3 to 3.
 
     `mae`, `corr` (Pearson), `acc7` and `acc5` (rounded values, clipped at 3 and at 2), `acc2` and `sign_f1` (value
-    above 0; F1 of both classes, weighted by how often each is predicted: published code swaps the arguments).
-
-    Args:
-      value: predictions.
-      truth: annotations.
-      exclude_zero: whether `acc2` and `sign_f1` leave out utterances of truth 0.
+    above 0; F1 of both classes, weighted by how often each is predicted: published code swaps the arguments). With
+    `exclude_zero`, the last two leave out utterances of truth 0.
     """
 
     def agreement(limit: float) -> float:
@@ -149,13 +145,9 @@ def best_thresholds(
 ) -> dict[str, float]:
     """Per label, the threshold of the grid with the best F1; the lowest of equals. Empty for SINGLE_LABEL.
 
-    Args:
-      score: probabilities in [0, 1], or values of that scale.
-      truth: 0 or 1.
-      label_names: names of the columns.
-      smoothing: number of neighbours on either side whose F1 is averaged with a threshold's own (the outermost are
-        repeated). With few positives F1 is a noisy step function. 0 is the paper's search.
-      task: meaning of the scores.
+    `score` are probabilities in [0, 1], or values of that scale. `smoothing` is the number of neighbours on either side
+    whose F1 is averaged with a threshold's own (the outermost are repeated), because with few positives F1 is a noisy
+    step function; 0 is the paper's search.
     """
     if task is Task.SINGLE_LABEL:
         return {}

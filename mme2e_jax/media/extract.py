@@ -74,17 +74,11 @@ def extract(
     """Reads the frames and the sound of all utterances of one video, decoding it once.
 
     Frames are taken every `frame_interval_ms` from the utterance's start (`video.sample_times`, `video.frames_at`); one
-    face of each is cropped, by `face_choice`. An unreadable modality stays empty and is reported; an utterance without
-    frames and sound is dropped.
+    face of each is cropped, by `face_choice`. `to_arrays` converts the result to stored arrays (`arrays.TO_ARRAYS`). An
+    unreadable modality stays empty and is reported; an utterance without frames and sound is dropped.
 
-    Args:
-      utterances: all utterances of the video.
-      media: files of the video.
-      settings: how the media are read.
-      detector: face detector.
-      to_arrays: converts the footage of an utterance to its stored arrays (`arrays.TO_ARRAYS`).
-      streams: open sounds, for successive calls with the parts of a video in order of time; None to read the sound as
-        a whole.
+    Successive calls with the parts of a video in order of time share its open sounds, `streams`; without them the sound
+    is read as a whole.
     """
     result = Extracted()
     ids = [utterance.id for utterance in utterances]

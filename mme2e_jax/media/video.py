@@ -67,21 +67,13 @@ def track_duration(container: InputContainer, stream: av.VideoStream | av.AudioS
 
 
 def frames_at(path: Path, times: Sequence[float]) -> Iterator[tuple[int, np.ndarray]]:
-    """Decodes a video once and yields the frame shown at each requested time.
+    """Decodes a video once and yields (i, frame) for each `times[i]` (seconds from its start, ascending), uint8 RGB.
 
-    That is the last frame that starts at or up to a millisecond after the time, or the first frame for earlier times.
-    A frame is shown for its duration; times after the end of the last frame are omitted. Decoding stops at the last
-    time and skips long gaps between times.
+    That is the last frame that starts at or up to a millisecond after the time, or the first frame for earlier times. A
+    frame is shown for its duration; times after the end of the last frame are omitted. Decoding stops at the last time
+    and skips long gaps between times.
 
-    Args:
-      path: video file.
-      times: seconds from the start of the file, ascending.
-
-    Yields:
-      (i, frame): for each `times[i]` in order, the frame as uint8 RGB `[height, width, 3]`.
-
-    Raises:
-      VideoError: the file cannot be opened, or a part cannot be decoded; all frames before it have been yielded.
+    Raises `VideoError` if the file cannot be opened or a part cannot be decoded, after all frames before it.
     """
     done = 0
     try:

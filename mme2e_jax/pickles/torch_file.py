@@ -48,13 +48,9 @@ _DAMAGE += (zipfile.BadZipFile, zlib.error)
 def read(path: str | Path) -> dict[str, np.ndarray]:
     """Reads tensors by name, in torch's layout and with the dtypes of the file (bfloat16 as in JAX).
 
-    Args:
-      path: file of `torch.save` that holds a state dict, or a dictionary with exactly one state dict; or, with the
-        suffix `.npz`, a file of `numpy.savez`.
-
-    Raises:
-      UserError: the file does not exist, is damaged or in an older format, asks for other values than tensors and plain
-        ones, or holds no state dict.
+    The file was written by `torch.save` and holds a state dict, or a dictionary with exactly one state dict; or, with
+    the suffix `.npz`, by `numpy.savez`. Raises `UserError` if it does not exist, is damaged or in an older format, asks
+    for other values than tensors and plain ones, or holds no state dict.
     """
     path = Path(path)
     if not path.is_file():

@@ -55,14 +55,9 @@ class Predictor:
     ) -> "Predictor":
         """Loads the best checkpoint of a training run.
 
-        Args:
-          workdir: run directory.
-          tokenizer: tokenizer directory of the data; None to use the copy in the run or in the data directory.
-          reader: clip reader, if one exists already.
-
-        Raises:
-          UserError: if there is no checkpoint, the tokenizer is missing or a different one, or the model reads
-            hand-crafted features.
+        `tokenizer` is its directory; if None, the copy in the run or in the data directory is used. `reader` is a clip
+        reader, if one exists already. Raises `UserError` if there is no checkpoint, the tokenizer is missing or a
+        different one, or the model reads hand-crafted features.
         """
 
         def model() -> ClipModel:

@@ -42,15 +42,9 @@ def gather(
     report: Mapping[str, Any],
     workdir: str | Path,
 ) -> Content:
-    """Gathers the content of a report. All processes must call it.
+    """Gathers the content of a report from `results` by split, the validation split first. All processes must call it.
 
-    Args:
-      run: run with the reported checkpoint.
-      model: model with thresholds.
-      batches: batch loader of the data.
-      results: results by split, the validation split first; those of the test split with attention maps.
-      report: content of `metrics.json`.
-      workdir: run directory.
+    `model` has thresholds, `report` is the content of `metrics.json`; the test split's result has attention maps.
     """
     task = tasks.TASKS[model.loss]
     modalities = sort_modalities(run.spec.modalities, MODALITIES)

@@ -21,12 +21,8 @@ def per_device(f: Callable, split: Sequence[Any], replicated: Sequence[Any]) -> 
     """`f(*split, *replicated)` with each device on its own part of `split`, without communication.
 
     For code that the compiler would not partition well, such as loops. Outside `DataMesh.active`, or on one device,
-    calls `f` directly.
-
-    Args:
-      f: function of arrays; its results have the leading axis of `split`.
-      split: arrays whose leading axis is split over the devices.
-      replicated: arrays, or trees of them, that every device holds whole; their gradient is summed over devices once.
+    calls `f` directly. The leading axes of `split` and of the results are split over the devices. Every device holds
+    `replicated` arrays, or trees of them, whole; their gradient is summed over devices once.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:

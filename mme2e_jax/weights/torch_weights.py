@@ -200,16 +200,10 @@ def _late_fusion(spec: LateFusionSpec) -> list[Rules]:
 def convert(
     tensors: Mapping[str, np.ndarray], rules: Rules, source: str, shapes: Mapping[str, Sequence[int]] | None = None
 ) -> dict[str, np.ndarray]:
-    """Converts tensors by torch name to float32 arrays by our paths.
+    """Converts exactly the tensors of the rules, by torch name, float32 or float64, to float32 arrays by our paths.
 
-    Args:
-      tensors: exactly the tensors of the rules, float32 or float64.
-      rules: rules by torch name.
-      source: origin of the tensors, for the error.
-      shapes: expected shapes by our paths; None for any.
-
-    Raises:
-      UserError: if names, dtypes or shapes do not match; lists all problems.
+    `source` names their origin, `shapes` the expected shapes by our paths (None for any). Raises `UserError` with all
+    names, dtypes and shapes that do not match.
     """
     missing, unknown = sorted(rules.keys() - tensors.keys()), sorted(tensors.keys() - rules.keys())
     problems = []

@@ -24,18 +24,10 @@ _PART = re.compile(r"(?:(text)|\w+/([tav]))/.*")
 
 
 def warm_start(variables: Variables, spec: Spec, checkpoint: str, modalities: str) -> Variables:
-    """Variables with the parts of chosen modalities from a checkpoint.
+    """Variables with the parts of chosen modalities from a run directory or a state dict of the paper's code.
 
     The fusion weights are copied too if all of the model's modalities are chosen and the checkpoint fuses as many.
-
-    Args:
-      variables: initial variables.
-      spec: architecture.
-      checkpoint: run directory, or file with a state dict of the paper's code.
-      modalities: subset of "tav".
-
-    Raises:
-      UserError: if parameters are missing, unknown or of another shape; lists all of them.
+    Raises `UserError` with all parameters that are missing, unknown or of another shape.
     """
     arrays = variables.arrays()
     if Path(checkpoint).is_dir():
