@@ -39,16 +39,16 @@ def run(make_corpus: "MakeCorpus | None", argv: Sequence[str] | None = None) -> 
         sys.exit(printable(f"\nError: {error}"))
     except KeyboardInterrupt:
         sys.exit("\nInterrupted.")
-    except BrokenPipeError:
-        # The reader of the output, such as `head`, has ended. Python flushes standard output again at its own end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
 
 
 def main(argv: Sequence[str], make_corpus: "MakeCorpus | None") -> None:
     """Parses a command line and runs its mode; raises `UserError` if it, or a file that it names, cannot be used."""
     if {"--help", "-help", "-h"} & set(argv[1:]):
-        print(help_text(MODES), flush=True)
+        try:
+            print(help_text(MODES), flush=True)
+        except BrokenPipeError:
+            # The reader, such as `head`, has ended. Python flushes standard output again at its own end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     argv = with_config_paths(argv)
     values = defined_flags(argv, MODES)
