@@ -1,14 +1,10 @@
 """Trains one config with several seeds and values.
 
-    python -m mme2e_jax.sweep --config=configs/mini_sparse.py --seeds=0,1,2
     python -m mme2e_jax.sweep --config=configs/mini_sparse.py --seeds=0,1,2 \\
         --grid config.model.sparse_threshold=0.5,0.8 --grid config.optim.lr=1e-3,5e-4 --out=DIR
 
-Every combination is a run in its own directory below DIR (default: runs/sweep-CONFIG_NAME), one after the other. A
-failed run does not stop the others. The same command resumes an unfinished sweep. Values for all runs are overrides:
---config.optim.epochs=3
-
-Prints mean and sample standard deviation (ddof=1) over the seeds, and writes DIR/sweep.json.
+Every combination is a run in its own directory below DIR (default: runs/sweep-CONFIG_NAME), one after the other. Values
+for all runs are overrides: --config.optim.epochs=3. docs/runs.md has more.
 """
 
 import itertools

@@ -1,13 +1,7 @@
 """Percentile bootstrap intervals of scores, over the utterances of a split.
 
-A resample draws as many utterances as the split has, with replacement; the decisions stay. An interval holds the middle
-95 % of the scores of all resamples: the variation over samples of utterances, not over training seeds or data sets.
-Utterances count as independent; where several share a video or a speaker, the true interval is wider.
-
-A resample in which a score is undefined is left out and counted: AUC and weighted accuracy need positives and
-negatives, F1 needs a positive or a prediction. The mean over labels covers the labels whose score is defined in that
-resample. A label that is constant over the whole split counts as it does in the reported mean (`metrics.compute`: 0
-where undefined, left out of the mean AUC).
+docs/reading_the_report.md explains what they mean and which resamples count. A label that is constant over the whole
+split counts as it does in the reported mean (`metrics.compute`: 0 where undefined, left out of the mean AUC).
 
 Axis legend: `r` resamples, `n` utterances, `l` labels, `v` distinct values of a score.
 """
