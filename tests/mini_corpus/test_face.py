@@ -17,7 +17,7 @@ def face():
 
 def box_of(face) -> tuple[float, float, float, float]:
     """About (left, top, right, bottom) of a face detector for the relaxed face, in pixels."""
-    (x, y), unit = sum(face._eyes) / 2, face._unit
+    (x, y), unit = (face._eyes[0] + face._eyes[1]) / 2, face._unit
     return x - 1.05 * unit, y - 1.0 * unit, x + 1.05 * unit, y + 1.75 * unit
 
 
