@@ -194,7 +194,7 @@ FORBIDDEN = re.compile(
     r"\b(?:whatever|none's|nobody|anybody|mend)\b|of_(?:run|file)(?![a-z])|\b(?:one|words)\.py\b", re.IGNORECASE
 )
 # Sentences that the embedded corpus speaks.
-SPOKEN = {"data_tools/mini_corpus/sentences.py": "nobody", "tests/mini_corpus/test_speech.py": "nobody"}
+SPOKEN = {"data_tools/mini_corpus/sentences.toml": "nobody", "tests/mini_corpus/test_speech.py": "nobody"}
 
 
 def _sources() -> list[str]:
@@ -221,7 +221,7 @@ def _docstring(source: str) -> str:
 
 
 def _texts() -> Iterator[str]:
-    for pattern in ("*.py", "*.md"):
+    for pattern in ("*.py", "*.md", "*.toml"):
         yield from map(str, Path().glob(pattern))
         for folder in FOLDERS:
             yield from map(str, Path(folder).rglob(pattern))

@@ -44,6 +44,13 @@ class Face:
         self._fields = self._displacements()
         self._masks = self._shading()
 
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) in pixels: approximate box of a face detector for the relaxed face."""
+        x, y = (self._eyes[0] + self._eyes[1]) / 2
+        unit = self._unit
+        return (x - 1.05 * unit, y - 1.0 * unit, x + 1.05 * unit, y + 1.75 * unit)
+
     def render(self, expression: Expression, shift: tuple[float, float] = (0.0, 0.0), roll: float = 0.0) -> np.ndarray:
         """Renders the canvas with the face showing `expression`, uint8 RGB `[h, w, 3]`.
 

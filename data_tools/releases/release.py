@@ -1,4 +1,4 @@
-"""Defines the texts of a raw release, and finds and reads its files."""
+"""Defines the texts of a raw release, and finds its files."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress

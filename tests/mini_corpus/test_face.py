@@ -15,14 +15,8 @@ def face():
     return make_face(0, np.random.default_rng(0))
 
 
-def box_of(face) -> tuple[float, float, float, float]:
-    """About (left, top, right, bottom) of a face detector for the relaxed face, in pixels."""
-    (x, y), unit = (face._eyes[0] + face._eyes[1]) / 2, face._unit
-    return x - 1.05 * unit, y - 1.0 * unit, x + 1.05 * unit, y + 1.75 * unit
-
-
 def crop(face, frame: np.ndarray) -> np.ndarray:
-    left, top, right, bottom = (int(edge) for edge in box_of(face))
+    left, top, right, bottom = (int(edge) for edge in face.box)
     return frame[max(top, 0) : bottom, max(left, 0) : right].astype(float)
 
 
@@ -58,7 +52,7 @@ def test_every_number_of_an_expression_shows(face, name):
 def test_an_expression_stays_on_the_face(face):
     angry = face.render(EXPRESSIONS["anger"]).astype(float)
     changed = np.abs(angry - face.render(NEUTRAL)).max(-1) > 12
-    left, top, right, bottom = (int(edge) for edge in box_of(face))
+    left, top, right, bottom = (int(edge) for edge in face.box)
     changed[max(top - 20, 0) : bottom + 20, left - 20 : right + 20] = False
     assert not changed.any()
 
@@ -73,7 +67,7 @@ def test_speakers_look_different_and_fit_a_detector():
     frames = []
     for speaker in range(8):
         face = make_face(speaker, np.random.default_rng(0))
-        left, _, right, bottom = box_of(face)
+        left, _, right, bottom = face.box
         assert 80 <= right - left <= 120
         assert left > 0
         assert right < WIDTH
