@@ -57,12 +57,10 @@ def generate(
     workers: int | None = None,
     rates: NoiseRates | None = None,
 ) -> Path:
-    """Writes a corpus to `out`, which appears when it is complete, and returns `out` as a path.
+    """Writes a corpus to `out`, a new or empty directory that appears when it is complete, and returns `out` as a path.
 
     Args:
-      out: directory to create, absent or empty.
       utterances: number of clips, at least 8 (iemocap: 24); from 24 on they include all awkward cases.
-      seed: seed, 0 or more.
       layout: release whose files to imitate, one of `LAYOUTS`.
       workers: number of processes, by default one per core. Several processes are new interpreters, so that a calling
         script needs `if __name__ == "__main__"`.

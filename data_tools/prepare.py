@@ -57,18 +57,11 @@ def prepare(
     run: RunJobs | None = None,
     console: PlainConsole | None = None,
 ) -> Report:
-    """Prepares the release at `raw` and writes the records to `out`.
+    """Prepares the release at `raw`, a directory or a table of clips, and writes the records to `out`, a new directory.
 
     Extracted videos are kept next to `out` until the records are complete: after an interruption, a call with the same
-    arguments continues.
-
-    Args:
-      raw: directory of the release, or table of clips.
-      out: directory to create; it appears when it is complete.
-      settings: settings that determine the records.
-      processes: number of worker processes, by default one per core.
-      run: function that extracts the videos instead of these processes (`beam.run_on_beam`).
-      console: console for progress and the report, by default standard error.
+    arguments continues. By default, videos are extracted in one process per core, and progress and the report go to
+    standard error. `run` extracts them elsewhere (`beam.run_on_beam`).
 
     Returns:
       The report, as stored in `out/report.json`.

@@ -19,12 +19,10 @@ class Face:
     """The face of one speaker on a canvas."""
 
     def __init__(self, canvas: np.ndarray, landmarks: np.ndarray):
-        """Computes everything that is the same for all frames.
+        """Computes everything that is the same for all frames of `canvas`, uint8 RGB `[h, w, 3]` with an upright face.
 
-        Args:
-          canvas: uint8 RGB `[h, w, 3]` with an upright face.
-          landmarks: float `[5, 2]`, (x, y) in pixels: left eye, right eye, nose, left and right corner of the mouth, as
-            seen in the image.
+        `landmarks` are float `[5, 2]`, (x, y) in pixels: left eye, right eye, nose, left and right corner of the mouth,
+        as seen in the image.
         """
         eye_left, eye_right, self._nose, mouth_left, mouth_right = np.asarray(landmarks, np.float32)
         self._eyes = (eye_left, eye_right)

@@ -40,9 +40,7 @@ class Speaking:
 def synthesize(text: str, speaking: Speaking) -> np.ndarray:
     """Synthesises `text`: float32 `[samples]` at `SAMPLE_RATE`, in [-1, 1].
 
-    Raises:
-      ValueError: espeak-ng has no such voice.
-      RuntimeError: espeak-ng could not start or returned no sound.
+    Raises ValueError if espeak-ng has no such voice, RuntimeError if it could not start or returned no sound.
     """
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     try:

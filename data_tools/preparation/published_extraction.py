@@ -23,11 +23,9 @@ def extract_published(
 ) -> tuple[list[JobResult], tuple[int, int, int]]:
     """Copies the published features of a release's utterances to the spool, the files of one split at a time.
 
-    `raw` is the processed folder of `dataset`, mosei or iemocap, or holds it. Raises `ReleaseError` as
+    `raw` is the processed folder of `dataset`, mosei or iemocap, or holds it. Returns the results, and the widths of
+    text, audio and video: the most frequent widths of the first split that has any. Raises `ReleaseError` as
     `published_features.read_split`, and if a split has no features of one modality.
-
-    Returns:
-      The results, and the widths of text, audio and video: the most frequent widths of the first split that has any.
     """
     folder = require_features(raw, dataset)
     known = {utterance.id: utterance for utterance in release.utterances}

@@ -105,12 +105,11 @@ def write_dataset(
     add_files: Callable[[Path], None] | None = None,
     examples_per_shard: int = EXAMPLES_PER_SHARD,
 ) -> None:
-    """Writes a dataset directory with one example in memory at a time.
+    """Writes a dataset directory, which appears when it is complete, with one example in memory at a time.
 
     The same examples in the same order give the same bytes.
 
     Args:
-      out_dir: directory to create; it appears when it is complete.
       name: tfds name of the dataset: lower-case letters, digits and underscores.
       splits: examples of each split in the order to store them. An example holds four texts (`utterance_id`,
         `dialogue_id`, `speaker`, `transcript`) and every array of the schema. `label` is float32 of 0 and 1.
@@ -120,7 +119,6 @@ def write_dataset(
       schema: a `feature_schema`, or `MEDIA`: `token_ids` int32 `[n]`, `faces` uint8 `[t, 48, 48, 3]`, `face_found` bool
         `[t]`, `frame_ms` float32 `[t]` (ms from the utterance's start), `mel` float32 `[s, 128, 32]`.
       add_files: function that adds files to the unfinished directory.
-      examples_per_shard: number of examples in one file.
 
     Raises:
       OutputExistsError: `out_dir` exists and is not empty.

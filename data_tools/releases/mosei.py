@@ -77,9 +77,8 @@ def parse_labels(
 ) -> tuple[list[tuple[str, int, list[float]]], list[Finding]]:
     """Parses rows, values by column name, of the label file named `source`. Never raises.
 
-    Returns:
-      The video, the clip and the answers (in the order of the labels, NaN for an empty or missing one) of each readable
-      row, and a finding named `source:row number` for each other row; the header is row 1.
+    Returns the video, the clip and the answers (in the order of the labels, NaN for an empty or missing one) of each
+    readable row, and a finding named `source:row number` for each other row; the header is row 1.
     """
     parsed: list[tuple[str, int, list[float]]] = []
     findings: list[Finding] = []

@@ -65,12 +65,9 @@ def require_features(raw: Path, dataset: str) -> Path:
 def read_split(folder: Path, dataset: str, split: str) -> tuple[dict[str, Arrays], list[Finding]]:
     """Reads the features of one split: train, valid or test.
 
-    Returns:
-      By utterance, float32 `text` `[l, d]`, `audio` `[s, d]` and `video` `[t, d]`, `[0, 0]` if missing or empty; and a
-      finding for each unreadable utterance.
-
-    Raises:
-      ReleaseError: a file is damaged, asks for something that features do not need, or has another structure.
+    Returns by utterance float32 `text` `[l, d]`, `audio` `[s, d]` and `video` `[t, d]`, `[0, 0]` if missing or empty,
+    and a finding for each unreadable utterance. Raises `ReleaseError` if a file is damaged, asks for something that
+    features do not need, or has another structure.
     """
     return _READERS[dataset](folder, split)
 

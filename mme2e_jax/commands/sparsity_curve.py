@@ -78,11 +78,10 @@ def at_threshold(state: InferenceState, spec: ModelSpec, threshold: float) -> In
 
 
 def point(model: Model, spec: ModelSpec, batches: BatchLoader, threshold: float) -> dict[str, Any]:
-    """Evaluates a trained model at an attention threshold in (0, 1].
+    """Evaluates a trained model at an attention threshold in (0, 1], for `report/sparsity_curve.json`.
 
-    Returns:
-      `threshold`; `way`, "rows" or "masks"; `scores`; `active_fraction`, the share of active sites by tower and stage;
-      `extraction_gflops` per utterance, also of the dense model; `seconds_per_utterance`.
+    `way` is "rows" or "masks", `active_fraction` the share of active sites by tower and stage; GFLOPs are per
+    utterance.
     """
     state = at_threshold(model.state, spec, threshold)
 

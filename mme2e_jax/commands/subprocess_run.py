@@ -29,10 +29,8 @@ def finished_run(workdir: Path, config: str, overrides: Sequence[str]) -> dict:
     """Trains and evaluates a run, or resumes it, unless `workdir` holds the same run and it is finished.
 
     SIGTERM and Ctrl-C are forwarded to the run, which saves and ends. `config` is a value of --config, `overrides` are
-    such as `optim.epochs=3`.
-
-    Returns:
-      The content of `report/metrics.json`, and `seconds`, the duration of the command that finished the run.
+    such as `optim.epochs=3`. Returns the content of `report/metrics.json`, and `seconds`, the duration of the command
+    that finished the run.
 
     Raises:
       UserError: if the config is not valid with the overrides.

@@ -156,11 +156,8 @@ def _overrides(argv: Sequence[str]) -> list[str]:
 def summary(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean and sample standard deviation (ddof=1) of every metric's mean over the emotions.
 
-    `reports` are the contents of `report/metrics.json` of runs that differ in their seeds, at least one.
-
-    Returns:
-      `runs`, the number of runs; for each split and metric `mean`, `std` and `n`, the number of runs that have the
-      metric. `std` is None if `n` is below 2, `mean` if it is 0.
+    `reports` are the contents of `report/metrics.json` of runs that differ in their seeds. For each split and metric,
+    `n` is the number of runs that have the metric; `std` is None if it is below 2, `mean` if it is 0.
     """
     result: dict[str, Any] = {"runs": len(reports)}
     for split in SPLITS:

@@ -45,7 +45,7 @@ class BatchLoader:
         skip_bad: int = 0,
         log: Callable[[str], object] = print,
     ):
-        """Plans the run.
+        """Plans the run; raises `UserError` if a split that it needs is missing or empty.
 
         Args:
           dataset: prepared records.
@@ -61,9 +61,6 @@ class BatchLoader:
           skip_bad: number of utterances that may be left out because their records are unusable; their rows become
             padding. One more raises a `UserError`.
           log: called with a line for each utterance that is left out.
-
-        Raises:
-          UserError: if a split that the run needs is missing or empty.
         """
         self.dataset = dataset
         self.batch_size, self.rows, self.groups = batch_size, batch_size // groups, groups

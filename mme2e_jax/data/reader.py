@@ -25,11 +25,7 @@ class RecordReader:
         self._source = ArrayRecordDataSource(spans)
 
     def read(self, examples: Sequence[int]) -> tuple[dict[int, bytes], dict[int, str]]:
-        """Reads records by index in the split.
-
-        Returns:
-          By index, the records that can be read, and the problem with each other one.
-        """
+        """Reads records by index in the split; returns those that can be read, and the problem with each other one."""
         if not examples:
             # The library refuses an empty list; a device group may consist of padding.
             return {}, {}

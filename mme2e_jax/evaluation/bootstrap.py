@@ -29,9 +29,8 @@ def intervals(
 ) -> dict[str, Any]:
     """Intervals of scores, per label and of their mean, as JSON values; deterministic, AUC by the order of scores only.
 
-    Returns:
-      `mean` and `per_label`, with `low`, `high` (None if no resample defines the score) and `undefined` (number of
-      resamples that do not define it) for each of SCORES.
+    An interval of one of SCORES has `low`, `high` (None if no resample defines the score) and `undefined` (number of
+    resamples that do not define it).
     """
     parts = list(_resampled_blocks(score, truth, predicted, np.random.default_rng(seed)))
     constant = truth.all(0) | ~truth.any(0)

@@ -42,11 +42,9 @@ def stage_sizes(modality: str) -> list[tuple[int, int]]:
 def macs(spec: ModelSpec, lengths: Lengths, active: Mapping[str, Sequence[float]]) -> Macs:
     """Multiply-adds of a forward pass, the mean over utterances of the given `lengths` after truncation.
 
-    `active` are the active sites per sparse tower and stage, summed over the utterances.
-
-    Returns:
-      For text `albert`, for faces and mel chunks the parts of TOWER and `sequence`; `albert` and `sequence` include the
-      linear layer to the labels. A dense tower has no `scores`.
+    `active` are the active sites per sparse tower and stage, summed over the utterances. Text has the part `albert`,
+    faces and mel chunks those of TOWER and `sequence`; `albert` and `sequence` include the linear layer to the labels.
+    A dense tower has no `scores`.
     """
     utterances = len(lengths.tokens)
     found: Macs = {}

@@ -66,7 +66,7 @@ def compute(
     thresholds: Mapping[str, float],
     task: Task = Task.MULTI_LABEL,
 ) -> Metrics:
-    """Scores of predictions.
+    """Scores of predictions; raises ValueError if a score is not finite.
 
     `weighted_accuracy` is balanced accuracy, the mean of the recalls of positives and negatives (the paper's MOSEI
     measure); `weighted_f1` averages the F1 of positives and negatives by their numbers. Means over labels are macro
@@ -80,9 +80,6 @@ def compute(
       label_names: names of the columns.
       thresholds: per label, the score above which it is predicted; not used by SINGLE_LABEL.
       task: meaning of the scores.
-
-    Raises:
-      ValueError: if a score is not finite.
     """
     if not np.all(np.isfinite(score)):
         raise ValueError(f"{np.sum(~np.isfinite(score))} of {score.size} scores are not finite.")

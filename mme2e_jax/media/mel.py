@@ -27,10 +27,8 @@ def window_length(sample_rate: int) -> int:
 def mel_power(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     """Computes the mel power spectrogram of a wave, float `[x]`, full scale [-1, 1].
 
-    A wave of up to half a window, too short for reflection padding, is first padded with silence on the right.
-
-    Returns:
-      float32 `[m, 1 + x // hop]` with a hop of half a window; `[m, 0]` for an empty wave.
+    It is float32 `[m, 1 + x // hop]` with a hop of half a window; `[m, 0]` for an empty wave. A wave of up to half a
+    window, too short for reflection padding, is first padded with silence on the right.
     """
     if wave.size == 0:
         return np.zeros((MEL_BANDS, 0), np.float32)
@@ -61,10 +59,9 @@ def _filters(sample_rate: int) -> np.ndarray:
 
 
 def mel_chunks(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Splits the mel power spectrogram of a wave (see `mel_power`) into chunks of 32 time steps.
+    """Splits the mel power spectrogram of a wave (see `mel_power`) into chunks, float32 `[s, m, c]`.
 
-    Returns:
-      float32 `[s, m, c]`; the last chunk is zero-padded on the right. `s` is 0 for an empty wave.
+    The last chunk is zero-padded on the right. `s` is 0 for an empty wave.
     """
     mel = mel_power(wave, sample_rate)
     count = -(-mel.shape[1] // CHUNK_FRAMES)

@@ -56,10 +56,7 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> Iterator[JobResult]:
     """Runs the jobs in `processes` worker processes and yields the results as they are finished.
 
     A worker that dies is replaced and its job is repeated once. If the job fails again, its utterances are reported as
-    `worker_died`.
-
-    Raises:
-      RuntimeError: an exception in a worker; the message holds its traceback.
+    `worker_died`. Raises RuntimeError for an exception in a worker, with its traceback.
     """
     idle: queue.SimpleQueue[Extractor] = queue.SimpleQueue()
 

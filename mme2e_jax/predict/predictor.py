@@ -110,7 +110,7 @@ class Predictor:
         transcript_file: str | Path | None = None,
         progress: Callable[[float, float], None] = lambda done, whole: None,
     ) -> Prediction:
-        """Predicts the emotions of a clip.
+        """Predicts the emotions of a clip, with one utterance for each cue or window with pictures or sound.
 
         Args:
           path: video or sound file in any format that FFmpeg reads.
@@ -118,9 +118,6 @@ class Predictor:
           transcript_file: transcript with times, see `cues.read_cues`: each cue is an utterance. Without it, the clip
             is cut into equal windows of at most 10 s.
           progress: function called with the finished and the total seconds of the clip after each utterance.
-
-        Returns:
-          One utterance for each cue or window with pictures or sound.
 
         Raises:
           UserError: if the clip or the transcript cannot be used.

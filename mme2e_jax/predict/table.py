@@ -20,11 +20,8 @@ _WORDS = 20
 def predictions_table(prediction: Prediction, width: int) -> Table:
     """Returns a table with one row per utterance: time, scores (decided labels in bold), modality shares, words.
 
-    On a narrow terminal padding is left out, then words and long label names are cut; times and numbers never are.
-
-    Args:
-      prediction: prediction.
-      width: columns of the terminal.
+    On a terminal of few columns, `width`, padding is left out, then words and long label names are cut; times and
+    numbers never are.
     """
     kind = {Task.REGRESSION: "values"}.get(prediction.task, "probabilities")
     labels = prediction.label_names

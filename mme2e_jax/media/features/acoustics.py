@@ -57,10 +57,7 @@ _FAINT = 1e-4  # amplitude of noise
 
 
 def measure(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Measures a sound.
-
-    Args:
-      wave: finite float32 `[x]` at 16 kHz, full scale [-1, 1], `x` at least 1.
+    """Measures a sound, finite float32 `[x]` at 16 kHz, full scale [-1, 1], `x` at least 1.
 
     Returns:
       finite floats: energies of the critical bands `[22, f]`, cepstral coefficients 1 to 12 `[12, f]`, and

@@ -34,10 +34,9 @@ DESCRIPTION: dict[str, Any] = {
 
 
 def text_features(transcript: str) -> np.ndarray:
-    """The features of a transcript, whose words are separated by white space, punctuation included.
+    """The features of a transcript, float32 `[l, 300]`: a row of norm 1 for each word (0 for a word of accents only).
 
-    Returns:
-      float32 `[l, 300]`, one row of norm 1 for each word (norm 0 for a word of accents only).
+    White space separates words, punctuation included.
     """
     words = transcript.split()
     if not words:

@@ -72,9 +72,8 @@ def _face(face: np.ndarray) -> list[float]:
 def _edges(slope_x: np.ndarray, slope_y: np.ndarray) -> tuple[float, float, float]:
     """The strength and the orientation of the edges of a region, from its structure tensor.
 
-    Returns:
-      log10 of the mean squared slope, about in [-2, 1]; 1 for vertical and -1 for horizontal edges; 1 for edges that
-      rise from bottom left to top right, -1 for edges that fall.
+    That is log10 of the mean squared slope, about in [-2, 1]; 1 for vertical and -1 for horizontal edges; 1 for edges
+    that rise from bottom left to top right, -1 for edges that fall.
     """
     xx, yy, xy = (float((a * b).mean()) for a, b in ((slope_x, slope_x), (slope_y, slope_y), (slope_x, slope_y)))
     strength = xx + yy + _FAINT
