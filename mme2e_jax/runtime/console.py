@@ -22,7 +22,8 @@ class PlainConsole(Console):
         )
 
     def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(printable(text), **options | {"markup": False})
+        options["markup"] = False
+        return super().render_str(printable(text), **options)
 
 
 def printable(text: str) -> str:
