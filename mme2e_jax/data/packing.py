@@ -40,11 +40,7 @@ class Records(NamedTuple):
     shape: Shape
 
     def rows(self) -> Iterator[tuple[tuple[int, int], "RecordValues"]]:
-        """Group and row of each utterance, and its values.
-
-        Raises:
-          BadRecord: if a record is damaged, or of another utterance.
-        """
+        """Group and row of each utterance, and its values; raises `BadRecord` for a damaged or foreign record."""
         rows = np.argwhere(self.example >= 0).tolist()
         for (g, b), utterance_id, serialized in zip(rows, self.ids, self.serialized, strict=True):
             yield (g, b), RecordValues((g, b), utterance_id, serialized)

@@ -73,16 +73,10 @@ def steps_per_epoch(utterances: int, batch_size: int) -> int:
 
 
 def training_batches(lengths: Lengths, batch_size: int, text_max_len: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Batches of one epoch: every utterance once, shuffled, int32 `[<=batch_size]` each.
+    """Batches of one epoch: every utterance once, shuffled by `seed` and `epoch`, int32 `[<=batch_size]` each.
 
     Most batches hold one text rung. Each rung is shuffled; incomplete batches are filled up from the next rung, and the
     batches are shuffled.
-
-    Args:
-      lengths: lengths of the split.
-      batch_size: utterances per step over all devices.
-      text_max_len: maximum number of tokens.
-      seed, epoch: seeds of the order.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths.tokens)).astype(np.int32)
@@ -108,15 +102,8 @@ def evaluation_batches(lengths: Lengths, batch_size: int, layout: Layout) -> lis
 def group(batch: np.ndarray, lengths: Lengths, groups: int, batch_size: int, layout: Layout) -> np.ndarray:
     """Assigns a batch's utterances to device groups, the longest first to the group with the least work.
 
-    Args:
-      batch: indices of at most `batch_size` utterances.
-      lengths: lengths of the split.
-      groups: number of device groups; divides `batch_size`.
-      batch_size: total number of rows.
-      layout: layout of the batch.
-
-    Returns:
-      Indices, int32 `[g, b]`; -1 in padding rows.
+    `batch` are indices of at most `batch_size` utterances, which `groups` divides. Returns indices, int32 `[g, b]`; -1
+    in padding rows.
     """
     rows = batch_size // groups
     cost = lengths.frames[batch] * layout.cost[1] + lengths.chunks[batch] * layout.cost[2]
@@ -145,15 +132,9 @@ def required_shape(grouped: np.ndarray, lengths: Lengths, text_max_len: int, lay
 
 
 def fit_ladder(required: Sequence[Shape], count: int, rows: int, layout: Layout) -> tuple[Shape, ...]:
-    """At most `count` shapes that hold all required shapes with little padding.
+    """At most `count` shapes that hold all `required` shapes, or those of a sample of the batches, with little padding.
 
     Shapes are merged greedily, by the padding that a merge adds.
-
-    Args:
-      required: required shapes of the batches, or of a sample of them.
-      count: maximum number of shapes.
-      rows: utterances per group.
-      layout: layout of the batches.
     """
     points = np.array(required, np.int64)
     # Frames and chunks grow together; 24 levels keep the merging small.
@@ -185,10 +166,9 @@ def largest_shape(lengths: Lengths, rows: int, text_max_len: int, layout: Layout
 
 
 def choose_shape(ladder: Sequence[Shape], required: Shape, rows: int, layout: Layout) -> Shape:
-    """The cheapest shape of the ladder that holds the required one.
+    """The cheapest shape of the ladder that holds the required one; raises ValueError if none does.
 
-    Raises:
-      ValueError: if none does; a ladder that ends with `largest_shape` always has one.
+    A ladder that ends with `largest_shape` always has one.
     """
     fits = [s for s in ladder if all(np.array(s) >= required)]
     if not fits:

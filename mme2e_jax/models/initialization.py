@@ -63,15 +63,7 @@ RULES: tuple[tuple[str, Initializer], ...] = (
 
 
 def initial_values(shapes: Mapping[str, Shape], seed: int) -> dict[str, np.ndarray]:
-    """Initial parameters and statistics of a model, float32 arrays by path.
-
-    Args:
-      shapes: shapes by path.
-      seed: seed of the run.
-
-    Raises:
-      ValueError: if no rule covers a path.
-    """
+    """Initial parameters and statistics, float32 arrays by path; raises ValueError if no rule covers a path."""
     uncovered = [path for path in shapes if path != "fusion" and not any(re.fullmatch(p, path) for p, _ in RULES)]
     if uncovered:
         raise ValueError(f"No initialisation rule covers these parameters: {', '.join(uncovered)}.")

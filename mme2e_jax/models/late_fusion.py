@@ -68,12 +68,9 @@ class LateFusion(nnx.Module):
     def __call__(
         self, batch: FeatureBatch, *, train: bool, threshold: Float[Array, ""] | float, seed: DropoutSeed | None
     ) -> Outputs:
-        """Runs the model.
+        """Runs the model on padded rows; `seed` is the dropout seed of the step, None for no dropout.
 
-        Args:
-          batch: padded rows.
-          train, threshold: not used; other models need them.
-          seed: dropout seed of the step; None for no dropout.
+        `train` and `threshold` are not used; other models need them.
         """
         del train, threshold
         rows = {

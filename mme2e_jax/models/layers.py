@@ -91,12 +91,10 @@ class MaskedBatchNorm(nnx.Module):
         self.eps, self.momentum = eps, momentum
 
     def __call__(self, x: Float[Array, "... d"], mask: Bool[Array, "..."], *, train: bool) -> Float[Array, "... d"]:
-        """Normalised `x`; positions outside the mask are finite and have no meaning.
+        """Normalised `x`, which must be finite everywhere; results outside the mask are finite and have no meaning.
 
-        Args:
-          x: features; finite everywhere.
-          mask: positions that count; broadcasts against all axes of `x` but the last.
-          train: whether to use the statistics of this batch and update the running ones.
+        The mask broadcasts against all axes of `x` but the last. With `train`, statistics are those of this batch, and
+        update the running ones.
         """
         dtype, x = x.dtype, at_least_float32(x)
         scale, bias = self.scale[...], self.bias[...]

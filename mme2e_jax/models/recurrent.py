@@ -80,14 +80,10 @@ class RecurrentLayer(nnx.Module):
     def __call__(
         self, x: Float[Array, "u n d"], read: Bool[Array, "u n"]
     ) -> tuple[Float[Array, "u n e"], Float[Array, "u e"]]:
-        """Runs over the rows.
+        """Outputs at every row and final outputs, forward and backward concatenated.
 
-        Args:
-          x: rows; finite everywhere.
-          read: whether each row is real, real rows first; the others leave the state unchanged.
-
-        Returns:
-          Outputs at every row and final outputs, forward and backward concatenated.
+        The rows are finite everywhere. `read` tells whether each row is real, real rows first; the others leave the
+        state unchanged.
         """
         cell = CELLS[self.cell]
         directions = [self.forward, self.backward] if self.bidirectional else [self.forward]
@@ -139,13 +135,9 @@ class RecurrentEncoder(nnx.Module):
     def __call__(
         self, x: Float[Array, "u n d"], length: Int[Array, "u"], example: Int[Array, "u"], seed: DropoutSeed | None
     ) -> Encoded:
-        """Runs over the rows; the result has no meaning for an utterance of length 0.
+        """Runs over rows that are finite everywhere; the result has no meaning for an utterance of length 0.
 
-        Args:
-          x: rows; finite everywhere.
-          length: number of real rows of each utterance.
-          example: index that identifies each utterance in dropout.
-          seed: seed of the step; None in evaluation.
+        `example` identifies each utterance in dropout; `seed` is that of the step, None in evaluation.
         """
         row = jnp.arange(x.shape[1])
         read = row[None] < length[:, None]

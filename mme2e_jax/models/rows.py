@@ -53,12 +53,7 @@ def prefers_loop() -> bool:
 
 
 def index_sites(kept: Bool[Array, "n h w"], limit: int) -> Sites:
-    """Indexes the active sites.
-
-    Args:
-      kept: kept sites.
-      limit: largest number of kept sites per image, on average over a device's images.
-    """
+    """Indexes the kept sites, of which an image has at most `limit`, on average over a device's images."""
     return per_device(functools.partial(_index_sites, limit=limit), (kept,), ())
 
 
@@ -96,14 +91,8 @@ def convolve_rows(
 ) -> Float[Array, "r e"]:
     """3x3 submanifold correlation, without bias, over each active site's active neighbours.
 
-    Args:
-      x: rows; the last one is 0.
-      kernel: kernel.
-      sites: sites of the rows.
-      loop: whether to loop over blocks of rows, or to choose among fixed numbers of rows.
-
-    Returns:
-      Rows; padding rows are finite and have no meaning.
+    The last row of `x` is 0. `loop` loops over blocks of rows instead of choosing among fixed numbers of rows. Padding
+    rows of the result are finite and have no meaning.
     """
     return per_device(functools.partial(_products, loop=loop), (x, sites), (kernel,))
 

@@ -31,10 +31,6 @@ def teach(teacher: Variables, batch: Batch) -> Lesson:
     The saliency of a site in a stage is |d(half the sum over labels of the squared logits of its modality) / d m|,
     where m is a factor, of value 1, of the stage's input at the site. No image changes the logits of another utterance,
     so that one backward pass finds it for the whole batch.
-
-    Args:
-      teacher: variables of a sparse model; all sites are active.
-      batch: packed utterances.
     """
     model = merge(teacher)
     assert isinstance(model, MME2E)

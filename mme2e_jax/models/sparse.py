@@ -46,14 +46,10 @@ class Selection:
         return max(1, self.region >> stage)
 
     def limits(self, sizes: Sequence[tuple[int, int]], threshold: float) -> list[int]:
-        """The largest number of sites that each stage can keep of an image.
+        """The largest number of sites of an image that each stage, of the given input sizes, can keep.
 
-        At threshold p, ceil(p * regions) of the largest weights hold at least p of their sum. By mass it may be one
-        more because of rounding.
-
-        Args:
-          sizes: height and width of each stage's input.
-          threshold: threshold in (0, 1].
+        At threshold p, in (0, 1], ceil(p * regions) of the largest weights hold at least p of their sum. By mass it may
+        be one more because of rounding.
         """
         found: list[int] = []
         for k, (h, w) in enumerate(sizes):
@@ -91,13 +87,7 @@ class SiteScore(nnx.Module):
     def __call__(
         self, x: Float[Array, "n h w d"], text: Float[Array, "g b y"], utterance: Int[Array, "g m"]
     ) -> Float[Array, "n h w"]:
-        """Scores of all sites.
-
-        Args:
-          x: images, group by group.
-          text: text feature of each utterance.
-          utterance: row of each image's utterance in its group.
-        """
+        """Scores of all sites of images, group by group; `utterance` is the row of an image's utterance there."""
         # Within the group, so that devices do not communicate.
         condition = jnp.take_along_axis(self.text(text), utterance[..., None], axis=1).reshape(x.shape[0], -1)
         return at_least_float32(self.score(jnp.tanh(self.image(x) + condition[:, None, None]))[..., 0])
@@ -138,17 +128,11 @@ def choose(
     selection: Selection,
     stage: int,
 ) -> Choice:
-    """Attention of one stage, and the sites that it keeps.
+    """Attention of stage number `stage`, and the sites that it keeps.
 
     The score of a region is the mean over its sites; its attention is shared out equally among them. A region is a
-    candidate if one of its sites is.
-
-    Args:
-      score: scores of the sites.
-      candidate: candidate sites.
-      threshold: fraction of the attention ("mass") or of the sites ("share") to keep, in (0, 1].
-      selection: how to select.
-      stage: index of the stage.
+    candidate if one of its sites is. The threshold, in (0, 1], is the fraction of the attention ("mass") or of the
+    sites ("share") to keep.
     """
     side = selection.side(stage)
     score, regions = _regions(score, side).mean((2, 4)), _regions(candidate, side).any((2, 4))
@@ -188,17 +172,12 @@ def select(
 ) -> Bool[Array, "n h w"]:
     """Selects candidate sites of each image by decreasing attention, ties by increasing index.
 
-    By "mass" as few as reach the threshold in sum: at most ceil(threshold * candidates) sites. By "share"
-    ceil(threshold * sites) of them. A threshold of 1 keeps every candidate.
+    By the rule "mass" as few as reach the threshold, in (0, 1], in sum: at most ceil(threshold * candidates) sites. By
+    "share" ceil(threshold * sites) of them. A threshold of 1 keeps every candidate. The weights are non-negative, 0
+    outside the candidates, and sum to 1 (or 0) per image.
 
     The cut, the largest weight that leaves enough at or above it, is found by bisection over bit patterns, which order
     as non-negative floats do. 31 masked sums are an order of magnitude cheaper than a sort.
-
-    Args:
-      weight: attention, non-negative, 0 outside the candidates, sums to 1 (or 0) per image.
-      candidate: candidate sites.
-      threshold: fraction of the attention, or of the sites, to keep, in (0, 1].
-      rule: "mass" or "share".
     """
     shape = weight.shape
     weight = weight.reshape(shape[0], -1).astype(jnp.float32)
@@ -254,13 +233,10 @@ class SparseBlock(nnx.Module):
     def __call__(
         self, x: Float[Array, "n h w d"], active: Bool[Array, "n h w"], valid: Bool[Array, "n"], *, train: bool
     ) -> tuple[Float[Array, "n h/2 w/2 e"], Bool[Array, "n h/2 w/2"]]:
-        """Pooled features, 0 at inactive sites, and pooled active sites.
+        """Pooled features, 0 at inactive sites, and pooled active sites; values of `x` at inactive sites do not matter.
 
-        Args:
-          x: images; values at inactive sites do not matter.
-          active: selected sites.
-          valid: whether each image is real, and counts in the statistics.
-          train: whether to use and update batch statistics.
+        `valid` tells whether each image is real, and counts in the statistics; `train` uses and updates those of the
+        batch.
         """
         x = (self._by_rows if self.row_limit else self._masked)(x, active, active & valid[:, None, None], train)
         return max_pool(x), max_pool(active[..., None])[..., 0]

@@ -91,14 +91,10 @@ class DenseTower(nnx.Module):
     """The dense tower (FE2E)."""
 
     def __init__(self, size: tuple[int, int, int], d_out: int, width: float, rngs: nnx.Rngs, *, remat: bool = False):
-        """Creates the layers.
+        """Creates the layers for images of `size`: height, width, channels; `width` multiplies the channels.
 
-        Args:
-          size: height, width, channels of an image.
-          d_out: width of the result.
-          width: channel multiplier.
-          rngs: required by nnx, not used.
-          remat: whether to keep only the stages' inputs for the backward pass and recompute the rest.
+        `remat` keeps only the stages' inputs for the backward pass and recomputes the rest. nnx requires `rngs`; they
+        are not used.
         """
         h, w, d = size
         c = channels(width)
@@ -137,13 +133,7 @@ class SparseTower(nnx.Module):
         rngs: nnx.Rngs,
         remat: bool = False,
     ):
-        """Creates the layers.
-
-        Args:
-          size, d_out, width, rngs, remat: as for DenseTower.
-          d_text: width of the text feature.
-          renormalize, rows_threshold, selection: see `ModelSpec`.
-        """
+        """Creates the layers; arguments as for `DenseTower` and `ModelSpec`, and the width of the text feature."""
         h, w, d = size
         self.renormalize, self.selection, self.remat = renormalize, selection, remat
         c = channels(width)
@@ -167,13 +157,8 @@ class SparseTower(nnx.Module):
     ) -> tuple[Float[Array, "n e"], list[Stage]]:
         """One vector per image, and the stages' attention.
 
-        Args:
-          x: images, group by group.
-          valid: whether each image is real.
-          text: text feature of each utterance.
-          utterance: row of each image's utterance in its group.
-          threshold: fraction of the attention, or of the sites, to keep, in (0, 1].
-          train: whether to use and update batch statistics.
+        Images are given group by group; `utterance` is the row of each image's utterance in its group. The threshold,
+        in (0, 1], is the fraction of the attention, or of the sites, to keep.
         """
         x = self.low_level(x, valid, train=train)
         candidate = jnp.ones(x.shape[:-1], bool)

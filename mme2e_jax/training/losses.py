@@ -51,11 +51,7 @@ def positive_weights(positives: np.ndarray, utterances: int) -> np.ndarray:
 
 
 def check_labels(name: str, dataset: Dataset) -> None:
-    """Checks that the labels suit a loss.
-
-    Raises:
-      UserError: if the loss expects one emotion per utterance and the labels differ from that.
-    """
+    """Raises `UserError` if a loss expects one emotion per utterance and the labels differ from that."""
     if TASKS[name] is not Task.SINGLE_LABEL:
         return
     for split in dataset.splits.values():

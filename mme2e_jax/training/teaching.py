@@ -43,11 +43,7 @@ def attention_loss(
 def site_cross_entropy(saliency: Float[Array, "n h w"], weight: Float[Array, "n h w"]) -> Float[Array, ""]:
     """Cross-entropy between saliency^0.5, normalised over the candidates, and attention; the mean over images.
 
-    Images without salient candidates (padding, silence) do not count.
-
-    Args:
-      saliency: saliency of the sites, at least 0.
-      weight: attention, 0 outside the candidates.
+    Attention is 0 outside the candidates. Images without salient candidates (padding, silence) do not count.
     """
     candidate = weight > 0
     target = jnp.where(candidate, saliency.astype(weight.dtype) ** EXPONENT, 0.0)
