@@ -18,7 +18,7 @@ from mme2e_jax.media.face_choice import MOST_PROBABLE, Scene, choose_face
 from mme2e_jax.media.faces import BATCH_SIZE, FaceDetector
 from mme2e_jax.media.framing import VIEWS
 from mme2e_jax.media.image_sequence import images_at, sequence_duration
-from mme2e_jax.media.sound import Sound, SoundError, read_soundtrack, read_wav
+from mme2e_jax.media.sound import Sound, SoundError, read_soundtrack, read_wav, sample_range
 from mme2e_jax.media.sound_stream import SoundStream, SoundStreamCache
 from mme2e_jax.media.track import Track
 from mme2e_jax.media.utterance import Finding, ImageSequence, Media, Utterance
@@ -119,8 +119,15 @@ def extract(
     tracks = _extract_faces(spans, views, media, length, settings, detector, result)
     for name, (start, _) in spans.items():
         sound, _ = sounds[by_id[name].channel]
-        wave = (sound or _NO_SOUND).cut(start, by_id[name].end)
-        if sound and not len(wave):
+        end = by_id[name].end
+        wave = (sound or _NO_SOUND).cut(start, end)
+        if sound:
+            for gap in sound.gaps:
+                if gap[0] < end and gap[1] > start:
+                    report("sound_gap", f"{gap[0]:.2f} s to {gap[1]:.2f} s", [name])
+        if sound and sound.failure and _is_short(wave, start, end, sound.sample_rate):
+            report("broken_sound", sound.failure, [name])
+        elif sound and not len(wave):
             report("no_sound", names=[name])
         elif sound and len(wave) < _SHORT_SOUND_S * sound.sample_rate:
             report("too_short", f"{len(wave) / sound.sample_rate:.2f} s", [name])
@@ -154,6 +161,11 @@ def _read_sound(
         except SoundError as error:
             note = (reason, f"{detail} video's track: {error}".strip())
     return None, [note]
+
+
+def _is_short(wave: np.ndarray, start: float, end: float, sample_rate: int) -> bool:
+    first, stop = sample_range(start, end, sample_rate)
+    return stop is None or len(wave) < stop - first
 
 
 def _channel_notes(sound: Sound | SoundStream, channel: int) -> list[_Note]:

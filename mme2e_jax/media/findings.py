@@ -30,6 +30,8 @@ REASONS: dict[str, tuple[str, str]] = {
     "no_wav": (DEGRADED, "The wav file is missing; the utterance is kept without sound."),
     "broken_wav": (DEGRADED, "The wav file cannot be read; the utterance is kept without sound."),
     "audio_from_video": (DEGRADED, "The sound comes from the video's own track, not from a wav file."),
+    "broken_sound": (DEGRADED, "The sound cannot be decoded up to the clip's end."),
+    "sound_gap": (DEGRADED, "The file has no sound for a part of the clip; it is read as silence."),
     "no_channel": (DEGRADED, "The sound lacks the speaker's channel; its last channel is used."),
     "no_sound": (DEGRADED, "The sound ends before the clip starts."),
     "no_video": (DEGRADED, "The video file is missing; the utterance is kept without frames."),

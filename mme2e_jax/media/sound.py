@@ -14,8 +14,17 @@ import numpy as np
 import soundfile
 from av.error import FFmpegError
 
+from mme2e_jax.media.video import LONGEST_S
+
 # Full scale is 1, or 2e9 for integers stored as floats. The power of louder samples would overflow float32.
 _MAX_SAMPLE = 1e12
+# Speech at lower rates says little, and the mel windows need several samples.
+_MIN_RATE = 4000
+# Containers round times to a millisecond or more, and clocks drift: shorter gaps are not.
+_GAP_S = 0.05
+# A longer gap is a damaged time. Silence of that length would fill the memory.
+_LONGEST_GAP_S = 600.0
+_BLOCK = 1 << 16
 
 
 class SoundError(ValueError):
@@ -29,6 +38,9 @@ class Sound:
     wave: np.ndarray  # float32 `[x]`, full scale [-1, 1]
     sample_rate: int  # samples per second
     channels: int = 1  # number of channels of the file
+    # Start and end in seconds of stretches that the file has no samples for; they are silent.
+    gaps: tuple[tuple[float, float], ...] = ()
+    failure: str = ""  # why the sound cannot be read further; empty if it is complete
 
     @property
     def duration(self) -> float:
@@ -43,7 +55,8 @@ class Sound:
 
 def sample_range(start: float, end: float, sample_rate: int) -> tuple[int, int | None]:
     """The first sample between two times in seconds, and the one after the last; None for an infinite end."""
-    return max(round(start * sample_rate), 0), None if math.isinf(end) else max(round(end * sample_rate), 0)
+    last = None if math.isinf(end) else max(round(min(end, LONGEST_S) * sample_rate), 0)
+    return max(round(min(start, LONGEST_S) * sample_rate), 0), last
 
 
 @contextmanager
@@ -56,31 +69,36 @@ def sound_errors() -> Iterator[None]:
 
 
 def read_wav(path: Path, channel: int = 0) -> Sound:
-    """Reads one channel of a sound file, the last one if there are fewer.
+    """Reads one channel of a sound file, the last one if there are fewer, as far as it can be read.
 
-    Raises `SoundError` if the file cannot be read, is empty, or holds invalid samples.
+    Raises `SoundError` if nothing can be read.
     """
-    with sound_errors():
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    channels = samples.shape[1]
-    return _checked(np.ascontiguousarray(samples[:, min(channel, channels - 1)]), rate, channels)
+    return _whole(stream_wav(path, channel))
 
 
 def read_soundtrack(path: Path, channel: int = 0) -> Sound:
     """Reads one channel of a video's first sound track, the last one if there are fewer, from the video's time 0.
 
-    Raises `SoundError` if the file cannot be read, has no sound, or holds invalid samples.
+    The track is read as far as it can be. Raises `SoundError` if nothing can be read.
     """
-    pieces = list(stream_soundtrack(path, channel))
-    if not pieces:
-        raise SoundError("no samples")
-    first = pieces[0]
-    return _checked(np.concatenate([piece.wave for piece in pieces]), first.sample_rate, first.channels)
+    return _whole(stream_soundtrack(path, channel))
+
+
+def stream_wav(path: Path, channel: int = 0) -> Iterator[Sound]:
+    """Yields the sound of `read_wav` in pieces; raises `SoundError` where it cannot be read further."""
+    with sound_errors(), soundfile.SoundFile(path) as file:
+        _require_rate(file.samplerate)
+        index = min(channel, file.channels - 1)
+        for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
+            yield _checked(np.ascontiguousarray(block[:, index]), file.samplerate, file.channels)
 
 
 def stream_soundtrack(path: Path, channel: int = 0) -> Iterator[Sound]:
-    """Yields the sound of `read_soundtrack` in pieces; raises `SoundError` if it cannot be read up to its end."""
-    rate = channels = skipped = 0
+    """Yields the sound of `read_soundtrack` in pieces; raises `SoundError` where it cannot be read further.
+
+    Every frame lies at its own time: gaps between frames are silent, and of frames that overlap the first one counts.
+    """
+    rate = channels = position = 0
     with sound_errors(), av.open(str(path)) as container:
         if not container.streams.audio:
             raise SoundError("the video has no sound track")
@@ -89,26 +107,48 @@ def stream_soundtrack(path: Path, channel: int = 0) -> Iterator[Sound]:
         for frame in container.decode(container.streams.audio[0]):
             if not rate:
                 rate, channels = frame.sample_rate, frame.layout.nb_channels
-                lead = round(((frame.time or 0.0) - zero) * rate)
-                skipped = max(-lead, 0)
-                if lead > 0:
-                    yield Sound(np.zeros(lead, np.float32), rate, channels)
+                _require_rate(rate)
+            skipped, exact = 0, not position
+            if frame.time is not None or exact:
+                late = round(((frame.time or 0.0) - zero) * rate) - position
+                if late > _LONGEST_GAP_S * rate:
+                    raise SoundError(f"the time jumps by {late / rate:.0f} s at {position / rate:.2f} s")
+                if late > (0 if exact else _GAP_S * rate):
+                    gap = position / rate, (position + late) / rate
+                    yield Sound(np.zeros(late, np.float32), rate, channels, (gap,) if late > _GAP_S * rate else ())
+                    position += late
+                elif late < (0 if exact else -_GAP_S * rate):
+                    skipped = -late
             for plane in planes.resample(frame):
                 wave = plane.to_ndarray()[min(channel, channels - 1)].astype(np.float32, copy=False)
                 kept = wave[skipped:]
                 skipped -= len(wave) - len(kept)
+                position += len(kept)
                 if len(kept):
-                    yield Sound(kept, rate, channels)
+                    yield _checked(kept, rate, channels)
+
+
+def _whole(pieces: Iterator[Sound]) -> Sound:
+    read, failure = [], ""
+    try:
+        read.extend(pieces)
+    except SoundError as error:
+        if not read:
+            raise
+        failure = str(error)
+    if not read:
+        raise SoundError("no samples")
+    gaps = tuple(gap for piece in read for gap in piece.gaps)
+    wave = np.concatenate([piece.wave for piece in read])
+    return Sound(wave, read[0].sample_rate, read[0].channels, gaps, failure)
+
+
+def _require_rate(rate: int) -> None:
+    if rate < _MIN_RATE:
+        raise SoundError(f"{rate} samples per second, expected at least {_MIN_RATE}")
 
 
 def _checked(wave: np.ndarray, rate: int, channels: int) -> Sound:
-    if not len(wave):
-        raise SoundError("no samples")
-    check_samples(wave)
-    return Sound(wave, rate, channels)
-
-
-def check_samples(wave: np.ndarray) -> None:
-    """Raises `SoundError` for samples that are not finite or far too loud."""
     if not (np.abs(wave) < _MAX_SAMPLE).all():
         raise SoundError(f"samples that are NaN, infinite, or above {_MAX_SAMPLE:g}")
+    return Sound(wave, rate, channels)

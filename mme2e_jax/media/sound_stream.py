@@ -10,16 +10,14 @@ import av
 import numpy as np
 import soundfile
 
-from mme2e_jax.media.sound import Sound, SoundError, check_samples, sample_range, sound_errors, stream_soundtrack
-from mme2e_jax.media.video import track_duration
-
-_BLOCK = 1 << 16
+from mme2e_jax.media.sound import Sound, SoundError, sample_range, sound_errors, stream_soundtrack, stream_wav
+from mme2e_jax.media.video import VideoError, track_duration
 
 
 class SoundStream:
     """One channel of a sound that is read on request, with the interface of `Sound`.
 
-    The sound ends at the first sample that cannot be read.
+    The sound ends at the first sample that cannot be read. `gaps` and `failure` are those found so far.
     """
 
     def __init__(self, read_pieces: Callable[[], Iterator[Sound]], duration: float):
@@ -29,6 +27,8 @@ class SoundStream:
         states.
         """
         self._read_pieces, self.duration = read_pieces, duration
+        self.gaps: list[tuple[float, float]] = []
+        self.failure = ""
         first = self._open()
         self.sample_rate, self.channels = first.sample_rate, first.channels
 
@@ -37,8 +37,8 @@ class SoundStream:
         first = next(self._pieces, None)
         if first is None:
             raise SoundError("no samples")
-        check_samples(first.wave)
         self._held, self._start, self._stop = [first.wave], 0, len(first.wave)
+        self.gaps = list(first.gaps)
         return first
 
     def cut(self, start: float, end: float) -> np.ndarray:
@@ -55,10 +55,10 @@ class SoundStream:
                 piece = next(self._pieces, None)
                 if piece is None:
                     break
-                check_samples(piece.wave)
-            except SoundError:
-                self._pieces = iter(())
+            except SoundError as error:
+                self._pieces, self.failure = iter(()), str(error)
                 break
+            self.gaps += piece.gaps
             self._held.append(piece.wave)
             self._stop += len(piece.wave)
             self._discard(first)
@@ -79,7 +79,7 @@ class SoundStreamCache:
 
     def wav(self, path: Path, channel: int) -> SoundStream:
         """As `sound.read_wav`; raises `SoundError` if the file cannot be read."""
-        return self._get(path, channel, _wav_pieces, _wav_duration)
+        return self._get(path, channel, stream_wav, _wav_duration)
 
     def soundtrack(self, path: Path, channel: int) -> SoundStream:
         """As `sound.read_soundtrack`; raises `SoundError` if the file cannot be read or has no sound."""
@@ -106,13 +106,6 @@ class SoundStreamCache:
         return self._stream
 
 
-def _wav_pieces(path: Path, channel: int) -> Iterator[Sound]:
-    with sound_errors(), soundfile.SoundFile(path) as file:
-        index = min(channel, file.channels - 1)
-        for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
-            yield Sound(np.ascontiguousarray(block[:, index]), file.samplerate, file.channels)
-
-
 def _wav_duration(path: Path) -> float:
     with sound_errors():
         return soundfile.info(path).duration
@@ -122,4 +115,7 @@ def _soundtrack_duration(path: Path) -> float:
     with sound_errors(), av.open(str(path)) as container:
         if not container.streams.audio:
             raise SoundError("the video has no sound track")
-        return track_duration(container, container.streams.audio[0]) or 0.0
+        try:
+            return track_duration(container, container.streams.audio[0]) or 0.0
+        except VideoError as error:
+            raise SoundError(str(error)) from error

@@ -1,5 +1,6 @@
 """Reads video frames at exact times in one pass over the file."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,12 +12,15 @@ from av.error import FFmpegError
 # Times in transcripts are rounded to a millisecond at best: a frame that starts within this time after the requested
 # time is the requested one.
 TIME_TOLERANCE_S = 1e-3
+# No recording of speech is longer; a file that states more is damaged or hostile.
+LONGEST_S = 48 * 3600.0
 # Over longer gaps between requested frames, seeking to the keyframe before the next one is faster than decoding.
 _SEEK_S = 8.0
 # Frames are not stored in display order: seeking aims this much before the requested time.
 _LEAD_S = 1.0
 # Containers with exact times after seeking; AVI files with packed frames do not have them.
 _INDEXED = ("mp4", "matroska")
+_DURATION = re.compile(r"(\d{1,9}):(\d\d):(\d\d(?:\.\d*)?)")
 
 
 class VideoError(ValueError):
@@ -34,7 +38,7 @@ def sample_times(start: float, end: float, interval_ms: float) -> list[float]:
 def video_duration(path: Path) -> float:
     """The length of the video track in seconds (`track_duration`).
 
-    Raises `VideoError` if the file cannot be opened, or has no video track of known length.
+    Raises `VideoError` if the file cannot be opened, or has no video track of known length up to `LONGEST_S`.
     """
     try:
         with av.open(str(path)) as container:
@@ -51,12 +55,30 @@ def video_duration(path: Path) -> float:
 def track_duration(container: InputContainer, stream: av.VideoStream | av.AudioStream) -> float | None:
     """The stated length of a track in seconds, else that of its file, else the end of its last packet.
 
-    Recorders of live video (browsers, for instance) state no length. None if the packets have no times either.
+    Matroska files state it in a tag. Recorders of live video (browsers, for instance) state no length. None if the
+    packets have no times either. Raises `VideoError` for a length above `LONGEST_S`.
     """
+    seconds = _stated_duration(container, stream)
+    if seconds is None:
+        seconds = _packets_end(container, stream)
+    if seconds is not None and not seconds <= LONGEST_S:
+        raise VideoError(f"a length of {seconds:g} s, expected at most {LONGEST_S:g} s")
+    return seconds
+
+
+def _stated_duration(container: InputContainer, stream: av.VideoStream | av.AudioStream) -> float | None:
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
-    if container.duration is not None:
+    if found := _DURATION.fullmatch(stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = found.groups()
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    # The length of the file is that of its longest track.
+    if container.duration is not None and len(container.streams) == 1:
         return container.duration / av.time_base
+    return None
+
+
+def _packets_end(container: InputContainer, stream: av.VideoStream | av.AudioStream) -> float | None:
     zero = max((container.start_time or 0) / av.time_base, 0.0)
     ends = [
         float((packet.pts + (packet.duration or 0)) * packet.time_base) - zero
@@ -119,7 +141,7 @@ def _decode(path: Path, times: Sequence[float], *, seeking: bool) -> Iterator[tu
                     seeking = shown is None or shown.time is None or time > shown.time - zero
                     sought = False
                 while done < len(times) and time > times[done] + TIME_TOLERANCE_S:
-                    yield done, (shown or frame).to_ndarray(format="rgb24")
+                    yield done, _upright(shown or frame)
                     done += 1
                 if done == len(times):
                     return
@@ -132,12 +154,18 @@ def _decode(path: Path, times: Sequence[float], *, seeking: bool) -> Iterator[tu
             if shown is not None and shown.time is not None:
                 end = shown.time - zero + _frame_seconds(shown, stream)
                 while done < len(times) and times[done] < end:
-                    yield done, shown.to_ndarray(format="rgb24")
+                    yield done, _upright(shown)
                     done += 1
     except (FFmpegError, OSError) as error:
         if sought:
             raise _SeekError from error
         raise VideoError(_describe(error)) from error
+
+
+def _upright(frame: av.VideoFrame) -> np.ndarray:
+    """The frame as uint8 RGB, turned as its metadata says: phones store portrait videos lying on their side."""
+    quarters = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), quarters))
 
 
 def _frame_seconds(frame: av.VideoFrame, stream: av.VideoStream) -> float:

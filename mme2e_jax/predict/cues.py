@@ -64,9 +64,9 @@ def read_cues(path: Path, clip: str) -> list[Cue]:
     return sorted(cues, key=lambda cue: (cue.start, cue.end))
 
 
-def split_long_cues(cues: Sequence[Cue]) -> list[Cue]:
-    """Divides cues longer than `LONGEST_CUE_SECONDS` into equal parts with the same text."""
-    parts = [part for cue in cues for part in _divided(cue, cue.end, LONGEST_CUE_SECONDS)]
+def split_long_cues(cues: Sequence[Cue], seconds: float) -> list[Cue]:
+    """Divides cues longer than `LONGEST_CUE_SECONDS` within a clip of `seconds` into equal parts with the same text."""
+    parts = [part for cue in cues for part in _divided(cue, min(cue.end, seconds), LONGEST_CUE_SECONDS)]
     return sorted(parts, key=lambda cue: (cue.start, cue.end))
 
 

@@ -130,7 +130,7 @@ class Predictor:
             raise UserError("Expected --transcript or --transcript_file, found both.")
         else:
             read = read_cues(Path(transcript_file), clip.path.stem)
-            cues = split_long_cues(read)
+            cues = split_long_cues(read, clip.seconds)
             if len(cues) > len(read):
                 notes.append(
                     f"Long cues were divided: {len(read)} cues became {len(cues)} utterances, with repeated text."

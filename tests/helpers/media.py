@@ -40,6 +40,35 @@ def write_frames(path: Path, frames: np.ndarray, fps: int = 10, wave: np.ndarray
             container.mux(track.encode(None))
 
 
+def rotate(path: Path, clockwise: int) -> None:
+    """Marks the pictures of an MP4 file to be shown turned clockwise by 90, 180 or 270 degrees."""
+    one, minus = (1 << 16).to_bytes(4, "big"), (-1 << 16).to_bytes(4, "big", signed=True)
+    zero = bytes(4)
+    matrix = {
+        90: (zero, one, zero, minus, zero, zero),
+        180: (minus, zero, zero, zero, minus, zero),
+        270: (zero, minus, zero, one, zero, zero),
+    }[clockwise]
+    content = bytearray(path.read_bytes())
+    # In the track header of the first track, after its type: version, times, identifier, duration, layer, volume.
+    start = content.index(b"tkhd") + 4 + 40
+    content[start : start + 24] = b"".join(matrix)
+    path.write_bytes(content)
+
+
+def write_sound(path: Path, stretches: Sequence[tuple[float, np.ndarray]], codec: str = "aac") -> None:
+    """A sound file with the given stretches, each a start in seconds and float samples `[x]` at 16 kHz."""
+    with av.open(str(path), "w") as container:
+        track = container.add_stream(codec, rate=16_000, layout="mono")
+        for start, wave in stretches:
+            for offset in range(0, len(wave), 1024):
+                block = (wave[None, offset : offset + 1024] * 32767).astype(np.int16)
+                frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
+                frame.sample_rate, frame.pts = 16_000, round(start * 16_000) + offset
+                container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+
+
 def write_wav(path: Path, wave: np.ndarray, rate: int = 16_000) -> None:
     """A 16-bit wav file of float samples `[x]` or `[x, channels]`."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import soundfile
 
 from mme2e_jax.media.arrays import media_arrays
 from mme2e_jax.media.extract import Extracted, ExtractSettings, extract
@@ -13,9 +14,10 @@ from mme2e_jax.media.face_choice import Face
 from mme2e_jax.media.faces import FaceDetector
 from mme2e_jax.media.mel import mel_chunks
 from mme2e_jax.media.sound import read_wav
+from mme2e_jax.media.sound_stream import SoundStreamCache
 from mme2e_jax.media.utterance import Finding, Media, Utterance
 from tests.helpers.closeness import assert_close
-from tests.helpers.media import tone, write_frames, write_video, write_wav
+from tests.helpers.media import tone, write_frames, write_sound, write_video, write_wav
 
 # Frame i of the 10 fps videos has brightness 10 * i, and lasts from 0.1 * i to 0.1 * (i + 1).
 LEVELS = [10 * i for i in range(20)]
@@ -87,6 +89,32 @@ def test_overlapping_utterances_get_their_own_frames_and_sound(media: dict[str, 
         np.float32,
         np.float32,
     ]
+
+
+def test_a_gap_in_the_sound_is_reported_where_it_lies(tmp_path: Path) -> None:
+    write_sound(tmp_path / "a.mka", [(0.0, tone(0.5)), (1.5, tone(0.5))], "pcm_s16le")
+
+    result = run([(0.0, 0.4), (0.0, 1.0), (1.6, 2.0)], tmp_path / "a.mka", None, sound_in_video=True)
+
+    assert "sound_gap" not in reasons(result).get("v_0", []) + reasons(result).get("v_2", [])
+    assert Finding("v_1", "sound_gap", "0.50 s to 1.50 s") in result.findings
+
+
+def test_both_ways_to_read_a_sound_that_breaks_off_keep_what_comes_before(tmp_path: Path) -> None:
+    wave = np.concatenate([tone(5.0), [np.nan], tone(5.0)])
+    soundfile.write(tmp_path / "a.wav", wave, 16_000, subtype="FLOAT")
+    utterances = [Utterance(f"v_{i}", "v", start, end, "", (), "v") for i, (start, end) in enumerate([(0, 4), (3, 9)])]
+    media = Media(None, tmp_path / "a.wav")
+
+    whole, in_parts = (
+        extract(utterances, media, ExtractSettings(), cast(FaceDetector, BrightFaces()), media_arrays, streams)
+        for streams in (None, SoundStreamCache())
+    )
+
+    for result in (whole, in_parts):
+        assert reasons(result)["v_0"] == ["no_video"]
+        assert "broken_sound" in reasons(result)["v_1"]
+    np.testing.assert_array_equal(whole.arrays["v_1"].mel, in_parts.arrays["v_1"].mel)
 
 
 def test_pictures_go_to_the_detector_in_batches(media: dict[str, Path]) -> None:

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from mme2e_jax.media.sound import Sound, SoundError, read_soundtrack, read_wav
-from tests.helpers.media import tone, write_video, write_wav
+from tests.helpers.media import tone, write_sound, write_video, write_wav
 
 
 def test_stereo_gives_channel_zero(tmp_path: Path) -> None:
@@ -83,3 +83,57 @@ def test_a_channel_is_chosen_and_counted(tmp_path: Path) -> None:
     assert first.channels == second.channels == 2
     np.testing.assert_allclose(second.wave, 0.5 * first.wave, atol=1e-4)
     np.testing.assert_array_equal(third.wave, second.wave)
+
+
+def test_frames_lie_at_their_own_times_and_gaps_are_silent(tmp_path: Path) -> None:
+    path = tmp_path / "a.mka"
+    write_sound(path, [(0.0, tone(2.0)), (7.0, tone(2.0))], "pcm_s16le")
+
+    sound = read_soundtrack(path)
+
+    assert sound.duration == pytest.approx(9.0, abs=0.01)
+    ((start, end),) = sound.gaps
+    assert (start, end) == (pytest.approx(2.0, abs=0.01), pytest.approx(7.0, abs=0.01))
+    assert not sound.cut(2.1, 6.9).any()
+    np.testing.assert_allclose(sound.cut(7.0, 9.0), tone(2.0), atol=1e-3)
+
+
+def test_frames_that_overlap_do_not_shift_what_follows(tmp_path: Path) -> None:
+    path, wave = tmp_path / "a.mka", tone(2.0)
+    # Every block starts in the middle of the one before.
+    write_sound(path, [(i * 0.032, wave[i * 1024 : (i + 1) * 1024]) for i in range(31)], "pcm_s16le")
+
+    assert read_soundtrack(path).duration == pytest.approx(31 * 0.032, abs=0.1)
+
+
+def test_times_that_jump_by_days_end_the_sound(tmp_path: Path) -> None:
+    path = tmp_path / "a.mka"
+    write_sound(path, [(0.0, tone(1.0)), (90_000.0, tone(1.0))], "pcm_s16le")
+
+    sound = read_soundtrack(path)
+
+    assert sound.duration == pytest.approx(1.0, abs=0.1)
+    assert "the time jumps by 89999 s" in sound.failure
+
+
+def test_a_sound_is_kept_up_to_its_damage(tmp_path: Path) -> None:
+    wave = tone(10.0)
+    wave[100_000] = np.nan
+    soundfile.write(tmp_path / "a.wav", wave, 16_000, subtype="FLOAT")
+
+    sound = read_wav(tmp_path / "a.wav")
+
+    assert len(sound.wave) == 1 << 16
+    assert "NaN" in sound.failure
+
+
+def test_a_rate_that_is_no_speech_is_refused(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", tone(1.0), rate=1)
+
+    with pytest.raises(SoundError, match="1 samples per second, expected at least 4000"):
+        read_wav(tmp_path / "a.wav")
+
+
+def test_cuts_at_absurd_times_are_empty() -> None:
+    assert len(Sound(np.zeros(100, np.float32), 16_000).cut(1e308, 1e308)) == 0
+    assert len(Sound(np.zeros(100, np.float32), 16_000).cut(0.0, 1e308)) == 100

@@ -9,7 +9,7 @@ import pytest
 
 from mme2e_jax.media.sound import Sound, SoundError, read_soundtrack, read_wav
 from mme2e_jax.media.sound_stream import SoundStream, SoundStreamCache
-from tests.helpers.media import tone, write_video, write_wav
+from tests.helpers.media import tone, write_sound, write_video, write_wav
 
 STRETCHES = [(0.0, 0.5), (0.3, 1.0), (0.9, 0.95), (1.5, 2.25), (2.9, float("inf")), (9.0, 10.0)]
 
@@ -66,7 +66,18 @@ def test_a_sound_that_breaks_off_ends_there() -> None:
     opened = SoundStream(broken, 20.0)
 
     assert len(opened.cut(5.0, 12.0)) == 50
-    assert len(opened.cut(12.0, 13.0)) == 0
+    assert not opened.cut(12.0, 13.0).size
+    assert opened.failure == "broken"
+
+
+def test_gaps_are_known_once_they_are_read(tmp_path: Path) -> None:
+    write_sound(tmp_path / "a.mka", [(0.0, tone(2.0)), (4.0, tone(1.0))], "pcm_s16le")
+    opened = SoundStreamCache().soundtrack(tmp_path / "a.mka", 0)
+
+    opened.cut(0.0, 1.0)
+    assert not opened.gaps
+    opened.cut(3.0, 5.0)
+    assert len(opened.gaps) == 1
 
 
 def test_a_file_without_sound_is_an_error_every_time(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mme2e_jax.media.video import VideoError, frames_at, sample_times, video_duration
-from tests.helpers.media import tone, write_video, write_wav
+from tests.helpers.media import rotate, tone, write_frames, write_video, write_wav
 
 # Frame i of the 10 fps video is on screen from 0.1 * i to 0.1 * (i + 1) and has brightness 10 * i.
 LEVELS = [10 * i for i in range(20)]
@@ -75,6 +75,35 @@ def test_frames_are_rgb(tmp_path: Path) -> None:
     assert frame.shape == (48, 64, 3)
     assert frame.dtype == np.uint8
     np.testing.assert_allclose(frame.mean((0, 1)), [255, 0, 0], atol=6)
+
+
+@pytest.mark.parametrize("clockwise", [90, 180, 270])
+def test_pictures_are_turned_as_their_metadata_says(clockwise: int, tmp_path: Path) -> None:
+    picture = np.zeros((48, 96, 3), np.uint8)
+    picture[:24, :48] = 200  # bright at the top left
+    write_frames(tmp_path / "v.mp4", np.stack([picture] * 5))
+    rotate(tmp_path / "v.mp4", clockwise)
+
+    ((_, frame),) = frames_at(tmp_path / "v.mp4", [0.0])
+
+    np.testing.assert_allclose(frame, np.rot90(picture, -clockwise // 90), atol=20)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_sound_that_outlasts_the_pictures_does_not_lengthen_them(suffix: str, tmp_path: Path) -> None:
+    write_video(tmp_path / f"v.{suffix}", LEVELS, wave=tone(5.0))
+
+    assert video_duration(tmp_path / f"v.{suffix}") == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_forged_length_is_refused(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mkv", LEVELS)
+    content = (tmp_path / "v.mkv").read_bytes()
+    assert content.count(b"00:00:02.0") == 1
+    (tmp_path / "v.mkv").write_bytes(content.replace(b"00:00:02.0", b"99:00:02.0"))
+
+    with pytest.raises(VideoError, match="a length of 356402 s, expected at most 172800 s"):
+        video_duration(tmp_path / "v.mkv")
 
 
 def test_duration_is_the_picture_tracks(video: Path) -> None:

@@ -116,9 +116,14 @@ def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, t
 def test_a_very_long_cue_is_divided() -> None:
     cues = [Cue(0.0, 300.0, "long"), Cue(10.0, 130.0, "short")]
 
-    assert split_long_cues(cues) == [
+    assert split_long_cues(cues, 1000.0) == [
         Cue(0.0, 100.0, "long"),
         Cue(10.0, 130.0, "short"),
         Cue(100.0, 200.0, "long"),
         Cue(200.0, 300.0, "long"),
     ]
+
+
+def test_a_cue_far_beyond_the_clip_is_divided_within_the_clip() -> None:
+    assert split_long_cues([Cue(0.0, 1e308, "long")], 240.0) == [Cue(0.0, 120.0, "long"), Cue(120.0, 1e308, "long")]
+    assert split_long_cues([Cue(500.0, 1e308, "late")], 240.0) == [Cue(500.0, 1e308, "late")]
