@@ -8,15 +8,17 @@
 `path` is relative to the table: a video or a sound file. The sound of a video is the wav file of the same name next to
 it, or the video's own track. `start` and `end` are seconds; without them the clip is the whole file. `split` is train,
 valid or test; without the column videos are divided at random. `id` and `speaker` are optional. Every other column is a
-label, 0 or 1 in each row.
+label, 0 or 1 in each row. Cells with commas, quotation marks or line breaks are quoted.
 """
 
 import csv
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TextIO
 
 from data_tools.releases.release import Release, ReleaseError, first_file, listing
 from data_tools.releases.splits import SPLITS
@@ -49,32 +51,36 @@ def read_release(raw: Path) -> Release:
         raise ReleaseError(
             f"Expected the table {table} with the columns {', '.join(_REQUIRED)} and one for each label; found {found}."
         )
-    try:
-        with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            rows = csv.DictReader(file)
-            labels = _label_columns(list(rows.fieldnames or ()), table)
-            clips, findings = parse_rows(list(rows), labels, table.name)
-    except csv.Error as error:
-        raise ReleaseError(f"Table {table}: expected comma-separated values, found: {error}.") from error
+    with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        rows = _numbered_rows(file, table)
+        _, names = next(rows, (1, []))
+        columns, labels = _columns(names, table)
+        clips, findings = parse_rows(rows, columns, table.name)
+    clips, outside = _below(table.parent, clips)
     media = {clip.utterance.video: _media(table.parent / clip.path) for clip in clips}
     splits = {clip.utterance.id: clip.split for clip in clips if clip.split}
-    return Release(labels, [clip.utterance for clip in clips], media, findings, splits or None)
+    return Release(labels, [clip.utterance for clip in clips], media, findings + outside, splits or None)
 
 
 def parse_rows(
-    rows: list[dict[str, str | None]], labels: tuple[str, ...], source: str
+    rows: Iterable[tuple[int, list[str]]], columns: Sequence[str], source: str
 ) -> tuple[list[Clip], list[Finding]]:
-    """Parses the rows of the table named `source`, values by column name. Never raises.
+    """Parses the rows of the table named `source`: the number of a row's first line, and its cells. Never raises.
 
-    Each unreadable row gives a finding named `source:row number`; the header is row 1.
+    Each unreadable row gives a finding named `source:line`.
     """
+    labels = tuple(column for column in columns if column not in (*_REQUIRED, *_OPTIONAL))
     clips: list[Clip] = []
     findings: list[Finding] = []
     clip_counts: Counter[str] = Counter()
     files: dict[str, PurePosixPath] = {}
     seen: set[str] = set()
-    for number, row in enumerate(rows, start=2):
-        values = {column: (value or "").strip() for column, value in row.items() if isinstance(value, str | None)}
+    for number, row in rows:
+        if len(row) != len(columns):
+            detail = f"expected {len(columns)} cells, found {len(row)}; a cell with a comma needs quotation marks"
+            findings.append(Finding(f"{source}:{number}", "bad_row", detail))
+            continue
+        values = {column: value.strip() for column, value in zip(columns, row, strict=True)}
         path = PurePosixPath(values.get("path", "").replace("\\", "/"))
         video = _UNSAFE.sub("_", "-".join(path.with_suffix("").parts)).lstrip(".") if path.name else ""
         name = values.get("id") or f"{video}_{clip_counts[video]}"
@@ -125,15 +131,61 @@ def _problem(
     return None
 
 
-def _label_columns(columns: list[str], table: Path) -> tuple[str, ...]:
-    missing = [column for column in _REQUIRED if column not in columns]
-    labels = tuple(column for column in columns if column not in (*_REQUIRED, *_OPTIONAL))
-    if missing or not labels or len(set(columns)) < len(columns) or not all(labels):
+def _numbered_rows(file: TextIO, table: Path) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not empty, with the number of their first line.
+
+    Raises `ReleaseError`, which names the line, if the text is not comma-separated.
+    """
+    lines: list[str] = []  # of the current row
+
+    def read() -> Iterator[str]:
+        for line in file:
+            lines.append(line)
+            yield line
+
+    rows, first = csv.reader(read(), strict=True), 1
+    try:
+        for row in rows:
+            if row:
+                yield first, row
+            first += len(lines)
+            lines.clear()
+    except csv.Error as error:
+        # The open quotation mark is the last one of all, unless the error is another.
+        opened = max((i for i, line in enumerate(lines) if '"' in line), default=0)
+        raise ReleaseError(
+            f"Table {table}, line {first + opened}: expected comma-separated values, found: {error}. Close each "
+            "quotation mark, and double those within a cell."
+        ) from error
+
+
+def _columns(names: Sequence[str], table: Path) -> tuple[list[str], tuple[str, ...]]:
+    """All columns, and those that are labels; the names of other columns may be in any case."""
+    known = {name: name for name in (*_REQUIRED, *_OPTIONAL)}
+    columns = [known.get(name.strip().casefold(), name.strip()) for name in names]
+    labels = tuple(column for column in columns if column not in known)
+    different = {column.casefold() for column in columns}
+    if not {*_REQUIRED} <= {*columns} or not labels or len(different) < len(columns) or not all(labels):
         raise ReleaseError(
             f"Table {table}: expected the columns {', '.join(_REQUIRED)}, optionally {', '.join(_OPTIONAL)}, and at "
-            f"least one label, each named once; found {', '.join(columns) or 'none'}."
+            "least one label, each named once and not only in another case; found "
+            f"{', '.join(map(repr, names)) or 'none'}."
         )
-    return labels
+    return columns, labels
+
+
+def _below(directory: Path, clips: Sequence[Clip]) -> tuple[list[Clip], list[Finding]]:
+    """The clips whose files lie below the table's directory, and findings for those that links lead elsewhere."""
+    root = directory.resolve()
+    kept, findings = [], []
+    for clip in clips:
+        files = (directory / clip.path, directory / clip.path.with_suffix(".wav"))
+        if all(path.resolve().is_relative_to(root) for path in files):
+            kept.append(clip)
+        else:
+            detail = f"a link leads {clip.path} out of the table's directory; move the table above the files"
+            findings.append(Finding(clip.utterance.id, "bad_id", detail))
+    return kept, findings
 
 
 def _media(path: Path) -> Media:

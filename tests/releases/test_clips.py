@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_tools.prepare import Settings, prepare
-from data_tools.releases.clips import parse_rows, read_release
+from data_tools.releases.clips import Clip, parse_rows, read_release
 from data_tools.releases.release import ReleaseError
 from mme2e_jax.media.findings import REASONS
 from mme2e_jax.media.utterance import Finding, Media, is_identifier
@@ -28,8 +28,17 @@ def write_table(root: Path, text: str) -> Path:
     return root
 
 
-def row(**values: str) -> dict[str, str | None]:
+COLUMNS = ("path", "transcript", "start", "end", "split", "id", "speaker", *LABELS)
+
+
+def row(**values: str) -> dict[str, str]:
     return {"path": "a.mp4", "transcript": "text", "calm": "1", "tense": "0", **values}
+
+
+def parsed(rows: list[dict[str, str]], source: str = "t") -> tuple[list[Clip], list[Finding]]:
+    """Rows that stand in lines 2, 3, ..."""
+    cells = [[values.get(column, "") for column in COLUMNS] for values in rows]
+    return parse_rows(enumerate(cells, start=2), COLUMNS, source)
 
 
 def test_a_table_is_read(tmp_path: Path) -> None:
@@ -94,7 +103,7 @@ def test_a_sound_file_beside_a_video_is_its_sound(tmp_path: Path) -> None:
     ],
 )
 def test_a_row_that_cannot_be_used_is_named_by_its_number(values: dict[str, str], reason: str, detail: str) -> None:
-    clips, findings = parse_rows([row(), row(**values)], LABELS, "clips.csv")
+    clips, findings = parsed([row(), row(**values)], "clips.csv")
 
     assert [clip.utterance.id for clip in clips] == ["a_0"]
     assert [(finding.id, finding.reason) for finding in findings] == [("clips.csv:3", reason)]
@@ -102,9 +111,7 @@ def test_a_row_that_cannot_be_used_is_named_by_its_number(values: dict[str, str]
 
 
 def test_an_identifier_is_given_once_and_a_file_has_a_name_of_its_own() -> None:
-    clips, findings = parse_rows(
-        [row(id="x"), row(id="x"), row(path="b/c.mp4"), row(path="b-c.mp4"), row(path="b/c.wav")], LABELS, "t"
-    )
+    clips, findings = parsed([row(id="x"), row(id="x"), row(path="b/c.mp4"), row(path="b-c.mp4"), row(path="b/c.wav")])
 
     assert [clip.utterance.id for clip in clips] == ["x", "b-c_0"]
     assert [(finding.id, finding.reason) for finding in findings] == [
@@ -118,15 +125,64 @@ def test_an_identifier_is_given_once_and_a_file_has_a_name_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("header", "found"),
     [
-        ("path,calm", "path, calm"),
-        ("transcript,calm", "transcript, calm"),
-        ("path,transcript,split", "path, transcript, split"),
-        ("path,transcript,calm,calm", "path, transcript, calm, calm"),
+        ("path,calm", "'path', 'calm'"),
+        ("transcript,calm", "'transcript', 'calm'"),
+        ("path,transcript,split", "'path', 'transcript', 'split'"),
+        ("path,transcript,calm,calm", "'path', 'transcript', 'calm', 'calm'"),
+        ("path,transcript,calm,Calm ", "'path', 'transcript', 'calm', 'Calm '"),
+        ("path,transcript,start,Start,calm", "'path', 'transcript', 'start', 'Start', 'calm'"),
+        ("path,transcript, ", "'path', 'transcript', ' '"),
     ],
 )
 def test_a_table_without_the_columns_is_refused(header: str, found: str, tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match=rf"expected the columns path, transcript, .*; found {found}\."):
         read_release(write_table(tmp_path, f"{header}\n"))
+
+
+def test_columns_are_known_in_any_case_and_labels_lose_spaces(tmp_path: Path) -> None:
+    release = read_release(write_table(tmp_path, "Path, Transcript,START,End,calm \na.mp4,text,1,2,1\n"))
+
+    assert release.label_names == ("calm",)
+    assert [(u.start, u.end, u.label) for u in release.utterances] == [(1.0, 2.0, (1,))]
+
+
+def test_a_row_with_other_cells_than_the_header_is_named_by_its_line(tmp_path: Path) -> None:
+    release = read_release(
+        write_table(
+            tmp_path,
+            'path,transcript,happy,sad\na.mp4,"two\nlines",1,0\n\nb.mp4,one,two,1,0\nc.mp4,text,1\nd.mp4,text,0,1\n',
+        )
+    )
+
+    assert [u.id for u in release.utterances] == ["a_0", "d_0"]
+    assert [(f.id, f.reason) for f in release.findings] == [("clips.csv:5", "bad_row"), ("clips.csv:6", "bad_row")]
+    assert "expected 4 cells, found 5; a cell with a comma needs quotation marks" in release.findings[0].detail
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('a.mp4,text,1\nb.mp4,"never closed,1\nc.mp4,text,1\n', 3),
+        ('a.mp4,"two\nlines","never closed\nc.mp4,text,1\n', 3),
+        ('a.mp4,"closed" too early,1\n', 2),
+    ],
+)
+def test_a_quotation_mark_that_stays_open_is_named_by_its_line(text: str, line: int, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match=rf"clips\.csv, line {line}: expected comma-separated values, found: "):
+        read_release(write_table(tmp_path, f"path,transcript,calm\n{text}"))
+
+
+def test_links_that_lead_out_of_the_directory_are_not_followed(tmp_path: Path) -> None:
+    root = write_table(tmp_path / "raw", "path,transcript,calm\na.mp4,text,1\nb.mp4,text,1\nc/d.mp4,text,1\n")
+    (tmp_path / "secret.mp4").touch()
+    (root / "a.mp4").symlink_to(tmp_path / "secret.mp4")
+    (root / "b.mp4").touch()
+    (root / "c").symlink_to(tmp_path)
+
+    release = read_release(root)
+
+    assert [u.id for u in release.utterances] == ["b_0"]
+    assert [(f.id, f.reason) for f in release.findings] == [("a_0", "bad_id"), ("c-d_0", "bad_id")]
 
 
 def test_a_directory_without_a_table_says_what_is_expected(tmp_path: Path) -> None:
@@ -137,14 +193,14 @@ def test_a_directory_without_a_table_says_what_is_expected(tmp_path: Path) -> No
 @given(
     st.lists(
         st.dictionaries(
-            st.sampled_from(["path", "transcript", "start", "end", "split", "id", "speaker", *LABELS]),
-            st.none() | st.text(max_size=8) | st.sampled_from(["1", "0", "../x", "a.mp4", "nan", "inf", "train"]),
+            st.sampled_from(COLUMNS),
+            st.text(max_size=8) | st.sampled_from(["1", "0", "../x", "a.mp4", "nan", "inf", "train"]),
         ),
         max_size=5,
     )
 )
-def test_any_row_is_read_without_an_exception(rows: list[dict[str, str | None]]) -> None:
-    clips, findings = parse_rows(rows, LABELS, "t")
+def test_any_row_is_read_without_an_exception(rows: list[dict[str, str]]) -> None:
+    clips, findings = parsed(rows)
 
     assert all(is_identifier(clip.utterance.id) and is_identifier(clip.utterance.video) for clip in clips)
     assert all(0 <= clip.utterance.start < clip.utterance.end for clip in clips)
