@@ -24,8 +24,9 @@ from data_tools.mini_corpus import iemocap_release, mosei_release, processed_rel
 from data_tools.mini_corpus.dialogues import plan_dialogues
 from data_tools.mini_corpus.plan import NoiseRates, plan_corpus
 from data_tools.mini_corpus.video import ClipTimes
+from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.console import PlainConsole
-from mme2e_jax.runtime.files import finished_directory
+from mme2e_jax.runtime.files import disk_errors, finished_directory
 
 WriteVideo = Callable[[Path, Any], tuple[str, list[ClipTimes]]]
 
@@ -104,8 +105,9 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     values = flags.FLAGS
     try:
-        out = generate(values.out, values.utterances, values.seed, layout=values.layout, workers=values.workers)
-    except ValueError as error:
+        with disk_errors():
+            out = generate(values.out, values.utterances, values.seed, layout=values.layout, workers=values.workers)
+    except (ValueError, UserError) as error:
         raise SystemExit(f"generate: {error}") from None
     print(f"{values.utterances} utterances written to {out}")
 

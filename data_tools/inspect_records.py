@@ -18,8 +18,9 @@ from rich.table import Table
 
 from data_tools.records.inspection import PROBLEMS, InspectError, Inspection, Sample, inspect_records
 from mme2e_jax.constants import CHUNK_FRAMES
+from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.console import PlainConsole
-from mme2e_jax.runtime.files import write_figure, write_json
+from mme2e_jax.runtime.files import disk_errors, write_figure, write_json
 
 _COLUMNS = 8
 _MELS = 6
@@ -131,8 +132,9 @@ def main(argv: Sequence[str]) -> None:
     default_out = records.resolve().with_name(f"{records.resolve().name}-inspection")
     out = Path(flags.FLAGS.out) if flags.FLAGS.out else default_out
     try:
-        found = inspect_records(records, seed=flags.FLAGS.seed)
-    except InspectError as error:
+        with disk_errors():
+            found = inspect_records(records, seed=flags.FLAGS.seed)
+    except (InspectError, UserError) as error:
         raise SystemExit(f"inspect: {error}") from None
     print_inspection(found, PlainConsole(width=120))
     for path in write_inspection(found, out):

@@ -37,11 +37,12 @@ from data_tools.releases import splits
 from data_tools.releases.published_features import require_features
 from data_tools.releases.release import ReleaseError
 from data_tools.releases.sources import SOURCES
+from mme2e_jax.errors import UserError
 from mme2e_jax.media import tokens
 from mme2e_jax.media.face_choice import CHOICES, MOST_PROBABLE
 from mme2e_jax.media.workers import run_jobs
 from mme2e_jax.runtime.console import PlainConsole
-from mme2e_jax.runtime.files import OutputExistsError, require_free
+from mme2e_jax.runtime.files import OutputExistsError, disk_errors, require_free
 
 MAX_DROPPED = 0.2
 # Kinds of work that workers measure (`extract.Extracted.seconds`).
@@ -181,23 +182,27 @@ def _beam_runner(raw: Path) -> RunJobs | None:
 def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-    values = flags.FLAGS
     try:
-        # Every setting has a flag of its name.
-        given: dict[str, Any] = {field.name: values[field.name].value for field in fields(Settings)}
-        given["splits"] = Path(values.splits) if values.splits else None
-        settings = Settings(**given)
-        if values.dry_run:
-            dry_run(values.raw, settings, console=default_console())
-            return
-        if values.out is None:
-            raise PrepareError("Expected --out=RECORDS, the directory to write, or --dry_run.")
-        run = _beam_runner(Path(values.raw))
-        report = prepare(values.raw, values.out, settings, processes=values.processes, run=run)
-        print(f"{len(report.kept)} utterances written to {values.out}")
-        require_few_dropped(report, values.max_dropped)
-    except (PrepareError, ReleaseError, tokens.TokenizerError, OutputExistsError) as error:
+        with disk_errors():
+            _run(flags.FLAGS)
+    except (PrepareError, ReleaseError, tokens.TokenizerError, OutputExistsError, UserError) as error:
         raise SystemExit(f"prepare: {error}") from None
+
+
+def _run(values: flags.FlagValues) -> None:
+    # Every setting has a flag of its name.
+    given: dict[str, Any] = {field.name: values[field.name].value for field in fields(Settings)}
+    given["splits"] = Path(values.splits) if values.splits else None
+    settings = Settings(**given)
+    if values.dry_run:
+        dry_run(values.raw, settings, console=default_console())
+        return
+    if values.out is None:
+        raise PrepareError("Expected --out=RECORDS, the directory to write, or --dry_run.")
+    run = _beam_runner(Path(values.raw))
+    report = prepare(values.raw, values.out, settings, processes=values.processes, run=run)
+    print(f"{len(report.kept)} utterances written to {values.out}")
+    require_few_dropped(report, values.max_dropped)
 
 
 if __name__ == "__main__":

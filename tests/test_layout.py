@@ -73,9 +73,6 @@ COVERED_BY = {
     "mme2e_jax/commands/main.py": (
         "tests/test_launch.py::test_a_bad_command_line_is_refused_before_anything_is_loaded"
     ),
-    "mme2e_jax/commands/predict.py": (
-        "tests/predict/test_predictor.py::test_the_command_writes_to_its_output_and_refuses_invalid_flags"
-    ),
     "mme2e_jax/commands/subprocess_run.py": (
         "tests/commands/test_sweep.py::test_a_sweep_resumes_survives_a_failure_and_reports_the_spread"
     ),

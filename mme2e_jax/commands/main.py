@@ -17,6 +17,7 @@ from mme2e_jax.config.cli import config_file, config_name, loaded_config, parse_
 from mme2e_jax.config.parse import parse_config
 from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.console import printable
+from mme2e_jax.runtime.files import disk_errors
 from mme2e_jax.runtime.jax_cache import configure_jax
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def run(make_corpus: "MakeCorpus | None", argv: Sequence[str] | None = None) -> 
     """
     argv = sys.argv if argv is None else argv
     try:
-        main(argv, make_corpus)
+        with disk_errors():
+            main(argv, make_corpus)
     except UserError as error:
         if any(argument.lstrip("-").startswith("distributed") for argument in argv[1:]):
             # A regular exit would wait for the other processes, which wait for this one.

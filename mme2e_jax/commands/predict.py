@@ -1,5 +1,7 @@
 """Predicts the emotions in a clip with a run or an export."""
 
+import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +14,8 @@ from mme2e_jax.runtime.jax_cache import configure_jax
 if TYPE_CHECKING:
     from mme2e_jax.predict.predictor import Predictor
 
+_UNSAFE = re.compile(r"[^\w.\- ]")
+
 
 class ClipArguments(NamedTuple):
     """A clip, as `Predictor` takes it, and the output directory."""
@@ -23,7 +27,7 @@ class ClipArguments(NamedTuple):
 
     def directory(self, parent: Path) -> Path:
         """The output directory; `parent` is the run directory, or the current one."""
-        return Path(self.output_dir or parent / "predictions" / Path(self.path).stem)
+        return Path(self.output_dir) if self.output_dir else output_directory(parent / "predictions", Path(self.path))
 
 
 def predict_clip(workdir: str, clip: ClipArguments, tokenizer: str | None) -> None:
@@ -38,6 +42,20 @@ def predict_clip(workdir: str, clip: ClipArguments, tokenizer: str | None) -> No
 
     directory = clip.directory(Path(workdir))
     predict_and_write(clip, directory, check, lambda cls, reader: cls.from_workdir(workdir, tokenizer, reader))
+
+
+def output_directory(parent: Path, clip: Path) -> Path:
+    """The directory in `parent` for the predictions of a clip: its name, or with a number if that is another clip's."""
+    name = _UNSAFE.sub("_", clip.stem).strip(".") or "clip"
+    for directory in itertools.chain([parent / name], (parent / f"{name}-{number}" for number in itertools.count(2))):
+        try:
+            earlier = json.loads((directory / "predictions.json").read_bytes())
+        except (OSError, ValueError):
+            return directory
+        # Predictions of earlier versions do not say where their clip is.
+        if earlier.get("path", str(clip.absolute())) == str(clip.absolute()):
+            return directory
+    raise AssertionError("the numbers do not end")
 
 
 def predict_and_write(

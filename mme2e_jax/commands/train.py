@@ -1,7 +1,6 @@
 """Trains a model, or continues a run, and evaluates its best checkpoint."""
 
 import dataclasses
-import errno
 from pathlib import Path
 from typing import Protocol
 
@@ -47,12 +46,6 @@ def train_and_evaluate(config: Config, workdir: Path, make_corpus: MakeCorpus) -
         console.print(stopped)
     except Interrupted:
         console.print("Stopped on request. Training is complete and saved. The same command evaluates the run.")
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise UserError(
-            f"No space is left on the disk of {workdir}. Free some space and repeat the command."
-        ) from error
 
 
 def _records_directory(config: Config) -> str:

@@ -48,7 +48,7 @@ class ModelConfig:
 
     name: str = setting(choice(*END_TO_END_MODELS, *FEATURE_MODELS))
     modalities: str = setting(rules.MODALITIES)
-    dropout: float = setting(real("a number in [0, 1)", lambda v: 0 <= v < 1))
+    dropout: float = setting(rules.DROPOUT)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,7 +140,7 @@ class OptimConfig:
     """The optimizer, its schedule and the loss."""
 
     name: str = setting(choice("adam", "adamw", "sgd"))
-    lr: float = setting(rules.POSITIVE)
+    lr: float = setting(rules.LEARNING_RATE)
     weight_decay: float = setting(rules.NOT_NEGATIVE)
     epochs: int = setting(integer(1))
     early_stop: int = setting(integer(0))

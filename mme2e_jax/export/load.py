@@ -47,6 +47,8 @@ class ExportedModel:
             raise archive.damaged(self.path, error) from error
         with self._damage(archive.WEIGHTS):
             weights = load(self.files[archive.WEIGHTS])
+        if wrong := [name for name, x in weights.items() if x.dtype.kind in "fV" and not _is_finite(x)]:
+            raise archive.damaged(self.path, f"{archive.WEIGHTS}: NaN or infinite values in {', '.join(wrong[:3])}")
         with self._damage(archive.PROGRAM):
             program = export.deserialize(bytearray(self.files[archive.PROGRAM]))
         self._program = self._checked(program, weights)
@@ -129,3 +131,8 @@ class ExportedModel:
             found = [*(s if isinstance(s, int) else str(s) for s in aval.shape), aval.dtype.name]
             if found != array:
                 yield f"expected an array {array}, found {found}"
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    # NumPy knows no bfloat16 by itself.
+    return bool(np.isfinite(array.astype(np.float32)).all())

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, NonNegativeInt, Positiv
 from typing_extensions import TypedDict
 
 from mme2e_jax.config.schema import END_TO_END_MODELS, FAMILIES
+from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.evaluation.tasks import TASKS
 from mme2e_jax.export.signature import LONGEST_TEXT, media_inputs
 from mme2e_jax.media.face_choice import CHOICES
@@ -102,6 +103,8 @@ class Manifest(JsonObject):
     def _check_together(self) -> "Manifest":
         if self.thresholds and set(self.thresholds) != set(self.label_names):
             raise ValueError(f"thresholds: expected none, or those of the labels, found {_listed(self.thresholds)}")
+        if self.task != Task.REGRESSION.value and (wrong := [t for t in self.thresholds.values() if not 0 <= t <= 1]):
+            raise ValueError(f"thresholds: expected probabilities from 0 to 1, found {_listed(wrong)}")
         if self.task != TASKS[self.loss].value:
             raise ValueError(f"task: expected {TASKS[self.loss].value} for the loss {self.loss}, found {self.task}")
         letters = {size for array in self.inputs.values() for size in array["shape"] if isinstance(size, str)}

@@ -21,6 +21,7 @@ from mme2e_jax.predict.clip_reader import ClipPart, ClipReader, open_clip
 from mme2e_jax.predict.cues import WINDOW_SECONDS, Cue, read_cues, split_long_cues, windows
 from mme2e_jax.predict.model import ClipModel, ClipOutput
 from mme2e_jax.predict.results import Prediction, Utterance
+from mme2e_jax.runtime.files import valid_unicode
 
 if TYPE_CHECKING:
     from mme2e_jax.media.tokens import TextEncoder
@@ -123,6 +124,7 @@ class Predictor:
           UserError: if the clip or the transcript cannot be used.
         """
         clip, notes = open_clip(path), []
+        transcript = valid_unicode(transcript)
         if transcript_file is None:
             cues = windows(clip.seconds, " ".join(transcript.split()))
             notes += _notes_on_text(cues, "t" in self.model.modalities)
@@ -154,7 +156,8 @@ class Predictor:
             raise UserError(f"No usable pictures or sound in {clip.path}, which states {clip.tracks}. {' '.join(why)}")
         notes += [f"{cue.start:.2f} s to {cue.end:.2f} s was left out. {why}" for cue, why in left_out]
         return Prediction(
-            clip=clip.path.name,
+            clip=valid_unicode(clip.path.name),
+            path=valid_unicode(str(clip.path.absolute())),
             seconds=clip.seconds,
             run=self.model.source,
             step=self.model.step,
@@ -192,6 +195,11 @@ class Predictor:
     def _utterance(self, part: ClipPart, tokens: Tokens, *, with_evidence: bool) -> Utterance:
         arrays, names = part.arrays, self.model.label_names
         output = self._infer(tokens.ids, arrays["faces"], arrays["mel"])
+        if not np.isfinite(output.logits).all():
+            raise UserError(
+                f"Expected finite logits of the model {self.model.source}, found {output.logits.tolist()} from "
+                f"{part.cue.start:.2f} s on. Its weights are damaged, or its training diverged."
+            )
         score = tasks.scores(output.logits[None], self.model.loss)
         decided = metrics.decide(score, names, self._thresholds, self._task)[0]
         notes = list(part.notes)

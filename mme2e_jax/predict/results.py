@@ -53,6 +53,7 @@ class Prediction:
     """The prediction for one clip."""
 
     clip: str  # file name
+    path: str  # absolute path of the file
     seconds: float  # stated length
     run: str  # run directory or exported file of the model
     step: int  # step of its checkpoint
@@ -79,13 +80,14 @@ class Prediction:
         rows = csv.writer(text)
         decisions = [f"{name}_decided" for name in self.label_names]
         shares = [f"share_{MODALITY_NAMES[m]}" for m in self.modalities]
-        rows.writerow(["start", "end", *self.label_names, *decisions, *shares, "transcript", "notes"])
+        names = map(_inert, (*self.label_names, *decisions))
+        rows.writerow(["start", "end", *names, *shares, "transcript", "notes"])
         for u in self.utterances:
             times = [f"{u.start:.3f}", f"{u.end:.3f}"]
             scores = [f"{u.scores[name]:.6g}" for name in self.label_names]
             decisions = [int(name in u.decided) for name in self.label_names]
             shares = [f"{u.shares[m]:.4f}" for m in self.modalities]
-            rows.writerow([*times, *scores, *decisions, *shares, u.transcript, " ".join(u.notes)])
+            rows.writerow([*times, *scores, *decisions, *shares, _inert(u.transcript), _inert(" ".join(u.notes))])
         return text.getvalue()
 
     def to_html(self) -> str:
@@ -113,3 +115,8 @@ class Prediction:
             return paths[:2]
         write_text(paths[2], self.to_html())
         return paths
+
+
+def _inert(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

@@ -1,8 +1,10 @@
 """Files and directories that appear complete or not at all."""
 
 import contextlib
+import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -10,9 +12,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mme2e_jax.errors import UserError
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
 
 class OutputExistsError(ValueError):
     """The output directory already holds files that must not be overwritten."""
+
+
+@contextlib.contextmanager
+def disk_errors() -> Iterator[None]:
+    """Converts errors of disks and files to `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f" of {error.filename}" if error.filename else ""
+            raise UserError(f"No space is left on the disk{where}. Free some space and repeat the command.") from error
+        if not error.filename:
+            raise
+        raise UserError(
+            f"{error.strerror or type(error).__name__}: {error.filename}. Check the path, and who may read "
+            "and write there."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -29,19 +52,33 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        # Errors of writing, such as that of a full disk, name no file.
+        if error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes text in UTF-8, atomically."""
+    """Writes text in UTF-8, atomically; parts that are not Unicode become U+FFFD."""
     with atomic_file(path) as file:
-        file.write(text.encode())
+        file.write(valid_unicode(text).encode())
 
 
 def write_json(path: Path, content: Any, *, indent: int | None = 2, ensure_ascii: bool = True) -> None:
-    """Writes JSON with a final newline, atomically; the options are those of `json.dumps`."""
-    write_text(path, json.dumps(content, indent=indent, ensure_ascii=ensure_ascii) + "\n")
+    """Writes JSON with a final newline, atomically; the options are those of `json.dumps`.
+
+    Raises ValueError for numbers that are not finite, which JSON does not have.
+    """
+    write_text(path, json.dumps(content, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False) + "\n")
+
+
+def valid_unicode(text: str) -> str:
+    """Text with U+FFFD for bytes of names and arguments that are not UTF-8, which Python keeps as surrogates."""
+    return _SURROGATES.sub("\ufffd", text)
 
 
 def write_figure(path: Path, figure: Any, dpi: int) -> None:

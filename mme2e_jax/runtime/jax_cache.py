@@ -4,6 +4,8 @@ import logging
 import os
 from pathlib import Path
 
+from mme2e_jax.runtime.console import console
+
 
 def configure_jax() -> None:
     """Stores compiled programs in the user's cache, for the next runs."""
@@ -13,6 +15,16 @@ def configure_jax() -> None:
     # Here, not at the top: the import takes a second.
     import jax
 
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "mme2e_jax" / "xla"))
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    try:
+        # There may be no home directory, as in containers with a user of their own.
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mme2e_jax" / "xla"
+        cache.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        console.print(
+            f"Programs are compiled in every run, as there is no place for a cache: {error}. Set "
+            "JAX_COMPILATION_CACHE_DIR to a directory that can be written."
+        )
+    else:
+        jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -40,10 +40,12 @@ BAD_VALUES = [
     ("model.modalities", "", "a non-empty subset of the letters", "''"),
     ("model.modalities", "tt", "a non-empty subset of the letters", "'tt'"),
     ("model.width", 0.0, "a number above 0", "0.0"),
-    ("model.dropout", 1.0, "a number in [0, 1)", "1.0"),
+    ("model.dropout", 1.0, "a number of at least 0 and at most 0.99", "1.0"),
     ("model.sparse_threshold", 0.0, "a number above 0 and at most 1", "0.0"),
     ("model.sparse_threshold", 1.5, "a number above 0 and at most 1", "1.5"),
     ("model.sparse_threshold", float("nan"), "a number above 0 and at most 1", "nan"),
+    ("optim.lr", 1e300, "a number above 0 and at most 100", "1e+300"),
+    ("data.dir", "a\0b", "a string without control characters", r"'a\x00b'"),
     ("model.sparse_rule", "top", "one of mass, share", "'top'"),
     ("model.sparse_region", 2, "1 or 4", "2"),
     ("model.sparse_anneal", -0.1, "a share of the epochs in [0, 1]", "-0.1"),
@@ -245,5 +247,5 @@ def test_an_override_of_an_unknown_key_is_refused() -> None:
 
 
 def test_an_override_of_the_wrong_type_is_refused() -> None:
-    with pytest.raises(UserError, match=r"config\.optim\.lr: expected a number above 0, found 'abc'"):
+    with pytest.raises(UserError, match=r"config\.optim\.lr: expected a number above 0 and at most 100, found 'abc'"):
         refuse_value("optim.lr", "abc")

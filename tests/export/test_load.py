@@ -164,6 +164,8 @@ def test_other_versions_and_formats_are_refused(exported: Path, tmp_path: Path) 
         ({"label_names": ["calm", "calm"]}, "label_names: expected different values"),
         ({"label_names": ["calm"]}, "thresholds: expected none, or those of the labels"),
         ({"thresholds": {"anger": float("nan")}}, "thresholds.anger: expected a finite number"),
+        ({"thresholds": dict.fromkeys(LABELS, -5.0)}, "thresholds: expected probabilities from 0 to 1, found -5.0"),
+        ({"thresholds": dict.fromkeys(LABELS, 10**400)}, "thresholds."),
         ({"model": ["mme2e"]}, "model: expected a valid string"),
         ({"model": "mme3e"}, "model: expected one of mme2e, mme2e_sparse"),
         ({"modalities": "tt"}, "modalities: expected different values"),
@@ -210,6 +212,15 @@ def a_program(compute: Callable[[Any], Any]) -> bytes:
     return bytes(export.export(jax.jit(compute))(jax.ShapeDtypeStruct((2, 2), np.float32)).serialize())
 
 
+def with_nan(weights: bytes) -> bytes:
+    """The weights with one value that is not a number."""
+    arrays = load(weights)
+    name = next(name for name, x in arrays.items() if x.dtype.kind == "f" and x.size)
+    arrays[name] = arrays[name].copy()
+    arrays[name].flat[0] = np.nan
+    return save(arrays)
+
+
 def larger(weights: bytes) -> bytes:
     return save({name: np.concatenate([x, x]) for name, x in load(weights).items()})
 
@@ -226,6 +237,7 @@ def larger(weights: bytes) -> bytes:
         (lambda members: members.update({WEIGHTS: b"{}"}), "weights.safetensors: "),
         (lambda members: members.update({WEIGHTS: save({"a": np.zeros(1)})}), "program.bin: it takes"),
         (lambda members: members.update({WEIGHTS: larger(members[WEIGHTS])}), "expected an array"),
+        (lambda members: members.update({WEIGHTS: with_nan(members[WEIGHTS])}), "NaN or infinite values in "),
     ],
 )
 def test_unexpected_members_are_refused(

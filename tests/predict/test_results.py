@@ -1,5 +1,8 @@
 """The page of a prediction: its content, that it needs no other file, and escaping."""
 
+import csv
+import dataclasses
+import io
 import re
 
 from mme2e_jax.evaluation.metrics import Task
@@ -30,6 +33,7 @@ def prediction(*, sparse: bool = True, task: Task = Task.MULTI_LABEL) -> Predict
 
     return Prediction(
         clip="a & b.mp4",
+        path="/clips/a & b.mp4",
         seconds=10.0,
         run="runs/x",
         step=3,
@@ -85,3 +89,14 @@ def test_values_below_zero_have_room() -> None:
     heights = [float(x) for x in re.findall(r' height="(-?[0-9.]+)" fill', text)]
     assert heights
     assert all(0 <= height <= 1 for height in heights)
+
+
+def test_no_cell_of_the_table_is_a_formula() -> None:
+    original = prediction()
+    utterances = [dataclasses.replace(original.utterances[0], transcript=text) for text in ("=cmd|' /C calc'!A0", "-1")]
+
+    rows = list(csv.reader(io.StringIO(dataclasses.replace(original, utterances=tuple(utterances)).to_csv())))
+
+    assert [row[-2] for row in rows] == ["transcript", "'=cmd|' /C calc'!A0", "'-1"]
+    # Numbers stay numbers.
+    assert rows[1][3] == "0.27"

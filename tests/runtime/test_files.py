@@ -1,11 +1,14 @@
 """Files appear complete or not at all."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from mme2e_jax.runtime.files import atomic_file, write_json
+from mme2e_jax.errors import UserError
+from mme2e_jax.runtime.files import atomic_file, disk_errors, write_json, write_text
 
 
 def test_a_file_is_replaced_when_its_new_content_is_complete(tmp_path: Path) -> None:
@@ -57,3 +60,38 @@ def test_json_is_written_with_a_final_newline(tmp_path: Path) -> None:
     write_json(path, {"name": "ä"}, indent=None, ensure_ascii=False)
     assert path.read_bytes() == b'{"name": "\xc3\xa4"}\n'
     assert json.loads(path.read_bytes()) == {"name": "ä"}
+
+
+def test_parts_that_are_not_unicode_become_marks(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "caf\udce9 \ud800!")
+
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "caf\ufffd \ufffd!"
+
+
+def test_numbers_that_json_lacks_are_refused_and_leave_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"f1": float("nan")})
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_errors_of_files_are_one_sentence_with_the_path(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UserError, match=rf"^No such file or directory: {tmp_path}/absent/a\.txt\. Check the path"),
+        disk_errors(),
+    ):
+        write_text(tmp_path / "absent" / "a.txt", "text")
+
+
+def test_a_full_disk_names_the_file_that_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    message = rf"No space is left on the disk of {path}\. Free"
+    with pytest.raises(UserError, match=message), disk_errors(), atomic_file(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_errors_without_a_file_are_not_changed() -> None:
+    with pytest.raises(BrokenPipeError), disk_errors():
+        raise BrokenPipeError

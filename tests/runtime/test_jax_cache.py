@@ -21,3 +21,26 @@ def test_compiled_programs_are_kept_in_the_users_cache_unless_another_place_is_n
     configure_jax()
 
     assert updates == ({} if named else {"jax_compilation_cache_dir": str(tmp_path / "mme2e_jax" / "xla")})
+
+
+def test_a_user_without_a_home_runs_without_the_cache(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    updates: dict[str, str] = {}
+    monkeypatch.setattr(jax.config, "update", updates.__setitem__)
+
+    configure_jax()
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", _no_home)
+    configure_jax()
+
+    assert not updates
+    assert capsys.readouterr().out.count("Set JAX_COMPILATION_CACHE_DIR to a directory") == 2
+
+
+def _no_home() -> Path:
+    # As for a user without HOME and without an entry in the list of users.
+    raise RuntimeError("Could not determine home directory.")
