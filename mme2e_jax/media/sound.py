@@ -103,7 +103,8 @@ def stream_soundtrack(path: Path, channel: int = 0) -> Iterator[Sound]:
         if not container.streams.audio:
             raise SoundError("the video has no sound track")
         zero = max((container.start_time or 0) / av.time_base, 0.0)
-        planes = av.AudioResampler(format="fltp")
+        # One plane for all channels: PyAV reads outside its memory if there are eight planes.
+        packed = av.AudioResampler(format="flt")
         for frame in container.decode(container.streams.audio[0]):
             if not rate:
                 rate, channels = frame.sample_rate, frame.layout.nb_channels
@@ -119,8 +120,9 @@ def stream_soundtrack(path: Path, channel: int = 0) -> Iterator[Sound]:
                     position += late
                 elif late < (0 if exact else -_GAP_S * rate):
                     skipped = -late
-            for plane in planes.resample(frame):
-                wave = plane.to_ndarray()[min(channel, channels - 1)].astype(np.float32, copy=False)
+            for converted in packed.resample(frame):
+                samples = converted.to_ndarray().reshape(-1, converted.layout.nb_channels)
+                wave = np.ascontiguousarray(samples[:, min(channel, samples.shape[1] - 1)], np.float32)
                 kept = wave[skipped:]
                 skipped -= len(wave) - len(kept)
                 position += len(kept)

@@ -8,6 +8,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.stream import Disposition
 
 # Times in transcripts are rounded to a millisecond at best: a frame that starts within this time after the requested
 # time is the requested one.
@@ -42,14 +43,19 @@ def video_duration(path: Path) -> float:
     """
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video:
+            if (stream := picture_track(container)) is None:
                 raise VideoError("no video track")
-            seconds = track_duration(container, container.streams.video[0])
+            seconds = track_duration(container, stream)
             if seconds is None:
                 raise VideoError("unknown length")
             return seconds
     except (FFmpegError, OSError) as error:
         raise VideoError(_describe(error)) from error
+
+
+def picture_track(container: InputContainer) -> av.VideoStream | None:
+    """The first video track that is not the cover of an album; None if there is none."""
+    return next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
 
 
 def track_duration(container: InputContainer, stream: av.VideoStream | av.AudioStream) -> float | None:
@@ -67,13 +73,16 @@ def track_duration(container: InputContainer, stream: av.VideoStream | av.AudioS
 
 
 def _stated_duration(container: InputContainer, stream: av.VideoStream | av.AudioStream) -> float | None:
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    if found := _DURATION.fullmatch(stream.metadata.get("DURATION", "")):
+    # First, as FFmpeg estimates `stream.duration` of these files by their longest track. The tag of a recording that
+    # starts later may or may not include the time before.
+    starts_at_zero = (container.start_time or 0) <= 0
+    if starts_at_zero and (found := _DURATION.fullmatch(stream.metadata.get("DURATION", ""))):
         hours, minutes, seconds = found.groups()
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
     # The length of the file is that of its longest track.
-    if container.duration is not None and len(container.streams) == 1:
+    if starts_at_zero and container.duration is not None and len(container.streams) == 1:
         return container.duration / av.time_base
     return None
 
@@ -120,9 +129,8 @@ def _decode(path: Path, times: Sequence[float], *, seeking: bool) -> Iterator[tu
     sought = False
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video:
+            if (stream := picture_track(container)) is None:
                 raise VideoError("no video track")
-            stream = container.streams.video[0]
             # Workers are processes already; decoder threads would compete with them.
             stream.codec_context.thread_count = 1
             # Broadcast recordings start at any time. A slightly negative start is the sound encoder's priming, which

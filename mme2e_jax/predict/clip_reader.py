@@ -17,7 +17,7 @@ from av.error import FFmpegError
 from mme2e_jax.errors import UserError
 from mme2e_jax.media.findings import REASONS
 from mme2e_jax.media.utterance import SOUND_SUFFIXES, Media, Utterance
-from mme2e_jax.media.video import VideoError, track_duration
+from mme2e_jax.media.video import VideoError, picture_track, track_duration
 from mme2e_jax.media.workers import Extractor, Job
 from mme2e_jax.predict.cues import Cue
 
@@ -58,8 +58,8 @@ def open_clip(path: str | Path) -> Clip:
         raise UserError(f"--input: expected a video or sound file, found an empty file at {path}.")
     try:
         with av.open(str(path)) as container:
-            tracks = {"pictures": container.streams.video[:1], "sound": container.streams.audio[:1]}
-            lengths = {name: track_duration(container, one[0]) or 0.0 for name, one in tracks.items() if one}
+            tracks = {"pictures": picture_track(container), "sound": next(iter(container.streams.audio), None)}
+            lengths = {name: track_duration(container, one) or 0.0 for name, one in tracks.items() if one}
     except VideoError as error:
         raise UserError(f"--input: expected the length of a recording in {path}, found {error}.") from error
     except (FFmpegError, OSError) as error:
