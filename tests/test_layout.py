@@ -166,6 +166,7 @@ WHOLE_BEHAVIOURS = {
     "tests/docs/test_documented_commands.py": "every documented command works",
     "tests/docs/test_figures.py": "the pages' figures are current",
     "tests/docs/test_own_data.py": "a page's commands in order",
+    "tests/media/test_media_matrix.py": "what each kind of media file yields",
     "tests/models/test_oracle_baselines.py": "parity of the baselines with the paper's code",
     "tests/models/test_oracle_models.py": "parity of the end-to-end models with the paper's code",
     "tests/predict/test_page_in_browser.py": "the page of a prediction in a browser",

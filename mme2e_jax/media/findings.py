@@ -27,6 +27,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "no_media": (DROPPED, "Neither frames nor sound could be read."),
     "past_end": (DROPPED, "The clip starts after the end of its video."),
     "worker_died": (DROPPED, "The process that read this video died, twice."),
+    "extraction_failed": (DROPPED, "Reading this video failed in an unexpected way."),
     "no_wav": (DEGRADED, "The wav file is missing; the utterance is kept without sound."),
     "broken_wav": (DEGRADED, "The wav file cannot be read; the utterance is kept without sound."),
     "audio_from_video": (DEGRADED, "The sound comes from the video's own track, not from a wav file."),

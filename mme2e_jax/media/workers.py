@@ -56,7 +56,7 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> Iterator[JobResult]:
     """Runs the jobs in `processes` worker processes and yields the results as they are finished.
 
     A worker that dies is replaced and its job is repeated once. If the job fails again, its utterances are reported as
-    `worker_died`. Raises RuntimeError for an exception in a worker, with its traceback.
+    `worker_died`. Raises RuntimeError, with the worker's traceback, if results cannot be written.
     """
     idle: queue.SimpleQueue[Extractor] = queue.SimpleQueue()
 
@@ -168,19 +168,26 @@ def work() -> None:
         except EOFError:
             return
         try:
-            answer = _extract(job, detector, streams)
+            answer = extract_job(job, detector, streams)
         except Exception:
             answer = traceback.format_exc()
         pickle.dump(answer, answers)
         answers.flush()
 
 
-def _extract(job: Job, detector: Any, streams: Any) -> JobResult:
+def extract_job(job: Job, detector: Any, streams: Any) -> JobResult:
+    """The result of a job; an exception of the extraction becomes a finding of each utterance."""
     from mme2e_jax.media.arrays import TO_ARRAYS
     from mme2e_jax.media.extract import ExtractSettings, extract
 
     settings, to_arrays = ExtractSettings(**job.settings), TO_ARRAYS[job.kind]
-    extracted = extract(job.utterances, job.media, settings, detector, to_arrays, streams if job.in_parts else None)
+    try:
+        extracted = extract(job.utterances, job.media, settings, detector, to_arrays, streams if job.in_parts else None)
+    except Exception as error:
+        # One video must not cost the others. The traceback shows whether the mistake is ours.
+        traceback.print_exc()
+        detail = f"{type(error).__name__}: {error}"[:200]
+        return JobResult(job, [], [Finding(u.id, "extraction_failed", detail) for u in job.utterances], {})
     arrays: dict[str, Any] = {
         f"{identifier}/{name}": array for identifier, named in extracted.arrays.items() for name, array in named.items()
     }

@@ -114,7 +114,7 @@ def test_both_ways_to_read_a_sound_that_breaks_off_keep_what_comes_before(tmp_pa
     for result in (whole, in_parts):
         assert reasons(result)["v_0"] == ["no_video"]
         assert "broken_sound" in reasons(result)["v_1"]
-    np.testing.assert_array_equal(whole.arrays["v_1"].mel, in_parts.arrays["v_1"].mel)
+    np.testing.assert_array_equal(whole.arrays["v_1"]["mel"], in_parts.arrays["v_1"]["mel"])
 
 
 def test_pictures_go_to_the_detector_in_batches(media: dict[str, Path]) -> None:

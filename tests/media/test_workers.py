@@ -4,11 +4,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mme2e_jax.media import workers
 from mme2e_jax.media.utterance import Media, Utterance
-from mme2e_jax.media.workers import Job, JobResult, run_jobs
+from mme2e_jax.media.workers import Job, JobResult, extract_job, run_jobs
+from tests.helpers.media import write_video
 
 
 def make_jobs(count: int) -> list[Job]:
@@ -100,3 +102,22 @@ def test_no_jobs_start_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert list(run_jobs([], 2)) == []
     assert log == []
+
+
+def test_an_exception_of_one_video_is_a_finding_of_its_utterances(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Failing:
+        def find(self, images: list[np.ndarray]) -> None:
+            raise OverflowError("too long")
+
+    write_video(tmp_path / "v.mp4", [100] * 10)
+    job = Job([Utterance("v_0", "v", 0.0, 1.0, "", (), "v")], Media(tmp_path / "v.mp4", None), {}, tmp_path / "v.npz")
+
+    result = extract_job(job, Failing(), None)
+
+    assert result.kept == []
+    assert [(f.id, f.reason, f.detail) for f in result.findings] == [
+        ("v_0", "extraction_failed", "OverflowError: too long")
+    ]
+    assert "OverflowError: too long" in capfd.readouterr().err
