@@ -12,14 +12,20 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from configs import mini_dense, mini_sparse
 from mme2e_jax.checkpoints.reader import Checkpoints
+from mme2e_jax.config.parse import parse_config
 from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.data.plan import Shape
+from mme2e_jax.models.variables import TrainState, abstract_variables
+from mme2e_jax.runs.load import make_batch_loader
+from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.sharding import DataMesh
 from mme2e_jax.runtime.signals import Stopped
 from mme2e_jax.training.programs import CompileAhead, Phase, Program, RunPrograms, needed_programs
 from mme2e_jax.training.progress import ProgressBar
+from mme2e_jax.training.site_schedule import SiteSchedule
 from tests.training.test_loop import logged, train_in
 
 SMALL, LARGE = (Program("training", Phase(False, False), Shape(16, frames, 20)) for frames in (10, 20))
@@ -71,6 +77,21 @@ def test_programs_are_planned_in_the_order_of_first_need(start: int, records: Pa
             needed += validation(step // per_epoch)
     assert planned == list(dict.fromkeys([*needed, *inference("test", masked=False)]))
     assert len(planned) > 3
+
+
+@pytest.mark.parametrize("experiment", [mini_dense, mini_sparse])
+def test_a_run_of_a_mini_config_needs_two_programs(experiment: Any, records: Path) -> None:
+    values = experiment.get_config()
+    values.data.dir = str(records)
+    config, mesh = parse_config(values), DataMesh(1)
+    dataset = open_dataset(records, "mini")
+    batches = make_batch_loader(config, dataset, mesh, config.optim.epochs)
+    spec, schedule = model_spec(config, 6, dataset.tokenizer), SiteSchedule.of(config, batches.steps_per_epoch)
+    state = TrainState(jnp.int32(0), abstract_variables(spec), ())
+
+    needed = RunPrograms(config, schedule, batches, mesh, spec, None, state).needed(0)
+
+    assert [program.purpose for program in needed] == ["training", "inference"]
 
 
 def test_padding_has_the_arrays_of_a_batch_of_its_shape(records: Path) -> None:
