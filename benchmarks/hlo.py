@@ -1,4 +1,4 @@
-"""Reads the collective operations of a compiled program from its HLO."""
+"""Reads collective operations and fusions of a compiled program from its HLO."""
 
 import math
 import re
@@ -13,6 +13,7 @@ _HEADER = re.compile(r"(ENTRY )?%([\w.\-]+) \(.*\{$")
 _CALLED = re.compile(
     r"(body|condition|calls|to_apply|branch_computations|true_computation|false_computation)=(\{[^}]*\}|%[\w.\-]+)"
 )
+_FUSED = re.compile(r" fusion\(.*?calls=%([\w.\-]+)")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 
@@ -66,6 +67,22 @@ def collectives(text: str) -> list[Collective]:
                     yield collective._replace(times=collective.times * (_trips(line) if role == "body" else 1))
 
     return within(entry)
+
+
+def distinct_fusions(text: str) -> int:
+    """Number of fusions that differ in more than names. XLA's CPU compiler compiles equal ones once."""
+    bodies, _ = _computations(text)
+
+    def content(name: str) -> str:
+        names: dict[str, str] = {}
+        lines = []
+        for line in bodies[name]:
+            line = re.sub(r", metadata=\{[^}]*\}|, backend_config=.*|/\*index=\d+\*/", "", line)
+            line = re.sub(r"(?:calls|to_apply)=%([\w.\-]+)", lambda called: f"<{content(called[1])}>", line)
+            lines.append(re.sub(r"%[\w.\-]+", lambda found: names.setdefault(found[0], str(len(names))), line))
+        return "\n".join(lines)
+
+    return len({content(name) for name in _FUSED.findall(text)})
 
 
 def _trips(line: str) -> int:

@@ -1,4 +1,4 @@
-"""Paper-size models and a random batch for benchmarks without data."""
+"""Models at the paper's or the mini configs' size, and a random batch, without data."""
 
 import ast
 import importlib
@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from mme2e_jax.batch import Batch
 from mme2e_jax.config.parse import parse_config
@@ -18,6 +19,7 @@ from mme2e_jax.data.dataset import Dataset, Split
 from mme2e_jax.data.description import Files
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.errors import UserError
+from mme2e_jax.evaluation.inference import InferenceState, infer_batch
 from mme2e_jax.models import variables as model_variables
 from mme2e_jax.models.variables import TrainState
 from mme2e_jax.runs.spec import model_spec
@@ -31,17 +33,18 @@ UTTERANCES = 8
 VOCABULARY = 30_000
 
 
-def experiment(model: str, overrides: Sequence[str]) -> Config:
-    """The paper's config of a model on CMU-MOSEI, with batches of 8 on one device and ALBERT from scratch.
+def experiment(model: str, overrides: Sequence[str], data: str = "mosei") -> Config:
+    """A model's config, the paper's for CMU-MOSEI by default, with batches of 8 on one device and ALBERT from scratch.
 
     Args:
       model: "dense" or "sparse".
       overrides: config overrides, for example `model.width=0.25`.
+      data: "mosei" or "mini".
 
     Raises:
       UserError: if an override is not KEY=VALUE, or the resulting config is invalid.
     """
-    config: Any = importlib.import_module(f"configs.mosei_{model}").get_config()
+    config: Any = importlib.import_module(f"configs.{data}_{model}").get_config()
     config.data.batch_size, config.mesh.devices, config.model.text.init = UTTERANCES, 1, "random"
     for override in overrides:
         key, found, value = override.partition("=")
@@ -94,26 +97,46 @@ def batch(text_length: int, utterances: int = UTTERANCES) -> Batch:
     )
 
 
-def compiled_step(config: Config, text_length: int, utterances: int = UTTERANCES) -> jax.stages.Compiled:
-    """Compiles a training step from the shapes of parameters and batch, without running it.
+def traced_step(config: Config, text_length: int, utterances: int = UTTERANCES) -> jax.stages.Traced:
+    """Traces a training step from the shapes of parameters and batch, without running it.
 
     Args:
       config: config from `experiment`.
       text_length: tokens per utterance.
       utterances: utterances per device.
     """
-    mesh = DataMesh(config.mesh.devices)
-    tx = setup.make_optimizer(config, total_steps=1000)
-    described = dataset(text_length)
-    spec = model_spec(config, len(LABELS), described.tokenizer)
-    variables = model_variables.abstract_variables(spec)
-    start = jax.eval_shape(lambda v: TrainState(jnp.int32(0), v, tx.init(v.params)), variables)
-    one = batch(text_length, utterances)
-    batches = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((mesh.devices, *x.shape[1:]), x.dtype, sharding=mesh.split), one
-    )
-    step = setup.make_step(config, described, tx)
-    jitted = jax.jit(step, donate_argnums=0, compiler_options=setup.compiler_options(config))
-    threshold = jax.ShapeDtypeStruct((), jnp.float32)
+    mesh, state, batches, threshold = _inputs(config, text_length, utterances)
+    step = setup.make_step(config, dataset(text_length), _optimizer(config))
     with mesh.active():
-        return jitted.lower(mesh.abstract(start), batches, mesh.abstract(threshold)).compile()
+        jitted = jax.jit(step, donate_argnums=0, compiler_options=setup.compiler_options(config))
+        return jitted.trace(state, batches, threshold)
+
+
+def traced_inference(config: Config, text_length: int, utterances: int = UTTERANCES) -> jax.stages.Traced:
+    """Traces an evaluation step; arguments as for `traced_step`."""
+    mesh, state, batches, threshold = _inputs(config, text_length, utterances)
+    with mesh.active():
+        return infer_batch.trace(InferenceState(state.variables, threshold), batches)
+
+
+def compiled_step(config: Config, text_length: int, utterances: int = UTTERANCES) -> jax.stages.Compiled:
+    """Compiles a training step; arguments as for `traced_step`."""
+    return traced_step(config, text_length, utterances).lower().compile()
+
+
+def _optimizer(config: Config) -> optax.GradientTransformation:
+    return setup.make_optimizer(config, total_steps=1000)
+
+
+def _inputs(config: Config, text_length: int, utterances: int) -> tuple[DataMesh, TrainState, Any, Any]:
+    """Devices, and the shapes of training state, batch and attention threshold."""
+    mesh = DataMesh(config.mesh.devices)
+    spec = model_spec(config, len(LABELS), dataset(text_length).tokenizer)
+    variables = model_variables.abstract_variables(spec)
+    tx = _optimizer(config)
+    start = jax.eval_shape(lambda v: TrainState(jnp.int32(0), v, tx.init(v.params)), variables)
+    batches = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((mesh.devices, *x.shape[1:]), x.dtype, sharding=mesh.split),
+        batch(text_length, utterances),
+    )
+    return mesh, mesh.abstract(start), batches, mesh.abstract(jax.ShapeDtypeStruct((), jnp.float32))

@@ -1,4 +1,4 @@
-"""Collective operations are read from HLO with their bytes and repetitions."""
+"""Collective operations are read from HLO with their bytes and repetitions, and fusions are counted."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 from benchmarks.collectives import Link, efficiency, measured, ring_seconds
-from benchmarks.hlo import Collective, collectives
+from benchmarks.hlo import Collective, collectives, distinct_fusions
 
 HLO = """HloModule jit_f, is_scheduled=true
 
@@ -90,3 +90,26 @@ def test_a_step_sums_gradients_over_devices_and_nothing_on_one_device() -> None:
     sums = found["all-reduce"]
     # At least the word embeddings.
     assert sums["bytes"] > 30_000 * 4
+
+
+def test_fusions_that_differ_in_names_alone_count_once() -> None:
+    fusion = """
+%%add (x: f32[], y: f32[]) -> f32[] {
+  ROOT %%sum.%(n)d = f32[] add(%%x, %%y)
+}
+
+%%fused_computation.%(n)d (p.%(n)d: f32[4]) -> f32[] {
+  %%p.%(n)d = f32[4]{0} parameter(0)
+  ROOT %%r = f32[] reduce(%%p.%(n)d), to_apply=%%add, metadata={op_name="%(n)d"}
+}
+"""
+    entry = """
+ENTRY %main (a: f32[4]) -> f32[] {
+  %f.1 = f32[] fusion(%a), kind=kLoop, calls=%fused_computation.1, metadata={op_name="x"}
+  ROOT %f.2 = f32[] fusion(%a), kind=kLoop, calls=%fused_computation.2
+}
+"""
+    texts = [fusion % {"n": n} for n in (1, 2)]
+
+    assert distinct_fusions(texts[0] + texts[1] + entry) == 1
+    assert distinct_fusions(texts[0] + texts[1].replace("f32[4]", "f32[5]") + entry) == 2
