@@ -5,11 +5,12 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 # Nothing may fail because the machine is busy.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -53,17 +54,84 @@ def _no_programs_of_other_modules() -> Iterator[None]:
         gc.collect()
 
 
+Shared = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Makes a directory once for all workers: `shared(name, make)` calls `make(path)` if no worker has done so."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    root.mkdir(exist_ok=True)
+
+    def directory(name: str, make: Callable[[Path], object]) -> Path:
+        path, made = root / name, root / f"{name}.made"
+        with FileLock(root / f"{name}.lock"):
+            if not made.exists():
+                shutil.rmtree(path, ignore_errors=True)
+                make(path)
+                made.touch()
+        return path
+
+    return directory
+
+
+@pytest.fixture(scope="session")
+def records(shared: Shared) -> Path:
     """The synthetic records: the same for all tests, so that programs compiled for their shapes are too."""
     from tests.helpers.synthetic import make_records
 
-    return make_records(tmp_path_factory.mktemp("synthetic") / "records")
+    def make(path: Path) -> None:
+        make_records(path)
+        (path / "tokenizer").mkdir()
+        (path / "tokenizer" / "tokenizer.json").write_text("what a run keeps")
+
+    return shared("records", make)
 
 
 @pytest.fixture(scope="session")
-def feature_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def feature_records(shared: Shared) -> Path:
     """The synthetic feature records."""
     from tests.helpers.synthetic import make_feature_records
 
-    return make_feature_records(tmp_path_factory.mktemp("synthetic") / "features")
+    return shared("feature_records", make_feature_records)
+
+
+@pytest.fixture(scope="session")
+def corpus(shared: Shared) -> Path:
+    """A generated release in the layout of CMU-MOSEI, the smallest with every awkward case. Copy it to change it."""
+    from data_tools.generate import generate
+
+    return shared("corpus", lambda path: generate(path, 24, seed=0, workers=1))
+
+
+@pytest.fixture(scope="session")
+def processed_corpus(shared: Shared) -> Callable[[str], Path]:
+    """Generated folders of processed utterances, of "mosei" or "iemocap". Copy them to change them."""
+    from data_tools.generate import generate
+
+    def corpus(dataset: str) -> Path:
+        layout = f"processed_{dataset}"
+        return shared(layout, lambda path: generate(path, 32, seed=0, layout=layout, workers=1))
+
+    return corpus
+
+
+@pytest.fixture(scope="session")
+def sparse_run(shared: Shared, records: Path) -> Path:
+    """A run of the shrunk sparse model: two epochs of three steps, evaluated. Copy it to change it."""
+    from configs import mini_sparse
+    from tests.helpers.runs import run
+    from tests.helpers.synthetic import shrunk_run
+
+    return shared("sparse_run", lambda path: run(*shrunk_run(mini_sparse, records, path)))
+
+
+@pytest.fixture(scope="session")
+def baseline_run(shared: Shared, feature_records: Path) -> Path:
+    """A run of the shrunk recurrent baseline, as `sparse_run`."""
+    from configs import lf_rnn
+    from tests.helpers.runs import run
+    from tests.helpers.synthetic import shrunk_run
+
+    return shared("baseline_run", lambda path: run(*shrunk_run(lf_rnn, feature_records, path)))

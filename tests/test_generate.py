@@ -35,15 +35,9 @@ EMOTION_COLUMNS = {
 
 
 @pytest.fixture(scope="session")
-def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A release of `UTTERANCES` utterances. Read it; do not change it."""
-    return generate(tmp_path_factory.mktemp("corpus") / "mosei", UTTERANCES, SEED, workers=1)
-
-
-@pytest.fixture(scope="session")
-def truth(small_corpus: Path) -> dict[str, Any]:
+def truth(corpus: Path) -> dict[str, Any]:
     """What the corpus was told to be."""
-    return json.loads((small_corpus / "truth.json").read_text(encoding="utf-8"))
+    return json.loads((corpus / "truth.json").read_text(encoding="utf-8"))
 
 
 def digest(root: Path) -> dict[str, str]:
@@ -96,44 +90,45 @@ def label_rows(root: Path) -> dict[tuple[str, int], list[dict[str, str]]]:
     return rows
 
 
-def test_worker_processes_do_not_change_a_byte(small_corpus, tmp_path):
+@pytest.mark.slow
+def test_worker_processes_do_not_change_a_byte(corpus, tmp_path):
     again = generate(tmp_path / "again", UTTERANCES, SEED, workers=2)
-    assert digest(again) == digest(small_corpus)
+    assert digest(again) == digest(corpus)
 
 
-def test_videos_are_the_same_in_any_order_and_alone(small_corpus, tmp_path):
+def test_videos_are_the_same_in_any_order_and_alone(corpus, tmp_path):
     plans = plan.plan_corpus(UTTERANCES, SEED)
     for video in reversed(plans[:2]):
         made = tmp_path / f"{video.video_id}.mp4"
         sound = tmp_path / f"{video.video_id}.wav"
         make_video(video, made, sound)
-        assert made.read_bytes() == movie(small_corpus, video.video_id).read_bytes()
+        assert made.read_bytes() == movie(corpus, video.video_id).read_bytes()
         if sound.exists():
-            assert sound.read_bytes() == wav(small_corpus, video.video_id).read_bytes()
+            assert sound.read_bytes() == wav(corpus, video.video_id).read_bytes()
 
 
-def test_another_seed_gives_another_corpus(small_corpus, tmp_path):
+def test_another_seed_gives_another_corpus(corpus, tmp_path):
     other = generate(tmp_path / "other", 8, SEED + 1, workers=1)
-    hashes = set(digest(small_corpus).values())
+    hashes = set(digest(corpus).values())
     assert hashes.isdisjoint(digest(other).values())
 
 
-def test_files_are_those_of_a_mosei_release(small_corpus, truth):
+def test_files_are_those_of_a_mosei_release(corpus, truth):
     videos = videos_of(truth)
     without_wav = truth["awkward"]["wav_missing"]
     expected = {"truth.json", "Labels/Batch_0.csv", "Labels/Batch_1.csv"}
     expected |= {f"Videos/Full/Combined/{video}.mp4" for video in videos}
     expected |= {f"Transcript/Combined/{video}.txt" for video in videos}
     expected |= {f"Audio/WAV_16000/{video}.wav" for video in videos if video not in without_wav}
-    assert {Path(name).as_posix() for name in digest(small_corpus)} == expected
+    assert {Path(name).as_posix() for name in digest(corpus)} == expected
 
 
-def test_movies_are_h264_with_sound_as_long_as_their_clips(small_corpus, truth):
+def test_movies_are_h264_with_sound_as_long_as_their_clips(corpus, truth):
     for video in videos_of(truth):
         if video in truth["awkward"]["broken_video"]:
             continue
         seconds = max(clip["end_s"] for clip in truth["clips"] if clip["video"] == video)
-        with av.open(str(movie(small_corpus, video))) as container:
+        with av.open(str(movie(corpus, video))) as container:
             picture, sound = container.streams.video[0], container.streams.audio[0]
             assert (picture.codec_context.name, sound.codec_context.name) == ("h264", "aac")
             assert picture.average_rate == FPS
@@ -141,20 +136,20 @@ def test_movies_are_h264_with_sound_as_long_as_their_clips(small_corpus, truth):
             assert duration(sound) == pytest.approx(seconds, abs=0.07)
 
 
-def test_wavs_are_16_khz_mono_and_carry_speech(small_corpus, truth):
+def test_wavs_are_16_khz_mono_and_carry_speech(corpus, truth):
     for clip in truth["clips"]:
         video = clip["video"]
         if video in truth["awkward"]["wav_missing"] + truth["awkward"]["wav_length_differs"]:
             continue
-        rate, sound = wavfile.read(wav(small_corpus, video))
+        rate, sound = wavfile.read(wav(corpus, video))
         assert (rate, sound.ndim, sound.dtype) == (16000, 1, np.int16)
         spoken = sound[int(clip["start_s"] * rate) : int(clip["end_s"] * rate)] / 32768
         assert np.sqrt(np.mean(spoken**2)) > 0.02
 
 
-def test_transcripts_parse_back_to_the_truth(small_corpus, truth):
+def test_transcripts_parse_back_to_the_truth(corpus, truth):
     for video in videos_of(truth):
-        fields = transcript_fields(small_corpus, video)
+        fields = transcript_fields(corpus, video)
         for clip in truth["clips"]:
             if clip["video"] == video and "label_without_transcript" not in clip["awkward"]:
                 start, end, text = fields.pop(clip["index"])
@@ -174,8 +169,8 @@ def test_clips_follow_each_other_and_last_2_to_3_2_seconds(truth):
             assert 2.0 - 1e-9 <= clip["end_s"] - clip["start_s"] <= 3.2 + 1e-9
 
 
-def test_three_workers_label_each_clip_and_their_sum_is_the_label(small_corpus, truth):
-    rows = label_rows(small_corpus)
+def test_three_workers_label_each_clip_and_their_sum_is_the_label(corpus, truth):
+    rows = label_rows(corpus)
     for clip in truth["clips"]:
         answers = rows[clip["video"], clip["index"]]
         if "transcript_without_label" in clip["awkward"]:
@@ -188,8 +183,8 @@ def test_three_workers_label_each_clip_and_their_sum_is_the_label(small_corpus, 
             assert (sum(scores) > 0) == (emotion in clip["labels"])
 
 
-def test_label_columns_are_those_of_mosei(small_corpus):
-    for path in (small_corpus / "Labels").glob("*.csv"):
+def test_label_columns_are_those_of_mosei(corpus):
+    for path in (corpus / "Labels").glob("*.csv"):
         header = path.read_text(encoding="utf-8").splitlines()[0]
         assert header == (
             "HITId,WorkerId,Input.VIDEO_ID,Input.CLIP,Answer.anger,Answer.disgust,Answer.fear,"
@@ -229,10 +224,10 @@ def test_every_awkward_case_is_named(truth):
     assert all(truth["awkward"].values())
 
 
-def test_clip_without_face_shows_an_empty_room(small_corpus, truth):
+def test_clip_without_face_shows_an_empty_room(corpus, truth):
     (name,) = truth["awkward"]["no_face"]
     clip = clip_of(truth, name)
-    with av.open(str(movie(small_corpus, clip["video"]))) as container:
+    with av.open(str(movie(corpus, clip["video"]))) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     empty = frames[round(clip["start_s"] * FPS) + 2].astype(float)
     peopled = frames[2].astype(float)
@@ -248,38 +243,38 @@ def test_short_clip_is_shorter_than_half_a_second(truth):
     assert SHORT_FRAMES / FPS < 0.5
 
 
-def test_clip_past_end_ends_after_its_video(small_corpus, truth):
+def test_clip_past_end_ends_after_its_video(corpus, truth):
     (name,) = truth["awkward"]["clip_past_end"]
     video, _, clip = name.rpartition("___")
-    _, end, _ = transcript_fields(small_corpus, video)[int(clip)]
-    with av.open(str(movie(small_corpus, video))) as container:
+    _, end, _ = transcript_fields(corpus, video)[int(clip)]
+    with av.open(str(movie(corpus, video))) as container:
         assert end > duration(container.streams.video[0]) + 1
 
 
-def test_label_without_transcript_and_transcript_without_label(small_corpus, truth):
-    rows = label_rows(small_corpus)
+def test_label_without_transcript_and_transcript_without_label(corpus, truth):
+    rows = label_rows(corpus)
     (unspoken,) = truth["awkward"]["label_without_transcript"]
     video, _, clip = unspoken.rpartition("___")
-    assert int(clip) not in transcript_fields(small_corpus, video)
+    assert int(clip) not in transcript_fields(corpus, video)
     assert len(rows[video, int(clip)]) == 3
     (unlabelled,) = truth["awkward"]["transcript_without_label"]
     video, _, clip = unlabelled.rpartition("___")
-    assert int(clip) in transcript_fields(small_corpus, video)
+    assert int(clip) in transcript_fields(corpus, video)
     assert (video, int(clip)) not in rows
 
 
-def test_missing_wav_is_missing_and_broken_video_does_not_open(small_corpus, truth):
+def test_missing_wav_is_missing_and_broken_video_does_not_open(corpus, truth):
     (silent,) = truth["awkward"]["wav_missing"]
-    assert movie(small_corpus, silent).exists()
-    assert not wav(small_corpus, silent).exists()
+    assert movie(corpus, silent).exists()
+    assert not wav(corpus, silent).exists()
     (broken,) = truth["awkward"]["broken_video"]
     with pytest.raises(FFmpegError):
-        av.open(str(movie(small_corpus, broken)))
+        av.open(str(movie(corpus, broken)))
 
 
-def test_wav_of_another_length_is_shorter_than_its_video(small_corpus, truth):
+def test_wav_of_another_length_is_shorter_than_its_video(corpus, truth):
     (video,) = truth["awkward"]["wav_length_differs"]
-    rate, sound = wavfile.read(wav(small_corpus, video))
+    rate, sound = wavfile.read(wav(corpus, video))
     seconds = max(clip["end_s"] for clip in truth["clips"] if clip["video"] == video)
     assert len(sound) / rate == pytest.approx(seconds - WAV_CUT_S)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,34 +18,13 @@ from mme2e_jax.checkpoints import reader
 from mme2e_jax.commands.main import main
 from mme2e_jax.config import preflight
 from mme2e_jax.errors import UserError
-from mme2e_jax.models.variables import abstract_variables
+from mme2e_jax.models.variables import initial_variables
 from mme2e_jax.runs.load import load_run
-from mme2e_jax.runs.spec import model_spec
+from tests.helpers.runs import REPOSITORY, last_arrays, launched, metrics_of, run
 from tests.helpers.synthetic import METADATA, SIZES, make_records, shrunk_run
 
-REPOSITORY = Path(__file__).parent.parent
 SPARSE = "--config=configs/mini_sparse.py"
 RNN = "--config=configs/lf_rnn.py"
-
-
-def run(*arguments: str) -> None:
-    """Runs the launcher in this process, which has imported all that is slow to import."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(REPOSITORY)
-        main(["launch.py", *arguments], launch.make_corpus)
-
-
-def launched(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs the launcher as a user does."""
-    return subprocess.run(
-        [sys.executable, "launch.py", *arguments],
-        cwd=REPOSITORY,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
 
 
 def test_help_has_an_example_of_every_mode_in_narrow_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,30 +121,10 @@ def test_a_user_sees_one_message_and_no_traceback() -> None:
     assert "Traceback" not in result.stderr
 
 
-def metrics_of(workdir: Path) -> bytes:
-    return (workdir / "report" / "metrics.json").read_bytes()
-
-
-def last_arrays(workdir: Path) -> dict[str, np.ndarray]:
-    """The variables of the last checkpoint."""
-    loaded = load_run(workdir)
-    checkpoints = reader.Checkpoints(workdir)
-    step = checkpoints.find_latest_step()
-    assert step is not None
-    spec = model_spec(loaded.config, 6, loaded.record.tokenizer)
-    like = loaded.model.mesh.abstract(abstract_variables(spec))
-    return {k: np.asarray(v) for k, v in checkpoints.restore_variables(step, like).arrays().items()}
-
-
 @pytest.fixture(scope="module")
-def finished(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a run of two epochs, never interrupted."""
-    workdir = tmp_path_factory.mktemp("runs") / "whole"
-    run(*shrunk_run(mini_sparse, records, workdir))
-    return workdir
-
-
-pytestmark = pytest.mark.xdist_group("sparse")
+def finished(sparse_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the finished run."""
+    return Path(shutil.copytree(sparse_run, tmp_path_factory.mktemp("runs") / "whole"))
 
 
 def test_a_run_reports_its_best_checkpoint(finished: Path) -> None:
@@ -191,6 +151,27 @@ def test_a_run_reports_its_best_checkpoint(finished: Path) -> None:
     cost = report["test"]["cost"]
     assert 0 < cost["extraction_gflops"] < cost["dense_extraction_gflops"]
     assert all(0 < share < 1 for m in "av" for share in cost["active_fraction"][m])
+
+
+def test_training_moves_every_part_and_not_the_scores_that_only_select(sparse_run: Path) -> None:
+    loaded = load_run(sparse_run)
+    start = initial_variables(loaded.spec, loaded.config.seed).arrays()
+    end = last_arrays(sparse_run)
+
+    moved = {path for path, before in start.items() if not np.array_equal(before, end[path])}
+    assert {path.split("/")[0] for path in moved} == {"text", "towers", "sequences", "heads", "fusion"}
+    still = {path for path in start if "/scores/" in path}
+    assert len(still) > 20
+    assert not still & moved
+    # In every layer of a tower and a sequence, kernels and statistics too.
+    unmoved = {path for path in set(start) - moved - still if not path.startswith("text/")}
+    assert {path for path in unmoved if path.endswith(("kernel", "kernel1", "kernel2", "mean", "var"))} == set()
+
+
+def test_training_keeps_the_tokenizer(records: Path, sparse_run: Path) -> None:
+    kept = (sparse_run / "tokenizer" / "tokenizer.json").read_bytes()
+
+    assert kept == (records / "tokenizer" / "tokenizer.json").read_bytes()
 
 
 def test_running_a_finished_run_again_trains_nothing_and_reports_the_same(records: Path, finished: Path) -> None:
@@ -240,11 +221,39 @@ def test_a_run_is_not_resumed_with_another_config(records: Path, finished: Path)
         run(*shrunk_run(mini_sparse, records, finished), "--config.optim.lr=0.5")
 
 
-def test_a_run_killed_after_its_first_epoch_ends_with_the_same_numbers(
+def assert_same_end(found: Path, expected: Path) -> None:
+    assert metrics_of(found) == metrics_of(expected)
+    ours, theirs = last_arrays(found), last_arrays(expected)
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        np.testing.assert_array_equal(ours[name], value, err_msg=name)
+
+
+@pytest.mark.slow
+def test_a_run_that_got_no_further_than_its_first_epoch_ends_with_the_same_numbers(
     records: Path, finished: Path, tmp_path: Path
 ) -> None:
-    workdir = tmp_path / "killed"
-    command = shrunk_run(mini_sparse, records, workdir)
+    # What a run leaves that is killed within its second epoch.
+    workdir = Path(shutil.copytree(finished, tmp_path / "run"))
+    shutil.rmtree(workdir / "checkpoints" / "6")
+    shutil.rmtree(workdir / "report")
+    log = (workdir / "steps.jsonl").read_text().splitlines(keepends=True)
+    (workdir / "steps.jsonl").write_text("".join(log[:4]) + log[4][:9])
+
+    run(*shrunk_run(mini_sparse, records, workdir))
+
+    assert_same_end(workdir, finished)
+    steps = [[json.loads(line) for line in (w / "steps.jsonl").open()] for w in (workdir, finished)]
+    found, expected = ([(line["step"], line["loss"]) for line in lines] for lines in steps)
+    assert found == expected
+
+
+@pytest.mark.slow
+def test_a_run_killed_while_its_threshold_falls_ends_with_the_same_numbers(records: Path, tmp_path: Path) -> None:
+    whole, workdir = tmp_path / "whole", tmp_path / "killed"
+    anneal = "--config.model.sparse_anneal=0.5"
+    run(*shrunk_run(mini_sparse, records, whole), anneal)
+    command = [*shrunk_run(mini_sparse, records, workdir), anneal]
     process = subprocess.Popen([sys.executable, "launch.py", *command], cwd=REPOSITORY, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 600
@@ -258,17 +267,13 @@ def test_a_run_killed_after_its_first_epoch_ends_with_the_same_numbers(
 
     run(*command)
 
-    assert metrics_of(workdir) == metrics_of(finished)
-    killed, whole = last_arrays(workdir), last_arrays(finished)
-    assert killed.keys() == whole.keys()
-    for name, value in whole.items():
-        np.testing.assert_array_equal(killed[name], value, err_msg=name)
+    assert_same_end(workdir, whole)
 
 
 def test_a_baseline_is_trained_resumed_and_evaluated_on_features(feature_records: Path, tmp_path: Path) -> None:
     workdir = tmp_path / "baseline"
     command = [*shrunk_run(lf_rnn, feature_records, workdir), "--config.model.feature_sizes=300,34,35"]
-    command.append("--config.data.audio_feature_type=3")
+    command += ["--config.data.audio_feature_type=3", "--config.model.modalities=a"]
     run(*command)
 
     report = json.loads(metrics_of(workdir))

@@ -10,8 +10,8 @@ import pytest
 from configs import lf_rnn
 from mme2e_jax.errors import UserError
 from tests.helpers.corrupt import flip, rewrite, with_array, without
+from tests.helpers.runs import launched, metrics_of, run
 from tests.helpers.synthetic import SIZES, shrunk_run
-from tests.test_launch import launched, metrics_of, run
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,9 @@ def damaged(feature_records: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def command_of(records: Path, workdir: Path, *more: str) -> list[str]:
-    sizes = ["--config.model.feature_sizes=300,34,35", "--config.data.audio_feature_type=3"]
-    return [*shrunk_run(lf_rnn, records, workdir), *sizes, *more]
+    # As in test_launch, so that their programs are the same.
+    audio = ["--config.model.feature_sizes=300,34,35", "--config.data.audio_feature_type=3"]
+    return [*shrunk_run(lf_rnn, records, workdir), *audio, "--config.model.modalities=a", *more]
 
 
 def test_a_run_leaves_out_as_many_as_are_allowed_and_reports_them(

@@ -137,12 +137,12 @@ COVERED_BY = {
         "tests/commands/test_run_exported.py::test_an_exported_model_predicts_what_its_run_predicts"
     ),
     "mme2e_jax/runs/spec.py": "tests/test_configs.py::test_a_config_with_the_papers_values_has_them",
-    "mme2e_jax/runs/tokenizer.py": "tests/predict/test_predictor.py::test_training_keeps_the_tokenizer",
+    "mme2e_jax/runs/tokenizer.py": "tests/test_launch.py::test_training_keeps_the_tokenizer",
     "mme2e_jax/runtime/sharding.py": (
         "tests/training/test_devices.py::test_any_number_of_devices_trains_a_tower_as_one_does"
     ),
     "mme2e_jax/runtime/signals.py": (
-        "tests/training/test_soak.py::test_a_stopped_run_saves_reports_how_to_resume_and_exits_with_0"
+        "tests/training/test_soak.py::test_a_baseline_that_is_stopped_saves_its_step_and_ends_as_if_left_alone"
     ),
     "mme2e_jax/sweep.py": ("tests/commands/test_sweep.py::test_a_stopped_sweep_lets_the_run_save_and_resumes_there"),
     "mme2e_jax/training/profiler.py": "tests/training/test_loop.py::test_steps_are_profiled_to_a_trace",
@@ -181,7 +181,6 @@ WHOLE_BEHAVIOURS = {
     "tests/test_untrusted.py": "input from others, through all readers",
     "tests/training/test_accumulate.py": "gradient accumulation, from config to checkpoint",
     "tests/training/test_devices.py": "training on several devices",
-    "tests/training/test_oracle_trajectories.py": "training steps of the paper's code",
     "tests/training/test_precision.py": "bfloat16 in models and training",
     "tests/training/test_remat.py": "rematerialization in towers and compiler",
     "tests/training/test_soak.py": "runs that are killed again and again",

@@ -16,7 +16,6 @@ import pytest
 import tensorflow_datasets as tfds
 from transformers import AutoTokenizer
 
-from data_tools.generate import generate
 from data_tools.prepare import PrepareError, Settings, dry_run, prepare
 from mme2e_jax.media.mel import mel_chunks
 from mme2e_jax.media.sound import read_wav
@@ -32,9 +31,9 @@ def quiet() -> PlainConsole:
 
 
 @pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def release(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generated release, with a few more things wrong than the generator does by itself."""
-    root = generate(tmp_path_factory.mktemp("raw") / "mosei", 24, seed=0)
+    root = Path(shutil.copytree(corpus, tmp_path_factory.mktemp("raw") / "mosei"))
     truth = read_truth(root)
     awkward = {name.split("___")[0] for names in truth["awkward"].values() for name in names}
     plain, *_ = sorted({clip["video"] for clip in truth["clips"]} - awkward)
@@ -228,6 +227,7 @@ def test_the_tokenizer_has_seen_training_transcripts_only(prepared: Path) -> Non
     assert vocabulary == train_mini(training).tokenizer.get_vocab()
 
 
+@pytest.mark.slow
 def test_one_process_writes_the_same_bytes_as_two(release: Path, prepared: Path, tmp_path: Path) -> None:
     prepare(release, tmp_path / "again", Settings(), processes=1, console=quiet())
 
@@ -240,6 +240,7 @@ def test_one_process_writes_the_same_bytes_as_two(release: Path, prepared: Path,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again"]
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_and_writes_the_same_bytes(
     release: Path, prepared: Path, tmp_path: Path
 ) -> None:

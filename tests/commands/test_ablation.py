@@ -1,13 +1,14 @@
 """Decisions from subsets of the modalities, against hand-computed values and in tiny runs."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from configs import lf_rnn, mini_sparse
+from configs import mini_sparse
 from mme2e_jax.commands.ablation import ablation_table, fused_logits, keep_modalities, subsets
 from mme2e_jax.config.parse import parse_config
 from mme2e_jax.evaluation import metrics
@@ -16,10 +17,8 @@ from mme2e_jax.models.variables import abstract_variables, fusion_weights
 from mme2e_jax.runs.load import load_run, open_batch_loader
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.console import console
-from tests.helpers.synthetic import METADATA, SIZES, shrunk_run
-from tests.test_launch import run
-
-pytestmark = pytest.mark.xdist_group("sparse")
+from tests.helpers.runs import run
+from tests.helpers.synthetic import METADATA, SIZES
 
 
 def report_of(workdir: Path, name: str) -> dict:
@@ -27,10 +26,9 @@ def report_of(workdir: Path, name: str) -> dict:
 
 
 @pytest.fixture(scope="module")
-def workdir(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workdir(sparse_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sparse run, ablated."""
-    found = tmp_path_factory.mktemp("ablation") / "run"
-    run(*shrunk_run(mini_sparse, records, found))
+    found = Path(shutil.copytree(sparse_run, tmp_path_factory.mktemp("ablation") / "run"))
     run("--mode=ablation", f"--workdir={found}")
     return found
 
@@ -124,14 +122,14 @@ def test_the_table_names_the_modalities(workdir: Path) -> None:
     assert rows[6][4] == ""
 
 
-def test_a_baseline_is_ablated_in_the_order_of_its_own_fusion(feature_records: Path, tmp_path: Path) -> None:
-    run(*shrunk_run(lf_rnn, feature_records, tmp_path), "--config.model.feature_sizes=300,144,35")
-    run("--mode=ablation", f"--workdir={tmp_path}")
+def test_a_baseline_is_ablated_in_the_order_of_its_own_fusion(baseline_run: Path, tmp_path: Path) -> None:
+    workdir = Path(shutil.copytree(baseline_run, tmp_path / "run"))
+    run("--mode=ablation", f"--workdir={workdir}")
 
-    evaluated, ablated = report_of(tmp_path, "metrics.json"), report_of(tmp_path, "ablation.json")
+    evaluated, ablated = report_of(workdir, "metrics.json"), report_of(workdir, "ablation.json")
     assert ablated["subsets"][0]["scores"] == evaluated["test"]
     assert ablated["text_guides_attention"] is False
-    loaded = load_run(tmp_path)
+    loaded = load_run(workdir)
     model = loaded.model
     found = predict(model.state, open_batch_loader(loaded).evaluation("test"), model.loss, model.mesh)
     # Text, audio, video here.

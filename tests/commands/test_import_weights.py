@@ -25,13 +25,12 @@ from mme2e_jax.runs.load import load_run, make_batch_loader
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.weights.torch_weights import convert, paper_rules
 from tests.helpers import oracle, weights
+from tests.helpers.runs import metrics_of, run
 from tests.helpers.synthetic import METADATA, make_records, shrink, shrunk_run
 from tests.helpers.torch_writer import half, save, state_dict
 from tests.models import test_oracle_models
-from tests.test_launch import metrics_of, run
 from tests.weights import test_pretrained
 
-pytestmark = pytest.mark.xdist_group("sparse")
 TEXTS = ["what a happy day", "that letter was unfair"]
 
 
@@ -87,7 +86,9 @@ def test_an_imported_model_gives_the_logits_that_it_gave(records: Path, imported
     original = InferenceState(loaded.model.mesh.put_replicated(expected), loaded.config.site_selection[0])
     for batch in batches.evaluation("test"):
         placed = loaded.model.mesh.put_batch(batch)
-        found, wanted = (infer_batch(p, placed).logits for p in (loaded.model.state, original))
+        # The program of the sparse run's evaluation.
+        with loaded.model.mesh.active():
+            found, wanted = (infer_batch(p, placed).logits for p in (loaded.model.state, original))
         np.testing.assert_array_equal(found, wanted)
 
 
@@ -105,7 +106,8 @@ def test_evaluating_it_chooses_thresholds_on_the_validation_split(
     for batch in batches.evaluation("valid"):
         placed = loaded.model.mesh.put_batch(batch)
         real = batch.example >= 0
-        logits.append(np.asarray(infer_batch(loaded.model.state, placed).logits)[real])
+        with loaded.model.mesh.active():
+            logits.append(np.asarray(infer_batch(loaded.model.state, placed).logits)[real])
         labels.append(batch.labels[real])
     probability = 1 / (1 + np.exp(-np.concatenate(logits).astype(np.float64)))
     smoothing = loaded.config.evaluation.threshold_smoothing

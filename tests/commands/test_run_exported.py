@@ -41,6 +41,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_an_exported_model_predicts_what_its_run_predicts(
     workdir: Path, exported: Path, clip: Path, tmp_path: Path
 ) -> None:
@@ -75,6 +76,7 @@ def test_the_same_in_python(exported: Path, tmp_path: Path) -> None:
     assert sum(utterance.shares.values()) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_the_pages_program_needs_nothing_of_this_one(workdir: Path, exported: Path, tmp_path: Path) -> None:
     page = (REPOSITORY / "docs" / "export.md").read_text(encoding="utf-8")
     program = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[1]

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,14 @@ from mme2e_jax.runs import spec
 from mme2e_jax.runs.load import load_run, open_batch_loader
 from mme2e_jax.runtime.console import console
 from tests.helpers.closeness import assert_close
-from tests.helpers.synthetic import METADATA, make_records, shrink, shrunk_run
-from tests.test_launch import run
-
-pytestmark = pytest.mark.xdist_group("sparse")
+from tests.helpers.runs import run
+from tests.helpers.synthetic import METADATA, make_records, shrink
 
 
 @pytest.fixture(scope="module")
-def workdir(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workdir(sparse_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run at threshold 0.5 whose curve was asked for, of records that have moved since."""
-    found = tmp_path_factory.mktemp("curve") / "run"
-    run(*shrunk_run(mini_sparse, records, found))
+    found = Path(shutil.copytree(sparse_run, tmp_path_factory.mktemp("curve") / "run"))
     moved = make_records(found.parent / "moved")
     run("--mode=sparsity_curve", f"--workdir={found}", f"--data_dir={moved}")
     return found

@@ -15,9 +15,11 @@ import pytest
 from rich.console import Console
 
 from configs import lf_rnn
+from mme2e_jax.commands import subprocess_run
 from mme2e_jax.commands.main import main as program
 from mme2e_jax.commands.sweep import parse_grid, plan_runs, summary, summary_table
 from mme2e_jax.errors import UserError
+from tests.helpers.runs import run
 from tests.helpers.synthetic import shrunk_run
 
 CONFIG = "configs/mini_sparse.py"
@@ -43,9 +45,9 @@ def test_runs_are_all_combinations_by_point_with_readable_names() -> None:
 
 
 def test_a_name_is_one_directory_for_any_value() -> None:
-    (run,) = plan_runs(CONFIG, ["0"], {"data.dir": ["../else/where"]}, [])
+    (planned,) = plan_runs(CONFIG, ["0"], {"data.dir": ["../else/where"]}, [])
 
-    assert run.name == "data.dir=..%2Felse%2Fwhere,seed=0"
+    assert planned.name == "data.dir=..%2Felse%2Fwhere,seed=0"
 
 
 @pytest.mark.parametrize(
@@ -84,10 +86,25 @@ def arguments(records: Path, out: Path) -> list[str]:
     return [*given, f"--out={out}"]
 
 
+def launch_here(arguments: Sequence[str], workdir: Path) -> None:
+    """Runs the launcher in this process, which has its programs."""
+    try:
+        run(*arguments)
+    except UserError as error:
+        raise subprocess_run.RunFailed(str(error)) from error
+
+
+@pytest.mark.parametrize("here", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_sweep_resumes_survives_a_failure_and_reports_the_spread(
-    feature_records: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    feature_records: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    here: bool,
 ) -> None:
-    common = arguments(feature_records, tmp_path)
+    if here:
+        monkeypatch.setattr(subprocess_run, "_launch", launch_here)
+    common = [*arguments(feature_records, tmp_path), "--config.model.modalities=t"]
     assert main(["sweep", *common, "--seeds=0", "--grid=config.mesh.devices=1"]) == 0
     first = tmp_path / "mesh.devices=1,seed=0"
     before = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
@@ -117,6 +134,7 @@ def test_a_sweep_resumes_survives_a_failure_and_reports_the_spread(
     assert "Failed: mesh.devices=64,seed=1" in said
 
 
+@pytest.mark.slow
 def test_a_stopped_sweep_lets_the_run_save_and_resumes_there(feature_records: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mme2e_jax.sweep", *arguments(feature_records, tmp_path), "--seeds=3"]
     command += ["--config.mesh.devices=1", "--config.optim.epochs=200", "--config.checkpoint.every_steps=0"]

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from configs import mini_sparse
 from mme2e_jax.evaluation.attention_maps import AttentionMapStore, utterance_sites
@@ -11,8 +10,6 @@ from mme2e_jax.evaluation.inference import predict
 from mme2e_jax.runs.load import load_run, open_batch_loader
 from tests.commands.test_sparsity_curve import untrained
 from tests.helpers.synthetic import SIZES, make_example, shrink
-
-pytestmark = pytest.mark.xdist_group("sparse")
 
 
 def test_kept_sites_are_those_that_evaluation_counted(records: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from mme2e_jax.export.archive import FORMAT_VERSION, MANIFEST, PROGRAM, TOKENIZE
 from mme2e_jax.export.load import ExportedModel
 from mme2e_jax.predict.exported_model import clip_model
 from tests.helpers.exports import LABELS, THRESHOLDS, make_run
-from tests.test_launch import run as launched
+from tests.helpers.runs import run
 
 fuzz = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -105,7 +105,7 @@ def test_a_file_describes_its_model(workdir: Path, exported: Path) -> None:
 def test_the_command_exports_to_the_run_and_replaces_exports_only(workdir: Path, exported: Path) -> None:
     expected = exported.read_bytes()
     exported.write_bytes(expected[:-1] + b"?")
-    launched("--mode=export", f"--workdir={workdir}")
+    run("--mode=export", f"--workdir={workdir}")
 
     assert (workdir / "model.mme2e").read_bytes() == expected
     other = workdir / "film.mp4"
@@ -119,7 +119,7 @@ def test_the_command_exports_to_the_run_and_replaces_exports_only(workdir: Path,
         ((f"--workdir={workdir}", f"--tokenizer={other.parent}/absent"), "expected a directory with tokenizer.json"),
     ]:
         with pytest.raises(UserError, match=message):
-            launched("--mode=export", *arguments)
+            run("--mode=export", *arguments)
     assert other.read_bytes() == b"a film"
 
 

@@ -21,8 +21,6 @@ from mme2e_jax.models.variables import fusion_weights
 from mme2e_jax.runs.load import load_run
 from tests.helpers.exports import LABELS, MODEL_CODE, make_run, media_batch, run_without
 
-pytestmark = pytest.mark.xdist_group("sparse")
-
 # Tokens, frames and chunks of each utterance, and the padded sizes.
 ONE = media_batch([(7, 3, 4)], tokens=9, frames=4, chunks=6)
 # One utterance lacks pictures, one sound, one both; one is complete.
@@ -85,6 +83,16 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def test_an_exported_model_computes_what_its_checkpoint_computes(tmp_path: Path) -> None:
+    experiment, model, batch = CASES["rows"]
+    workdir = make_run(tmp_path / "run", experiment, **model)
+
+    outputs = ExportedModel(export_run(workdir))(batch)
+
+    assert_outputs({"logits": outputs["logits"], **outputs["contributions"]}, workdir, batch)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_an_exported_model_computes_elsewhere_what_its_checkpoint_computes(elsewhere: Path, name: str) -> None:
     *_, batch = CASES[name]
@@ -92,6 +100,7 @@ def test_an_exported_model_computes_elsewhere_what_its_checkpoint_computes(elsew
     assert_outputs(load_file(elsewhere / name / "outputs"), elsewhere / name, batch)
 
 
+@pytest.mark.slow
 def test_an_exported_model_computes_as_its_run_does(elsewhere: Path) -> None:
     manifests = [ExportedModel(elsewhere / name / "model.mme2e").manifest for name in ("rows", "masked", "dense")]
 
@@ -99,6 +108,7 @@ def test_an_exported_model_computes_as_its_run_does(elsewhere: Path) -> None:
     assert [manifest.sparse_threshold for manifest in manifests] == [0.5, 0.5, None]
 
 
+@pytest.mark.slow
 def test_a_program_is_the_same_where_it_is_exported_on_a_gpu(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # On a GPU, evaluation chooses among numbers of rows, which symbolic sizes do not allow.
     monkeypatch.setattr("mme2e_jax.models.sparse.prefers_loop", lambda: False)
@@ -108,7 +118,7 @@ def test_a_program_is_the_same_where_it_is_exported_on_a_gpu(elsewhere: Path, mo
     assert again.read_bytes() == (elsewhere / "rows" / "model.mme2e").read_bytes()
 
 
-@pytest.mark.parametrize("modalities", ["a", "t"])
+@pytest.mark.parametrize("modalities", [pytest.param("a", marks=pytest.mark.slow), "t"])
 def test_some_modalities_of_a_dense_model(tmp_path: Path, modalities: str) -> None:
     workdir = make_run(tmp_path / "run", mini_dense, modalities=modalities)
 
@@ -118,7 +128,7 @@ def test_some_modalities_of_a_dense_model(tmp_path: Path, modalities: str) -> No
     assert_outputs({"logits": outputs["logits"], **outputs["contributions"]}, workdir, SOME)
 
 
-@pytest.mark.parametrize("experiment", [lf_rnn, lf_transformer])
+@pytest.mark.parametrize("experiment", [lf_rnn, pytest.param(lf_transformer, marks=pytest.mark.slow)])
 def test_a_baseline(tmp_path: Path, experiment: ModuleType) -> None:
     workdir = make_run(tmp_path / "run", experiment)
     spec = load_run(workdir, devices=1).spec

@@ -8,6 +8,7 @@ from tests.helpers.browser import needs_browser, opened
 from tests.predict.test_results import prediction
 
 
+@pytest.mark.slow
 @needs_browser
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_fits_and_all_its_pictures_load(width: int, tmp_path: Path) -> None:

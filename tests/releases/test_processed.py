@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_tools.generate import generate
 from data_tools.prepare import PrepareError, Settings, prepare
 from data_tools.releases.processed import read_iemocap, read_meta, read_mosei
 from data_tools.releases.release import ReleaseError
@@ -197,9 +197,9 @@ def test_videos_take_no_rate() -> None:
         Settings(dataset="processed_mosei", source_fps=0.0)
 
 
-@pytest.mark.parametrize("name", ["mosei", "iemocap"])
-def test_generated_folders_become_records(name: str, tmp_path: Path) -> None:
-    raw = generate(tmp_path / "raw", 24, seed=0, layout=f"processed_{name}", workers=1)
+@pytest.mark.parametrize("name", ["mosei", pytest.param("iemocap", marks=pytest.mark.slow)])
+def test_generated_folders_become_records(name: str, processed_corpus: Callable[[str], Path], tmp_path: Path) -> None:
+    raw = processed_corpus(name)
     console = PlainConsole(file=io.StringIO(), width=120)
 
     report = prepare(

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import pytest
 import tensorflow_datasets as tfds
 
 from configs import lf_rnn
-from data_tools.generate import generate
 from data_tools.preparation.dry_run import dry_run
 from data_tools.prepare import Settings, prepare
 from data_tools.records.inspection import inspect_records
@@ -265,13 +265,15 @@ def test_files_that_are_missing_are_named_before_any_work(tmp_path: Path) -> Non
         require_features(raw, "mosei")
 
 
-@pytest.fixture(scope="module", params=["mosei", "iemocap"])
-def generated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Path]:
+@pytest.fixture(scope="module", params=["mosei", pytest.param("iemocap", marks=pytest.mark.slow)])
+def generated(
+    request: pytest.FixtureRequest, processed_corpus: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path, Path]:
     """A dataset's name, the generated folders, and the records of their features."""
     root = tmp_path_factory.mktemp(request.param)
-    raw = generate(root / "raw", 32, seed=0, layout=f"processed_{request.param}")
+    raw = processed_corpus(request.param)
     settings = Settings(dataset=f"processed_{request.param}", kind="features", features="published")
-    prepare(raw, root / "records", settings, console=quiet())
+    prepare(raw, root / "records", settings, processes=1, console=quiet())
     return request.param, raw, root / "records"
 
 
@@ -309,6 +311,7 @@ def test_generated_features_become_records(generated: tuple[str, Path, Path]) ->
     assert stored == sum(split["utterances"] for split in builder.info.metadata["splits"].values())
 
 
+@pytest.mark.slow
 def test_baselines_train_on_published_features(generated: tuple[str, Path, Path], tmp_path: Path) -> None:
     dataset, _, records = generated
     config = shrink(lf_rnn.get_config(dataset), records)

@@ -23,11 +23,10 @@ from mme2e_jax.training import setup
 from mme2e_jax.training.optimizer import learning_rate, optimizer
 from mme2e_jax.weights.torch_weights import paper_rules
 from tests.helpers import weights
+from tests.helpers.runs import last_arrays, metrics_of, run
 from tests.helpers.synthetic import VOCABULARY, shrink, shrunk_run
 from tests.helpers.torch_writer import as_torch, save, state_dict
-from tests.test_launch import last_arrays, metrics_of, run
 
-pytestmark = pytest.mark.xdist_group("sparse")
 NOWHERE = Path("nowhere")
 
 
