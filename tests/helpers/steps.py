@@ -1,11 +1,15 @@
 """A few training steps and an evaluation of a config, without what surrounds them in a run."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import pytest
 
 from mme2e_jax.config.devices import devices_to_use
 from mme2e_jax.config.parse import parse_config
@@ -13,11 +17,13 @@ from mme2e_jax.config.schema import Config
 from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.evaluation.inference import InferenceState, predict
+from mme2e_jax.models import variables as model_variables
+from mme2e_jax.models.towers import Stage
 from mme2e_jax.models.variables import TrainState, Variables
 from mme2e_jax.runs.load import make_batch_loader
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.sharding import DataMesh
-from mme2e_jax.training import setup
+from mme2e_jax.training import setup, step
 from tests.helpers.closeness import moved
 
 
@@ -59,8 +65,8 @@ def begin_typed(config: Config, dataset: Dataset) -> Beginning:
     # Placed and donated as in a run, so that a run's compiled step serves here too.
     state = jax.jit(fresh_state, out_shardings=mesh.replicated)(mesh.put_replicated(variables))
     options = setup.compiler_options(config)
-    step = jax.jit(setup.make_step(config, dataset, tx), donate_argnums=0, compiler_options=options)
-    return Beginning(mesh, batches, variables, state, step)
+    compiled = jax.jit(setup.make_step(config, dataset, tx), donate_argnums=0, compiler_options=options)
+    return Beginning(mesh, batches, variables, state, compiled)
 
 
 def compiled_step(config: Any, dataset: Dataset) -> jax.stages.Compiled:
@@ -79,7 +85,7 @@ def run_steps(config: Any, dataset: Dataset, steps: int, *, move: bool = False) 
       steps: number of training steps.
       move: whether to start from variables moved by float32's rounding, which shows how it grows.
     """
-    mesh, batches, variables, state, step = begin(config, dataset)
+    mesh, batches, variables, state, train_step = begin(config, dataset)
     if move:
         variables = moved(variables)
         state = state._replace(variables=mesh.put_replicated(variables))
@@ -87,8 +93,39 @@ def run_steps(config: Any, dataset: Dataset, steps: int, *, move: bool = False) 
     losses = []
     for _, batch in zip(range(steps), batches.training(0), strict=False):
         with mesh.active():
-            state, metrics = step(state, mesh.put_batch(batch), jnp.float32(threshold))
+            state, metrics = train_step(state, mesh.put_batch(batch), jnp.float32(threshold))
         losses.append(float(metrics.loss))
     parameters = InferenceState(state.variables, threshold)
     score = predict(parameters, batches.evaluation("valid"), config.optim.loss, mesh).score
     return Trained(losses, variables.arrays(), jax.device_get(state.variables.arrays()), score)
+
+
+def keeping_gradient(tx: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The same optimizer, whose state is that of `tx` and the last gradient."""
+
+    def init(params):
+        return tx.init(params), jax.tree.map(jnp.zeros_like, params)
+
+    def update(gradient, state, params=None):
+        updates, inner = tx.update(gradient, state[0], params)
+        return updates, (inner, gradient)
+
+    return optax.GradientTransformation(init, update)
+
+
+@contextlib.contextmanager
+def logits_in_metrics() -> Iterator[None]:
+    """While a training step is traced, puts the logits into its metrics as if they were shares of active sites.
+
+    So one program gives them, the gradient and the update: `metrics.active["logits"][0]`, [g, b, l].
+    """
+
+    def apply(*args, **kwargs):
+        outputs, stats = model_variables.apply(*args, **kwargs)
+        none = jnp.zeros(())
+        logits = Stage(none, none, none, outputs.logits, jnp.ones(()), none)
+        return outputs._replace(stages=outputs.stages | {"logits": [logits]}), stats
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step, "model_variables", SimpleNamespace(Variables=Variables, apply=apply))
+        yield

@@ -269,13 +269,14 @@ WEIGHTS = {
 }
 
 
+@pytest.mark.parametrize("thresholds", [(0.05, 0.5, 1.0), pytest.param((0.3, 0.8), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("loop", [True, False])
-def test_rows_of_active_sites_give_what_masks_give(loop, monkeypatch):
+def test_rows_of_active_sites_give_what_masks_give(loop, thresholds, monkeypatch):
     monkeypatch.setattr(sparse, "prefers_loop", lambda: loop)
     monkeypatch.setattr(rows, "BLOCK_ROWS", 16)
     training_step.cache_clear()
     x = jnp.asarray(np.random.default_rng(1).normal(size=(6, 8, 6, 3)), jnp.float32)
-    for draw, threshold in itertools.product(WEIGHTS.values(), (0.05, 0.3, 0.5, 0.8, 1.0)):
+    for draw, threshold in itertools.product(WEIGHTS.values(), thresholds):
         weight = jnp.asarray(draw(np.random.default_rng(0)), jnp.float32)
         weight /= weight.sum((1, 2), keepdims=True)
         kept = select_jitted(weight, weight > 0, threshold)

@@ -102,7 +102,7 @@ def parts(batch: Any, count: int) -> list[Any]:
     return [type(batch)(*(x[:, part] if x.shape[1] == rows else x for x in batch)) for part in cut]
 
 
-@pytest.mark.parametrize("name", ["mini_dense", "lf_rnn"])
+@pytest.mark.parametrize("name", [pytest.param("mini_dense", marks=pytest.mark.slow), "lf_rnn"])
 def test_parts_of_a_batch_make_the_update_of_the_whole(name: str, records: Path, feature_records: Path) -> None:
     directory = feature_records if "lf" in name else records
     whole, cut = (Trainee(config_of(name, directory, name="sgd", accumulate=k, lr=0.1)) for k in (1, 4))
@@ -122,8 +122,8 @@ def test_parts_of_a_batch_make_the_update_of_the_whole(name: str, records: Path,
     assert int(cut.state.step) == 4
 
 
-def test_a_run_that_stops_within_a_window_resumes_with_the_same_numbers(records: Path, tmp_path: Path) -> None:
-    config = config_of("mini_dense", records, accumulate=2)
+def test_a_run_that_stops_within_a_window_resumes_with_the_same_numbers(feature_records: Path, tmp_path: Path) -> None:
+    config = config_of("lf_rnn", feature_records, accumulate=2)
     run = Trainee(config)
     # Three steps an epoch: the first epoch's end cuts the second window.
     assert run.batches.steps_per_epoch == 3

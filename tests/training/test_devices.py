@@ -35,7 +35,7 @@ def assert_follows(found: Trained, wanted: Trained, rounded: Trained) -> None:
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max() + 3 * growth, err_msg=name)
 
 
-@pytest.mark.xdist_group("sparse")
+@pytest.mark.slow
 def test_four_devices_train_and_predict_as_one_does(records: Path) -> None:
     # At the paper's learning rate: Adam makes rounding errors of gradients near 0 as large as its steps.
     results = []
@@ -65,13 +65,15 @@ def assert_as_on_one_device(config: Any, dataset: Dataset, counts: Sequence[int]
         assert_follows(run_steps(config, dataset, steps=10), one, rounded)
 
 
-def test_any_number_of_devices_trains_a_tower_as_one_does(records: Path) -> None:
+@pytest.mark.parametrize("counts", [(8,), pytest.param((2, 4), marks=pytest.mark.slow)])
+def test_any_number_of_devices_trains_a_tower_as_one_does(records: Path, counts: Sequence[int]) -> None:
     config: Any = shrink(mini_dense.get_config(), records)
     config.model.modalities = "v"
     assert config.model.dropout > 0
-    assert_as_on_one_device(config, open_dataset(records), (2, 4, 8))
+    assert_as_on_one_device(config, open_dataset(records), counts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("experiment", "parity_padding"), [(lf_rnn, True), (lf_transformer, False)])
 def test_any_number_of_devices_trains_a_baseline_as_one_does(
     feature_records: Path, experiment, parity_padding: bool
@@ -84,7 +86,7 @@ def test_any_number_of_devices_trains_a_baseline_as_one_does(
     assert_as_on_one_device(config, open_dataset(feature_records, kind="features"), (8,))
 
 
-@pytest.mark.xdist_group("sparse")
+@pytest.mark.slow
 def test_only_sums_of_statistics_and_gradients_cross_devices(records: Path) -> None:
     config: Any = shrink(mosei_sparse.get_config(), records)
     config.mesh.devices = 8

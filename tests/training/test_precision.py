@@ -106,6 +106,7 @@ def losses(config: Any, records: Path, dtype: str) -> list[float]:
     return run_steps(config, open_dataset(records), steps=4).losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "modalities"), [("mini_dense", "v"), ("mini_sparse", "tv")])
 def test_training_in_bfloat16_follows_training_in_float32(name: str, modalities: str, records: Path) -> None:
     config = shrink(importlib.import_module(f"configs.{name}").get_config(), records)

@@ -23,10 +23,15 @@ def shrunk(name: str, records, **overrides):
     return config
 
 
+def text_baseline(records: Path, **overrides: Any) -> Any:
+    """The model whose step compiles soonest."""
+    return shrunk("lf_rnn", records, model__modalities="t", optim__epochs=8, **overrides)
+
+
 @pytest.mark.parametrize("loss", ["bce", "ce", "mse", "l1"])
-def test_every_loss_falls_and_gives_scores_of_its_kind(loss, records):
-    config = shrunk("mini_dense", records, model__modalities="t", optim__loss=loss, optim__lr=1e-2, optim__epochs=8)
-    trained = run_steps(config, open_dataset(records), steps=20)
+def test_every_loss_falls_and_gives_scores_of_its_kind(loss, feature_records):
+    config = text_baseline(feature_records, optim__loss=loss, optim__lr=1e-2)
+    trained = run_steps(config, open_dataset(feature_records, kind="features"), steps=20)
     assert np.mean(trained.losses[-3:]) < np.mean(trained.losses[:3])
     if loss == "ce":
         np.testing.assert_allclose(trained.score.sum(1), 1.0, rtol=1e-6)
@@ -35,13 +40,13 @@ def test_every_loss_falls_and_gives_scores_of_its_kind(loss, records):
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
-def test_every_optimizer_trains(name, records):
-    config = shrunk("mini_dense", records, model__modalities="t", optim__name=name, optim__lr=3e-3, optim__epochs=8)
-    config.optim.weight_decay = 1e-2
-    trained = run_steps(config, open_dataset(records), steps=20)
+def test_every_optimizer_trains(name, feature_records):
+    config = text_baseline(feature_records, optim__name=name, optim__lr=3e-3, optim__weight_decay=1e-2)
+    trained = run_steps(config, open_dataset(feature_records, kind="features"), steps=20)
     assert np.mean(trained.losses[-3:]) < np.mean(trained.losses[:3])
 
 
+@pytest.mark.slow
 def test_attention_learns_where_it_is_asked_to(records):
     config = shrunk("mini_sparse", records, model__modalities="tv", model__attention_grad="renormalized")
     config.model.attention_entropy = 0.1
@@ -57,7 +62,7 @@ def one_step(step: Any, mesh: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return jax.device_get(jax.jit(step)(state, mesh.put_batch(batch), jnp.float32(1.0)))
 
 
-@pytest.mark.parametrize("skip", [0, 1])
+@pytest.mark.parametrize("skip", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_step_that_is_not_finite_changes_nothing_but_the_step_where_it_may_be_skipped(skip: int, records: Path):
     config = shrunk("mini_dense", records, model__modalities="a", optim__skip_nonfinite=skip)
     start = begin(config, open_dataset(records))
