@@ -51,7 +51,8 @@ def test_a_baseline_on_an_unknown_dataset_is_refused() -> None:
         importlib.import_module("configs.lf_rnn").get_config("moseii")
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.xdist_group(n.split("_", 1)[1])) for n in NAMES])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_a_config_trains_a_step_and_evaluates(name: str, records: Path, feature_records: Path) -> None:
     config = load(name)
     kind = parse_config(config).records_kind

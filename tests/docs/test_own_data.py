@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from mme2e_jax.media.tokens import train_mini
 from tests.helpers.commands import Command, commands
 from tests.helpers.media import tone, write_video
@@ -49,6 +51,7 @@ def command_with(page: str, *words: str) -> Command:
     return found
 
 
+@pytest.mark.slow
 def test_the_pages_commands_lead_from_a_table_to_predictions(tmp_path: Path) -> None:
     make_folder(tmp_path / "folder")
     clip = tmp_path / "folder" / "day3.mp4"
@@ -83,6 +86,7 @@ def test_the_pages_commands_lead_from_a_table_to_predictions(tmp_path: Path) -> 
     assert [utterance["transcript"] for utterance in predicted["utterances"]] == ["It was fun."]
 
 
+@pytest.mark.slow
 def test_a_release_is_generated_by_the_command(tmp_path: Path) -> None:
     release = tmp_path / "release"
 

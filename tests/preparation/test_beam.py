@@ -46,6 +46,7 @@ def assert_same_files(expected: Path, found: Path) -> None:
     assert filecmp.cmpfiles(expected, found, names, shallow=False)[1:] == ([], [])
 
 
+@pytest.mark.slow
 def test_the_local_runner_writes_the_same_bytes_as_the_process_pool(tmp_path: Path) -> None:
     # All awkward cases: the report must be the same, too.
     raw = generate(tmp_path / "raw", 24, seed=0)
@@ -57,6 +58,7 @@ def test_the_local_runner_writes_the_same_bytes_as_the_process_pool(tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["beam", "local", "raw"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layout", "dataset"), [("mosei", "mini"), ("processed_mosei", "processed_mosei")])
 def test_workers_that_see_neither_release_nor_records_use_copies(
     layout: str, dataset: str, tmp_path: Path, tokenizer: str

@@ -9,6 +9,7 @@ from tests.helpers.browser import needs_browser, opened
 from tests.report.test_page import FIGURES, content
 
 
+@pytest.mark.slow
 @needs_browser
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_fits_and_all_its_pictures_load(width: int, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def arguments(feature_records: Path) -> list[str]:
     return [*on_all_devices(lf_rnn, feature_records), "--config.optim.epochs=500"]
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_evaluate_as_one_does(records: Path, tmp_path: Path) -> None:
     # The faces' tower has batch statistics, of all processes' utterances. SGD: Adam makes rounding errors of gradients
     # near 0 as large as its steps.
@@ -92,6 +93,7 @@ def wait_for_a_step(run: Path, processes: list[subprocess.Popen], directory: Pat
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_process_ends_the_others(arguments: list[str], tmp_path: Path) -> None:
     run = tmp_path / "run"
     survivor, dead = start_two([*arguments, f"--workdir={run}"], tmp_path)
@@ -109,6 +111,7 @@ def test_the_loss_of_a_process_ends_the_others(arguments: list[str], tmp_path: P
     assert "lost another one" in told or "another task died" in told, told
 
 
+@pytest.mark.slow
 def test_sigterm_to_all_processes_saves_and_ends_them_well(arguments: list[str], tmp_path: Path) -> None:
     run = tmp_path / "run"
     processes = start_two([*arguments, f"--workdir={run}"], tmp_path)
@@ -121,6 +124,7 @@ def test_sigterm_to_all_processes_saves_and_ends_them_well(arguments: list[str],
     assert f"Stopped on request: {Checkpoints(run).find_latest_step()} of" in (tmp_path / "process0.log").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
