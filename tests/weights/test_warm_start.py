@@ -1,6 +1,7 @@
 """Training that starts from another model: the chosen parts are that model's, all else starts as it does without."""
 
 import dataclasses
+import functools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,13 @@ def start_parsed(config: Config) -> dict[str, np.ndarray]:
     return setup.start_variables(config, model_spec(config, 6, {"vocab_size": VOCABULARY})).arrays()
 
 
+@functools.cache
+def initial(spec: Spec, seed: int) -> dict[str, np.ndarray]:
+    return initial_variables(spec, seed).arrays()
+
+
 def start_without(config: Any) -> dict[str, np.ndarray]:
-    return initial_variables(model_spec(parse_config(config), 6, {"vocab_size": VOCABULARY}), config.seed).arrays()
+    return initial(model_spec(parse_config(config), 6, {"vocab_size": VOCABULARY}), config.seed)
 
 
 def refused(config: Any) -> str:
