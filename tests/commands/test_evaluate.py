@@ -25,8 +25,8 @@ from tests.report.test_page import FIGURES, pictures
 
 @pytest.fixture(scope="module")
 def workdir(sparse_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the sparse run."""
-    return Path(shutil.copytree(sparse_run, tmp_path_factory.mktemp("report") / "run"))
+    """A copy of the sparse run, of its name, which is in the page."""
+    return Path(shutil.copytree(sparse_run, tmp_path_factory.mktemp("report") / sparse_run.name))
 
 
 def page_of(workdir: Path) -> str:
