@@ -9,9 +9,9 @@ are not measured again. The same command resumes a stopped run. Without --rows a
 
 Figures of the test split, at the run's attention threshold: F1 and AUC of the fused logits and of each modality's own
 (with decision thresholds of their own from the validation split), kept sites per stage, lift, GFLOPs of feature
-extraction. Lift is the density of kept sites relative to all sites: for faces where the generator's expressions move
-the face, for mel chunks where the speaker speaks. `seconds per step` is the first quartile over steps at the final
-threshold, because other load only adds to it.
+extraction. Lift is how often kept sites lie where the generator's expressions move the face, or where the speaker
+speaks in a mel chunk, relative to as many random sites of the same image. `seconds per step` is the first quartile over
+steps at the final threshold, because other load only adds to it.
 """
 
 import json

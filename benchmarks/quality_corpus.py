@@ -102,11 +102,11 @@ def per_site(marked: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def lift(kept: np.ndarray, marked: Any) -> float:
-    """Density of marked pixels at kept sites relative to that at all sites; 1 for kept sites that know nothing.
+    """Marked pixels at kept sites, relative to as many random sites of the same images; 1 for sites that know nothing.
 
     Args:
       kept: kept sites, [n, h, w].
       marked: share of marked pixels per site, [n, h, w] or [h, w].
     """
     marked = np.broadcast_to(marked, kept.shape)
-    return float((kept * marked).sum() / kept.sum() / marked.mean())
+    return float((kept * marked).sum() / (kept.sum((1, 2)) * marked.mean((1, 2))).sum())

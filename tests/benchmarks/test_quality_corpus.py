@@ -18,6 +18,9 @@ def test_lift_is_the_density_of_marked_pixels_relative_to_all_sites() -> None:
     # Two of three kept sites are marked, and a quarter of all.
     assert lift(kept, share) == (2 / 3) / (1 / 4)
     assert lift(np.ones_like(kept), share) == 1.0
+    # An image that keeps more of its sites is no better for it.
+    nothing = np.stack([share, np.zeros_like(share)])
+    assert lift(np.array([[[True, False], [True, False]], [[True, True], [True, True]]]), nothing) == 2.0
 
 
 def test_columns_are_voiced_down_to_a_hundredth_of_the_loudest_power() -> None:
