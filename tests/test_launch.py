@@ -54,7 +54,7 @@ def test_help_ends_quietly_if_its_reader_has_ended() -> None:
         ([SPARSE, "--config.optim.nope=1"], r"config\.optim\.nope: no such key\. Valid keys: .*optim\.lr"),
         (
             [SPARSE, "--config.optim.lr=abc"],
-            r"config\.optim\.lr: expected a number above 0 and at most 100, found 'abc'",
+            r"config\.optim\.lr: expected a number above 0 that float32 can hold, found 'abc'",
         ),
         ([SPARSE, "--config.optim.epochs=1.5"], r"config\.optim\.epochs: expected a whole number .* found '1\.5'"),
         ([SPARSE, "--config.optim=3"], r"config\.optim: expected a section's keys one by one.* found '3'"),

@@ -50,7 +50,7 @@ def _is_int(v: Any) -> bool:
 TEXT = Rule("a string without control characters", lambda v: isinstance(v, str) and not any(c < " " for c in v))
 BOOL = Rule("True or False", lambda v: isinstance(v, bool))
 POSITIVE = real("a number above 0", lambda v: 0 < v < float("inf"))
-LEARNING_RATE = real("a number above 0 and at most 100", lambda v: 0 < v <= 100)
+LEARNING_RATE = real("a number above 0 that float32 can hold", lambda v: 1e-37 < v < 3e38)
 DROPOUT = real("a number of at least 0 and at most 0.99", lambda v: 0 <= v <= 0.99)
 NOT_NEGATIVE = real("a number of at least 0", lambda v: 0 <= v < float("inf"))
 MODALITIES = Rule(
