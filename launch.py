@@ -15,10 +15,7 @@ from mme2e_jax.commands import main as program
 
 def make_corpus(records: Path, *, utterances: int, seed: int, kind: str, dataset: str) -> None:
     """Generates the records of the embedded corpus; see `data_tools.embedded.prepare_embedded_corpus`."""
-    # Slow to import: TensorFlow, which must not take the accelerators from JAX, and what decodes and draws.
-    from mme2e_jax.media.faces import limit_tensorflow
-
-    limit_tensorflow()
+    # Slow to import: it decodes and draws.
     from data_tools.embedded import prepare_embedded_corpus
 
     prepare_embedded_corpus(records, utterances=utterances, seed=seed, kind=kind, dataset=dataset)

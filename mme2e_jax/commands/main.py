@@ -2,7 +2,7 @@
 
 import os
 
-# TensorFlow, which only preparation uses, reads these when it is imported.
+# TensorFlow, which only loads data here, reads these when it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
@@ -76,7 +76,7 @@ def _train(a: Arguments) -> None:
     config = parse_config(loaded_config(a.values))
     preflight.check(config)
     workdir = Path(a["workdir"] or Path("runs") / config_name(a.values))
-    _start_jax(a)
+    _import_frameworks(a)
     from mme2e_jax.commands.train import train_and_evaluate
 
     assert a.make_corpus is not None, "only launch.py trains"
@@ -84,7 +84,7 @@ def _train(a: Arguments) -> None:
 
 
 def _evaluate(a: Arguments) -> None:
-    _start_jax(a)
+    _import_frameworks(a)
     from mme2e_jax.commands.ablation import ablation
     from mme2e_jax.commands.evaluate import evaluate_run
     from mme2e_jax.commands.sparsity_curve import sparsity_curve
@@ -129,8 +129,12 @@ def _sweep(a: Arguments) -> None:
     sys.exit(sweep_command(config_file(a.values), a.argv, a["seeds"] or [], a["grid"] or [], out))
 
 
-def _start_jax(a: Arguments) -> None:
+def _import_frameworks(a: Arguments) -> None:
     configure_jax()
+    import tensorflow as tf
+
+    # Accelerators belong to JAX.
+    tf.config.set_visible_devices([], "GPU")
     settings = {flag: a[flag] for flag in PROCESSES[1:]}
     if a["distributed"]:
         from mme2e_jax.runtime.distributed import join_processes

@@ -1,16 +1,14 @@
-"""Loads planned batches in threads, a few batches ahead of the devices.
+"""Loads planned batches with tf.data, a few batches ahead of the devices.
 
 Axis legend: `g` device groups, `b` utterances per group.
 """
 
 import functools
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from mme2e_jax.data import plan as planning
 from mme2e_jax.data.dataset import Dataset, Split
@@ -19,8 +17,7 @@ from mme2e_jax.data.plan import Lengths, PlannedBatch, Shape
 from mme2e_jax.data.reader import RecordReader
 from mme2e_jax.data.skipped import SkippedUtterances
 
-# Threads that load batches, and batches that are ready at most.
-_THREADS, PREFETCH = 2, 2
+PREFETCH = 2
 
 
 class BatchLoader:
@@ -155,22 +152,25 @@ class BatchLoader:
         return [g for e in range(epochs) for g in self._grouped_epoch(e)]
 
     def _run(self, split: Split, planned: Callable[[int], PlannedBatch], start: int, stop: int) -> Iterator[Any]:
-        def load(step: int) -> tuple[Any, dict[int, str]]:
-            batch = planned(step)
-            return self._packed(split, batch.examples[self._local], batch.shape)
+        # Problems by step and index in the split. An error raised here would be wrapped by TensorFlow.
+        problems: dict[int, dict[int, str]] = {}
 
-        steps = iter(range(start, stop))
-        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="batches")
-        try:
-            loading = deque(threads.submit(load, step) for step in islice(steps, _THREADS + PREFETCH))
-            while loading:
-                batch, problems = loading.popleft().result()
-                loading.extend(threads.submit(load, step) for step in islice(steps, 1))
-                for example, reason in sorted(problems.items()):
-                    self.skipped.add(split, example, reason)
-                yield batch
-        finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+        def load(step):
+            step_plan = planned(int(step))
+            batch, problems[int(step)] = self._packed(split, step_plan.examples[self._local], step_plan.shape)
+            return tuple(batch)
+
+        dtypes = self._packer.dtypes
+
+        def batch(step):
+            return type(dtypes)(*tf.numpy_function(load, [step], [tf.as_dtype(d) for d in dtypes]))
+
+        steps = tf.data.Dataset.range(start, stop)
+        batches: Any = steps.map(batch, num_parallel_calls=2, deterministic=True).prefetch(PREFETCH)
+        for step, loaded in zip(range(start, stop), batches.as_numpy_iterator(), strict=True):
+            for example, reason in sorted(problems.pop(step).items()):
+                self.skipped.add(split, example, reason)
+            yield loaded
 
     def _packed(self, split: Split, examples: np.ndarray, shape: Shape) -> tuple[Any, dict[int, str]]:
         """A batch without unusable utterances, and their problems by index in the split."""

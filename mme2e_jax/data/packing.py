@@ -1,6 +1,6 @@
 """Builds batches from records, packed end to end or padded by row.
 
-In numpy, which copies each byte twice; tf.data's operations (parse, join, decode) copy it four times.
+In numpy, which copies each byte twice; TensorFlow's operations (parse, join, decode) copy it four times.
 
 Axis legend: `g` device groups, `b` utterances per group, `t` tokens, `f` packed frames, `c` packed mel chunks, `n` rows
 of one modality's features, `d` their width.
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from mme2e_jax.batch import Batch, FeatureBatch
 from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.data import plan as planning
-from mme2e_jax.data.example import parse_example
 from mme2e_jax.data.plan import Layout, Lengths, Shape
 
 
@@ -53,7 +53,7 @@ class RecordValues:
         """Args: row: group and row in the batch; utterance_id: expected id; serialized: a `tf.train.Example`."""
         self._row = row
         try:
-            self._features: Any = parse_example(serialized)
+            self._features: Any = tf.train.Example.FromString(serialized).features.feature
         except DecodeError as error:
             raise BadRecord(row, f"expected a tf.train.Example, found {len(serialized)} other bytes") from error
         found = self.text("utterance_id")
@@ -109,6 +109,16 @@ class MediaPacker:
     sep: int  # id of [SEP]
     vocabulary: int  # number of token ids
     layout: ClassVar[Layout] = planning.MEDIA
+    dtypes: ClassVar[Batch] = Batch(
+        token_ids=np.int32,
+        token_count=np.int32,
+        faces=np.uint8,
+        frame_count=np.int32,
+        mel=np.float32,
+        chunk_count=np.int32,
+        labels=np.float32,
+        example=np.int32,
+    )
 
     def __call__(self, records: Records) -> Batch:
         """Builds the batch, or raises `BadRecord`."""
@@ -149,6 +159,16 @@ class FeaturePadder:
     stored_sizes: Sequence[int]  # widths of text, audio and video as stored
     audio_columns: Sequence[int]  # columns of the stored audio that the batch holds
     layout: ClassVar[Layout] = planning.FEATURES
+    dtypes: ClassVar[FeatureBatch] = FeatureBatch(
+        text=np.float32,
+        text_count=np.int32,
+        audio=np.float32,
+        audio_count=np.int32,
+        video=np.float32,
+        video_count=np.int32,
+        labels=np.float32,
+        example=np.int32,
+    )
 
     def __call__(self, records: Records) -> FeatureBatch:
         """Builds the batch, or raises `BadRecord`."""

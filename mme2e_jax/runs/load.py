@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 
@@ -11,7 +11,6 @@ from mme2e_jax.config.devices import largest_divisor
 from mme2e_jax.config.parse import read_stored_config
 from mme2e_jax.config.schema import Config, FeatureDataConfig, FeatureModelConfig
 from mme2e_jax.data.audio_columns import audio_columns
-from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import metrics, tasks
@@ -20,6 +19,9 @@ from mme2e_jax.models.variables import Spec, abstract_variables
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.sharding import DataMesh
+
+if TYPE_CHECKING:
+    from mme2e_jax.data.batch_loader import BatchLoader
 
 
 class Run(NamedTuple):
@@ -50,11 +52,14 @@ def load_run(workdir: str | Path, devices: int | None = None) -> Run:
     return Run(model, config, record, step, spec)
 
 
-def make_batch_loader(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> BatchLoader:
+def make_batch_loader(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> "BatchLoader":
     """Makes the batch loader of a run; `epochs` is 0 for evaluation only.
 
     Raises `UserError` if the dataset lacks a split, or features that the model reads.
     """
+    # Imports TensorFlow, which takes seconds and is not needed to predict on clips.
+    from mme2e_jax.data.batch_loader import BatchLoader
+
     return BatchLoader(
         dataset,
         batch_size=config.data.batch_size,
@@ -92,7 +97,7 @@ def _audio_columns(config: Config, dataset: Dataset) -> tuple[int, ...]:
     return columns
 
 
-def open_batch_loader(run: Run, data_dir: str | Path | None = None) -> BatchLoader:
+def open_batch_loader(run: Run, data_dir: str | Path | None = None) -> "BatchLoader":
     """Opens the batch loader to evaluate a run, from `data_dir` or the directory that training used.
 
     Raises `UserError` if the data are missing or do not belong to the run.
@@ -102,7 +107,7 @@ def open_batch_loader(run: Run, data_dir: str | Path | None = None) -> BatchLoad
     return make_batch_loader(run.config, dataset, run.model.mesh, run.config.optim.epochs)
 
 
-def model_with_thresholds(run: Run, batches: BatchLoader, valid: Predictions | None = None) -> Model:
+def model_with_thresholds(run: Run, batches: "BatchLoader", valid: Predictions | None = None) -> Model:
     """The run's model with its stored thresholds; for imported weights, with thresholds chosen on the validation split.
 
     These need `valid`, the predictions for that split, which are computed if None.

@@ -5,16 +5,12 @@ The part of a name before the slash is its group: `train`, `valid`, `valid_f1`, 
 """
 
 import importlib
-import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from tensorboard.compat.proto import event_pb2
-from tensorboard.plugins.scalar.summary_v2 import scalar_pb
-from tensorboard.summary.writer.record_writer import RecordWriter
+import tensorflow as tf
 
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.errors import UserError
@@ -83,24 +79,15 @@ class TensorBoard:
 
     def __init__(self, directory: Path):
         """Args: directory: directory of the event files."""
-        # Not with TensorFlow's writer, because the import takes seconds. TensorBoard shows all files of a directory.
-        directory.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{time.time():.6f}.{os.getpid()}"
-        self._writer = RecordWriter((directory / name).open("xb"))
-        self._add(file_version="brain.Event:2")
+        self._writer = tf.summary.create_file_writer(str(directory))
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        values = [value for name, number in scalars.items() for value in scalar_pb(name, number).value]
-        self._add(step=step, summary={"value": values})
+        with self._writer.as_default(step):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
 
     def close(self) -> None:
         self._writer.close()
-
-    def _add(self, **fields: Any) -> None:
-        # Generated messages have no static types.
-        events: Any = event_pb2
-        self._writer.write(events.Event(wall_time=time.time(), **fields).SerializeToString())
-        self._writer.flush()
 
 
 class WeightsAndBiases:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mme2e_jax.batch import Batch
 from mme2e_jax.data.batch_loader import BatchLoader
@@ -60,6 +61,8 @@ def test_a_record_of_no_use_is_told_with_its_file_and_what_to_do(tmp_path: Path,
         list(make_loader(directory).evaluation("test"))
     assert f"Prepare {directory} again" in str(error.value)
     assert "--config.data.skip_bad=1" in str(error.value)
+    # Nothing of TensorFlow's is chained to it, so that nothing of it is printed.
+    assert not isinstance(error.value.__context__, tf.errors.OpError)
 
 
 @pytest.mark.parametrize("name", ["text", "audio", "video"])
