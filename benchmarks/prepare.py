@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import app, flags, logging
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.long_videos import HEIGHT, Sizes, make_long_videos
 from data_tools.preparation.settings import Settings
 from data_tools.prepare import TIMED_WORK, prepare
 from data_tools.records.report import Report
+from mme2e_jax.runtime.console import PlainConsole
 
 MOSEI_HOURS = 65.9
 MOSEI_CORES = 16
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
     values = flags.FLAGS
     # Every opening of records logs a line.
     logging.set_verbosity(logging.WARNING)
-    console = Console(width=100)
+    console = PlainConsole(width=100)
     sizes = Sizes(values.videos, values.seconds)
     with tempfile.TemporaryDirectory(prefix="mme2e-benchmark-") as scratch:
         raw = Path(values.release or Path(scratch) / "release")
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> None:
 def _run(raw: Path, out: Path, processes: int) -> dict[str, float]:
     """Prepares the release once; returns seconds by kind of work, frames, and peak memory in MB."""
     with _peak_memory() as peak:
-        report = prepare(raw, out, Settings(), processes=processes, console=Console(file=StringIO()))
+        report = prepare(raw, out, Settings(), processes=processes, console=PlainConsole(file=StringIO()))
     return {**report.seconds, "frames": _frames(out, report), **{f"{who}_mb": mb for who, mb in peak.items()}}
 
 

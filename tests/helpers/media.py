@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -59,7 +60,8 @@ def rotate(path: Path, clockwise: int) -> None:
 def write_sound(path: Path, stretches: Sequence[tuple[float, np.ndarray]], codec: str = "aac") -> None:
     """A sound file with the given stretches, each a start in seconds and float samples `[x]` at 16 kHz."""
     with av.open(str(path), "w") as container:
-        track = container.add_stream(codec, rate=16_000, layout="mono")
+        # The type depends on the name of the codec.
+        track: Any = container.add_stream(codec, rate=16_000, layout="mono")
         for start, wave in stretches:
             for offset in range(0, len(wave), 1024):
                 block = (wave[None, offset : offset + 1024] * 32767).astype(np.int16)

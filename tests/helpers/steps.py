@@ -106,9 +106,9 @@ def keeping_gradient(tx: optax.GradientTransformation) -> optax.GradientTransfor
     def init(params):
         return tx.init(params), jax.tree.map(jnp.zeros_like, params)
 
-    def update(gradient, state, params=None):
-        updates, inner = tx.update(gradient, state[0], params)
-        return updates, (inner, gradient)
+    def update(updates, state, params=None):
+        changes, inner = tx.update(updates, state[0], params)
+        return changes, (inner, updates)
 
     return optax.GradientTransformation(init, update)
 

@@ -1,14 +1,16 @@
 """What each kind of media file yields, read as a whole (preparation) and in parts (prediction)."""
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
 import pytest
+from av.container import OutputContainer
 from av.stream import Disposition
 
 from mme2e_jax.media.arrays import Arrays, Footage
@@ -44,8 +46,7 @@ class SoundTrack:
 def write(path: Path, *tracks: Pictures | SoundTrack) -> None:
     with av.open(str(path), "w") as container:
         packets = [
-            (_pictures if isinstance(track, Pictures) else _sound)(container, track)  # type: ignore[arg-type]
-            for track in tracks
+            _pictures(container, track) if isinstance(track, Pictures) else _sound(container, track) for track in tracks
         ]
         # All tracks exist before the header is written.
         for encode in packets:
@@ -53,9 +54,9 @@ def write(path: Path, *tracks: Pictures | SoundTrack) -> None:
                 container.mux(packet)
 
 
-def _pictures(container: av.container.OutputContainer, track: Pictures) -> Callable[[], list[av.Packet]]:
+def _pictures(container: OutputContainer, track: Pictures) -> Callable[[], list[av.Packet]]:
     options = {"crf": "4", "preset": "veryfast", "bf": "0"} if track.codec.startswith("libx26") else {}
-    stream = container.add_stream(track.codec, rate=1000, options=options)
+    stream: Any = container.add_stream(track.codec, rate=1000, options=options)
     stream.width, stream.height, stream.pix_fmt, stream.time_base = 64, 48, track.pix_fmt, Fraction(1, 1000)
     if track.disposition is not None:
         stream.disposition = track.disposition
@@ -71,8 +72,8 @@ def _pictures(container: av.container.OutputContainer, track: Pictures) -> Calla
     return encode
 
 
-def _sound(container: av.container.OutputContainer, track: SoundTrack) -> Callable[[], list[av.Packet]]:
-    stream = container.add_stream(track.codec, rate=RATE, layout=track.layout)
+def _sound(container: OutputContainer, track: SoundTrack) -> Callable[[], list[av.Packet]]:
+    stream: Any = container.add_stream(track.codec, rate=RATE, layout=track.layout)
 
     def encode() -> list[av.Packet]:
         packets = []
@@ -113,7 +114,7 @@ class Case:
     tracks: tuple[Pictures | SoundTrack, ...]
     levels: list[int]
     seconds: float
-    findings: set[str] = frozenset()  # type: ignore[assignment]
+    findings: AbstractSet[str] = frozenset()
     change: Callable[[Path], None] = lambda path: None
 
 
