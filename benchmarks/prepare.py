@@ -163,7 +163,7 @@ def figures(runs: dict[int, list[dict[str, float]]], sizes: Sizes) -> dict[str, 
     }
 
 
-def _print(console: Console, result: dict[str, Any]) -> None:
+def _print(console: PlainConsole, result: dict[str, Any]) -> None:
     video = result["videos"] * result["seconds"]
     whole = sum(result["split_seconds"].values())
     table = Table(title=f"{video} s of video, one process, median of {result['rounds']}")
