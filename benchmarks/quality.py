@@ -197,7 +197,8 @@ class Bench:
         command = [sys.executable, "launch.py"]
         if control:
             workdir.mkdir(parents=True, exist_ok=True)
-            np.savez(workdir / "control.npz", **control)  # pyright: ignore[reportArgumentType]
+            arrays: dict[str, Any] = dict(control)
+            np.savez(workdir / "control.npz", **arrays)
             command = [sys.executable, "-m", "benchmarks.site_controls", str(workdir / "control.npz")]
         command += [f"--config=configs/{row.config}.py", f"--workdir={workdir}"]
         command += [f"--config.{override.format(**values)}" for override in [*overrides, *_OVERRIDES.value]]

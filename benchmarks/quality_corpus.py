@@ -74,8 +74,10 @@ def moving_region(directory: Path, faces: Mapping[str, np.ndarray]) -> np.ndarra
     }
     groups: dict[tuple[int, tuple[str, ...]], list[np.ndarray]] = {}
     for name, crops in faces.items():
-        video, index = re.fullmatch(r"(.+?)(?:___|_|\[)(\d+)\]?", name).groups()  # pyright: ignore[reportOptionalMemberAccess]
-        clip = clips[video, int(index)]
+        matched = re.fullmatch(r"(.+?)(?:___|_|\[)(\d+)\]?", name)
+        if matched is None:
+            raise ValueError(f"Expected VIDEO_NUMBER as the identifier of an utterance, found {name!r}.")
+        clip = clips[matched[1], int(matched[2])]
         groups.setdefault((clip["speaker"], tuple(clip["face"])), []).extend(crops.mean(-1))
     change, found = np.zeros((FACE_SIZE, FACE_SIZE)), 0
     for (speaker, shown), crops in groups.items():

@@ -140,7 +140,8 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path, state: Train
 def test_a_record_with_wrong_values_is_refused_by_name(tmp_path: Path, state: TrainState) -> None:
     writer = CheckpointWriter(tmp_path)
     record = make_record([0.5])
-    record.thresholds = {"anger": "high"}  # pyright: ignore[reportAttributeAccessIssue]
+    wrong: Any = {"anger": "high"}
+    record.thresholds = wrong
     writer.save(at_step(state, 5), record)
     writer.wait()
 

@@ -31,8 +31,6 @@ from tests.helpers.torch_writer import half, save, state_dict
 from tests.models import test_oracle_models
 from tests.weights import test_pretrained
 
-TEXTS = ["what a happy day", "that letter was unfair"]
-
 
 def sparse_run(records: Path, workdir: Path) -> list[str]:
     return shrunk_run(mini_sparse, records, workdir)
@@ -333,7 +331,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An ALBERT checkpoint as the hub has them, of size base here."""
     monkeypatch.setitem(albert.SIZES, "base", test_pretrained.SIZE)
     directory = tmp_path / "albert"
-    train_mini(TEXTS).save(directory)
+    train_mini(["what a happy day", "that letter was unfair"]).save(directory)
     tensors = {k.removeprefix("param/"): v for k, v in oracle.arrays("albert").items() if k.startswith("param/")}
     save_file({f"albert.{k}": v for k, v in tensors.items()}, directory / "model.safetensors")
     (directory / "config.json").write_text(json.dumps(test_pretrained.CONFIG))

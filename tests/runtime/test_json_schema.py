@@ -1,5 +1,7 @@
 """JSON from outside is taken as it is, or refused with the name of what is wrong."""
 
+import re
+
 import pytest
 
 from mme2e_jax.runtime.json_schema import JsonObject, parse_json
@@ -12,7 +14,7 @@ class Inner(JsonObject):
 class Outer(JsonObject):
     name: str
     ratio: float = 0.5
-    parts: list[Inner] = []  # noqa: RUF012
+    parts: tuple[Inner, ...] = ()
 
 
 def test_declared_keys_are_read_and_others_ignored() -> None:
@@ -35,9 +37,8 @@ def test_declared_keys_are_read_and_others_ignored() -> None:
     ],
 )
 def test_what_is_wrong_is_named_and_nothing_is_converted(content: str | bytes, message: str) -> None:
-    with pytest.raises(ValueError) as error:  # noqa: PT011
+    with pytest.raises(ValueError, match="^" + re.escape(message)):
         parse_json(Outer, content)
-    assert str(error.value).startswith(message)
 
 
 def test_many_problems_are_counted() -> None:
