@@ -37,7 +37,7 @@ def half_view(frame: np.ndarray, side: str) -> np.ndarray:
     As in the paper's code, the central 224 x 224 pixels of the `left` or `right` half (REFERENCE: "One utterance").
     A half with a side below 224 gives the largest centred square.
     """
-    middle = frame.shape[1] // 2
+    middle = max(frame.shape[1] // 2, 1)
     half = frame[:, :middle] if side == "left" else frame[:, frame.shape[1] - middle :]
     return _centre(half, min(HALF_VIEW_SIZE, *half.shape[:2]))
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from mme2e_jax.media.utterance import ImageSequence
-from mme2e_jax.media.video import TIME_TOLERANCE_S, VideoError
+from mme2e_jax.media.video import TIME_TOLERANCE_S, VideoError, require_size
 
 
 def image_numbers(sequence: ImageSequence) -> list[int]:
@@ -29,11 +30,17 @@ def images_at(sequence: ImageSequence, times: Sequence[float]) -> Iterator[tuple
     """Reads the image shown at each requested time: image n is shown from n / fps to (n + 1) / fps.
 
     Yields (i, image), uint8 RGB `[height, width, 3]`, for each `times[i]` in seconds, ascending. Raises `VideoError` if
-    an image is missing or unreadable, after all images before it.
+    an image is missing, unreadable or above `MOST_PIXELS`, after all images before it.
     """
     for i, time in enumerate(times):
         name = f"{sequence.prefix}{int((time + TIME_TOLERANCE_S) * sequence.fps)}.jpg"
-        image = cv2.imread(str(sequence.folder / name), cv2.IMREAD_COLOR)
+        path = sequence.folder / name
+        try:
+            with Image.open(path) as header:
+                require_size(*header.size)
+            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        except (OSError, Image.DecompressionBombError):
+            image = None
         if image is None:
             raise VideoError(f"{name} is missing or not an image")
         yield i, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -14,12 +14,13 @@ import numpy as np
 import soundfile
 from av.error import FFmpegError
 
-from mme2e_jax.media.video import LONGEST_S
+from mme2e_jax.media.video import LONGEST_S, open_media
 
 # Full scale is 1, or 2e9 for integers stored as floats. The power of louder samples would overflow float32.
 _MAX_SAMPLE = 1e12
-# Speech at lower rates says little, and the mel windows need several samples.
-_MIN_RATE = 4000
+# Speech at lower rates says little, and the mel windows need several samples; no recorder has a higher rate, and the
+# windows grow with it.
+_MIN_RATE, _MAX_RATE = 4000, 768_000
 # Containers round times to a millisecond or more, and clocks drift: shorter gaps are not.
 _GAP_S = 0.05
 # A longer gap is a damaged time. Silence of that length would fill the memory.
@@ -99,7 +100,7 @@ def stream_soundtrack(path: Path, channel: int = 0) -> Iterator[Sound]:
     Every frame lies at its own time: gaps between frames are silent, and of frames that overlap the first one counts.
     """
     rate = channels = position = 0
-    with sound_errors(), av.open(str(path)) as container:
+    with sound_errors(), open_media(path) as container:
         if not container.streams.audio:
             raise SoundError("the video has no sound track")
         zero = max((container.start_time or 0) / av.time_base, 0.0)
@@ -112,7 +113,7 @@ def stream_soundtrack(path: Path, channel: int = 0) -> Iterator[Sound]:
             skipped, exact = 0, not position
             if frame.time is not None or exact:
                 late = round(((frame.time or 0.0) - zero) * rate) - position
-                if late > _LONGEST_GAP_S * rate:
+                if late > _LONGEST_GAP_S * rate or position + late > LONGEST_S * rate:
                     raise SoundError(f"the time jumps by {late / rate:.0f} s at {position / rate:.2f} s")
                 if late > (0 if exact else _GAP_S * rate):
                     gap = position / rate, (position + late) / rate
@@ -146,8 +147,8 @@ def _whole(pieces: Iterator[Sound]) -> Sound:
 
 
 def _require_rate(rate: int) -> None:
-    if rate < _MIN_RATE:
-        raise SoundError(f"{rate} samples per second, expected at least {_MIN_RATE}")
+    if not _MIN_RATE <= rate <= _MAX_RATE:
+        raise SoundError(f"{rate} samples per second, expected {_MIN_RATE} to {_MAX_RATE}")
 
 
 def _checked(wave: np.ndarray, rate: int, channels: int) -> Sound:

@@ -6,12 +6,11 @@ Axes: `x` samples.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import av
 import numpy as np
 import soundfile
 
 from mme2e_jax.media.sound import Sound, SoundError, sample_range, sound_errors, stream_soundtrack, stream_wav
-from mme2e_jax.media.video import VideoError, track_duration
+from mme2e_jax.media.video import VideoError, open_media, track_duration
 
 
 class SoundStream:
@@ -112,7 +111,7 @@ def _wav_duration(path: Path) -> float:
 
 
 def _soundtrack_duration(path: Path) -> float:
-    with sound_errors(), av.open(str(path)) as container:
+    with sound_errors(), open_media(path) as container:
         if not container.streams.audio:
             raise SoundError("the video has no sound track")
         try:

@@ -15,6 +15,10 @@ from av.stream import Disposition
 TIME_TOLERANCE_S = 1e-3
 # No recording of speech is longer; a file that states more is damaged or hostile.
 LONGEST_S = 48 * 3600.0
+# No codec needs fewer for speech or moving pictures; a file that states a longer time is damaged or hostile.
+LEAST_BYTES_PER_S = 16
+# Those of 8K video, with some room. A few bytes can state any size, and every pixel takes memory.
+MOST_PIXELS = 40_000_000
 # Over longer gaps between requested frames, seeking to the keyframe before the next one is faster than decoding.
 _SEEK_S = 8.0
 # Frames are not stored in display order: seeking aims this much before the requested time.
@@ -42,7 +46,7 @@ def video_duration(path: Path) -> float:
     Raises `VideoError` if the file cannot be opened, or has no video track of known length up to `LONGEST_S`.
     """
     try:
-        with av.open(str(path)) as container:
+        with open_media(path) as container:
             if (stream := picture_track(container)) is None:
                 raise VideoError("no video track")
             seconds = track_duration(container, stream)
@@ -51,6 +55,17 @@ def video_duration(path: Path) -> float:
             return seconds
     except (FFmpegError, OSError) as error:
         raise VideoError(_describe(error)) from error
+
+
+def open_media(path: Path) -> InputContainer:
+    """Opens a video or sound file, whose texts need not be UTF-8; raises FFmpegError or OSError if it cannot."""
+    return av.open(str(path), metadata_errors="replace")
+
+
+def require_size(width: int, height: int) -> None:
+    """Raises `VideoError` for pictures of more than `MOST_PIXELS`."""
+    if width * height > MOST_PIXELS:
+        raise VideoError(f"pictures of {width} x {height}, expected at most {MOST_PIXELS} pixels")
 
 
 def picture_track(container: InputContainer) -> av.VideoStream | None:
@@ -62,13 +77,15 @@ def track_duration(container: InputContainer, stream: av.VideoStream | av.AudioS
     """The stated length of a track in seconds, else that of its file, else the end of its last packet.
 
     Matroska files state it in a tag. Recorders of live video (browsers, for instance) state no length. None if the
-    packets have no times either. Raises `VideoError` for a length above `LONGEST_S`.
+    packets have no times either. Raises `VideoError` for a length above `LONGEST_S`, or too long for the file's size.
     """
     seconds = _stated_duration(container, stream)
     if seconds is None:
         seconds = _packets_end(container, stream)
     if seconds is not None and not seconds <= LONGEST_S:
         raise VideoError(f"a length of {seconds:g} s, expected at most {LONGEST_S:g} s")
+    if seconds is not None and seconds * LEAST_BYTES_PER_S > max(container.size, 1000 * LEAST_BYTES_PER_S):
+        raise VideoError(f"a length of {seconds:g} s in {container.size} bytes, expected {LEAST_BYTES_PER_S} a second")
     return seconds
 
 
@@ -128,9 +145,14 @@ def _decode(path: Path, times: Sequence[float], *, seeking: bool) -> Iterator[tu
     shown: av.VideoFrame | None = None
     sought = False
     try:
-        with av.open(str(path)) as container:
+        with open_media(path) as container:
             if (stream := picture_track(container)) is None:
                 raise VideoError("no video track")
+            if stream.codec_context is None:
+                raise VideoError("no decoder for its codec")
+            require_size(stream.codec_context.width, stream.codec_context.height)
+            # For sizes that change within the file.
+            stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
             # Workers are processes already; decoder threads would compete with them.
             stream.codec_context.thread_count = 1
             # Broadcast recordings start at any time. A slightly negative start is the sound encoder's priming, which

@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from av.error import FFmpegError
 
 from mme2e_jax.errors import UserError
 from mme2e_jax.media.findings import REASONS
 from mme2e_jax.media.utterance import SOUND_SUFFIXES, Media, Utterance
-from mme2e_jax.media.video import VideoError, picture_track, track_duration
+from mme2e_jax.media.video import VideoError, open_media, picture_track, track_duration
 from mme2e_jax.media.workers import Extractor, Job
 from mme2e_jax.predict.cues import Cue
 
@@ -57,7 +56,7 @@ def open_clip(path: str | Path) -> Clip:
     if not path.stat().st_size:
         raise UserError(f"--input: expected a video or sound file, found an empty file at {path}.")
     try:
-        with av.open(str(path)) as container:
+        with open_media(path) as container:
             tracks = {"pictures": picture_track(container), "sound": next(iter(container.streams.audio), None)}
             lengths = {name: track_duration(container, one) or 0.0 for name, one in tracks.items() if one}
     except VideoError as error:

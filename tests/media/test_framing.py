@@ -112,3 +112,8 @@ def test_each_half_is_cut_in_its_own_middle() -> None:
 def test_halves_of_small_frames_give_their_largest_square() -> None:
     assert VIEWS["left"](np.zeros((100, 641, 3), np.uint8)).shape == (100, 100, 3)
     assert VIEWS["right"](np.zeros((300, 101, 3), np.uint8)).shape == (50, 50, 3)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_of_a_single_pixel_is_that_pixel(view: str) -> None:
+    np.testing.assert_array_equal(VIEWS[view](np.full((1, 1, 3), 7, np.uint8)), np.full((1, 1, 3), 7))

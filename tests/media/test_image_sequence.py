@@ -60,3 +60,14 @@ def test_a_missing_or_broken_picture_ends_the_video(pictures: ImageSequence) -> 
 def test_a_folder_without_pictures_is_no_video(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="no images"):
         sequence_duration(ImageSequence(tmp_path, "image_", 2.0))
+
+
+@pytest.mark.parametrize("size", [b"\x7f\xff\x7f\xff", b"\x20\x00\x20\x00"])
+def test_an_image_that_states_a_size_beyond_memory_is_a_video_error(pictures: ImageSequence, size: bytes) -> None:
+    content = (pictures.folder / "image_0.jpg").read_bytes()
+    # Height and width are in the header of the frame, after its length and the bits of a sample.
+    start = content.index(b"\xff\xc0") + 5
+    (pictures.folder / "image_0.jpg").write_bytes(content[:start] + size + content[start + 4 :])
+
+    with pytest.raises(VideoError, match=r"expected at most 40000000 pixels|image_0\.jpg is missing or not an image"):
+        list(images_at(pictures, [0.0]))

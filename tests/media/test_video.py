@@ -96,13 +96,20 @@ def test_sound_that_outlasts_the_pictures_does_not_lengthen_them(suffix: str, tm
     assert video_duration(tmp_path / f"v.{suffix}") == pytest.approx(2.0, abs=0.1)
 
 
-def test_a_forged_length_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("hours", "message"),
+    [
+        (99, "a length of 356402 s, expected at most 172800 s"),
+        (20, r"a length of 72002 s in \d+ bytes, expected 16 a second"),
+    ],
+)
+def test_a_forged_length_is_refused(hours: int, message: str, tmp_path: Path) -> None:
     write_video(tmp_path / "v.mkv", LEVELS)
     content = (tmp_path / "v.mkv").read_bytes()
     assert content.count(b"00:00:02.0") == 1
-    (tmp_path / "v.mkv").write_bytes(content.replace(b"00:00:02.0", b"99:00:02.0"))
+    (tmp_path / "v.mkv").write_bytes(content.replace(b"00:00:02.0", b"%d:00:02.0" % hours))
 
-    with pytest.raises(VideoError, match="a length of 356402 s, expected at most 172800 s"):
+    with pytest.raises(VideoError, match=message):
         video_duration(tmp_path / "v.mkv")
 
 
@@ -170,3 +177,34 @@ def test_what_lies_between_is_not_decoded(tmp_path: Path) -> None:
     found = dict(frames_at(tmp_path / "v.mp4", [1.0, 55.0]))
 
     np.testing.assert_allclose([found[0].mean(), found[1].mean()], [10, 150], atol=2)
+
+
+def test_texts_that_are_not_utf8_do_not_matter(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4", LEVELS)
+    content = (tmp_path / "v.mp4").read_bytes()
+    assert content.count(b"VideoHandler") == 1
+    (tmp_path / "v.mp4").write_bytes(content.replace(b"VideoHandler", b"\xff\xfedeoHandler"))
+
+    assert video_duration(tmp_path / "v.mp4") == pytest.approx(2.0, abs=0.01)
+    assert numbers(tmp_path / "v.mp4", [0.5]) == {0: 5}
+
+
+def test_an_unknown_codec_is_a_video_error(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mkv", LEVELS)
+    content = (tmp_path / "v.mkv").read_bytes()
+    assert content.count(b"V_MPEG4/ISO/AVC") == 1
+    (tmp_path / "v.mkv").write_bytes(content.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XXX"))
+
+    with pytest.raises(VideoError, match="no decoder for its codec"):
+        list(frames_at(tmp_path / "v.mkv", [0.0]))
+
+
+def test_pictures_that_would_fill_the_memory_are_a_video_error(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "v.avi"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 8000, 5008, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame(8000, 5008, "yuv420p")))
+        container.mux(stream.encode(None))
+
+    with pytest.raises(VideoError, match="pictures of 8000 x 5008, expected at most 40000000 pixels"):
+        list(frames_at(tmp_path / "v.avi", [0.0]))
