@@ -86,7 +86,7 @@ def pickle_errors(path: Path, content: str, expected: str) -> Iterator[None]:
             f"{path} asks for {error}, which no {content} needs. Nothing of it was run. Expected {expected}; get the "
             "file from its authors again."
         ) from error
-    except (ValueError, LookupError, TypeError, OverflowError, EOFError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError, EOFError, MemoryError) as error:
         raise ReleaseError(
             f"{path} is damaged or no pickle: {error or type(error).__name__}. Copy it again."
         ) from error

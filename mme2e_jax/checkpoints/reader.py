@@ -7,7 +7,8 @@ resume only; those at the end of other epochs have the scores by which the best 
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,9 @@ class Checkpoints:
 
     def restore_arrays(self, step: int) -> dict[str, np.ndarray]:
         """Variables of a checkpoint by path, on the host; the model need not be known."""
-        stored = ocp.StandardCheckpointHandler().metadata(epath.Path(self.directory / f"{step}/variables")).tree
-        like = {name: np.empty(x.shape, x.dtype) for name, x in stored.items()}
+        with self._reading(step):
+            stored = ocp.StandardCheckpointHandler().metadata(epath.Path(self.directory / f"{step}/variables")).tree
+            like = {name: np.empty(x.shape, x.dtype) for name, x in stored.items()}
         return self._restore(step, variables=ocp.args.StandardRestore(like))["variables"]
 
     def restore_variables(self, step: int, like: Variables) -> Variables:
@@ -122,7 +124,20 @@ class Checkpoints:
         return TrainState(done, like.variables.with_arrays(restored["variables"]), optimizer, teacher)
 
     def _restore(self, step: int, **items: Any) -> Any:
-        return self._checkpointer.restore(self.directory / str(step), args=ocp.args.Composite(**items))
+        with self._reading(step):
+            return self._checkpointer.restore(self.directory / str(step), args=ocp.args.Composite(**items))
+
+    @contextmanager
+    def _reading(self, step: int) -> Iterator[None]:
+        """Turns the library's errors, which are of many types, into `UserError`."""
+        try:
+            yield
+        except Exception as error:
+            reason = (str(error) or type(error).__name__).partition("\n")[0][:300]
+            raise UserError(
+                f"The checkpoint {self.directory}/{step} cannot be read: {reason}. Use another checkpoint, or train "
+                "again."
+            ) from error
 
 
 def open_checkpoints(workdir: str | Path) -> tuple[Checkpoints, int]:

@@ -20,6 +20,8 @@ FEATURES = {
     "media": ("utterance_id", "token_ids", "faces", "mel", "label"),
     "features": ("utterance_id", "text", "audio", "video", "label"),
 }
+# Snappy, which compresses the files, copies at most 64 bytes by 3.
+_MOST_COMPRESSION = 64 / 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +107,8 @@ def open_dataset(directory: str | Path, name: str = "mosei", kind: str = "media"
     )
     _check_features(dataset, description)
     check_files((split.name, split.files, split.ids) for split in dataset.splits.values())
+    for split in dataset.splits.values():
+        _check_lengths(dataset, split)
     return dataset
 
 
@@ -118,6 +122,20 @@ def _split(directory: Path, description: Description, name: str) -> Split:
             f"{len(stated.utterance_ids)}. The directory is damaged or was edited; prepare the data again."
         )
     return Split(name, files, tuple(stated.utterance_ids), lengths, np.asarray(stated.positives, np.int64))
+
+
+def _check_lengths(dataset: Dataset, split: Split) -> None:
+    """Raises `UserError` if the lengths, by which batches get their sizes, are more than the files can hold."""
+    media = (4, FACE_SIZE * FACE_SIZE * 3, 4 * MEL_BANDS * CHUNK_FRAMES)  # bytes of a token, a frame and a chunk
+    text, audio, video = dataset.feature_sizes or (0, 0, 0)
+    sizes = media if dataset.kind == "media" else (4 * text, 4 * video, 4 * audio)
+    stated = sum(float(np.sum(length, dtype=float)) * size for length, size in zip(split.lengths, sizes, strict=True))
+    stored = sum(path.stat().st_size for path in split.files.paths)
+    if stated > _MOST_COMPRESSION * stored:
+        raise UserError(
+            f"{dataset.directory}: the metadata states {stated:.3g} bytes of arrays in split {split.name}, its files "
+            f"have {stored:,} bytes. The directory is damaged or was edited; prepare the data again."
+        )
 
 
 def _check_features(dataset: Dataset, description: Description) -> None:

@@ -107,6 +107,7 @@ def load_tokenizer(source: str) -> TextEncoder:
     hub.setLevel(logging.ERROR)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
+        ids = tokenizer("a")["input_ids"]
     except Exception as error:  # tokenizers raises no narrower type
         found = "is neither a local directory nor available from the Hugging Face hub"
         if is_path:
@@ -117,7 +118,6 @@ def load_tokenizer(source: str) -> TextEncoder:
         transformers_logging.set_verbosity(verbosity)
         hub.setLevel(hub_level)
 
-    ids = tokenizer("a")["input_ids"]
     marked = bool(ids) and ids[0] == tokenizer.cls_token_id and ids[-1] == tokenizer.sep_token_id
     if not marked or None in (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id):
         raise TokenizerError(

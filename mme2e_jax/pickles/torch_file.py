@@ -7,6 +7,7 @@ Source: torch/serialization.py and torch/_utils.py of PyTorch; checked with file
 """
 
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +43,7 @@ _IGNORED_CALLS += ["torch.Size", "torch.device"]
 _IGNORED_NAMES = ["numpy.ndarray", *(f"torch.{dtype.name}" for dtype in STORAGES.values())]
 # Exceptions of zipfile, pickletools, numpy and the code below for damaged files.
 _DAMAGE = (ValueError, LookupError, TypeError, OverflowError, EOFError, OSError, RuntimeError, MemoryError)
-_DAMAGE += (zipfile.BadZipFile, zlib.error)
+_DAMAGE += (zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError)
 
 
 def read(path: str | Path) -> dict[str, np.ndarray]:

@@ -282,3 +282,16 @@ def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(tmp_path: Path) ->
     assert "No space left on device" in result.stdout
     assert "are complete. Check that the disk has space" in result.stdout
     assert int(result.stdout.split()[-1]) in (5, 10)
+
+
+@pytest.mark.parametrize("name", ["variables/_METADATA", "record/metadata"])
+def test_a_checkpoint_that_its_library_cannot_read_is_refused(tmp_path: Path, state: TrainState, name: str) -> None:
+    found = save_epochs(tmp_path, state, [0.1])
+    (tmp_path / "checkpoints" / "5" / name).write_bytes(b"no checkpoint")
+
+    def read() -> None:
+        found.read_record(5)
+        found.restore_arrays(5)
+
+    with pytest.raises(UserError, match=r"checkpoints/5 cannot be read: .*\. Use another checkpoint, or train again"):
+        read()

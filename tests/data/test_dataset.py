@@ -131,3 +131,15 @@ def test_a_missing_or_empty_split_is_refused_before_training_starts(tmp_path: Pa
 
     with pytest.raises(UserError, match=f"no utterances in its {missing} split"):
         BatchLoader(dataset, batch_size=2, text_max_len=16, seed=0, epochs=1, max_shapes=2, groups=1)
+
+
+@pytest.mark.parametrize(("kind", "length"), [("media", "frames"), ("features", "tokens")])
+def test_lengths_that_the_files_cannot_hold_are_refused(kind: str, length: str, tmp_path: Path) -> None:
+    make = make_records if kind == "media" else make_feature_records
+    directory = make(tmp_path / "records", {"train": 2})
+    splits = json.loads((directory / "metadata.json").read_text())["splits"]
+    splits["train"][length][1] = 10**9
+    edit_metadata(directory, splits=splits)
+
+    with pytest.raises(UserError, match=r"states .* bytes of arrays in split train, its files have"):
+        open_dataset(directory, kind=kind)

@@ -111,3 +111,12 @@ def test_a_tokenizer_without_marks_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(TokenizerError, match=r"to put \[CLS\] first and \[SEP\] last, found"):
         load_tokenizer(str(tmp_path))
+
+
+def test_settings_of_another_type_are_refused(tmp_path: Path) -> None:
+    train_mini(TEXTS).save(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"model_max_length": "9"}))
+
+    with pytest.raises(TokenizerError, match="is damaged, or needs code of its own"):
+        load_tokenizer(str(tmp_path))

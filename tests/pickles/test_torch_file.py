@@ -161,6 +161,9 @@ def test_npz_that_holds_more_than_arrays(tmp_path: Path) -> None:
     assert "other values than arrays" in refused(tmp_path / "text.npz")
     (tmp_path / "none.npz").write_bytes(b"")
     refused(tmp_path / "none.npz")
+    # NumPy reads a header that is no Python expression token by token.
+    write_zip(tmp_path / "header.npz", {"x.npy": b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4'  "})
+    assert "damaged" in refused(tmp_path / "header.npz")
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         for i in range(17):
             archive.writestr(f"{i}.npy", b"")

@@ -186,7 +186,11 @@ def test_features_that_would_run_something_are_refused_and_do_not(dataset: str, 
     assert proof.exists(), "the pickle does nothing, whoever loads it"
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 of torch.save", pickle.dumps(MOSEI)[:-100]])
+# The last one claims an array of 2**60 bytes.
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04 of torch.save", pickle.dumps(MOSEI)[:-100], b"\x80\x05\x96" + (1 << 60).to_bytes(8, "little")],
+)
 def test_a_damaged_file_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "mosei_senti_hcf_train.pkl").write_bytes(content)
     with pytest.raises(ReleaseError, match=r"train\.pkl is damaged or no pickle: .*Copy it again"):
