@@ -64,7 +64,8 @@ def selection() -> Selection:
     text = jnp.sin(jnp.arange(2 * _D_TEXT, dtype=jnp.float32)).reshape(1, 2, _D_TEXT)
     utterance = jnp.array([[0, 1]])
     x = jnp.asarray(faces, jnp.float32) / 127.5 - 1
-    _, stages = tower(x, jnp.ones(2, bool), text, utterance, THRESHOLD, train=True)
+    look = nnx.jit(lambda tower, x: tower(x, jnp.ones(2, bool), text, utterance, THRESHOLD, train=True)[1])
+    stages = look(tower, x)
     return Selection(faces, stages, index_sites(stages[-1].kept, tower.blocks[-1].row_limit))
 
 

@@ -22,7 +22,7 @@ def test_sizes_are_those_of_the_programs_texts() -> None:
     assert found["compile_cpu_seconds"] > 0
 
 
-@pytest.mark.parametrize("step", ["train", "eval"])
+@pytest.mark.parametrize("step", [pytest.param("train", marks=pytest.mark.slow), "eval"])
 def test_the_three_programs_differ(step: str) -> None:
     small = ["model.modalities=tv", "model.trans_layers=1"]
     texts = {program: traced(program, step, small).lower().as_text() for program in ("dense", "rows", "masked")}

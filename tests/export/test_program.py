@@ -83,15 +83,6 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_an_exported_model_computes_what_its_checkpoint_computes(tmp_path: Path) -> None:
-    experiment, model, batch = CASES["rows"]
-    workdir = make_run(tmp_path / "run", experiment, **model)
-
-    outputs = ExportedModel(export_run(workdir))(batch)
-
-    assert_outputs({"logits": outputs["logits"], **outputs["contributions"]}, workdir, batch)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_an_exported_model_computes_elsewhere_what_its_checkpoint_computes(elsewhere: Path, name: str) -> None:

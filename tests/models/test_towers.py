@@ -119,7 +119,12 @@ def test_uniform_scores_make_both_ways_equal():
     assert float(values[0]) == pytest.approx(float(values[1]), rel=1e-5)
 
 
-@pytest.mark.parametrize("selection", [Selection("share"), Selection("share", 4, once=True), Selection("mass", 4)])
+SELECTIONS = [Selection("share", 4, once=True), Selection("share"), Selection("mass", 4)]
+
+
+@pytest.mark.parametrize(
+    "selection", [SELECTIONS[0], *(pytest.param(s, marks=pytest.mark.slow) for s in SELECTIONS[1:])]
+)
 def test_rows_and_masks_agree_for_every_selection(selection):
     found = []
     # In float64, where gradients that are 0 but for rounding stay below the tolerance.
@@ -145,7 +150,7 @@ def test_rows_and_masks_agree_for_every_selection(selection):
 def test_a_tower_that_selects_once_has_one_score_and_keeps_the_same_regions_in_all_stages():
     variables = tower(False, selection=Selection("share", 4, once=True))
     assert {path.split("/")[1] for path in variables.arrays() if path.startswith("scores/")} == {"0"}
-    _, stages = run(variables, variables.params)
+    stages = jax.jit(lambda params: run(variables, params)[1])(variables.params)
     first, second, third = (np.asarray(stage.kept) for stage in stages)
     np.testing.assert_array_equal(first[:, ::2, ::2], second)
     np.testing.assert_array_equal(second[:, ::2, ::2], third)

@@ -23,6 +23,7 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation.inference import infer_batch
 from mme2e_jax.media.tokens import train_mini
 from mme2e_jax.predict.batching import Capacity, make_batch
+from mme2e_jax.predict.run_model import clip_model
 from mme2e_jax.runs.load import load_run
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runs.tokenizer import keep_tokenizer
@@ -247,10 +248,12 @@ def test_an_invalid_clip_is_refused(name: str, write, message: str, tmp_path: Pa
 def test_a_missing_or_different_tokenizer_is_refused(workdir: Path, tmp_path: Path) -> None:
     train_mini(["other words altogether"] * 2).save(tmp_path / "other")
 
+    loaded = load_run(workdir, devices=1)
+
     with pytest.raises(UserError, match=r"--tokenizer: .* is not the tokenizer that the run's data were prepared with"):
-        Predictor.from_workdir(workdir, tokenizer=tmp_path / "other")
+        clip_model(loaded, workdir, tokenizer=tmp_path / "other")
     with pytest.raises(UserError, match=r"--tokenizer: expected a directory with tokenizer\.json"):
-        Predictor.from_workdir(workdir, tokenizer=tmp_path)
+        clip_model(loaded, workdir, tokenizer=tmp_path)
 
 
 def test_the_command_writes_to_its_output_and_refuses_invalid_flags(

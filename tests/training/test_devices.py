@@ -71,7 +71,8 @@ def assert_as_on_one_device(config: Any, dataset: Dataset, counts: Sequence[int]
         assert_follows(run_steps(config, dataset, steps=10), one, rounded)
 
 
-@pytest.mark.parametrize("counts", [(8,), pytest.param((2, 4), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("counts", [(8,), (2, 4)])
 def test_any_number_of_devices_trains_a_tower_as_one_does(records: Path, counts: Sequence[int]) -> None:
     config: Any = shrink(mini_dense.get_config(), records)
     config.model.modalities = "v"
@@ -89,6 +90,14 @@ def test_any_number_of_devices_trains_a_baseline_as_one_does(
     if "rnn" in config.model:
         # Two layers, so that there is dropout.
         config.model.rnn.layers = 2
+    assert_as_on_one_device(config, open_dataset(feature_records, kind="features"), (8,))
+
+
+def test_eight_devices_train_a_baseline_of_one_modality_as_one_does(feature_records: Path) -> None:
+    config: Any = shrink(lf_rnn.get_config("mosei"), feature_records)
+    config.model.modalities = "t"
+    # Two layers, so that there is dropout.
+    config.model.rnn.layers = 2
     assert_as_on_one_device(config, open_dataset(feature_records, kind="features"), (8,))
 
 

@@ -51,7 +51,8 @@ def compiled(sparse: bool, remat: bool):
     return variables, step.lower(variables.params).compile()
 
 
-@pytest.mark.parametrize("sparse", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("sparse", [False, True])
 def test_gradients_and_statistics_are_the_same_and_less_is_kept(sparse: bool) -> None:
     # In float64: programs that are put together in other ways round in other ways.
     with jax.enable_x64(True):

@@ -28,7 +28,7 @@ def text_baseline(records: Path, **overrides: Any) -> Any:
     return shrunk("lf_rnn", records, model__modalities="t", optim__epochs=8, **overrides)
 
 
-@pytest.mark.parametrize("loss", ["bce", "ce", "mse", "l1"])
+@pytest.mark.parametrize("loss", ["bce", "ce", *(pytest.param(loss, marks=pytest.mark.slow) for loss in ("mse", "l1"))])
 def test_every_loss_falls_and_gives_scores_of_its_kind(loss, feature_records):
     config = text_baseline(feature_records, optim__loss=loss, optim__lr=1e-2)
     trained = run_steps(config, open_dataset(feature_records, kind="features"), steps=20)
@@ -62,7 +62,8 @@ def one_step(step: Any, mesh: Any, state: Any, batch: Any) -> tuple[Any, Any]:
         return jax.device_get(jax.jit(step)(state, mesh.put_batch(batch), jnp.float32(1.0)))
 
 
-@pytest.mark.parametrize("skip", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("skip", [0, 1])
 def test_a_step_that_is_not_finite_changes_nothing_but_the_step_where_it_may_be_skipped(skip: int, records: Path):
     config = shrunk("mini_dense", records, model__modalities="a", optim__skip_nonfinite=skip)
     start = begin(config, open_dataset(records))
@@ -91,7 +92,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_step_where_it_may_be_
 
 
 def test_a_gradient_that_is_not_finite_is_skipped_though_the_loss_is_and_finite_steps_are_not(feature_records: Path):
-    config = shrunk("lf_rnn", feature_records)
+    config = text_baseline(feature_records)
     mesh, batches, _, state, _ = begin(config, open_dataset(feature_records, kind="features"))
     batch, tx = next(batches.training(0)), setup.make_optimizer(parse_config(config), batches.total_steps)
 

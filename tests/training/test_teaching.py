@@ -146,6 +146,7 @@ def taught_step(config: Any, records: Path) -> tuple[TrainState, TrainState, flo
     return before, jax.device_get(after), float(metrics.gradient_norm)
 
 
+@pytest.mark.slow
 def test_scores_learn_from_a_teacher_alone_and_the_teacher_stays(records: Path) -> None:
     before, after, _ = taught_step(small(records), records)
 

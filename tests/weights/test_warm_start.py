@@ -220,6 +220,7 @@ def test_a_text_encoder_from_a_checkpoint_is_not_read_from_elsewhere(tmp_path: P
         start_parsed(config)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_without_its_start(records: Path, tmp_path: Path, other: Variables) -> None:
     """Its own checkpoints count: the start is not loaded over them."""
     file = weights.save_paper(tmp_path / "model.pt", other, weights.small_spec(records))
