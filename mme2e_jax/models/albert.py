@@ -73,7 +73,6 @@ class Albert(nnx.Module):
     """Token ids to one vector per token."""
 
     def __init__(self, size: AlbertSize, vocabulary: int, rngs: nnx.Rngs):
-        """Args: size: see SIZES; vocabulary: number of token ids."""
         self.word = _embedding(vocabulary, size.embedding)
         self.position = _embedding(POSITIONS, size.embedding)
         self.token_type = _embedding(TOKEN_TYPES, size.embedding)
@@ -85,14 +84,16 @@ class Albert(nnx.Module):
     def __call__(
         self, token_ids: Int[Array, "u t"], token_count: Int[Array, "u"], token_type: Int[Array, "u t"] | None = None
     ) -> Float[Array, "u t d"]:
-        """Last hidden states.
+        """Last hidden states of tokens, [CLS] first; attention ignores those after `token_count` of a row.
 
-        Args:
-          token_ids: token ids, [CLS] first.
-          token_count: number of real tokens of each row; attention ignores the others.
-          token_type: 0 or 1 for the first and second sentence of a pair; None for type 0 everywhere.
+        `token_type` is 0 or 1 for the first and second sentence of a pair; None for type 0 everywhere.
         """
-        x, bias = self._begin(token_ids, token_count, token_type)
+        t = token_ids.shape[1]
+        kind = self.token_type[...][:1][None] if token_type is None else self.token_type[...][token_type]
+        x = self.word[...][token_ids] + self.position[...][:t][None] + kind
+        real = jnp.arange(t)[None] < token_count[:, None]
+        bias = jnp.where(real, 0.0, jnp.finfo(x.dtype).min)[:, None, None]
+        x = self.embedding_out(self.embedding_norm(x).astype(self.embedding_out.kernel.dtype))
         structure, parameters = nnx.split(self.layer)
 
         def layers(x, bias, parameters):
@@ -102,25 +103,3 @@ class Albert(nnx.Module):
 
         # Sums the layer's gradient over devices once, not once per iteration.
         return per_device(layers, (x, bias), (parameters,))
-
-    def hidden_states(
-        self, token_ids: Int[Array, "u t"], token_count: Int[Array, "u"], token_type: Int[Array, "u t"] | None = None
-    ) -> Float[Array, "k u t d"]:
-        """The input of the first layer and the outputs of all layers; arguments as for a call."""
-        x, bias = self._begin(token_ids, token_count, token_type)
-
-        def step(x, _):
-            x = self.layer(x, bias)
-            return x, x
-
-        _, after = jax.lax.scan(step, x, None, length=self.layers)
-        return jnp.concatenate([x[None], after])
-
-    def _begin(self, token_ids, token_count, token_type):
-        t = token_ids.shape[1]
-        kind = self.token_type[...][:1][None] if token_type is None else self.token_type[...][token_type]
-        x = self.word[...][token_ids] + self.position[...][:t][None] + kind
-        real = jnp.arange(t)[None] < token_count[:, None]
-        bias = jnp.where(real, 0.0, jnp.finfo(x.dtype).min)[:, None, None]
-        x = self.embedding_norm(x).astype(self.embedding_out.kernel.dtype)
-        return self.embedding_out(x), bias

@@ -16,8 +16,7 @@ from jaxtyping import Array, Float
 
 from mme2e_jax.runtime.sharding import per_device
 
-# Positions per block: fewer make small matrix products, more exceed the cache.
-BLOCK_POSITIONS = 1024
+BLOCK_POSITIONS = 1024  # positions per block: fewer make small matrix products, more exceed the cache
 
 
 def convolve(x: Float[Array, "n h w d"], kernel: Float[Array, "k k d e"]) -> Float[Array, "n h w e"]:

@@ -39,13 +39,10 @@ def _absorb(bits: UInt32[Array, "..."], data: Int[Array, "..."]) -> UInt32[Array
 def dropout(
     x: Float[Array, "..."], rate: float, seed: DropoutSeed | None, coordinates: Sequence[Int[Array, "..."]]
 ) -> Float[Array, "..."]:
-    """Zeroes each element of `x` with probability `rate` and scales the others by 1 / (1 - rate).
+    """Zeroes each element of `x` with probability `rate`, in [0, 1), and scales the others by 1 / (1 - rate).
 
-    Args:
-      x: any shape.
-      rate: dropout rate in [0, 1).
-      seed: seed of the step and layer; None in evaluation, which returns `x`.
-      coordinates: arrays that have the rank of `x`, broadcast to its shape and together identify every element.
+    `seed` is that of the step and layer; None, in evaluation, returns `x`. The `coordinates` have the rank of `x`,
+    broadcast to its shape and together identify every element.
     """
     if seed is None or rate == 0.0:
         return x

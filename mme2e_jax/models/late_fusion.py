@@ -17,8 +17,7 @@ from mme2e_jax.models.layers import linear
 from mme2e_jax.models.recurrent import RecurrentEncoder, RecurrentSpec
 from mme2e_jax.models.sequence import SequenceEncoder
 
-# Order of the fusion weights in the paper's baselines, and of sizes and heads.
-MODALITIES = "tav"
+MODALITIES = "tav"  # order of the fusion weights in the paper's baselines, and of sizes and heads
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,6 @@ class LateFusion(nnx.Module):
     """One encoder and head per modality, and late fusion of their logits."""
 
     def __init__(self, spec: LateFusionSpec, rngs: nnx.Rngs):
-        """Args: spec: architecture; rngs: required by nnx, not used."""
         self.modalities = sort_modalities(spec.modalities, MODALITIES)
         self.parity_padding = spec.parity_padding
         self.sequences = nnx.Dict({m: _encoder(spec, m, rngs) for m in self.modalities})
@@ -68,10 +66,7 @@ class LateFusion(nnx.Module):
     def __call__(
         self, batch: FeatureBatch, *, train: bool, threshold: Float[Array, ""] | float, seed: DropoutSeed | None
     ) -> Outputs:
-        """Runs the model on padded rows; `seed` is the dropout seed of the step, None for no dropout.
-
-        `train` and `threshold` are not used; other models need them.
-        """
+        """Runs the model on padded rows; arguments as for `variables.apply`, `train` and `threshold` are not used."""
         del train, threshold
         rows = {
             "t": (batch.text, batch.text_count),

@@ -78,8 +78,7 @@ class MaskedBatchNorm(nnx.Module):
     """Batch normalisation whose statistics cover only the positions in a mask.
 
     Normalises by the biased variance and keeps the unbiased one for evaluation, as torch and SparseConvNet do. Under
-    `jit` the statistics are those of the whole batch over all devices. Computes in float32 at least; the output has the
-    dtype of the input.
+    `jit` the statistics cover all devices. Computes in float32 at least; the output has the dtype of the input.
     """
 
     def __init__(self, features: int, *, eps: float, momentum: float):

@@ -25,8 +25,7 @@ from mme2e_jax.models.towers import DenseTower, SparseTower
 FACE_MEAN = (159.0, 111.0, 102.0)
 FACE_STD = (37.0, 33.0, 32.0)
 
-# Order of the fusion weights in the paper's code.
-MODALITIES = "tva"
+MODALITIES = "tva"  # order of the fusion weights in the paper's code
 IMAGE_SIZE = {"v": (FACE_SIZE, FACE_SIZE, 3), "a": (MEL_BANDS, CHUNK_FRAMES, 1)}
 
 # Factors of the sites of each stage's input, per tower.
@@ -60,11 +59,7 @@ class MME2E(nnx.Module):
     """Text, faces and speech to emotion logits, by late fusion."""
 
     def __init__(self, spec: ModelSpec, rngs: nnx.Rngs):
-        """Args: spec: architecture; rngs: required by nnx, not used.
-
-        Raises:
-          ValueError: if the modalities are not a subset of "tva", or a sparse model lacks the text that guides it.
-        """
+        """Raises ValueError if the modalities are not of "tva", or a sparse model lacks the text that guides it."""
         self.modalities = used = sort_modalities(spec.modalities, MODALITIES)
         self.dtype = spec.dtype
         if spec.sparse and "t" not in used:
@@ -86,8 +81,7 @@ class MME2E(nnx.Module):
     def round_encoders(self) -> None:
         """Rounds the encoders' parameters to the model's dtype, in place: only for a copy of the model.
 
-        Heads, fusion and parameters of full precision stay as they are; softmaxes, statistics and sums over many
-        gradients are float32 in any case.
+        Heads, fusion and parameters of full precision stay; softmaxes, statistics and large sums are float32 anyway.
         """
         if self.dtype == "float32":
             return
@@ -103,14 +97,9 @@ class MME2E(nnx.Module):
         seed: DropoutSeed | None,
         multipliers: Multipliers | None = None,
     ) -> Outputs:
-        """Runs the model.
+        """Runs the model on packed utterances; arguments as for `variables.apply`.
 
-        Args:
-          batch: packed utterances.
-          train: whether to use and update batch statistics.
-          threshold: threshold of the sparse attention, in (0, 1]; not used by the dense model.
-          seed: dropout seed of the step; None for no dropout.
-          multipliers: with these a sparse model computes all sites, and multiplies each stage's input by its own.
+        With `multipliers` a sparse model computes all sites, and multiplies each stage's input by its own.
         """
         logits, stages, text = {}, {}, None
         if "t" in self.modalities:

@@ -82,8 +82,7 @@ class RecurrentLayer(nnx.Module):
     ) -> tuple[Float[Array, "u n e"], Float[Array, "u e"]]:
         """Outputs at every row and final outputs, forward and backward concatenated.
 
-        The rows are finite everywhere. `read` tells whether each row is real, real rows first; the others leave the
-        state unchanged.
+        The rows are finite. `read` tells which are real, real ones first; the others leave the state unchanged.
         """
         cell = CELLS[self.cell]
         directions = [self.forward, self.backward] if self.bidirectional else [self.forward]
@@ -126,7 +125,6 @@ class RecurrentEncoder(nnx.Module):
     """Stacked recurrent layers with dropout between them."""
 
     def __init__(self, d: int, spec: RecurrentSpec, rate: float, rngs: nnx.Rngs):
-        """Args: d: features of a row; spec: hyperparameters; rate: dropout rate."""
         hidden = spec.hidden(d)
         widths = [d, *[spec.width(d)] * (spec.layers - 1)]
         self.layers = nnx.List([RecurrentLayer(w, hidden, spec.cell, spec.bidirectional, rngs) for w in widths])

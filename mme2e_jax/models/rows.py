@@ -26,10 +26,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mme2e_jax.runtime.sharding import per_device
 
-# Rows per block: their patches should fit the processor's cache.
-BLOCK_ROWS = 1024
-# Fractions of the rows to choose from without a loop.
-FRACTIONS = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)
+BLOCK_ROWS = 1024  # rows per block: their patches should fit the processor's cache
+FRACTIONS = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)  # fractions of the rows to choose from without a loop
 
 
 class Sites(NamedTuple):
@@ -160,8 +158,7 @@ def _products(x, sites, kernel, *, loop):
 def _gradients(x, g, sites, kernel, *, loop):
     """Gradients of rows and kernel, the latter with a device axis of size 1.
 
-    Both use the patches around the gradient: the kernel's gradient, a sum over pairs of neighbours, can be computed
-    from the patches of either side.
+    Both use the patches around the gradient; the kernel's gradient can be computed from the patches of either side.
     """
     g = with_zero_row(g, sites)
     d, e = kernel.shape[2:]
@@ -181,13 +178,8 @@ def _gradients(x, g, sites, kernel, *, loop):
 def _row_wise(some: Callable, sites: Sites, rows: Array, total: Any, loop: bool) -> tuple[Array, Any]:
     """Computes the active rows with `some(start, size)`, which returns `size` rows and a summand of the total.
 
-    Args:
-      some: computes rows, by their start and number.
-      sites: sites of the rows.
-      rows: zeros, to be filled.
-      total: zeros, to be added to.
-      loop: whether to loop over blocks, as is always done if the number of rows is symbolic; else there is one call
-        with the smallest sufficient number of rows.
+    `rows` and `total` are zeros. With `loop`, or if the number of rows is symbolic, it loops over blocks; else there is
+    one call with the smallest sufficient number of rows.
     """
 
     def put(rows, total, start, size):

@@ -1,7 +1,6 @@
 """Transformer over an utterance's frames or mel chunks, on the packed axis.
 
-Post-norm encoder layers without positional encoding; a learned CLS vector comes first, and the output is read there
-(the paper's section 3.2).
+Post-norm layers without positional encoding; the output is read at a learned CLS vector (the paper's section 3.2).
 
 Axis legend: `g` device groups, `b` utterances per group, `n` packed items, `m` = b + n rows (CLS rows first),
 `a` heads, `d` features.
@@ -69,20 +68,15 @@ class SequenceEncoder(nnx.Module):
     """Encodes the packed vectors of each utterance's frames or chunks as one vector."""
 
     def __init__(self, d: int, layers: int, heads: int, rate: float, rngs: nnx.Rngs):
-        """Args: d: width; layers, heads: number of layers and heads; rate: dropout rate."""
         self.cls = FullPrecision(jnp.zeros(d))
         self.layers = nnx.List([EncoderLayer(d, heads, rate, rngs) for _ in range(layers)])
 
     def __call__(
         self, x: Float[Array, "g n d"], where: Segments, example: Int[Array, "g b"], seed: DropoutSeed | None
     ) -> Float[Array, "g b d"]:
-        """The CLS output of each utterance.
+        """The CLS output of each utterance, from packed items whose utterances and positions `where` gives.
 
-        Args:
-          x: packed items.
-          where: utterances and positions of the items.
-          example: index that identifies each utterance in dropout.
-          seed: seed of the step; None in evaluation.
+        `example` identifies each utterance in dropout; `seed` is that of the step, None in evaluation.
         """
         g, b = example.shape
         row = jnp.broadcast_to(jnp.arange(b)[None], (g, b))

@@ -21,25 +21,19 @@ from mme2e_jax.models.convolution import convolve
 from mme2e_jax.models.layers import MaskedBatchNorm, at_least_float32, linear, max_pool
 from mme2e_jax.models.rows import convolve_rows, gather_rows, index_sites, prefers_loop, rows_to_images, with_zero_row
 
-# Subtracted before rounding up: far below one site, far above the rounding of float32.
-_ROUNDING = 1e-3
+_ROUNDING = 1e-3  # subtracted before rounding up: far below one site, far above the rounding of float32
 
 
 @dataclass(frozen=True)
 class Selection:
-    """How sparse stages select sites.
+    """How sparse stages select sites."""
 
-    Attributes:
-      rule: "mass" keeps the smallest set whose attention reaches the threshold (the paper's rule); "share" keeps
-        ceil(threshold * sites) sites of each image, or all candidates if there are fewer.
-      region: side of the square regions that are selected as one, in sites of the first stage; it halves with each
-        stage. 1 selects single sites.
-      once: whether the first stage selects for all stages.
-    """
-
+    # "mass" keeps the smallest set whose attention reaches the threshold (the paper's rule); "share" keeps
+    # ceil(threshold * sites) sites of each image, or all candidates if there are fewer.
     rule: str = "mass"
+    # Side of the square regions that are selected as one, in sites of the first stage; it halves with each stage.
     region: int = 1
-    once: bool = False
+    once: bool = False  # whether the first stage selects for all stages
 
     def side(self, stage: int) -> int:
         """Side of a region in sites of the stage."""
@@ -235,8 +229,7 @@ class SparseBlock(nnx.Module):
     ) -> tuple[Float[Array, "n h/2 w/2 e"], Bool[Array, "n h/2 w/2"]]:
         """Pooled features, 0 at inactive sites, and pooled active sites; values of `x` at inactive sites do not matter.
 
-        `valid` tells whether each image is real, and counts in the statistics; `train` uses and updates those of the
-        batch.
+        Only `valid` images count in the statistics; `train` uses and updates those of the batch.
         """
         x = (self._by_rows if self.row_limit else self._masked)(x, active, active & valid[:, None, None], train)
         return max_pool(x), max_pool(active[..., None])[..., 0]

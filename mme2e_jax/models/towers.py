@@ -93,8 +93,7 @@ class DenseTower(nnx.Module):
     def __init__(self, size: tuple[int, int, int], d_out: int, width: float, rngs: nnx.Rngs, *, remat: bool = False):
         """Creates the layers for images of `size`: height, width, channels; `width` multiplies the channels.
 
-        `remat` keeps only the stages' inputs for the backward pass and recomputes the rest. nnx requires `rngs`; they
-        are not used.
+        With `remat` only the stages' inputs are kept for the backward pass. nnx requires `rngs`, which are not used.
         """
         h, w, d = size
         c = channels(width)
@@ -105,16 +104,10 @@ class DenseTower(nnx.Module):
 
     def __call__(self, x: Float[Array, "n h w d"], valid: Bool[Array, "n"], *, train: bool) -> Float[Array, "n e"]:
         """One vector per image; without meaning for images that are not `valid`."""
-        return self.head(self.features(x, valid, train=train))
-
-    def features(
-        self, x: Float[Array, "n h w d"], valid: Bool[Array, "n"], *, train: bool
-    ) -> Float[Array, "n h/16 w/16 e"]:
-        """The head's input."""
         x = self.low_level(x, valid, train=train)
         for block in self.blocks:
             x = max_pool(_stage(VGGBlock.__call__, self.remat and train, train=train)(block, x, valid))
-        return x
+        return self.head(x)
 
 
 class SparseTower(nnx.Module):
@@ -184,13 +177,7 @@ class SparseTower(nnx.Module):
     def at_all_sites(
         self, x: Float[Array, "n h w d"], valid: Bool[Array, "n"], multipliers: Sequence[Float[Array, "n h w"]]
     ) -> Float[Array, "n e"]:
-        """One vector per image if no site is left out, in evaluation.
-
-        Args:
-          x: images, group by group.
-          valid: whether each image is real.
-          multipliers: factors of the sites of each stage's input.
-        """
+        """One vector per image, in evaluation, if no site is left out; `multipliers` scale each stage's input."""
         x = self.low_level(x, valid, train=False)
         for block, multiplier in zip(self.blocks, multipliers, strict=True):
             x = (x * multiplier[..., None]).astype(x.dtype)

@@ -55,17 +55,14 @@ class TrainState(NamedTuple):
         return self._replace(variables=dataclasses.replace(self.variables, graphdef=graphdef))
 
 
-def make_model(spec: Spec) -> MME2E | LateFusion:
-    """The module that a spec describes, with parameters of 0."""
-    return MME2E(spec, nnx.Rngs(0)) if isinstance(spec, ModelSpec) else LateFusion(spec, nnx.Rngs(0))
-
-
 @functools.cache
 def abstract_variables(spec: Spec) -> Variables:
     """The variables of a model as shapes and dtypes; computing them takes seconds."""
 
     def make():
-        return Variables(*nnx.split(make_model(spec), nnx.Param, nnx.BatchStat))
+        # nnx requires the generators; all parameters are 0.
+        model = MME2E(spec, nnx.Rngs(0)) if isinstance(spec, ModelSpec) else LateFusion(spec, nnx.Rngs(0))
+        return Variables(*nnx.split(model, nnx.Param, nnx.BatchStat))
 
     return jax.eval_shape(make)
 
@@ -92,17 +89,10 @@ def initial_variables(spec: Spec, seed: int) -> Variables:
 def apply(
     variables: Variables, batch: AnyBatch, *, train: bool, threshold: Float[Array, ""] | float, seed: DropoutSeed | None
 ) -> tuple[Outputs, nnx.State]:
-    """Runs the model.
+    """Runs a model on a batch of the kind that it reads; returns the outputs and the updated batch statistics.
 
-    Args:
-      variables: variables of the model.
-      batch: utterances, of the kind that the model reads.
-      train: whether to use and update batch statistics.
-      threshold: threshold of the sparse attention.
-      seed: dropout seed; None for no dropout.
-
-    Returns:
-      The outputs and the updated batch statistics.
+    `train` uses the statistics of the batch, not the running ones, and updates these. `threshold` is that of the sparse
+    attention, in (0, 1]. `seed` is the dropout seed of the step, None for no dropout.
     """
     model = merge(variables)
     run: Any = model  # takes the kind of batch that it reads

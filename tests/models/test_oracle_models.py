@@ -18,7 +18,7 @@ from mme2e_jax.models.fusion import fuse
 from mme2e_jax.models.mme2e import ModelSpec, faces_input
 from mme2e_jax.models.sequence import SequenceEncoder
 from mme2e_jax.models.sparse import attention, select
-from mme2e_jax.models.towers import DenseTower, LowLevel, SparseTower
+from mme2e_jax.models.towers import DenseTower, Head, LowLevel, SparseTower
 from mme2e_jax.models.variables import TrainState, Variables, abstract_variables, fusion_order
 from mme2e_jax.training.losses import make_loss
 from mme2e_jax.training.optimizer import optimizer
@@ -88,15 +88,16 @@ def loss_of(b: Batch, outputs) -> jax.Array:
     return loss(outputs.logits, b.labels, b.example >= 0)
 
 
-def record(patch: pytest.MonkeyPatch, module: type, method: str = "__call__") -> list[Any]:
-    """The list to which a method of a module appends what it returns."""
-    original, found = getattr(module, method), []
+def record(patch: pytest.MonkeyPatch, module: type, *, inputs: bool = False) -> list[Any]:
+    """The list to which the modules of a class append what they return, or their first inputs."""
+    original, found = module.__call__, []
 
-    def call(*args, **kwargs):
-        found.append(original(*args, **kwargs))
-        return found[-1]
+    def call(self, x, *args, **kwargs):
+        result = original(self, x, *args, **kwargs)
+        found.append(x if inputs else result)
+        return result
 
-    patch.setattr(module, method, call)
+    patch.setattr(module, "__call__", call)
     return found
 
 
@@ -107,7 +108,7 @@ def evaluated(name: str):
     def run(v: Variables, b: Batch):
         with pytest.MonkeyPatch.context() as patch:
             text, sequences = record(patch, Albert), record(patch, SequenceEncoder)
-            low_level, features = record(patch, LowLevel), record(patch, DenseTower, "features")
+            low_level, features = record(patch, LowLevel), record(patch, Head, inputs=True)
             towers = record(patch, DenseTower if name == "dense" else SparseTower)
             outputs, _ = model_variables.apply(v, b, train=False, threshold=THRESHOLD, seed=None)
         inside = {"T": text[0][:, 0]}

@@ -63,8 +63,16 @@ def test_every_layer_and_the_second_token_type_are_those_of_transformers(directo
     model = nnx.merge(variables.graphdef, variables.params, variables.batch_stats)
     given = oracle.arrays("albert")
     ids, mask = given["input_ids"], given["attention_mask"]
-    layers = jax.jit(lambda: model.text.hidden_states(ids, mask.sum(1)))()
     second = jax.jit(lambda: model.text(ids, mask.sum(1), np.ones_like(ids)))()
+    layer, model.text.layers = model.text.layer, 0
+    bias = jnp.where(mask > 0, 0.0, jnp.finfo(jnp.float32).min)[:, None, None]
+
+    def hidden_states():
+        embedded = model.text(ids, mask.sum(1))
+        _, outputs = jax.lax.scan(lambda x, _: (layer(x, bias),) * 2, embedded, length=SIZE.layers)
+        return jnp.concatenate([embedded[None], outputs])
+
+    layers = jax.jit(hidden_states)()
     assert layers.shape == given["hidden_states"].shape
     assert_close(layers[:, mask > 0], given["hidden_states"][:, mask > 0])
     assert_close(second[mask > 0], given["last_hidden_state_type1"][mask > 0])
