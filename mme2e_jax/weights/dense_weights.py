@@ -1,10 +1,9 @@
 """Maps weights of the dense model to the sparse model.
 
-With all sites active, the mapped model computes the dense model's logits in evaluation up to rounding. Three things
-differ. Sparse convolutions have no bias, so that the running mean absorbs it. Their normalisation adds 1e-4 to the
-variance, not 1e-5, so that the running variance absorbs the difference, unless it is smaller than that. In training,
-batch statistics replace the running ones: the bias cancels except at the
-edge of an image, and the two constants differ.
+With all sites active, the mapped model computes the dense model's logits in evaluation up to rounding. Sparse
+convolutions have no bias: the running mean absorbs it. Their normalisation adds 1e-4 to the variance, not 1e-5: the
+running variance absorbs the difference, unless it is smaller than that. In training, batch statistics replace the
+running ones: the bias cancels except at the edge of an image, and the two constants differ.
 """
 
 import re
@@ -17,8 +16,7 @@ _BLOCK = r"(towers/./blocks/\d/)"
 _KERNEL, _BIAS = re.compile(_BLOCK + r"conv([12])/kernel"), re.compile(_BLOCK + r"conv([12])/bias")
 _MEAN, _VAR = re.compile(_BLOCK + r"norm([12])/mean"), re.compile(_BLOCK + r"norm([12])/var")
 _ADDED_TO_VARIANCE = 1e-4 - 1e-5
-# Arrays of the sparse model that the dense one does not have.
-SCORES = re.compile(r"towers/./scores/.*")
+SCORES = re.compile(r"towers/./scores/.*")  # arrays of the sparse model that the dense one does not have
 
 
 def is_dense(arrays: Mapping[str, np.ndarray]) -> bool:
@@ -27,11 +25,7 @@ def is_dense(arrays: Mapping[str, np.ndarray]) -> bool:
 
 
 def sparse_from_dense(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Arrays of a dense model under the sparse model's paths; the scores are left out.
-
-    Args:
-      arrays: variables of a dense model by path; unknown paths stay, for the check that follows.
-    """
+    """A dense model's arrays by the sparse model's paths, without scores; unknown paths stay, for a later check."""
     result = {}
     for path, x in arrays.items():
         if found := _KERNEL.fullmatch(path):

@@ -1,7 +1,6 @@
 """Sorts the paper code's state dict into used and unused tensors.
 
-Its state dicts hold the parts of all modalities, used or not, the face detector, which runs inside the forward pass,
-and ALBERT's pooler.
+It also holds parts of unused modalities, the face detector, which runs in the forward pass, and ALBERT's pooler.
 """
 
 import dataclasses
@@ -17,7 +16,6 @@ from mme2e_jax.models.variables import Spec
 from mme2e_jax.weights.torch_weights import paper_rules
 
 WORD_EMBEDDING = "T.albert.embeddings.word_embeddings.weight"
-FUSION = "weighted_fusion.weight"
 
 _UNUSED = {
     "the face detector": re.compile(r"mtcnn\..*"),

@@ -4,6 +4,7 @@ Covers the state dicts of the published paper code (`T.albert.`, `V.`, `A.`, ...
 `transformers.`, `affines.`) and ALBERT from the Hugging Face hub. One error reports everything that does not match.
 """
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,58 +17,42 @@ from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.recurrent import RecurrentSpec
 from mme2e_jax.models.variables import Spec
 
-Convert = Callable[[np.ndarray], np.ndarray]
-
 
 class Rule(NamedTuple):
     """The path of a tensor in our models, and the conversion of its axes."""
 
     path: str
-    convert: Convert
+    convert: Callable[[np.ndarray], np.ndarray] = np.asarray
 
 
 Rules = dict[str, Rule]
+first = operator.itemgetter(0)
 
 
-def _same(x: np.ndarray) -> np.ndarray:
-    return x
-
-
-def _transpose(x: np.ndarray) -> np.ndarray:
-    return x.T
-
-
-def _image_kernel(x: np.ndarray) -> np.ndarray:
+def image_kernel(x: np.ndarray) -> np.ndarray:
     return x.transpose(2, 3, 1, 0)
 
 
-def _submanifold_kernel(x: np.ndarray) -> np.ndarray:
+def submanifold_kernel(x: np.ndarray) -> np.ndarray:
     # From SparseConvNet's [9, 1, in, out], taps row by row.
     return x.reshape(3, 3, *x.shape[2:])
 
 
-def _first(x: np.ndarray) -> np.ndarray:
-    return x[0]
-
-
 def _linear(theirs: str, ours: str, bias: bool = True) -> Rules:
-    rules = {f"{theirs}.weight": Rule(f"{ours}/kernel", _transpose)}
-    return rules | ({f"{theirs}.bias": Rule(f"{ours}/bias", _same)} if bias else {})
+    rules = {f"{theirs}.weight": Rule(f"{ours}/kernel", np.transpose)}
+    return rules | ({f"{theirs}.bias": Rule(f"{ours}/bias")} if bias else {})
 
 
 def _conv(theirs: str, ours: str) -> Rules:
-    return {f"{theirs}.weight": Rule(f"{ours}/kernel", _image_kernel), f"{theirs}.bias": Rule(f"{ours}/bias", _same)}
+    return {f"{theirs}.weight": Rule(f"{ours}/kernel", image_kernel), f"{theirs}.bias": Rule(f"{ours}/bias")}
 
 
 def _layer_norm(theirs: str, ours: str) -> Rules:
-    return {f"{theirs}.weight": Rule(f"{ours}/scale", _same), f"{theirs}.bias": Rule(f"{ours}/bias", _same)}
+    return {f"{theirs}.weight": Rule(f"{ours}/scale"), f"{theirs}.bias": Rule(f"{ours}/bias")}
 
 
 def _batch_norm(theirs: str, ours: str) -> Rules:
-    statistics = {
-        f"{theirs}.running_mean": Rule(f"{ours}/mean", _same),
-        f"{theirs}.running_var": Rule(f"{ours}/var", _same),
-    }
+    statistics = {f"{theirs}.running_{name}": Rule(f"{ours}/{name}") for name in ("mean", "var")}
     return _layer_norm(theirs, ours) | statistics
 
 
@@ -79,10 +64,7 @@ def _vgg(theirs: str, ours: str) -> Rules:
 
 
 def _join(parts: Iterable[Rules]) -> Rules:
-    rules: Rules = {}
-    for part in parts:
-        rules |= part
-    return rules
+    return {name: rule for part in parts for name, rule in part.items()}
 
 
 def albert_rules(theirs: str = "", ours: str = "text/") -> Rules:
@@ -99,7 +81,7 @@ def albert_rules(theirs: str = "", ours: str = "text/") -> Rules:
     tables = ("word", "position", "token_type")
     return _join(
         [
-            {f"{theirs}embeddings.{name}_embeddings.weight": Rule(ours + name, _same) for name in tables},
+            {f"{theirs}embeddings.{name}_embeddings.weight": Rule(ours + name) for name in tables},
             _layer_norm(f"{theirs}embeddings.LayerNorm", f"{ours}embedding_norm"),
             _linear(f"{theirs}encoder.embedding_hidden_mapping_in", f"{ours}embedding_out"),
             *(_linear(layer + a, f"{ours}layer/{b}") for a, b in dense.items()),
@@ -127,9 +109,9 @@ def _tower(m: str, sparse: bool) -> Rules:
             continue
         layers, scores = f"{theirs}.sparse_layers.{k}.0", f"{theirs}.attn_layers.{k}"
         parts += [
-            {f"{layers}.0.weight": Rule(f"{block}/kernel1", _submanifold_kernel)},
+            {f"{layers}.0.weight": Rule(f"{block}/kernel1", submanifold_kernel)},
             _batch_norm(f"{layers}.1", f"{block}/norm1"),
-            {f"{layers}.2.weight": Rule(f"{block}/kernel2", _submanifold_kernel)},
+            {f"{layers}.2.weight": Rule(f"{block}/kernel2", submanifold_kernel)},
             _batch_norm(f"{layers}.3", f"{block}/norm2"),
             _linear(f"{scores}.channel_affine", f"{ours}/scores/{k}/image"),
             _linear(f"{scores}.y_affine", f"{ours}/scores/{k}/text", bias=False),
@@ -139,13 +121,13 @@ def _tower(m: str, sparse: bool) -> Rules:
 
 
 def _sequence(theirs: str, ours: str, layers: int) -> Rules:
-    parts: list[Rules] = [{f"{theirs}.cls_emb.weight": Rule(f"{ours}/cls", _first)}]
+    parts: list[Rules] = [{f"{theirs}.cls_emb.weight": Rule(f"{ours}/cls", first)}]
     for k in range(layers):
         a, b = f"{theirs}.encoder.layers.{k}.", f"{ours}/layers/{k}/"
         parts += [
             {
-                f"{a}self_attn.in_proj_weight": Rule(f"{b}qkv/kernel", _transpose),
-                f"{a}self_attn.in_proj_bias": Rule(f"{b}qkv/bias", _same),
+                f"{a}self_attn.in_proj_weight": Rule(f"{b}qkv/kernel", np.transpose),
+                f"{a}self_attn.in_proj_bias": Rule(f"{b}qkv/bias"),
             },
             _linear(f"{a}self_attn.out_proj", f"{b}attention_out"),
             _linear(f"{a}linear1", f"{b}up"),
@@ -163,8 +145,8 @@ def _recurrent(theirs: str, ours: str, spec: RecurrentSpec) -> Rules:
         for suffix, direction in directions.items():
             for a, b in (("ih", "input"), ("hh", "hidden")):
                 path = f"{ours}/layers/{k}/{direction}/{b}"
-                rules[f"{theirs}.weight_{a}_l{k}{suffix}"] = Rule(f"{path}/kernel", _transpose)
-                rules[f"{theirs}.bias_{a}_l{k}{suffix}"] = Rule(f"{path}/bias", _same)
+                rules[f"{theirs}.weight_{a}_l{k}{suffix}"] = Rule(f"{path}/kernel", np.transpose)
+                rules[f"{theirs}.bias_{a}_l{k}{suffix}"] = Rule(f"{path}/bias")
     return rules
 
 
@@ -172,7 +154,7 @@ def paper_rules(spec: Spec) -> Rules:
     """Rules for the paper code's model that a spec describes."""
     parts = _end_to_end(spec) if isinstance(spec, ModelSpec) else _late_fusion(spec)
     if len(spec.modalities) > 1:
-        parts.append({"weighted_fusion.weight": Rule("fusion", _first)})
+        parts.append({"weighted_fusion.weight": Rule("fusion", first)})
     return _join(parts)
 
 

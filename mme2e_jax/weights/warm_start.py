@@ -5,10 +5,7 @@ The run of a dense model can start a sparse one, whose scores keep their initial
 """
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-
-import numpy as np
 
 from mme2e_jax.checkpoints.reader import open_checkpoints
 from mme2e_jax.errors import UserError
@@ -17,7 +14,7 @@ from mme2e_jax.models.variables import Spec, Variables
 from mme2e_jax.pickles import torch_file
 from mme2e_jax.runtime.console import console
 from mme2e_jax.weights import dense_weights, paper_weights
-from mme2e_jax.weights.torch_weights import Rule, Rules, convert, paper_rules
+from mme2e_jax.weights.torch_weights import Rule, convert, paper_rules
 
 _FUSION = "fusion"
 _PART = re.compile(r"(?:(text)|\w+/([tav]))/.*")
@@ -36,7 +33,7 @@ def warm_start(variables: Variables, spec: Spec, checkpoint: str, modalities: st
         kept = ()
         if isinstance(spec, ModelSpec) and spec.sparse and dense_weights.is_dense(offered):
             offered, kept = dense_weights.sparse_from_dense(offered), filter(dense_weights.SCORES.fullmatch, arrays)
-        rules = {path: Rule(path, lambda x: x) for path in arrays.keys() - set(kept)}
+        rules = {path: Rule(path) for path in arrays.keys() - set(kept)}
         belongs = {path: _modality_of(path) for path in offered}
     else:
         offered, _ = paper_weights.drop_unused(torch_file.read(checkpoint), spec)
@@ -47,7 +44,8 @@ def warm_start(variables: Variables, spec: Spec, checkpoint: str, modalities: st
     chosen = {name: rule for name, rule in rules.items() if _modality_of(rule.path) in set(modalities)}
     tensors = {name: x for name, x in offered.items() if belongs[name] in set(modalities)}
     if set(spec.modalities) <= set(modalities):
-        fusion = _fusion(rules, offered, arrays)
+        fusion = {name: rule for name, rule in rules.items() if rule.path == _FUSION and name in offered}
+        fusion = {name: rule for name, rule in fusion.items() if offered[name].size == arrays[_FUSION].size}
         chosen |= fusion
         tensors |= {name: offered[name] for name in fusion}
     loaded = convert(tensors, chosen, checkpoint, {path: x.shape for path, x in arrays.items()})
@@ -57,15 +55,9 @@ def warm_start(variables: Variables, spec: Spec, checkpoint: str, modalities: st
 
 
 def start_from_teacher(variables: Variables, spec: Spec, run: str) -> Variables:
-    """Variables of a sparse model with the weights of a dense run; the scores keep their initial values.
+    """A sparse model's initial variables with the weights of a dense run, its directory; the scores stay as they are.
 
-    Args:
-      variables: initial variables.
-      spec: architecture of the sparse model.
-      run: run directory of the dense model.
-
-    Raises:
-      UserError: if it is not the run of a dense model, or the weights do not fit; lists all of them.
+    Raises `UserError` if it is not the run of a dense model, or with all weights that do not fit.
     """
     checkpoints, step = open_checkpoints(run)
     found = checkpoints.read_record(step).config.get("model", {}).get("name")
@@ -78,14 +70,6 @@ def _modality_of(path: str) -> str | None:
     """The modality that one of our parameters belongs to; None for the fusion."""
     found = _PART.fullmatch(path)
     return ("t" if found[1] else found[2]) if found else None
-
-
-def _fusion(rules: Rules, offered: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Rules:
-    return {
-        name: rule
-        for name, rule in rules.items()
-        if rule.path == _FUSION and name in offered and offered[name].size == arrays[_FUSION].size
-    }
 
 
 def _check_modalities(chosen: set[str], model: set[str], offered: set[str | None], checkpoint: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 import jax.numpy as jnp
 import numpy as np
 
+from mme2e_jax.weights import torch_weights
 from mme2e_jax.weights.torch_weights import Rules
 
 ByteOrder = Literal["little", "big"]
@@ -164,18 +165,18 @@ def save_as_torch1(path: Path, value: Any) -> Path:
 
 
 _INVERSE = {
-    "_same": lambda x: x,
-    "_transpose": lambda x: x.T,
-    "_image_kernel": lambda x: x.transpose(3, 2, 0, 1),
-    "_submanifold_kernel": lambda x: x.reshape(9, 1, *x.shape[2:]),
-    "_first": lambda x: x[None],
+    np.asarray: np.asarray,
+    np.transpose: np.transpose,
+    torch_weights.image_kernel: lambda x: x.transpose(3, 2, 0, 1),
+    torch_weights.submanifold_kernel: lambda x: x.reshape(9, 1, *x.shape[2:]),
+    torch_weights.first: lambda x: x[None],
 }
 
 
 def as_torch(arrays: Mapping[str, np.ndarray], rules: Rules) -> dict[str, np.ndarray]:
     """Our arrays under torch's names, in torch's layout."""
     return {
-        name: np.ascontiguousarray(_INVERSE[rule.convert.__name__](np.asarray(arrays[rule.path])))
+        name: np.ascontiguousarray(_INVERSE[rule.convert](np.asarray(arrays[rule.path])))
         for name, rule in rules.items()
     }
 
