@@ -46,11 +46,10 @@ class FiniteCheck(Hook):
             f"{', '.join(self._utterances(step))}."
         )
         self.skipped.append(step)
-        if len(self.skipped) <= self._allowed:
-            # Utterance ids may contain brackets.
-            console.print(f"Warning: {found} The step was skipped ({len(self.skipped)} of {self._allowed} allowed).")
-            return
         number = len(self.skipped)
+        if number <= self._allowed:
+            console.print(f"Warning: {found} The step was skipped ({number} of {self._allowed} allowed).")
+            return
         limit = f" The run may skip {self._allowed} such steps; this is number {number}." if self._allowed else ""
         raise NonFiniteLoss(
             f"{found}{limit} The last checkpoint is older than this step. Try a lower --config.optim.lr or "
@@ -59,11 +58,7 @@ class FiniteCheck(Hook):
 
 
 def refuse_nonfinite_scores(epoch: int, score: np.ndarray) -> None:
-    """Stops the run if a validation score is not finite, although its losses were finite or skipped.
-
-    Raises:
-      NonFiniteLoss: naming epoch `epoch` (from 0).
-    """
+    """Raises `NonFiniteLoss` if a score of the validation after epoch `epoch` (from 0) is not finite."""
     wrong = int(np.sum(~np.isfinite(score)))
     if wrong:
         raise NonFiniteLoss(

@@ -1,13 +1,12 @@
 """Logs named scalars to TensorBoard and Weights & Biases.
 
-The part of a name before the slash is its group: `train`, `valid`, `valid_f1`, `valid_auc`, `threshold`,
-`active_sites`, `seconds`.
+Groups of names: `train`, `valid`, `valid_f1`, `valid_auc`, `threshold`, `active_sites` and `seconds`, before a slash.
 """
 
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,8 +18,7 @@ from mme2e_jax.runtime.files import write_text
 from mme2e_jax.training.hooks import Hook
 from mme2e_jax.training.step import StepMetrics
 
-# In the run directory: the W&B project and run id.
-WANDB_FILE = "wandb_run.txt"
+WANDB_FILE = "wandb_run.txt"  # in the run directory: the W&B project and run id
 
 
 def step_scalars(metrics: StepMetrics, seconds: Mapping[str, float]) -> dict[str, float]:
@@ -46,39 +44,29 @@ def epoch_scalars(loss: float, valid: Metrics) -> dict[str, float]:
     return {name: float(value) for name, value in named.items() if not np.isnan(value)}
 
 
-class Sink(Protocol):
-    """Destination of scalars."""
+class ScalarLog(Hook):
+    """Logs the scalars of all epochs, and of every step whose number `every_steps` divides."""
+
+    def __init__(self, every_steps: int):
+        self._every = every_steps
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Writes the scalars of step `step`, or those of an epoch after `step` steps."""
-
-    def close(self) -> None:
-        """Completes the output."""
-
-
-class ScalarLog(Hook):
-    """Hook that writes the scalars of some steps and of all epochs to a sink."""
-
-    def __init__(self, sink: Sink, every_steps: int):
-        """Args: every_steps: interval of the steps whose scalars are written."""
-        self._sink, self._every = sink, every_steps
+        raise NotImplementedError
 
     def after_step(self, step: int, metrics: StepMetrics, seconds: Mapping[str, float]) -> None:
         if step % self._every == 0:
-            self._sink.write(step, step_scalars(metrics, seconds))
+            self.write(step, step_scalars(metrics, seconds))
 
     def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
-        self._sink.write(step, epoch_scalars(loss, valid))
-
-    def close(self) -> None:
-        self._sink.close()
+        self.write(step, epoch_scalars(loss, valid))
 
 
-class TensorBoard:
-    """Sink that writes TensorBoard event files."""
+class TensorBoard(ScalarLog):
+    """Writes TensorBoard event files."""
 
-    def __init__(self, directory: Path):
-        """Args: directory: directory of the event files."""
+    def __init__(self, every_steps: int, directory: Path):
+        super().__init__(every_steps)
         self._writer = tf.summary.create_file_writer(str(directory))
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
@@ -90,19 +78,15 @@ class TensorBoard:
         self._writer.close()
 
 
-class WeightsAndBiases:
-    """Sink that logs to a run of a W&B project and resumes it when the run directory is resumed.
+class WeightsAndBiases(ScalarLog):
+    """Logs to a run of a W&B project and resumes it when the run directory is resumed.
 
-    The x axis of all plots is a scalar `step`: W&B's own step counter only grows, and would drop the steps that a
-    killed run repeats.
+    The x axis of all plots is a scalar `step`: W&B's own counter only grows, and would drop steps that are repeated.
     """
 
-    def __init__(self, project: str, workdir: Path, config: Mapping[str, Any]):
-        """Opens the W&B run, whose id `workdir` stores.
-
-        Raises:
-          UserError: if W&B refuses the run or cannot be reached.
-        """
+    def __init__(self, every_steps: int, project: str, workdir: Path, config: Mapping[str, Any]):
+        """Opens the W&B run, whose id `workdir` stores; raises `UserError` if W&B refuses it or cannot be reached."""
+        super().__init__(every_steps)
         # An optional package; config.preflight has checked that it is installed.
         wandb: Any = importlib.import_module("wandb")
         known = workdir / WANDB_FILE

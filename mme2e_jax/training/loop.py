@@ -7,7 +7,7 @@ gives the same numbers as an uninterrupted one.
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ from mme2e_jax.runtime.sharding import DataMesh
 from mme2e_jax.runtime.signals import Interrupted, Stopped, StopRequests
 from mme2e_jax.training import losses, setup
 from mme2e_jax.training.hooks import FiniteCheck, Hook, refuse_nonfinite_scores
-from mme2e_jax.training.loggers import ScalarLog, Sink, TensorBoard, WeightsAndBiases
+from mme2e_jax.training.loggers import ScalarLog, TensorBoard, WeightsAndBiases
 from mme2e_jax.training.profiler import Profile, steps_to_profile
 from mme2e_jax.training.programs import CompileAhead, Program, RunPrograms, teacher_like
 from mme2e_jax.training.progress import ProgressBar
@@ -46,21 +46,11 @@ from mme2e_jax.training.timing import Clock
 
 
 def train(config: Config, dataset: Dataset, workdir: Path) -> BatchLoader:
-    """Trains a model, or resumes the run in `workdir` at its last checkpoint.
+    """Trains a model, or resumes the run in `workdir`; returns the batch loader, for the evaluation that follows.
 
-    Args:
-      config: config of the run.
-      dataset: prepared records.
-      workdir: run directory.
-
-    Returns:
-      The batch loader, for the evaluation that follows.
-
-    Raises:
-      UserError: if devices, weights, data or the content of `workdir` do not fit the config.
-      NonFiniteLoss: if the loss, a gradient or a validation score is not finite.
-      CheckpointError: if a checkpoint cannot be written.
-      Stopped: if SIGTERM or Ctrl-C was received; all completed steps are saved.
+    Raises `UserError` if devices, weights, data or the content of `workdir` do not fit the config, `NonFiniteLoss` if
+    the loss, a gradient or a validation score is not finite, `CheckpointError` if a checkpoint cannot be written, and
+    `Stopped` if SIGTERM or Ctrl-C was received; all completed steps are saved then.
     """
     mesh = DataMesh(devices_to_use(config, jax.device_count()))
     batches = make_batch_loader(config, dataset, mesh, config.optim.epochs)
@@ -77,11 +67,10 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> BatchLoader:
             f"{parameter_count(state.variables):,} parameters, {len(dataset.split('train'))} utterances, "
             f"{batches.steps_per_epoch} steps an epoch"
         )
-        options = setup.compiler_options(config)
         step = jax.jit(
             setup.make_step(config, dataset, tx),
             donate_argnums=0,
-            compiler_options=options,
+            compiler_options=setup.compiler_options(config),
             out_shardings=mesh.replicated,
         )
         _Loop(config, batches, mesh, spec, step, writer, workdir, state, record).run(stop)
@@ -97,7 +86,6 @@ def _start_or_resume(
     tx: optax.GradientTransformation,
     steps_per_epoch: int,
 ) -> tuple[TrainState, RunRecord]:
-    """The initial state of a run, or the state of its last checkpoint."""
     record = RunRecord(
         config=config.to_dict(),
         label_names=list(dataset.label_names),
@@ -149,14 +137,6 @@ def _fresh_state(variables, tx) -> TrainState:
 _copy = jax.jit(lambda variables: jax.tree.map(jnp.copy, variables))
 
 
-class _PendingStep(NamedTuple):
-    """A step that the devices may not have finished."""
-
-    step: int
-    metrics: StepMetrics
-    seconds: dict[str, float]
-
-
 @dataclasses.dataclass
 class _Loop:
     """The loop over steps, with its mutable state."""
@@ -173,7 +153,8 @@ class _Loop:
 
     def __post_init__(self) -> None:
         self._clock = Clock()
-        self._pending: list[_PendingStep] = []
+        # Number, metrics and seconds of the steps that the devices may not have finished.
+        self._pending: list[tuple[int, StepMetrics, dict[str, float]]] = []
         self._finite = FiniteCheck(self.batches.utterance_ids, self.config.optim.skip_nonfinite, self.record.skipped)
         self._hooks: list[Hook] = []
         self.schedule = SiteSchedule.of(self.config, self.batches.steps_per_epoch)
@@ -223,7 +204,7 @@ class _Loop:
                 state, step_metrics = self.step(state, self.mesh.put_batch(batch), np.float32(threshold))
             self.state = state.with_structure(stored_structure)
             seconds = self._clock.lap(program.phase, undisturbed=not self._compiler.busy)
-            self._pending.append(_PendingStep(step, step_metrics, seconds))
+            self._pending.append((step, step_metrics, seconds))
             # One step late, so that devices never wait for the host.
             self._await_steps(but=1)
             done, stopping = step + 1, stop.should_stop(step + 1)
@@ -288,18 +269,16 @@ class _Loop:
     def _validated(self, stop: StopRequests) -> tuple[RunRecord, metrics.Metrics, float]:
         """Validates at the final attention threshold (1 in the dense phase) and chooses the decision thresholds."""
         config, record, names = self.config, self.record, self.batches.dataset.label_names
-        threshold = self._programs.validation_threshold(len(record.history))
+        epoch, task = len(record.history), tasks.TASKS[config.optim.loss]
+        threshold = self._programs.validation_threshold(epoch)
         variables = self.state.with_structure(self._programs.structure_at(threshold)).variables
-        state = InferenceState(variables, threshold)
         batches = stop.interruptible(self.batches.evaluation("valid"))
-        score, truth, *_ = predict(state, batches, config.optim.loss, self.mesh)
-        refuse_nonfinite_scores(len(record.history), score)
-        task = tasks.TASKS[config.optim.loss]
+        score, truth, *_ = predict(InferenceState(variables, threshold), batches, config.optim.loss, self.mesh)
+        refuse_nonfinite_scores(epoch, score)
         thresholds = metrics.best_thresholds(score, truth, names, config.evaluation.threshold_smoothing, task)
         valid = metrics.compute(score, truth, names, thresholds, task)
         loss = float(np.mean([value for value in record.losses if np.isfinite(value)]))
-        entry = {"epoch": len(record.history), "train_loss": loss, "valid": valid.to_json()["mean"]}
-        history = [*record.history, entry]
+        history = [*record.history, {"epoch": epoch, "train_loss": loss, "valid": valid.to_json()["mean"]}]
         return dataclasses.replace(record, thresholds=thresholds, history=history, losses=[]), valid, loss
 
     def _stopped(self, done: int) -> Stopped:
@@ -310,16 +289,15 @@ class _Loop:
         """Loggers and the progress bar; only the first process has them."""
         if not is_first():
             return []
-        config, per_epoch = self.config, self.batches.steps_per_epoch
-        names = self.batches.dataset.label_names
-        sinks: list[Sink] = []
+        config, per_epoch, names = self.config, self.batches.steps_per_epoch, self.batches.dataset.label_names
+        logs: list[ScalarLog] = []
         if config.log.tensorboard:
-            sinks.append(TensorBoard(self.workdir / "tensorboard"))
+            logs.append(TensorBoard(config.log.every_steps, self.workdir / "tensorboard"))
         if config.log.wandb:
-            sinks.append(WeightsAndBiases(config.log.wandb, self.workdir, config.to_dict()))
+            logs.append(WeightsAndBiases(config.log.every_steps, config.log.wandb, self.workdir, config.to_dict()))
         # The bar last: nothing may fail while it is shown.
         return [
-            *(ScalarLog(sink, config.log.every_steps) for sink in sinks),
+            *logs,
             StepLog(self.workdir, start),
             ProgressBar(names, per_epoch, config.optim.epochs, config.data.batch_size, start, self._clock),
         ]

@@ -21,10 +21,9 @@ Loss = Callable[[Float[Array, "g b l"], Float[Array, "g b l"], Bool[Array, "g b"
 def make_loss(name: str, pos_weight: np.ndarray) -> Loss:
     """Makes the loss `(logits, labels, valid) -> mean over the valid utterances`.
 
-    Args:
-      name: `bce` (binary cross-entropy on logits, mean over labels), `ce` (cross-entropy over the labels), `mse`, `l1`
-        (of the logits themselves, mean over labels).
-      pos_weight: weight of the positives per label, float [l]; only `bce` uses it.
+    `name` is `bce` (binary cross-entropy on logits, mean over labels), `ce` (cross-entropy over the labels), or `mse`
+    or `l1` (of the logits themselves, mean over labels). Only `bce` uses `pos_weight`, the weight of the positives of
+    each label, float [l].
     """
     each = {
         "bce": lambda logits, labels: jnp.mean(_binary_cross_entropy(logits, labels, jnp.asarray(pos_weight)), axis=-1),

@@ -40,25 +40,17 @@ def optimizer(
     clip: float,
     accumulate: int = 1,
 ) -> optax.GradientTransformation:
-    """An optimizer with torch's defaults; the learning rate of the text group is divided by `text_lr_factor`.
+    """The optimizer `adam`, `adamw`, or `sgd` (momentum 0.9), with torch's defaults.
 
-    With `accumulate` above 1 an update uses the mean of that many gradients. Windows cross the ends of epochs; an
-    incomplete window at the end of the run is dropped.
-
-    Args:
-      name: `adam`, `adamw`, or `sgd` (momentum 0.9).
-      schedule: learning rate by update.
-      text_lr_factor: divisor above 0.
-      score_lr_factor: factor of the learning rate of the sparse model's scores, above 0.
-      weight_decay: weight decay as in torch: `adamw` shrinks the parameters by this share of the learning rate, the
-        others add this share of the parameters to the gradient, after clipping.
-      clip: largest global norm of the gradient of an update; 0 for no clipping.
-      accumulate: gradients per update.
+    `schedule` is the learning rate by update. That of the text group is divided by `text_lr_factor`, that of the sparse
+    model's scores multiplied by `score_lr_factor`. `clip` is the largest global norm of the gradient of an update, 0
+    for no clipping. Weight decay is as in torch: `adamw` shrinks the parameters by this share of the learning rate, the
+    others add this share of the parameters to the clipped gradient. An update uses the mean of `accumulate` gradients.
+    Such windows cross the ends of epochs; an incomplete window at the end of the run is dropped.
     """
-    scores = optax.identity() if score_lr_factor == 1 else optax.scale(score_lr_factor)
     factors: dict[Hashable, Any] = {
         "text": optax.scale(1 / text_lr_factor),
-        "scores": scores,
+        "scores": optax.identity() if score_lr_factor == 1 else optax.scale(score_lr_factor),
         "rest": optax.identity(),
     }
     decay = optax.add_decayed_weights(weight_decay) if weight_decay > 0 else optax.identity()

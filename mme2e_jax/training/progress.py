@@ -12,8 +12,7 @@ from mme2e_jax.training.hooks import Hook
 from mme2e_jax.training.step import StepMetrics
 from mme2e_jax.training.timing import Clock
 
-# Interval of the lines that replace the bar in a log file.
-SECONDS_BETWEEN_LINES = 60.0
+SECONDS_BETWEEN_LINES = 60.0  # interval of the lines that replace the bar in a log file
 
 
 class ProgressBar(Hook):

@@ -3,14 +3,9 @@
 import jax
 import optax
 
+from mme2e_jax.config import schema
 from mme2e_jax.config.preflight import pretrained_text
-from mme2e_jax.config.schema import (
-    Config,
-    EndToEndModelConfig,
-    EndToEndOptimConfig,
-    SparseModelConfig,
-    SparseOptimConfig,
-)
+from mme2e_jax.config.schema import Config
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.variables import Spec, Variables, initial_variables
@@ -22,11 +17,7 @@ from mme2e_jax.weights import pretrained, warm_start
 
 
 def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransformation:
-    """The optimizer that a config describes, for a run of `total_steps`.
-
-    Raises:
-      UserError: if the run ends before its first update.
-    """
+    """The optimizer of a run of `total_steps`; raises `UserError` if the run ends before its first update."""
     o = config.optim
     if o.accumulate > total_steps:
         raise UserError(
@@ -43,8 +34,8 @@ def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransforma
         o.name,
         schedule,
         # The baselines have no pretrained text encoder.
-        text_lr_factor=o.text_lr_factor if isinstance(o, EndToEndOptimConfig) else 1.0,
-        score_lr_factor=o.score_lr_factor if isinstance(o, SparseOptimConfig) else 1.0,
+        text_lr_factor=o.text_lr_factor if isinstance(o, schema.EndToEndOptimConfig) else 1.0,
+        score_lr_factor=o.score_lr_factor if isinstance(o, schema.SparseOptimConfig) else 1.0,
         weight_decay=o.weight_decay,
         clip=o.clip,
         accumulate=o.accumulate,
@@ -53,31 +44,30 @@ def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransforma
 
 def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation) -> TrainStep:
     """The training step that a config describes, for the labels of a dataset."""
-    train, o = dataset.split("train"), config.optim
+    train, o, m = dataset.split("train"), config.optim, config.model
     teaching = None
-    if isinstance(o, SparseOptimConfig):
+    if isinstance(o, schema.SparseOptimConfig):
         teaching = Teaching(o.teacher_saliency, o.teacher_kd, logit_distance(o.loss))
     return make_train_step(
         tx,
-        losses.make_loss(config.optim.loss, losses.positive_weights(train.positives, len(train))),
+        losses.make_loss(o.loss, losses.positive_weights(train.positives, len(train))),
         seed=config.seed,
-        attention_entropy=config.model.attention_entropy if isinstance(config.model, SparseModelConfig) else 0.0,
+        attention_entropy=m.attention_entropy if isinstance(m, schema.SparseModelConfig) else 0.0,
         teaching=teaching,
-        skip_nonfinite=config.optim.skip_nonfinite > 0,
+        skip_nonfinite=o.skip_nonfinite > 0,
     )
 
 
 def compiler_options(config: Config) -> dict[str, str] | None:
     """Compiler options of the training step."""
-    remat = isinstance(config.model, EndToEndModelConfig) and config.model.remat
+    remat = isinstance(config.model, schema.EndToEndModelConfig) and config.model.remat
     return step.compiler_options(jax.default_backend(), remat=remat)
 
 
 def start_variables(config: Config, spec: Spec) -> Variables:
-    """Variables at the start of training, on the host, with pretrained parts that the config names.
+    """Variables at the start of training, on the host, with the pretrained parts that the config names.
 
-    Raises:
-      UserError: if the weights to start from are missing or do not fit.
+    Raises `UserError` if the weights to start from are missing or do not fit.
     """
     variables = initial_variables(spec, config.seed)
     if text := pretrained_text(config):

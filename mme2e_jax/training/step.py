@@ -39,14 +39,10 @@ def make_train_step(
 ) -> TrainStep:
     """The step `(state, batch, threshold) -> (state, metrics)`; jit it with the state donated.
 
-    Args:
-      tx: optimizer.
-      loss_of: loss of logits and labels.
-      seed: seed of the run; dropout is a function of it and of the step number.
-      attention_entropy: weight of a penalty, the mean over the sparse stages of exp(entropy of the attention) /
-        candidates: 1 for uniform attention, near 0 for concentrated attention.
-      teaching: how much the teacher counts in a step whose state has one.
-      skip_nonfinite: whether a step with a non-finite loss or gradient only advances the step number.
+    Dropout is a function of `seed` and of the step number. `attention_entropy` weighs a penalty, the mean over the
+    sparse stages of exp(entropy of the attention) / candidates: 1 for uniform attention, near 0 for concentrated
+    attention. `teaching` is how much the teacher counts in a step whose state has one. With `skip_nonfinite` a step
+    with a non-finite loss or gradient only advances the step number.
     """
 
     def objective(params, state: TrainState, batch: AnyBatch, threshold, lesson: Lesson | None):
@@ -92,12 +88,7 @@ def make_train_step(
 
 
 def compiler_options(backend: str, *, remat: bool) -> dict[str, str] | None:
-    """Compiler options that a step with rematerialization needs.
-
-    Args:
-      backend: name of the JAX backend.
-      remat: whether the model recomputes its towers for the gradient.
-    """
+    """Compiler options of a step on a JAX backend; `remat` tells whether it recomputes the towers for the gradient."""
     if backend == "cpu" and remat:
         # This pass removes the barriers between the two computations, so that they would be merged and their results
         # kept. Other backends remove the barriers late.

@@ -14,8 +14,7 @@ from jaxtyping import Array, Bool, Float
 from mme2e_jax.models.towers import Stage
 
 TEMPERATURE = 4.0
-# Exponent of the saliency: few sites have most of it.
-EXPONENT = 0.5
+EXPONENT = 0.5  # exponent of the saliency: few sites have most of it
 
 Distance = Callable[[Float[Array, "g b l"], Float[Array, "g b l"]], Float[Array, "g b"]]
 

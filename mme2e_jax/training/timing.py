@@ -48,9 +48,7 @@ class Clock:
     def lap(self, program: Hashable = "", *, undisturbed: bool = True) -> dict[str, float]:
         """Ends a step; returns the seconds since the last lap by activity, the rest as "step".
 
-        Args:
-          program: kind of step; estimates use only steps of the latest kind, without the first, which starts it.
-          undisturbed: whether estimates may use this step.
+        Estimates use undisturbed steps of the latest program only, without the first, which starts it.
         """
         now = self._now()
         parts = {name: seconds - self._seen[name] for name, seconds in self.total.items()}

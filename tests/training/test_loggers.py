@@ -33,10 +33,11 @@ def validation() -> metrics.Metrics:
     return metrics.compute(score, truth, ("happy", "sad"), {"happy": 0.5, "sad": 0.25})
 
 
-class Kept:
-    """A sink that keeps what it gets."""
+class Kept(ScalarLog):
+    """A log that keeps what it gets."""
 
-    def __init__(self) -> None:
+    def __init__(self, every_steps: int) -> None:
+        super().__init__(every_steps)
         self.written: list[tuple[int, Mapping[str, float]]] = []
         self.closed = False
 
@@ -79,16 +80,16 @@ def test_an_epoch_has_means_and_each_emotions_scores_as_far_as_they_exist() -> N
 
 
 def test_steps_are_written_at_their_turn_and_epochs_always() -> None:
-    sink = Kept()
-    log_run(ScalarLog(sink, every_steps=2), 1, [1.0, 2.0, 3.0, 4.0], epoch_ends=True)
+    log = Kept(every_steps=2)
+    log_run(log, 1, [1.0, 2.0, 3.0, 4.0], epoch_ends=True)
 
-    assert [step for step, _ in sink.written] == [2, 4, 5]
-    assert [found.get("train/loss") for _, found in sink.written] == [2.0, 4.0, None]
-    assert sink.closed
+    assert [step for step, _ in log.written] == [2, 4, 5]
+    assert [found.get("train/loss") for _, found in log.written] == [2.0, 4.0, None]
+    assert log.closed
 
 
 def test_tensorboard_reads_back_what_was_written_in_few_groups(tmp_path: Path) -> None:
-    log_run(ScalarLog(TensorBoard(tmp_path), every_steps=1), 0, [1.0, 0.5], epoch_ends=True)
+    log_run(TensorBoard(1, tmp_path), 0, [1.0, 0.5], epoch_ends=True)
 
     events = EventAccumulator(str(tmp_path))
     events.Reload()
@@ -139,9 +140,9 @@ def test_a_resumed_run_stays_one_wandb_run_and_loses_no_step(
 ) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    log_run(ScalarLog(WeightsAndBiases("p", tmp_path, {"seed": 0}), 1), 0, [1.0, 0.5, 0.25], epoch_ends=False)
+    log_run(WeightsAndBiases(1, "p", tmp_path, {"seed": 0}), 0, [1.0, 0.5, 0.25], epoch_ends=False)
     # Killed, and resumed at an earlier checkpoint; a value that may change has changed.
-    log_run(ScalarLog(WeightsAndBiases("p", tmp_path, {"seed": 1}), 1), 1, [0.5, 0.25], epoch_ends=True)
+    log_run(WeightsAndBiases(1, "p", tmp_path, {"seed": 1}), 1, [0.5, 0.25], epoch_ends=True)
 
     found = history(tmp_path)
     (run_id,) = {run for run, _ in found}
@@ -163,8 +164,8 @@ def test_a_resumed_run_stays_one_wandb_run_and_loses_no_step(
 def test_another_project_is_another_wandb_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    log_run(ScalarLog(WeightsAndBiases("p", tmp_path, {}), 1), 0, [1.0], epoch_ends=False)
-    log_run(ScalarLog(WeightsAndBiases("q", tmp_path, {}), 1), 1, [0.5], epoch_ends=False)
+    log_run(WeightsAndBiases(1, "p", tmp_path, {}), 0, [1.0], epoch_ends=False)
+    log_run(WeightsAndBiases(1, "q", tmp_path, {}), 1, [0.5], epoch_ends=False)
 
     (first, _), (second, _) = history(tmp_path)
     assert first != second
@@ -178,7 +179,7 @@ def test_a_refusal_by_wandb_is_reported_with_what_to_do(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "WANDB_API_KEY"} | own
     program = (
         "from pathlib import Path; from mme2e_jax.training.loggers import WeightsAndBiases; "
-        f"WeightsAndBiases('p', Path({str(tmp_path)!r}), {{}})"
+        f"WeightsAndBiases(1, 'p', Path({str(tmp_path)!r}), {{}})"
     )
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
