@@ -118,20 +118,17 @@ COVERED_BY = {
     "mme2e_jax/predict/exported_model.py": "tests/commands/test_run_exported.py::test_the_same_in_python",
     "mme2e_jax/predict/model.py": "tests/commands/test_run_exported.py::test_the_same_in_python",
     "mme2e_jax/predict/run_model.py": "tests/predict/test_predictor.py::test_logits_are_those_of_prepared_records",
-    "mme2e_jax/report/content.py": "tests/report/test_page.py::test_scores_are_shown_with_their_intervals",
-    "mme2e_jax/report/figures.py": ("tests/report/test_page.py::test_the_page_needs_only_its_figures"),
+    "mme2e_jax/report/content.py": "tests/report/test_write.py::test_scores_are_shown_with_their_intervals",
+    "mme2e_jax/report/figures.py": ("tests/report/test_write.py::test_the_page_needs_only_its_figures"),
     "mme2e_jax/report/gather.py": (
         "tests/commands/test_evaluate.py::test_a_baseline_that_chooses_one_emotion_has_a_report"
     ),
-    "mme2e_jax/report/paper.py": "tests/report/test_page.py::test_our_scores_are_compared_with_the_papers",
+    "mme2e_jax/report/paper.py": "tests/report/test_write.py::test_our_scores_are_compared_with_the_papers",
     "mme2e_jax/report/sparsity_figure.py": (
         "tests/commands/test_sparsity_curve.py::test_the_figure_shows_scores_gflops_and_active_sites"
     ),
-    "mme2e_jax/report/tables.py": "tests/report/test_page.py::test_scores_are_shown_with_their_intervals",
+    "mme2e_jax/report/tables.py": "tests/report/test_write.py::test_scores_are_shown_with_their_intervals",
     "mme2e_jax/report/terminal.py": "tests/test_launch.py::test_a_run_reports_its_best_checkpoint",
-    "mme2e_jax/report/write.py": (
-        "tests/commands/test_evaluate.py::test_training_and_evaluation_write_the_same_report"
-    ),
     "mme2e_jax/report/write_json.py": "tests/test_launch.py::test_evaluating_a_run_reports_what_training_did",
     "mme2e_jax/run_exported.py": (
         "tests/commands/test_run_exported.py::test_an_exported_model_predicts_what_its_run_predicts"

@@ -28,8 +28,7 @@ def mel_picture(mel: np.ndarray) -> np.ndarray:
 
     Time runs to the right, pitch upwards; dark is loud, with a range of 80 dB.
     """
-    power = _join(mel)
-    level = 10 * np.log10(np.maximum(power, 1e-10))
+    level = 10 * np.log10(np.maximum(join_chunks(mel), 1e-10))
     share = np.clip((level - level.max()) / _DECIBELS + 1, 0, 1)
     return (255 * (1 - share)).astype(np.uint8)
 
@@ -39,11 +38,6 @@ def veil(kept: np.ndarray) -> np.ndarray:
     return np.where(kept[..., None], 0, np.array(_VEIL)).astype(np.uint8)
 
 
-def mel_sites(kept: np.ndarray) -> np.ndarray:
-    """Joins the kept sites `[s, h, w]` of all chunks as in `mel_picture`: bool `[h, s w]`."""
-    return _join(kept)
-
-
-def _join(chunks: np.ndarray) -> np.ndarray:
-    # The lowest band is the first row of an array, and the last row of an image.
+def join_chunks(chunks: np.ndarray) -> np.ndarray:
+    """Joins the kept sites or the power of mel chunks, `[s, h, w]`, as an image `[h, s w]`: the highest band first."""
     return np.concatenate(list(chunks), axis=1)[::-1]

@@ -6,7 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mme2e_jax.constants import FACE_SIZE, MODALITY_COLOURS, MODALITY_NAMES
 from mme2e_jax.html.formats import format_score, format_time
-from mme2e_jax.html.images import data_uri, mel_picture, mel_sites, veil
+from mme2e_jax.html.images import data_uri, join_chunks, mel_picture, veil
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("mme2e_jax.html"),
@@ -22,7 +22,7 @@ _ENVIRONMENT.globals |= {
     "MODALITY_NAMES": MODALITY_NAMES,
     "data_uri": data_uri,
     "mel_picture": mel_picture,
-    "mel_sites": mel_sites,
+    "join_chunks": join_chunks,
     "veil": veil,
 }
 _ENVIRONMENT.filters |= {

@@ -51,10 +51,7 @@ def scores(training: Training) -> Figure:
 
 
 def bars(values: Sequence[Bar], name: str, reference: str) -> Figure:
-    """Draws a score of each emotion with its interval, from top to bottom, the mean last.
-
-    `name` is the name of the score, `reference` that of the reference values.
-    """
+    """Draws the score `name` of each emotion with its interval, top to bottom, the mean last, and reference values."""
     figure, axes = _axes(name, "", height=max(2.6, 0.42 * len(values) + 1.3))
     rows = np.arange(len(values))
     colours = ["#4477aa"] * (len(values) - 1) + [_BLUE]

@@ -13,21 +13,11 @@ from mme2e_jax.evaluation.inference import Model, SplitResult
 from mme2e_jax.models.fusion import sort_modalities
 from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
 from mme2e_jax.models.variables import fusion_weights, parameter_count
+from mme2e_jax.report import utterances
 from mme2e_jax.report.content import REPORTED, Content, Examples
 from mme2e_jax.report.preparation import read_preparation
 from mme2e_jax.report.provenance import provenance
 from mme2e_jax.report.training import last_record, read_training
-from mme2e_jax.report.utterances import (
-    PARTLY,
-    RIGHT,
-    WRONG,
-    Shown,
-    choose,
-    has_media,
-    outcomes,
-    present_labels,
-    read_stored,
-)
 
 if TYPE_CHECKING:
     from mme2e_jax.data.batch_loader import BatchLoader
@@ -75,28 +65,26 @@ def _examples(run: "Run", model: Model, batches: "BatchLoader", result: SplitRes
     predictions, decisions = result.predictions, result.decisions
     split, spec, names = batches.dataset.split(REPORTED), run.spec, model.label_names
     end_to_end = isinstance(spec, ModelSpec)
-    outcome = outcomes(decisions.truth, decisions.predicted)
-    eligible = has_media(split, predictions.example) if end_to_end else np.ones(len(outcome), bool)
-    rows = choose(outcome, eligible, run.config.seed)
+    outcome = utterances.outcomes(decisions.truth, decisions.predicted)
+    eligible = utterances.has_media(split, predictions.example) if end_to_end else np.ones(len(outcome), bool)
+    rows = utterances.choose(outcome, eligible, run.config.seed)
     chosen = predictions.example[rows].tolist()
     maps = predictions.attention_maps
     assert maps is not None
     weights = fusion_weights(spec, model.state.variables)
 
-    def shown(row: int, example: int) -> Shown:
-        record = read_stored(split, example, maps[example], spec.modalities if end_to_end else "")
+    def shown(row: int, example: int) -> utterances.Shown:
+        record = utterances.read_stored(split, example, maps[example], spec.modalities if end_to_end else "")
         added = contributions({m: logits[row] for m, logits in predictions.by_modality.items()}, weights)
-        return Shown(
+        return utterances.Shown(
             identifier=split.ids[example],
             outcome=str(outcome[row]),
-            truth=present_labels(decisions.truth[row], names),
-            decided=present_labels(decisions.predicted[row], names),
+            truth=utterances.present_labels(decisions.truth[row], names),
+            decided=utterances.present_labels(decisions.predicted[row], names),
             scores=dict(zip(names, decisions.score[row].tolist(), strict=True)),
             shares={m: float(np.mean(values)) for m, values in shares(added).items()},
-            transcript=record.transcript,
-            evidence=record.evidence,
-            notes=record.notes,
+            **record._asdict(),
         )
 
-    counts = {name: int(np.sum(outcome == name)) for name in (RIGHT, PARTLY, WRONG)}
+    counts = {name: int(np.sum(outcome == name)) for name in utterances.OUTCOMES}
     return Examples([shown(row, example) for row, example in zip(rows, chosen, strict=True)], counts)

@@ -1,9 +1,7 @@
 """Collects versions and devices, on which the numbers of a report depend."""
 
 import platform
-from collections.abc import Iterator, Mapping
 from importlib import metadata
-from typing import Any
 
 import jax
 
@@ -33,15 +31,6 @@ def provenance(devices: int) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
     }
     return environment | {name: version for name in _LIBRARIES if (version := _version(name))}
-
-
-def flatten_config(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yields keys and values as flags take them: `optim.lr`, `0.0005`."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from flatten_config(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", str(value)
 
 
 def _version(name: str) -> str | None:

@@ -1,25 +1,25 @@
 """Builds the tables of a report as plain text."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from mme2e_jax.config.parse import flatten
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.evaluation.curves import cooccurrence
 from mme2e_jax.html.formats import format_score
 from mme2e_jax.report.content import REPORTED, Content
 from mme2e_jax.report.paper import TABLES
 from mme2e_jax.report.preparation import Preparation
-from mme2e_jax.report.provenance import flatten_config
+from mme2e_jax.report.terminal import cost_cells
 from mme2e_jax.report.utterances import Shown
 
 NONE = "(none)"
 # Names of splits and of parts of models on the page.
 SPLITS = {"valid": "validation", "test": "test"}
 _PARTS = {"albert": "ALBERT", "stage_0": "first stage", "stage_1": "second stage", "stage_2": "third stage"}
-# Number of utterances that are named per reason.
-_NAMED = 5
+_NAMED = 5  # number of utterances that are named per reason
 _TITLES = {
     "f1": "F1",
     "auc": "AUC",
@@ -105,14 +105,11 @@ def confusion(c: Content) -> Table:
 
 def cost(c: Content) -> Table:
     """Multiply-adds of each part, compared with the dense model."""
-    found: Mapping[str, Any] = c.scores["cost"]
-    rows = []
-    for m, parts in found["macs"].items():
-        active = {f"stage_{k}": format_score(share, 2) for k, share in enumerate(found["active_fraction"].get(m, ()))}
-        for name, value in parts.items():
-            dense = found["dense_macs"][m].get(name)
-            part = f"{MODALITY_NAMES[m]}: {_PARTS.get(name, name.replace('_', ' '))}"
-            rows.append([part, f"{value / 1e6:,.1f}", f"{(dense or 0) / 1e6:,.1f}", active.get(name, "")])
+    rows = [
+        [f"{MODALITY_NAMES[m]}: {_PARTS.get(name, name.replace('_', ' '))}", *cells]
+        for m in c.scores["cost"]["macs"]
+        for name, *cells in cost_cells(c.scores["cost"], m)
+    ]
     return Table(["part", "this model", "dense model", "active sites"], rows)
 
 
@@ -161,7 +158,7 @@ def reasons(preparation: Preparation) -> Table:
 
 def settings(c: Content) -> Table:
     """The config."""
-    return Table(["key", "value"], [list(pair) for pair in flatten_config(c.config)])
+    return Table(["key", "value"], [[key, str(value)] for key, value in flatten(c.config)])
 
 
 def provenance(c: Content) -> Table:

@@ -1,6 +1,6 @@
 """Builds the terminal tables of scores and costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Column, Table
@@ -33,16 +33,22 @@ def scores_table(title: str, metrics: Metrics) -> Table:
 def cost_table(title: str, cost: Mapping[str, Any]) -> Table:
     """Returns multiply-adds of each part, those of the dense model, and active sites, from a `flops.cost_report`."""
     table = Table("part", *numeric("this model", "dense", "active sites"), title=title)
-    for m, parts in cost["macs"].items():
-        active = {f"stage_{k}": f"{share:.2f}" for k, share in enumerate(cost["active_fraction"].get(m, ()))}
-        for name, value in parts.items():
-            dense = cost["dense_macs"][m].get(name)
-            table.add_row(f"{m} {name}", f"{value / 1e6:,.1f}", f"{(dense or 0) / 1e6:,.1f}", active.get(name, ""))
+    for m in cost["macs"]:
+        for name, *cells in cost_cells(cost, m):
+            table.add_row(f"{m} {name}", *cells)
         table.add_section()
     own, dense = cost["extraction_gflops"], cost["dense_extraction_gflops"]
     share = f"{own / dense:.2f} of dense" if dense else ""
     table.add_row("GFLOPs of feature extraction", f"{own:.3f}", f"{dense:.3f}", share, style="bold")
     return table
+
+
+def cost_cells(cost: Mapping[str, Any], modality: str) -> Iterator[tuple[str, str, str, str]]:
+    """Yields each part, its millions of multiply-adds here and in the dense model, and its share of active sites."""
+    active = {f"stage_{k}": f"{share:.2f}" for k, share in enumerate(cost["active_fraction"].get(modality, ()))}
+    for name, value in cost["macs"][modality].items():
+        dense = cost["dense_macs"][modality].get(name, 0)
+        yield name, f"{value / 1e6:,.1f}", f"{dense / 1e6:,.1f}", active.get(name, "")
 
 
 def summary_cells(mean: Mapping[str, float | None]) -> list[str]:

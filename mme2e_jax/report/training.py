@@ -8,8 +8,7 @@ from typing import NamedTuple
 from mme2e_jax.checkpoints.reader import Checkpoints, RunRecord
 from mme2e_jax.training.step_log import FILE
 
-# Maximum number of points of a curve, enough for any screen.
-_POINTS = 1000
+_POINTS = 1000  # maximum number of points of a curve, enough for any screen
 
 
 class Training(NamedTuple):
@@ -22,10 +21,7 @@ class Training(NamedTuple):
 
 
 def last_record(workdir: str | Path) -> RunRecord | None:
-    """Reads the record of the last checkpoint, which includes epochs after the best one; None if there is none.
-
-    All processes of a run must call it.
-    """
+    """The record of the last checkpoint, with epochs after the best one; None without any. All processes call it."""
     checkpoints = Checkpoints(Path(workdir))
     last = checkpoints.find_latest_step()
     return None if last is None else checkpoints.read_record(last)

@@ -1,7 +1,4 @@
-"""Chooses example utterances for a report, and reads them.
-
-They are drawn at random, so that no one selects those that look good.
-"""
+"""Chooses example utterances at random, not by their looks, and reads them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,7 +13,7 @@ from mme2e_jax.data.reader import RecordReader
 from mme2e_jax.evaluation.attention_maps import AttentionMaps
 from mme2e_jax.html.evidence import Evidence
 
-RIGHT, PARTLY, WRONG = "right", "partly right", "wrong"
+RIGHT, PARTLY, WRONG = OUTCOMES = ("right", "partly right", "wrong")
 EACH = 3
 # Maximum of frames and mel chunks that are shown of an utterance.
 _FRAMES, _CHUNKS = 12, 50
@@ -56,9 +53,7 @@ def choose(outcome: np.ndarray, eligible: Bool[np.ndarray, "n"], seed: int) -> l
     Returns row numbers in `outcome` (see `outcomes`) of utterances that are `eligible`.
     """
     rng = np.random.default_rng(seed)
-    drawn = {
-        name: rng.permutation(np.flatnonzero((outcome == name) & eligible)).tolist() for name in (RIGHT, PARTLY, WRONG)
-    }
+    drawn = {name: rng.permutation(np.flatnonzero((outcome == name) & eligible)).tolist() for name in OUTCOMES}
     better = [*drawn[RIGHT], *drawn[PARTLY]][:EACH]
     others = [row for row in drawn[PARTLY] if row not in better]
     return [*better, *[*drawn[WRONG], *others][:EACH]]
@@ -73,8 +68,7 @@ def has_media(split: Split, examples: np.ndarray) -> Bool[np.ndarray, "n"]:
 def read_stored(split: Split, example: int, maps: AttentionMaps, modalities: str) -> Stored:
     """Reads an utterance again, by its index in the split, with the parts of its record that batches do not contain.
 
-    `maps` are empty for a model without sparse towers; `modalities` are "" for one that reads features, which are not
-    shown.
+    `maps` are empty for a model without sparse towers, `modalities` for one that reads features, which are not shown.
     """
     records, problems = RecordReader(split.files).read([example])
     if example in problems:

@@ -1,21 +1,30 @@
-"""Writes the figures of a report, and the page that shows them."""
+"""Writes a report: its figures, and the HTML page that shows them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 from mme2e_jax.constants import MODALITY_NAMES
-from mme2e_jax.evaluation import curves
-from mme2e_jax.report import figures
+from mme2e_jax.evaluation import bootstrap, curves
+from mme2e_jax.html.page import render
+from mme2e_jax.report import figures, paper, tables, utterances
 from mme2e_jax.report.content import REPORTED, Content
 from mme2e_jax.report.figures import Bar
-from mme2e_jax.report.page import Picture, page
-from mme2e_jax.report.tables import matrix
 from mme2e_jax.runtime.files import write_figure, write_text
 
 PAGE = "index.html"
 _FIGURES = ("loss", "validation", "f1", "auc", "roc", "precision_recall", "cooccurrence", "active")
+
+
+class Picture(NamedTuple):
+    """The file of a figure."""
+
+    file: str  # name, in the directory of the page
+    alt: str  # description
+    width: int  # pixels at standard density
+    height: int
 
 
 def write(content: Content, directory: Path) -> Path:
@@ -34,6 +43,22 @@ def write(content: Content, directory: Path) -> Path:
     path = directory / PAGE
     write_text(path, page(content, pictures))
     return path
+
+
+def page(content: Content, pictures: Mapping[str, Picture]) -> str:
+    """Returns the page as HTML; it needs its figures, `pictures` by name, but neither network nor scripts."""
+    return render(
+        "report",
+        c=content,
+        pictures=pictures,
+        t=tables,
+        paper=paper,
+        name=Path(content.run).name,
+        split=REPORTED,
+        each=utterances.EACH,
+        level=f"{bootstrap.LEVEL:.0%}",
+        resamples=bootstrap.RESAMPLES,
+    )
 
 
 def draw(c: Content) -> Iterator[tuple[str, tuple[Figure, str]]]:
@@ -55,7 +80,7 @@ def draw(c: Content) -> Iterator[tuple[str, tuple[Figure, str]]]:
         known = {label: values for label, values in drawn.items() if values is not None}
         if known:
             yield name, (drawing(known), alt)
-    rows, columns, counts = matrix(c)
+    rows, columns, counts = tables.matrix(c)
     yield "cooccurrence", (figures.cooccurrence(counts, rows, columns), "Counts of true and predicted emotions")
     if c.sparse_threshold is not None:
         found: Mapping = c.scores["cost"]["active_fraction"]

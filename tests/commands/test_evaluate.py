@@ -20,7 +20,7 @@ from tests.commands.test_sparsity_curve import untrained
 from tests.helpers.pages import ParsedPage
 from tests.helpers.runs import run
 from tests.helpers.synthetic import shrink, shrunk_run
-from tests.report.test_page import FIGURES, pictures
+from tests.report.test_write import FIGURES, pictures
 
 
 @pytest.fixture(scope="module")

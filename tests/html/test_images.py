@@ -5,7 +5,7 @@ import base64
 import cv2
 import numpy as np
 
-from mme2e_jax.html.images import data_uri, mel_picture, mel_sites, veil
+from mme2e_jax.html.images import data_uri, join_chunks, mel_picture, veil
 
 
 def test_a_veil_is_clear_where_sites_are_kept() -> None:
@@ -23,7 +23,7 @@ def test_low_pitch_is_below_and_loud_is_dark() -> None:
     sites = np.zeros((2, 64, 16), bool)
     sites[1, 1, 2] = True
 
-    picture, kept = mel_picture(mel), mel_sites(sites)
+    picture, kept = mel_picture(mel), join_chunks(sites)
 
     assert picture.shape == (128, 64)
     assert np.argwhere(picture == 0).tolist() == [[124, 37]]

@@ -6,7 +6,7 @@ import pytest
 
 from mme2e_jax.report.write import write
 from tests.helpers.browser import needs_browser, opened
-from tests.report.test_page import FIGURES, content
+from tests.report.test_write import FIGURES, content
 
 
 @pytest.mark.slow

@@ -13,11 +13,10 @@ from mme2e_jax.evaluation.inference import Decisions
 from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.report import tables
 from mme2e_jax.report.content import Content, Examples
-from mme2e_jax.report.page import page
 from mme2e_jax.report.preparation import Preparation, Reason, ReportedUtterance
 from mme2e_jax.report.training import Training
 from mme2e_jax.report.utterances import PARTLY, RIGHT, WRONG, Shown
-from mme2e_jax.report.write import write
+from mme2e_jax.report.write import page, write
 from tests.helpers.pages import ParsedPage, random_evidence
 
 NAMES = ("happy", "<sad>", "a$b")
@@ -248,3 +247,14 @@ def test_thresholds_are_shown_with_their_effect_on_both_splits() -> None:
 def test_kept_sites_are_not_called_an_explanation() -> None:
     assert "they are not an explanation" in page(content(), {})
     assert "they are not an explanation" not in page(content(cost=False), {})
+
+
+def test_a_config_is_shown_as_flags_take_it() -> None:
+    config = {"seed": 0, "optim": {"lr": 5e-4, "name": "adam"}, "model": {"text": {"dir": ""}}}
+
+    assert tables.settings(dataclasses.replace(content(), config=config)).rows == [
+        ["seed", "0"],
+        ["optim.lr", "0.0005"],
+        ["optim.name", "adam"],
+        ["model.text.dir", ""],
+    ]
