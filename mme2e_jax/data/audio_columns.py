@@ -13,7 +13,7 @@ FULL_WIDTH = 763  # minimum width; further columns belong to no type
 
 
 def _columns(*ranges: tuple[int, int]) -> tuple[int, ...]:
-    """The columns of ranges that include both ends."""
+    # Both ends are included.
     return tuple(column for first, last in ranges for column in range(first, last + 1))
 
 

@@ -23,8 +23,7 @@ PREFETCH = 2
 class BatchLoader:
     """The batches of a run: for training by step number, for evaluation by split.
 
-    Batches hold numpy arrays: `Batch` for media records, `FeatureBatch` for feature records. The loader's only state is
-    the step number; loading can start at any step.
+    Batches are numpy arrays, `Batch` for media records, `FeatureBatch` for feature records. Loading starts at any step.
     """
 
     def __init__(
@@ -45,18 +44,15 @@ class BatchLoader:
         """Plans the run; raises `UserError` if a split that it needs is missing or empty.
 
         Args:
-          dataset: prepared records.
           batch_size: utterances per step over all devices.
           text_max_len: maximum number of tokens, or of rows of text features.
           seed: seed of the order.
           epochs: number of training epochs; 0 for evaluation only.
-          max_shapes: number of shapes fitted to the run's batches, or to a sample of them; one more shape holds any
-            other batch.
+          max_shapes: number of shapes fitted to the run's batches or a sample of them; one more holds any other batch.
           groups: number of devices over all processes.
           local_groups: device groups of this process.
           audio_columns: for feature records, the columns of the stored audio that batches hold; empty for all.
-          skip_bad: number of utterances that may be left out because their records are unusable; their rows become
-            padding. One more raises a `UserError`.
+          skip_bad: number of utterances with unusable records that may be left out; one more raises a `UserError`.
           log: called with a line for each utterance that is left out.
         """
         self.dataset = dataset
@@ -117,7 +113,6 @@ class BatchLoader:
         return [self._grouped(b, records) for b in batches]
 
     def _evaluation_shapes(self, split: str) -> list[Shape]:
-        """The shapes of the batches of a split, without repetition, in the order of their first batch."""
         records = self.dataset.split(split)
         return list(dict.fromkeys(self._shaped(batch, records).shape for batch in self._evaluation(split)))
 
@@ -140,16 +135,16 @@ class BatchLoader:
         splits = [self.dataset.split(name) for name in ["train"] * bool(self.epochs) + ["valid", "test"]]
         required = []
         for split in splits:
-            grouped = self._evaluation(split.name) if split.name != "train" else self._sampled_training()
-            required += [self._required_shape(g, split) for g in grouped]
+            if split.name == "train":
+                epochs = min(self.epochs, max(1, planning.SAMPLED_BATCHES // self.steps_per_epoch))
+                grouped = [batch for epoch in range(epochs) for batch in self._grouped_epoch(epoch)]
+            else:
+                grouped = self._evaluation(split.name)
+            required += [self._required_shape(batch, split) for batch in grouped]
         ladder = planning.fit_ladder(required, max_shapes, self.rows, self._layout)
         # The last shape is compiled only if a batch outside the sample needs it.
         bounds = [planning.largest_shape(s.lengths, self.rows, self.text_max_len, self._layout) for s in splits]
         return (*ladder, Shape(*(max(sizes) for sizes in zip(*bounds, strict=True))))
-
-    def _sampled_training(self) -> list[np.ndarray]:
-        epochs = min(self.epochs, max(1, planning.SAMPLED_BATCHES // self.steps_per_epoch))
-        return [g for e in range(epochs) for g in self._grouped_epoch(e)]
 
     def _run(self, split: Split, planned: Callable[[int], PlannedBatch], start: int, stop: int) -> Iterator[Any]:
         # Problems by step and index in the split. An error raised here would be wrapped by TensorFlow.
@@ -160,10 +155,11 @@ class BatchLoader:
             batch, problems[int(step)] = self._packed(split, step_plan.examples[self._local], step_plan.shape)
             return tuple(batch)
 
-        dtypes = self._packer.dtypes
+        padding = self.padding(Shape(1, 1, 1))
+        dtypes = [tf.as_dtype(array.dtype) for array in padding]
 
         def batch(step):
-            return type(dtypes)(*tf.numpy_function(load, [step], [tf.as_dtype(d) for d in dtypes]))
+            return type(padding)(*tf.numpy_function(load, [step], dtypes))
 
         steps = tf.data.Dataset.range(start, stop)
         batches: Any = steps.map(batch, num_parallel_calls=2, deterministic=True).prefetch(PREFETCH)

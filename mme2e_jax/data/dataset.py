@@ -84,17 +84,15 @@ def open_dataset(directory: str | Path, name: str = "mosei", kind: str = "media"
     Raises `UserError` if the directory is missing, holds no dataset, or one of another kind or format version.
     """
     directory = Path(directory)
-    missing = missing_records(directory, name, kind)
-    if missing:
+    if missing := missing_records(directory, name, kind):
         raise UserError(missing)
     description = read_description(directory)
-    found = description.metadata.kind
-    if found != kind:
+    metadata = description.metadata
+    if metadata.kind != kind:
         raise UserError(
-            f"{directory} holds records of the kind {found!r}; this model reads the kind {kind!r}. "
+            f"{directory} holds records of the kind {metadata.kind!r}; this model reads the kind {kind!r}. "
             f"{how_to_prepare(name, kind)}"
         )
-    metadata = description.metadata
     dataset = Dataset(
         directory=directory,
         name=metadata.dataset,
@@ -140,7 +138,6 @@ def _check_lengths(dataset: Dataset, split: Split) -> None:
 
 def _check_features(dataset: Dataset, description: Description) -> None:
     """Raises `UserError` if features are missing or stored in another format."""
-    labels = Feature("float32", (len(dataset.label_names),))
     if dataset.kind == "media":
         arrays = {
             "token_ids": Feature("int32", (-1,)),
@@ -150,7 +147,7 @@ def _check_features(dataset: Dataset, description: Description) -> None:
     else:
         names = ("text", "audio", "video")
         arrays = {name: Feature("float32", (-1, size)) for name, size in zip(names, dataset.feature_sizes, strict=True)}
-    expected = {"utterance_id": None, **arrays, "label": labels}
+    expected = {"utterance_id": None, **arrays, "label": Feature("float32", (len(dataset.label_names),))}
     assert tuple(expected) == FEATURES[dataset.kind]
     wrong = [
         f"{name} (expected {feature or 'a text'}, found {description.features.get(name, 'nothing')})"

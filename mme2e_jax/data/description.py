@@ -1,7 +1,6 @@
 """Reads the JSON files of a dataset directory without running any code.
 
-tensorflow-datasets could read the same files, but it imports the modules that `features.json` names, so that foreign
-records could run code.
+tensorflow-datasets would import the modules that `features.json` names, so that foreign records could run code.
 """
 
 import json

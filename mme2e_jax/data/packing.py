@@ -109,16 +109,6 @@ class MediaPacker:
     sep: int  # id of [SEP]
     vocabulary: int  # number of token ids
     layout: ClassVar[Layout] = planning.MEDIA
-    dtypes: ClassVar[Batch] = Batch(
-        token_ids=np.int32,
-        token_count=np.int32,
-        faces=np.uint8,
-        frame_count=np.int32,
-        mel=np.float32,
-        chunk_count=np.int32,
-        labels=np.float32,
-        example=np.int32,
-    )
 
     def __call__(self, records: Records) -> Batch:
         """Builds the batch, or raises `BadRecord`."""
@@ -159,16 +149,6 @@ class FeaturePadder:
     stored_sizes: Sequence[int]  # widths of text, audio and video as stored
     audio_columns: Sequence[int]  # columns of the stored audio that the batch holds
     layout: ClassVar[Layout] = planning.FEATURES
-    dtypes: ClassVar[FeatureBatch] = FeatureBatch(
-        text=np.float32,
-        text_count=np.int32,
-        audio=np.float32,
-        audio_count=np.int32,
-        video=np.float32,
-        video_count=np.int32,
-        labels=np.float32,
-        example=np.int32,
-    )
 
     def __call__(self, records: Records) -> FeatureBatch:
         """Builds the batch, or raises `BadRecord`."""

@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 TEXT_RUNGS = (16, 32, 48, 64)
-# Enough batches to fit a ladder of shapes to; more do not change it.
-SAMPLED_BATCHES = 4000
+SAMPLED_BATCHES = 4000  # enough batches to fit a ladder of shapes to; more do not change it
 
 
 class Lengths(NamedTuple):
@@ -47,8 +46,7 @@ class Layout:
 
 # Costs: ALBERT base, and the paper-size dense tower on a face crop and a mel chunk.
 MEDIA = Layout(packed=True, cost=(1.0, 5.6, 10.0))
-# Costs: the squares of 300, 35 and 144 features.
-FEATURES = Layout(packed=False, cost=(1.0, 0.014, 0.23))
+FEATURES = Layout(packed=False, cost=(1.0, 0.014, 0.23))  # costs: the squares of 300, 35 and 144 features
 
 
 class PlannedBatch(NamedTuple):
@@ -75,8 +73,7 @@ def steps_per_epoch(utterances: int, batch_size: int) -> int:
 def training_batches(lengths: Lengths, batch_size: int, text_max_len: int, seed: int, epoch: int) -> list[np.ndarray]:
     """Batches of one epoch: every utterance once, shuffled by `seed` and `epoch`, int32 `[<=batch_size]` each.
 
-    Most batches hold one text rung. Each rung is shuffled; incomplete batches are filled up from the next rung, and the
-    batches are shuffled.
+    Most batches hold one text rung; those that would be incomplete are filled up from the next one.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths.tokens)).astype(np.int32)
@@ -132,10 +129,7 @@ def required_shape(grouped: np.ndarray, lengths: Lengths, text_max_len: int, lay
 
 
 def fit_ladder(required: Sequence[Shape], count: int, rows: int, layout: Layout) -> tuple[Shape, ...]:
-    """At most `count` shapes that hold all `required` shapes, or those of a sample of the batches, with little padding.
-
-    Shapes are merged greedily, by the padding that a merge adds.
-    """
+    """At most `count` shapes that hold the `required` ones, of all or sampled batches, merged greedily by padding."""
     points = np.array(required, np.int64)
     # Frames and chunks grow together; 24 levels keep the merging small.
     level = np.ceil(24 * np.maximum(points[:, 1] / points[:, 1].max(), points[:, 2] / points[:, 2].max()))
