@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-# numpy arrays while a batch is packed, jax arrays on the devices.
-ArrayLike = Any
+ArrayLike = Any  # numpy arrays while a batch is packed, jax arrays on the devices
 
 
 class Batch(NamedTuple):

@@ -1,7 +1,4 @@
-"""Digests of a checkpoint's files, which detect damage.
-
-The format of the arrays has checksums for some of its files only.
-"""
+"""Digests that detect damage of a checkpoint; Orbax checks some files only."""
 
 import hashlib
 import json
@@ -24,10 +21,7 @@ def write_digests(directory: Path) -> None:
 
 
 def find_damage(directory: Path) -> str | None:
-    """Describes the first damage of a directory with digests; None if all files are unchanged.
-
-    Files without a digest do not count; Orbax marks complete checkpoints itself.
-    """
+    """Describes the first damage of a directory with digests; None if all files with a digest are unchanged."""
     try:
         expected = parse_json(dict[str, str], (directory / NAME).read_bytes())
     except FileNotFoundError:

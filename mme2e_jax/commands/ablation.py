@@ -57,9 +57,8 @@ def keep_modalities(predictions: Predictions, weights: Mapping[str, float], kept
 def ablation(workdir: str | Path, data_dir: str | Path | None = None) -> dict[str, Any]:
     """Evaluates the best checkpoint on the test split with every subset of its modalities; prints and writes a table.
 
-    The records are those of `data_dir`, or else of training. Returns the content of `report/ablation.json`; `subsets`
-    has modalities and scores of each subset, the whole set first. Raises `UserError` if the run or the data are missing
-    or do not belong together.
+    The records are those of `data_dir`, or else of training. Returns the content of `report/ablation.json`: `subsets`
+    have modalities and scores, the whole set first. Raises `UserError` if run or data are missing or do not fit.
     """
     run = load_run(workdir)
     batches = open_batch_loader(run, data_dir)

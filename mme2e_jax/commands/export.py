@@ -16,8 +16,7 @@ def export_run(workdir: str | Path, out: str | Path | None = None, tokenizer: st
     """Exports the best checkpoint of a run, prints the sizes of the file's members and returns its path.
 
     `out` is by default `model.mme2e` in the run; `tokenizer` is a directory, searched with `find_tokenizer` if None.
-    Raises `UserError` if there is no run, its tokenizer is missing, the file cannot be written, or another one would be
-    lost.
+    Raises `UserError` if run or tokenizer are missing, or the file cannot be written or would replace another one.
     """
     path = Path(out or Path(workdir) / NAME)
     if archive.holds_something_else(path):

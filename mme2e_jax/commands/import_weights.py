@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mme2e_jax.checkpoints.reader import DIRECTORY, RunRecord
+from mme2e_jax.checkpoints.reader import DIRECTORY, RunRecord, list_steps
 from mme2e_jax.checkpoints.writer import CheckpointWriter
 from mme2e_jax.config.preflight import how_to_prepare
 from mme2e_jax.config.schema import Config, EndToEndModelConfig
@@ -71,8 +71,7 @@ def import_weights(config: Config, source: Path, workdir: Path) -> None:
 def _check_workdir(workdir: Path) -> None:
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"--workdir: expected a directory, or a new one, found the file {workdir}.")
-    directory = workdir / DIRECTORY
-    if directory.is_dir() and any(entry.name.isdigit() for entry in directory.iterdir()):
+    if list_steps(workdir / DIRECTORY):
         raise UserError(f"{workdir} holds checkpoints already; import into another --workdir.")
 
 

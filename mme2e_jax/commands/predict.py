@@ -65,10 +65,7 @@ def predict_and_write(
     check: Callable[[], object],
     load: "Callable[[type[Predictor], ClipReader], Predictor]",
 ) -> None:
-    """Predicts with the model that `load` returns, prints a table and writes the files to a directory.
-
-    `check` is a quick check of the model, which raises if it is unusable.
-    """
+    """Predicts with the model from `load`, prints a table and writes the files; `check` raises for a broken model."""
     # All quick checks come before slow imports.
     stem = open_clip(clip.path).path.stem
     check()

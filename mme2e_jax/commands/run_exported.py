@@ -1,7 +1,4 @@
-"""Predicts the emotions in a clip with an exported model.
-
-Imports no model code.
-"""
+"""Predicts on a clip with an exported model; imports no model code."""
 
 from pathlib import Path
 
@@ -10,10 +7,7 @@ from mme2e_jax.export import archive
 
 
 def predict_exported(model: str, clip: ClipArguments) -> None:
-    """Predicts the emotions in a clip, prints a table and writes `predictions.json` and `.csv`.
-
-    There is no page: an exported program does not report its kept sites. Raises `UserError` if an input cannot be used.
-    """
+    """Predicts on a clip, prints a table and writes `predictions.json` and `.csv`; raises `UserError` for bad input."""
     predict_and_write(
         clip,
         clip.directory(Path()),

@@ -47,9 +47,8 @@ def thresholds(trained: float) -> list[float]:
 def sparsity_curve(workdir: str | Path, data_dir: str | Path | None = None) -> dict[str, Any]:
     """Evaluates a sparse run on the test split at each of `thresholds`; prints, writes and draws the curve.
 
-    The records are those of `data_dir`, or else of training. Returns the content of `report/sparsity_curve.json`, with
-    a `point` for each threshold. Raises `UserError` if the run or the data are missing or do not belong together, or
-    the model has no sparse attention.
+    The records are those of `data_dir`, or else of training. Returns the content of `report/sparsity_curve.json`, a
+    `point` for each threshold. Raises `UserError` if run or data are missing or do not fit, or the model is not sparse.
     """
     run = load_run(workdir)
     spec = _sparse_spec(run, workdir)
@@ -80,8 +79,7 @@ def at_threshold(state: InferenceState, spec: ModelSpec, threshold: float) -> In
 def point(model: Model, spec: ModelSpec, batches: BatchLoader, threshold: float) -> dict[str, Any]:
     """Evaluates a trained model at an attention threshold in (0, 1], for `report/sparsity_curve.json`.
 
-    `way` is "rows" or "masks", `active_fraction` the share of active sites by tower and stage; GFLOPs are per
-    utterance.
+    `way` is "rows" or "masks", `active_fraction` the active share by tower and stage; GFLOPs are per utterance.
     """
     state = at_threshold(model.state, spec, threshold)
 

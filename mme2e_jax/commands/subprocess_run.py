@@ -30,12 +30,8 @@ def finished_run(workdir: Path, config: str, overrides: Sequence[str]) -> dict:
 
     SIGTERM and Ctrl-C are forwarded to the run, which saves and ends. `config` is a value of --config, `overrides` are
     such as `optim.epochs=3`. Returns the content of `report/metrics.json`, and `seconds`, the duration of the command
-    that finished the run.
-
-    Raises:
-      UserError: if the config is not valid with the overrides.
-      RunFailed: if the run fails.
-      Stopped: if the run was stopped by a signal.
+    that finished the run. Raises `UserError` if the config is not valid with the overrides, `RunFailed` if the run
+    fails, and `Stopped` if a signal stopped it.
     """
     # JSON turns tuples into lists.
     values = json.loads(json.dumps(config_with(config, overrides).to_dict()))

@@ -68,8 +68,7 @@ def plan_runs(
     """Plans the runs of a sweep, the seeds of a grid point together, and checks that each can start.
 
     Grid points are all combinations of the values by key in `grid`; `common` are overrides for all runs, such as
-    `optim.epochs=3`. Raises `UserError` if a run's config is not valid, two runs are the same, or a run lacks records
-    or weights.
+    `optim.epochs=3`. Raises `UserError` if a config is not valid, two are the same, or records or weights are missing.
     """
     if not seeds:
         raise UserError("Expected --seeds=0,1,2 or other whole numbers, found none.")
@@ -91,10 +90,7 @@ def plan_runs(
 
 
 def _train_all(config: str, planned: Sequence[PlannedRun], common: Sequence[str], out: Path) -> dict[str, Any]:
-    """Trains or resumes all runs, updates `sweep.json` after each, and returns its content.
-
-    `runs` has the `report` or the `error` of each run; `points` has mean and standard deviation of the metrics.
-    """
+    """Trains or resumes all runs; returns the content of `sweep.json`, which is written after each."""
     runs: list[dict[str, Any]] = []
     for number, run in enumerate(planned, 1):
         workdir = out / run.name
@@ -124,8 +120,7 @@ def _points(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def sweep_command(config: str, argv: Sequence[str], seeds: Sequence[str], grid: Sequence[str], out: Path) -> int:
     """Trains all runs in directories below `out`, prints a table, and returns the exit status: 1 if a run failed.
 
-    `argv` is the command line with the overrides for all runs, `grid` the values of --grid. Raises `UserError` as
-    `plan_runs` and `parse_grid`.
+    `argv` is the command line, `grid` the values of --grid. Raises `UserError` as `plan_runs` and `parse_grid`.
     """
     common = _overrides(argv)
     planned = plan_runs(config, seeds, parse_grid(grid), common)

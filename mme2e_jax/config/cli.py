@@ -36,8 +36,7 @@ def with_config_paths(argv: Sequence[str]) -> list[str]:
 def parse_flags(argv: Sequence[str], values: flags.FlagValues) -> list[str]:
     """Parses the program name and arguments into the defined flags; returns the arguments that are not flags.
 
-    Raises `UserError` for an unknown flag or config key, a value of the wrong type, or a config file that cannot be
-    loaded.
+    Raises `UserError` for an unknown flag or key, a value of the wrong type, or a config file that cannot be loaded.
     """
     overrides = dict(re.findall(r"^--?config\.([^=\n]*)=?(.*)$", "\n".join(argv[1:]), re.MULTILINE))
     refuse_unknown_overrides(overrides)

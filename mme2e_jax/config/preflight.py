@@ -1,7 +1,4 @@
-"""Checks that files and packages exist before training starts.
-
-Imports no framework, so that a failing check is fast.
-"""
+"""Checks that files and packages exist, before any framework is imported."""
 
 import importlib.util
 from pathlib import Path

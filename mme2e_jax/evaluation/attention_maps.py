@@ -18,10 +18,9 @@ AttentionMaps = Mapping[str, Sequence[np.ndarray]]
 class AttentionMapStore:
     """Attention maps of all utterances of a split, one bit per site.
 
-    The report chooses its utterances by their scores, which are known after the last batch only, so that all maps are
-    kept until then. A face has 24*24 + 12*12 + 6*6 = 756 sites (95 bytes), a mel chunk 64*16 + 32*8 + 16*4 = 1,344
-    (168 bytes): MOSEI's 4,662 test utterances of about 15 frames and 20 chunks take 4,662 * (15*95 + 20*168) bytes, or
-    22 MB. Bool arrays would take 180 MB.
+    The report chooses its utterances by their scores, which are known after the last batch. A face has 24*24 + 12*12 +
+    6*6 = 756 sites (95 bytes), a mel chunk 64*16 + 32*8 + 16*4 = 1,344 (168 bytes): MOSEI's 4,662 test utterances of
+    about 15 frames and 20 chunks take 22 MB, and would take 180 MB as bool arrays.
     """
 
     def __init__(self) -> None:

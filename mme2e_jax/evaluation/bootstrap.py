@@ -14,10 +14,8 @@ from jaxtyping import Bool, Float
 
 LEVEL = 0.95
 RESAMPLES = 1000
-# A subset of the scores of `metrics.compute`.
-SCORES = ("f1", "auc", "accuracy", "weighted_accuracy")
-# Counts per block of resamples, which bounds the memory.
-_BLOCK = 2_000_000
+SCORES = ("f1", "auc", "accuracy", "weighted_accuracy")  # a subset of the scores of `metrics.compute`
+_BLOCK = 2_000_000  # counts per block of resamples, which bounds the memory
 
 
 def intervals(

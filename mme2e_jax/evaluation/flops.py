@@ -27,8 +27,7 @@ from mme2e_jax.models.towers import HIDDEN, channels
 STAGES = 3
 TOWER = ("low_level", *(f"stage_{k}" for k in range(STAGES)), "scores", "head")
 
-# Multiply-adds by modality and part.
-Macs = dict[str, dict[str, float]]
+Macs = dict[str, dict[str, float]]  # multiply-adds by modality and part
 # Per sparse tower, active sites and all sites of each stage, summed over utterances: [k, 2].
 Sites = Mapping[str, np.ndarray]
 

@@ -99,8 +99,7 @@ def predict(
 ) -> Predictions:
     """Runs the model once on all batches of a split. Every process must call it and gets all predictions.
 
-    The numpy batches are this process's part of each, with every utterance once. `keep_maps` keeps the attention maps
-    of a sparse model.
+    The numpy batches are this process's part of each, with every utterance once. `keep_maps` keeps the attention maps.
     """
     parts: list[_Rows] = []
     sites: dict[str, np.ndarray] = {}

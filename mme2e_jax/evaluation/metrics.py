@@ -1,7 +1,6 @@
 """Metrics per label and their mean, by scikit-learn on the host.
 
-They need all predictions of a split at once. The ROC-AUC of a label that is constant in the split is NaN and left out
-of the mean.
+They need all predictions of a split at once. The ROC-AUC of a constant label is NaN and left out of the mean.
 
 Axis legend: `n` utterances, `l` labels.
 """
@@ -20,8 +19,7 @@ from sklearn import metrics as scores
 TABLE = ("accuracy", "weighted_accuracy", "recall", "precision", "f1", "auc", "mae", "corr")
 # F1 of a label that neither occurs nor is predicted; scikit-learn declares the argument as str.
 _ZERO: Any = 0.0
-# The paper's search: 0.05, 0.10, ..., 0.95.
-THRESHOLD_GRID = tuple(round(0.05 * k, 2) for k in range(1, 20))
+THRESHOLD_GRID = tuple(round(0.05 * k, 2) for k in range(1, 20))  # the paper's search: 0.05, 0.10, ..., 0.95
 
 
 class Task(enum.Enum):
@@ -74,12 +72,8 @@ def compute(
     usual accuracy under SINGLE_LABEL); not empty and without a false label (`subset`); with a right label and no false
     one before it in the order of labels (`overlap`). Exact ones count in all three.
 
-    Args:
-      score: scores, as the task defines them.
-      truth: 0 or 1; for REGRESSION any values, positive above 0.5.
-      label_names: names of the columns.
-      thresholds: per label, the score above which it is predicted; not used by SINGLE_LABEL.
-      task: meaning of the scores.
+    The truth is 0 or 1, for REGRESSION any value, positive above 0.5. `label_names` name the columns. `thresholds` are,
+    per label, the score above which it is predicted; SINGLE_LABEL does not use them.
     """
     if not np.all(np.isfinite(score)):
         raise ValueError(f"{np.sum(~np.isfinite(score))} of {score.size} scores are not finite.")

@@ -11,7 +11,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.files import atomic_file
@@ -52,13 +52,6 @@ class _Listing(JsonObject):
     members: dict[str, _Member]
 
 
-class Archive(NamedTuple):
-    """The content of an exported file."""
-
-    manifest: bytes
-    members: Mapping[str, bytes]
-
-
 def damaged(path: Path, found: object) -> UserError:
     """Returns the error for an invalid file."""
     return UserError(
@@ -86,8 +79,8 @@ def write_archive(path: Path, manifest: Mapping[str, Any], members: Mapping[str,
             file.writestr(entry, stored)
 
 
-def read_archive(path: Path) -> Archive:
-    """Reads the file, and checks its format, version, sizes and digests.
+def read_archive(path: Path) -> tuple[bytes, dict[str, bytes]]:
+    """Reads the manifest and the other members by name, and checks format, version, sizes and digests.
 
     Raises `UserError` if it is missing, damaged, of another format or version, or has unknown members.
     """
@@ -104,7 +97,7 @@ def read_archive(path: Path) -> Archive:
             listed = _listed(manifest, path)
             if sorted(names) != sorted([MANIFEST, *listed]):
                 raise ValueError(f"expected the members {sorted([MANIFEST, *listed])}, found {sorted(names)}")
-            return Archive(manifest, {name: _member(file, name, entry) for name, entry in listed.items()})
+            return manifest, {name: _member(file, name, entry) for name, entry in listed.items()}
     except _ZIP_ERRORS as error:
         raise damaged(path, error or type(error).__name__) from error
 
@@ -121,7 +114,6 @@ def holds_something_else(path: Path) -> bool:
 
 
 def _listed(manifest: bytes, path: Path) -> dict[str, _Member]:
-    """Returns the members that the manifest lists."""
     container = parse_json(_Container, manifest)
     if container.format != FORMAT:
         raise ValueError(f"{MANIFEST} is not that of a {FORMAT}")

@@ -35,10 +35,7 @@ class ExportedModel:
     """An exported program with its weights, its `manifest` and the members of the file, `files`."""
 
     def __init__(self, path: str | Path):
-        """Reads the file.
-
-        Raises `UserError` if it is missing, damaged, no exported model, of another version, or not for this platform.
-        """
+        """Reads a file; raises `UserError` if it is missing, damaged, no exported model, or for another platform."""
         self.path = Path(path)
         content, self.files = archive.read_archive(self.path)
         try:

@@ -1,10 +1,8 @@
 """Exports the prediction function of a model as StableHLO.
 
-The program runs on one device, so its arrays have no axis of device groups.
-
-Weights are arguments of the program, not constants in it: they are stored in a standard format, the program stays small
-enough to be inspected, and it runs with any weights of the same shapes. All sizes of a batch are symbolic, so that one
-program serves any of them; each shape is compiled once.
+The program runs on one device, so its arrays have no axis of device groups. Weights are its arguments, not constants in
+it: they are stored in a standard format, the program stays small enough to be inspected, and it runs with any weights
+of the same shapes. All sizes of a batch are symbolic: one program serves any of them; each shape is compiled once.
 
 The sparse stages compute as in evaluation: only at active sites, if the run does so. They use the loop over blocks of
 rows on every platform: the choice among a few numbers of rows, which a GPU makes otherwise, needs known sizes.

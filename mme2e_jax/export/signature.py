@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 
-# Number of positions of the text encoder.
-LONGEST_TEXT = 512
+LONGEST_TEXT = 512  # number of positions of the text encoder
 
 
 class Input(NamedTuple):
@@ -19,10 +18,6 @@ class Input(NamedTuple):
     shape: tuple[str | int, ...]  # letters of the legend stand for sizes that differ between batches
     dtype: str
     meaning: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns plain values."""
-        return {"shape": list(self.shape), "dtype": self.dtype, "meaning": self.meaning}
 
 
 class Size(NamedTuple):
@@ -89,7 +84,7 @@ def signature(inputs: Mapping[str, Input]) -> dict[str, Any]:
     """Returns the entries of a manifest that describe the inputs and outputs of its program."""
     return {
         "dimensions": {letter: SIZES[letter]._asdict() for letter in letters(inputs.values())},
-        "inputs": {name: array.to_json() for name, array in inputs.items()},
+        "inputs": {name: array._asdict() for name, array in inputs.items()},
         "outputs": {
             "logits": "float32 [b, labels]",
             "contributions": "by modality, float32 [b, labels]; they sum to the logits",

@@ -30,8 +30,7 @@ _SHORT_SOUND_S = 0.5
 _LENGTH_MISMATCH_S = 0.5
 _NO_SOUND = Sound(np.zeros(0, np.float32), 16_000)
 
-# Reason and detail of a finding about a video.
-_Note = tuple[str, str]
+_Note = tuple[str, str]  # reason and detail of a finding about a video
 
 
 @dataclass(frozen=True)

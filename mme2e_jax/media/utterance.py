@@ -4,8 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-# File name suffixes of sound files.
-SOUND_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
+SOUND_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")  # file name suffixes of sound files
 # Identifiers become parts of paths and of record keys: no separators, no leading dot, ASCII.
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,127}")
 

@@ -60,20 +60,14 @@ def load(
     names: Mapping[str, Callable[..., Any] | None],
     persistent_load: Callable[[Any], Any] = refuse_persistent_id,
 ) -> Any:
-    """Reads the value of a pickle.
+    """Reads the value of a pickle of any protocol, or of a file, from its position to the end of the pickle.
 
-    Args:
-      data: pickle of any protocol, or a file, which is read from its position to the end of the pickle.
-      names: allowed globals: a function that replaces calls of the global, or None if it may only be named.
-      persistent_load: function from a persistent id to its value.
+    `names` are the allowed globals: a function that replaces calls of the global, or None if it may only be named.
+    `persistent_load` gives the value of a persistent id. Returns nested dicts, lists, tuples, numbers, strings, and
+    results of the functions, with their state set if they are `Stateful`. Sets become lists; attributes are ignored.
 
-    Returns:
-      Nested dicts, lists, tuples, numbers, strings, and results of the given functions, with their state set if they
-      are `Stateful`. Sets become lists. Attributes of ordered dictionaries are ignored.
-
-    Raises:
-      RefusedError: the pickle names another global, or uses an opcode that plain values do not need.
-      ValueError, LookupError, TypeError: the pickle is damaged.
+    Raises `RefusedError` if the pickle names another global, or uses an opcode that plain values do not need, and
+    ValueError, LookupError or TypeError if it is damaged.
     """
     machine = _Machine(names, persistent_load)
     for opcode, argument, _ in pickletools.genops(data):

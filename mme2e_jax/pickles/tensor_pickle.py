@@ -25,9 +25,7 @@ _MAX_HEADER_BYTES = 4096
 def load(data: bytes | BinaryIO) -> Any:
     """Reads the value of a pickle, with arrays and tensors as numpy arrays.
 
-    Raises:
-      plain_pickle.RefusedError: the pickle names other types than arrays, tensors and plain containers.
-      ValueError, LookupError, TypeError, OverflowError, EOFError: the pickle is damaged.
+    Raises as `plain_pickle.load`, and OverflowError or EOFError if the pickle is damaged.
     """
     return plain_pickle.load(data, _NAMES)
 

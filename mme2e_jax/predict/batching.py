@@ -53,15 +53,10 @@ def cut_tokens(ids: np.ndarray, longest: int, sep: int) -> Tokens:
 def make_batch(
     ids: np.ndarray, faces: np.ndarray, mel: np.ndarray, tokens: int, window: Capacity, labels: int
 ) -> Batch:
-    """Returns a batch of one utterance.
+    """Returns a batch of one utterance, for a model with a number of `labels`.
 
-    Args:
-      ids: token numbers, int32 `[t]`.
-      faces: face crops, uint8 `[f, 48, 48, 3]`.
-      mel: mel power, float32 `[c, 128, 32]`.
-      tokens: number of tokens that the text is padded to.
-      window: numbers of frames and chunks that the rest is padded to; doubled where they are too small.
-      labels: number of labels of the model.
+    It has token ids, int32 `[t]`, padded to `tokens`; and face crops, uint8 `[f, 48, 48, 3]`, and mel power, float32
+    `[c, 128, 32]`, padded to the capacity of a `window`, which is doubled where it is too small.
     """
     capacity = window.fitting(len(faces), len(mel))
 

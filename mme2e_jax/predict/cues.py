@@ -1,7 +1,4 @@
-"""Divides a clip into utterances: cues of a transcript, or windows.
-
-Without cues, the clip is cut into equal windows of at most ten seconds.
-"""
+"""Divides a clip into utterances: cues of a transcript, or equal windows."""
 
 import math
 import re

@@ -10,10 +10,7 @@ from mme2e_jax.predict.model import ClipModel, ClipOutput
 
 
 def clip_model(path: str | Path) -> ClipModel:
-    """Returns the model of an exported file.
-
-    Raises `UserError` as `ExportedModel`, and if the model reads hand-crafted features.
-    """
+    """Returns the model of a file; raises `UserError` as `ExportedModel`, and if it reads hand-crafted features."""
     model = ExportedModel(path)
     manifest = model.manifest
     if not manifest.reads_clips:

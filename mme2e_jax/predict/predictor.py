@@ -26,8 +26,7 @@ from mme2e_jax.runtime.files import valid_unicode
 if TYPE_CHECKING:
     from mme2e_jax.media.tokens import TextEncoder
 
-# Number of utterances with evidence, which the page shows.
-SHOWN = 12
+SHOWN = 12  # number of utterances with evidence, which the page shows
 _DEFAULT_THRESHOLD = 0.5
 # Settings of preparation that vary; all others are the same in every version.
 _READER_SETTINGS = ("frame_interval_ms", "face_choice")

@@ -1,7 +1,4 @@
-"""Results of prediction, and the files that store them.
-
-Axes: `t` frames, `s` mel chunks, `h`, `w` height and width of the sites of a stage.
-"""
+"""Results of prediction, and the files that store them."""
 
 import csv
 import io

@@ -13,8 +13,7 @@ from mme2e_jax.predict.results import Prediction, Utterance
 from mme2e_jax.runtime.console import printable
 
 _ROWS = 40
-# Columns for words below which padding is left out.
-_WORDS = 20
+_WORDS = 20  # columns for words below which padding is left out
 
 
 def predictions_table(prediction: Prediction, width: int) -> Table:

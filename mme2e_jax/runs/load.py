@@ -53,10 +53,7 @@ def load_run(workdir: str | Path, devices: int | None = None) -> Run:
 
 
 def make_batch_loader(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> "BatchLoader":
-    """Makes the batch loader of a run; `epochs` is 0 for evaluation only.
-
-    Raises `UserError` if the dataset lacks a split, or features that the model reads.
-    """
+    """The batch loader of a run, `epochs` 0 for evaluation; raises `UserError` if splits or features are missing."""
     # Imports TensorFlow, which takes seconds and is not needed to predict on clips.
     from mme2e_jax.data.batch_loader import BatchLoader
 
@@ -98,10 +95,7 @@ def _audio_columns(config: Config, dataset: Dataset) -> tuple[int, ...]:
 
 
 def open_batch_loader(run: Run, data_dir: str | Path | None = None) -> "BatchLoader":
-    """Opens the batch loader to evaluate a run, from `data_dir` or the directory that training used.
-
-    Raises `UserError` if the data are missing or do not belong to the run.
-    """
+    """Opens records to evaluate a run, by default its own; raises `UserError` if they are missing or of another run."""
     dataset = open_dataset(data_dir or run.config.data.dir, run.config.data.dataset, run.config.records_kind)
     check_fit(run.record, dataset)
     return make_batch_loader(run.config, dataset, run.model.mesh, run.config.optim.epochs)

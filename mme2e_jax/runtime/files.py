@@ -42,8 +42,7 @@ def disk_errors() -> Iterator[None]:
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Opens a temporary file that replaces `path` when the block ends; the directory of `path` exists.
 
-    When the block raises, `path` stays as it was. Several processes may write the same path; the last one to finish
-    wins.
+    When the block raises, `path` stays as it was. Of several processes that write it, the last one to finish wins.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.unfinished")
     try:

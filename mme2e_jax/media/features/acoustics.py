@@ -59,10 +59,8 @@ _FAINT = 1e-4  # amplitude of noise
 def measure(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Measures a sound, finite float32 `[x]` at 16 kHz, full scale [-1, 1], `x` at least 1.
 
-    Returns:
-      finite floats: energies of the critical bands `[22, f]`, cepstral coefficients 1 to 12 `[12, f]`, and
-      `DESCRIPTORS` `[18, f]`, with f = ceil(x / 160). Frame i is centred at sample 160 i; the wave is padded with
-      silence.
+    Returns finite floats: energies of the critical bands `[22, f]`, cepstral coefficients 1 to 12 `[12, f]`, and
+    `DESCRIPTORS` `[18, f]`, with f = ceil(x / 160). Frame i is centred at sample 160 i, in a wave padded with silence.
     """
     count = -(-len(wave) // HOP)
     # librosa warns of sounds shorter than a frame; the padding is silence, as everywhere outside the wave.

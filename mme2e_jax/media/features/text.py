@@ -1,8 +1,7 @@
 """Computes text features: 300 hashed character n-grams of each word.
 
-Words with common letters share columns, as in fastText, but without training. Unlike GloVe, which the paper's
-baselines read, the features carry no word meaning: a model learns it from its training transcripts. No download is
-needed.
+Words with common letters share columns, as in fastText, but without training or a download. Unlike GloVe, which the
+paper's baselines read, the features carry no word meaning: a model learns it from its training transcripts.
 
 Axes: `l` words.
 """

@@ -6,8 +6,7 @@
 
 OpenFace's 35 action units, which the paper's baselines read, have the same width but another meaning. Colours are in
 CIE Lab. In the regions, lightness is relative to the face's mean and standard deviation and redness to its mean, which
-reduces the effect of light and skin. All values are centred and scaled by round constants that are not fitted to a
-data set.
+reduces the effect of light and skin. All values are centred and scaled by round constants, not fitted to data.
 
 Axes: `t` frames; `y`, `x` pixels of a crop.
 """
