@@ -15,9 +15,8 @@ def prepare_embedded_corpus(
 ) -> None:
     """Creates the records of the embedded corpus; its raw media are written to a temporary directory.
 
-    `records` appears when it is complete; some utterances are dropped intentionally. `kind` is `media` or `features`,
-    `dataset` `mini` (layout of CMU-MOSEI) or `mini_iemocap` (layout of IEMOCAP). Raises `OutputExistsError` if
-    `records` exists and is not empty, `PrepareError` for another kind.
+    `kind` is `media` or `features`, `dataset` `mini` or `mini_iemocap` (in the layout of CMU-MOSEI or IEMOCAP). Raises
+    `OutputExistsError` if `records` exists and is not empty, `PrepareError` for another kind.
     """
     settings = Settings(dataset=dataset, kind=kind, seed=seed)
     require_free(records)

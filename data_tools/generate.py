@@ -4,9 +4,8 @@
     python -m data_tools.generate --layout=iemocap --out=DIR
     python -m data_tools.generate --layout=processed_iemocap --out=DIR     (as the paper's authors publish it)
 
-The same seed and number of utterances give the same bytes with any number of processes (on one kind of machine, with
-the same library versions). From 24 utterances on it contains all awkward cases. `data_tools.mini_corpus` describes its
-sources, and why its splits are by video: one photograph does not allow speakers that are disjoint between splits.
+The same arguments give the same bytes with any number of processes, on one kind of machine with the same library
+versions. From 24 utterances on the corpus contains all awkward cases.
 """
 
 import multiprocessing
@@ -28,14 +27,12 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.console import PlainConsole
 from mme2e_jax.runtime.files import disk_errors, finished_directory
 
-WriteVideo = Callable[[Path, Any], tuple[str, list[ClipTimes]]]
-
 
 class Layout(NamedTuple):
     """The functions that write a release; the plan of a video is a `VideoPlan` or a `DialoguePlan`."""
 
     plan: Callable[[int, int, NoiseRates], Sequence[Any]]
-    write_video: WriteVideo
+    write_video: Callable[[Path, Any], tuple[str, list[ClipTimes]]]
     finish: Callable[..., None]
 
 
@@ -60,16 +57,11 @@ def generate(
 ) -> Path:
     """Writes a corpus to `out`, a new or empty directory that appears when it is complete, and returns `out` as a path.
 
-    Args:
-      utterances: number of clips, at least 8 (iemocap: 24); from 24 on they include all awkward cases.
-      layout: release whose files to imitate, one of `LAYOUTS`.
-      workers: number of processes, by default one per core. Several processes are new interpreters, so that a calling
-        script needs `if __name__ == "__main__"`.
-      rates: share of noise in each modality.
+    It has `utterances` clips, at least 8 (iemocap: 24), in one of `LAYOUTS`. By default there is one worker process per
+    core. Several workers are new interpreters, so that a calling script needs `if __name__ == "__main__"`.
 
-    Raises:
-      ValueError: an unknown layout, too few utterances, a negative seed, or no worker.
-      OutputExistsError: (a ValueError) `out` is a file or a directory that is not empty.
+    Raises ValueError for an unknown layout, too few utterances, a negative seed, or no worker, and `OutputExistsError`
+    (a ValueError) if `out` is a file or a directory that is not empty.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"unknown layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
@@ -80,24 +72,22 @@ def generate(
     plans = files.plan(utterances, seed, rates)
     out = Path(out)
     with finished_directory(out) as root:
-        times = _write_videos(root, plans, files.write_video, min(workers or os.cpu_count() or 1, len(plans)))
+        write_video = partial(files.write_video, root)
+        times = _write_videos(plans, write_video, min(workers or os.cpu_count() or 1, len(plans)))
         files.finish(root, plans, times, seed=seed, rates=rates)
     return out
 
 
-def _write_videos(
-    root: Path, plans: Sequence[Any], write_video: WriteVideo, workers: int
-) -> dict[str, list[ClipTimes]]:
-    """Writes all videos in `workers` processes; returns the times of their clips by video."""
+def _write_videos(plans: Sequence[Any], write_video: Callable, workers: int) -> dict[str, list[ClipTimes]]:
     console = PlainConsole(stderr=True)
     columns = (TextColumn("generating videos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         if workers == 1:
-            return dict(progress.track((write_video(root, plan) for plan in plans), len(plans)))
+            return dict(progress.track(map(write_video, plans), len(plans)))
         # A forked copy of a process with threads (decoders, JAX) can hang.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            return dict(progress.track(pool.map(partial(write_video, root), plans), len(plans)))
+            return dict(progress.track(pool.map(write_video, plans), len(plans)))
 
 
 def main(argv: Sequence[str]) -> None:

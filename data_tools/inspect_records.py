@@ -72,7 +72,7 @@ def _lengths(found: Inspection) -> Figure:
 
 
 def _whole_bins(values: Sequence[Sequence[int]]) -> np.ndarray:
-    """At most 30 bins of equal width, centred at whole numbers."""
+    # Of equal width, centred at whole numbers.
     low, high = min(map(min, values), default=0), max(map(max, values), default=0)
     width = math.ceil((high - low + 1) / _BINS)
     return np.arange(low - 0.5, high + width, width)

@@ -45,8 +45,7 @@ from mme2e_jax.runtime.console import PlainConsole
 from mme2e_jax.runtime.files import OutputExistsError, disk_errors, require_free
 
 MAX_DROPPED = 0.2
-# Kinds of work that workers measure (`extract.Extracted.seconds`).
-TIMED_WORK = ("decode", "faces", "features")
+TIMED_WORK = ("decode", "faces", "features")  # kinds of work that workers measure (`extract.Extracted.seconds`)
 
 
 def prepare(
@@ -62,16 +61,11 @@ def prepare(
 
     Extracted videos are kept next to `out` until the records are complete: after an interruption, a call with the same
     arguments continues. By default, videos are extracted in one process per core, and progress and the report go to
-    standard error. `run` extracts them elsewhere (`beam.run_on_beam`).
+    standard error. `run` extracts them elsewhere (`beam.run_on_beam`). Returns the report that `out/report.json` holds.
 
-    Returns:
-      The report, as stored in `out/report.json`.
-
-    Raises:
-      ReleaseError: `raw` is not a release, or the split files do not fit it.
-      PrepareError: the settings are invalid, or no utterance is usable.
-      TokenizerError: the tokenizer cannot be loaded.
-      OutputExistsError: `out` exists and is not empty, or another process prepares it.
+    Raises `ReleaseError` if `raw` is not a release or the split files do not fit it, `PrepareError` if the settings are
+    invalid or no utterance is usable, `TokenizerError` if the tokenizer cannot be loaded, and `OutputExistsError` if
+    `out` exists and is not empty, or another process prepares it.
     """
     raw, out, console = Path(raw), Path(out), console or default_console()
     processes = processes or os.cpu_count() or 1
@@ -149,12 +143,11 @@ def _print_times(console: PlainConsole, seconds: Mapping[str, float]) -> None:
     # Workers of a cluster and earlier extractions report no seconds.
     parts = ", ".join(f"{work} {seconds[work]:.1f} s" for work in TIMED_WORK if seconds[work])
     parts = f" ({parts} over all processes)" if parts else ""
-    text = f"Media read in {seconds['extracting']:.1f} s{parts}, records written in {seconds['writing']:.1f} s."
-    console.print(text, soft_wrap=True)
+    times = f"Media read in {seconds['extracting']:.1f} s{parts}, records written in {seconds['writing']:.1f} s."
+    console.print(times, soft_wrap=True)
 
 
 def _beam_runner(raw: Path) -> RunJobs | None:
-    """The function that extracts videos on Beam, by the flags; None for processes of this machine."""
     values = flags.FLAGS
     if values.beam_pipeline_options is None:
         for name in ("beam_release", "beam_staging"):

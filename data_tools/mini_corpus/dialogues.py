@@ -1,7 +1,6 @@
 """Plans the dialogues of the embedded corpus in the layout of IEMOCAP.
 
-Each of five sessions has its own pair of speakers. IEMOCAP's emotions are expressed by those of the corpus: excitement
-by surprise, frustration by disgust.
+Each of five sessions has its own pair of speakers. Excitement is expressed as surprise, frustration as disgust.
 """
 
 from dataclasses import dataclass, field

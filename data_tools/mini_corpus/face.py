@@ -52,8 +52,7 @@ class Face:
     def render(self, expression: Expression, shift: tuple[float, float] = (0.0, 0.0), roll: float = 0.0) -> np.ndarray:
         """Renders the canvas with the face showing `expression`, uint8 RGB `[h, w, 3]`.
 
-        The head is moved by `shift`, (x, y) in pixels, and rotated by `roll` degrees in addition to the expression's
-        tilt.
+        The head moves by `shift`, (x, y) in pixels, and turns by `roll` degrees in addition to the expression's tilt.
         """
         frame = self._canvas.copy()
         patch = self._shade(self._warp(expression), expression)

@@ -25,8 +25,8 @@ def write_dialogue(root: Path, plan: DialoguePlan) -> tuple[str, list[ClipTimes]
     for folder in (*_FOLDERS, *(f"EmoEvaluation/{form}" for form in _FORMS)):
         (dialog / folder).mkdir(parents=True, exist_ok=True)
     times = make_dialogue(plan, dialog / "avi/DivX" / f"{plan.name}.avi", dialog / "wav" / f"{plan.name}.wav")
-    _write(dialog / "EmoEvaluation" / f"{plan.name}.txt", evaluation_text(plan, times))
-    _write(dialog / "transcriptions" / f"{plan.name}.txt", transcript_text(plan, times))
+    _write(dialog / "EmoEvaluation" / f"{plan.name}.txt", _evaluations(plan, times))
+    _write(dialog / "transcriptions" / f"{plan.name}.txt", _transcripts(plan, times))
     for form in _FORMS:
         path = dialog / "EmoEvaluation" / form / f"{plan.name}_e2.txt"
         _write(path, "".join(f"{turn.name} :Other; ()\n" for turn in plan.turns))
@@ -35,8 +35,7 @@ def write_dialogue(root: Path, plan: DialoguePlan) -> tuple[str, list[ClipTimes]
     return plan.name, times
 
 
-def evaluation_text(plan: DialoguePlan, times: Sequence[ClipTimes]) -> str:
-    """The evaluators' consensus and each evaluator's lines, for every turn."""
+def _evaluations(plan: DialoguePlan, times: Sequence[ClipTimes]) -> str:
     blocks = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n"]
     for turn, span in zip(plan.turns, times, strict=True):
         ratings = _RATINGS.get(turn.label, (3, 3, 3))
@@ -48,8 +47,7 @@ def evaluation_text(plan: DialoguePlan, times: Sequence[ClipTimes]) -> str:
     return "\n".join(blocks) + "\n"
 
 
-def transcript_text(plan: DialoguePlan, times: Sequence[ClipTimes]) -> str:
-    """The transcript of each turn, and lines without a turn."""
+def _transcripts(plan: DialoguePlan, times: Sequence[ClipTimes]) -> str:
     lines = []
     for turn, span in zip(plan.turns, times, strict=True):
         times_text = f"[{span.start:08.4f}-{span.end:08.4f}]"

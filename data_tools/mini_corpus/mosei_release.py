@@ -5,17 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from data_tools.mini_corpus.plan import (
-    CLIP_CASES,
-    NO_LABEL,
-    NO_TRANSCRIPT,
-    PAST_END,
-    VIDEO_CASES,
-    ClipPlan,
-    NoiseRates,
-    VideoPlan,
-    write_truth_file,
-)
+from data_tools.mini_corpus import plan as planning
+from data_tools.mini_corpus.plan import ClipPlan, NoiseRates, VideoPlan
 from data_tools.mini_corpus.sentences import EMOTIONS
 from data_tools.mini_corpus.video import ClipTimes, make_video
 
@@ -24,11 +15,9 @@ VIDEO_DIR = Path("Videos/Full/Combined")
 TRANSCRIPT_DIR = Path("Transcript/Combined")
 LABEL_DIR = Path("Labels")
 
-# Two columns of the label files are named by nouns.
-_NOUNS = {"happy": "happiness", "sad": "sadness"}
+_NOUNS = {"happy": "happiness", "sad": "sadness"}  # two columns of the label files are named by nouns
 _EMOTION_COLUMNS = {emotion: f"Answer.{_NOUNS.get(emotion, emotion)}" for emotion in EMOTIONS}
-# Emotions with a positive sentiment.
-_POSITIVE = ("happy", "surprise")
+_POSITIVE = ("happy", "surprise")  # emotions with a positive sentiment
 _KEY_COLUMNS = ("HITId", "WorkerId", "Input.VIDEO_ID", "Input.CLIP")
 _ANSWER_COLUMNS = (*_EMOTION_COLUMNS.values(), "Answer.sentiment")
 WORKERS = 3
@@ -67,9 +56,9 @@ def write_transcript(root: Path, plan: VideoPlan, times: Sequence[ClipTimes]) ->
     """Writes `ID___clip___start___end___text` lines (seconds, UTF-8) for one video."""
     lines = []
     for clip, span in zip(plan.clips, times, strict=True):
-        if NO_TRANSCRIPT in clip.awkward:
+        if planning.NO_TRANSCRIPT in clip.awkward:
             continue
-        end = span.end + (_PAST_END_S if PAST_END in clip.awkward else 0.0)
+        end = span.end + (_PAST_END_S if planning.PAST_END in clip.awkward else 0.0)
         times_text = f"{span.start:.4f}___{end:.4f}"
         lines.append(f"{plan.video_id}___{clip.index}___{times_text}___{clip.transcript}\n")
     path = root / TRANSCRIPT_DIR / f"{plan.video_id}.txt"
@@ -92,7 +81,7 @@ def write_labels(root: Path, plans: Iterable[VideoPlan]) -> None:
 
 
 def _answers(plan: VideoPlan, clip: ClipPlan) -> list[dict[str, object]]:
-    if NO_LABEL in clip.awkward:
+    if planning.NO_LABEL in clip.awkward:
         return []
     rng = plan.rng(_LABEL_STREAM, clip.index)
     sure, unanswered = rng.permutation(WORKERS)[:2]
@@ -132,7 +121,7 @@ def finish(
     ]
     awkward = {
         case: [f"{p.video_id}___{clip.index}" for p in plans for clip in p.clips if case in clip.awkward]
-        for case in CLIP_CASES
+        for case in planning.CLIP_CASES
     }
-    awkward |= {case: [plan.video_id for plan in plans if case in plan.awkward] for case in VIDEO_CASES}
-    write_truth_file(root, "mosei", seed, {"emotions": EMOTIONS}, rates, awkward, clips)
+    awkward |= {case: [plan.video_id for plan in plans if case in plan.awkward] for case in planning.VIDEO_CASES}
+    planning.write_truth_file(root, "mosei", seed, {"emotions": EMOTIONS}, rates, awkward, clips)

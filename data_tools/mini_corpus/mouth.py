@@ -1,7 +1,6 @@
 """Draws a mouth in any shape.
 
-The photograph smiles and shows teeth, which no warp can remove. So the mouth is painted over with skin once and drawn
-in every frame.
+No warp removes the teeth in the photograph's smile: skin covers the mouth once, and every frame gets a drawn one.
 """
 
 import cv2

@@ -1,9 +1,8 @@
 """Plans the emotions that every clip of the corpus expresses.
 
-A clip has labels, and each of its modalities expresses the labels, nothing (neutral), or an emotion that is no label (a
-contradiction). The plan of a video is a pure function of (seed, video index, noise rates), so that videos can be
-rendered in any order by any number of processes. `truth.json` stores the plan for tests and users; preparation must
-not read it.
+Each modality of a clip expresses its labels, nothing (neutral), or an emotion that is no label (a contradiction). The
+plan of a video is a pure function of (seed, video index, noise rates), so that videos can be rendered in any order.
+Preparation must not read `truth.json`, which stores the plan for tests and users.
 """
 
 import json
@@ -101,10 +100,7 @@ class VideoPlan:
 
 
 def plan_corpus(utterances: int, seed: int, rates: NoiseRates | None = None) -> tuple[VideoPlan, ...]:
-    """Plans a corpus of `utterances` clips (labelled, transcribed or both).
-
-    Raises ValueError for fewer than `MIN_UTTERANCES` clips, or a negative seed.
-    """
+    """Plans `utterances` clips (labelled, transcribed or both); raises ValueError for too few, or a negative seed."""
     if utterances < MIN_UTTERANCES:
         raise ValueError(
             f"at least {MIN_UTTERANCES} utterances are needed (three videos, so that each split gets one), found "

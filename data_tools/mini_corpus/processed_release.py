@@ -24,8 +24,7 @@ from mme2e_jax.media.framing import VIEWS
 from mme2e_jax.media.video import VideoError, frames_at
 
 _MOSEI_FPS = 2
-# Split numbers of ten successive utterances or videos.
-_SPLIT_PATTERN = (0, 0, 1, 0, 0, 2, 0, 0, 1, 2)
+_SPLIT_PATTERN = (0, 0, 1, 0, 0, 2, 0, 0, 1, 2)  # split numbers of ten successive utterances or videos
 _PROTOCOL = 4
 
 

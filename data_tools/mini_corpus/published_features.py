@@ -1,8 +1,7 @@
 """Writes features of the embedded corpus in the published format (`releases.published_features`).
 
-The values are this project's features in the authors' widths: 74 of MOSEI's sound; 763 of IEMOCAP's sound, of which the
-columns that the baselines read are filled; 709 of an image, of which the last 35 are filled. The whole image replaces
-the face.
+The values are this project's features in the authors' widths: 74 of MOSEI's sound; 763 of IEMOCAP's sound, with the
+columns filled that the baselines read; 709 of a whole image instead of a face, with the last 35 filled.
 """
 
 import pickle

@@ -7,7 +7,6 @@ sets the seed. It must not be called from several threads at once.
 
 import _ctypes
 import ctypes
-from dataclasses import dataclass
 
 import espeakng_loader
 import numpy as np
@@ -21,36 +20,28 @@ _NOISE_SEED = 1
 _SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
-@dataclass(frozen=True)
-class Speaking:
-    """Parameters of speech."""
-
-    voice: str = "en-us"  # espeak-ng voice with an optional variant, such as "en-us+f2"
-    rate: int = 175  # words per minute, 80 to 450
-    pitch: int = 50  # base pitch, 0 to 100; 50 is the voice's default
-    pitch_range: int = 50  # variation of the pitch, 0 (monotone) to 100
-
-    def __post_init__(self):
-        limits = {"rate": (80, 450), "pitch": (0, 100), "pitch_range": (0, 100)}
-        for name, (low, high) in limits.items():
-            if not low <= (value := getattr(self, name)) <= high:
-                raise ValueError(f"{name} must be between {low} and {high}, found {value}")
-
-
-def synthesize(text: str, speaking: Speaking) -> np.ndarray:
+def synthesize(
+    text: str, voice: str = "en-us", *, rate: int = 175, pitch: int = 50, pitch_range: int = 50
+) -> np.ndarray:
     """Synthesises `text`: float32 `[samples]` at `SAMPLE_RATE`, in [-1, 1].
 
-    Raises ValueError if espeak-ng has no such voice, RuntimeError if it could not start or returned no sound.
+    `voice` is one of espeak-ng with an optional variant, such as "en-us+f2". `rate` is words per minute, 80 to 450;
+    `pitch` (50 is the voice's default) and `pitch_range` (0 is monotone) are 0 to 100. Raises ValueError for others, or
+    if espeak-ng has no such voice, RuntimeError if it could not start or returned no sound.
     """
+    limits = {"rate": (rate, 80, 450), "pitch": (pitch, 0, 100), "pitch_range": (pitch_range, 0, 100)}
+    for name, (value, low, high) in limits.items():
+        if not low <= value <= high:
+            raise ValueError(f"{name} must be between {low} and {high}, found {value}")
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     try:
-        return _synthesize(library, text, speaking)
+        return _synthesize(library, text, voice, {_RATE: rate, _VOLUME: 100, _PITCH: pitch, _RANGE: pitch_range})
     finally:
         library.espeak_Terminate()
         _ctypes.dlclose(library._handle)
 
 
-def _synthesize(library: ctypes.CDLL, text: str, speaking: Speaking) -> np.ndarray:
+def _synthesize(library: ctypes.CDLL, text: str, voice: str, settings: dict[int, int]) -> np.ndarray:
     data_path = str(espeakng_loader.get_data_path()).encode()
     rate = library.espeak_Initialize(_SYNCHRONOUS_OUTPUT, 0, data_path, 0)
     if rate != SAMPLE_RATE:
@@ -67,9 +58,8 @@ def _synthesize(library: ctypes.CDLL, text: str, speaking: Speaking) -> np.ndarr
         return 0
 
     library.espeak_SetSynthCallback(keep)
-    if library.espeak_SetVoiceByName(speaking.voice.encode()) != 0:
-        raise ValueError(f"espeak-ng has no voice {speaking.voice!r}; try 'en-us' or 'en-us+f2'")
-    settings = {_RATE: speaking.rate, _VOLUME: 100, _PITCH: speaking.pitch, _RANGE: speaking.pitch_range}
+    if library.espeak_SetVoiceByName(voice.encode()) != 0:
+        raise ValueError(f"espeak-ng has no voice {voice!r}; try 'en-us' or 'en-us+f2'")
     for parameter, value in settings.items():
         library.espeak_SetParameter(parameter, value, 0)
     encoded = text.encode()

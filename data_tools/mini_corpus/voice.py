@@ -12,7 +12,7 @@ import numpy as np
 from scipy.signal import lfilter, resample_poly
 
 from data_tools.mini_corpus.speech import SAMPLE_RATE as SPEECH_RATE
-from data_tools.mini_corpus.speech import Speaking, synthesize
+from data_tools.mini_corpus.speech import synthesize
 
 SAMPLE_RATE = 16000  # Hz; rate of the corpus
 
@@ -28,7 +28,7 @@ class Style:
     """The sound of one emotion."""
 
     rate: int  # words per minute
-    pitch: int  # as in `Speaking`, 0 to 100
+    pitch: int  # as in `synthesize`, 0 to 100
     pitch_range: int  # the same
     level: float  # root mean square relative to full scale
     tilt: float = 0.0  # spectral tilt in [-1, 1]; positive is bright, negative is muffled
@@ -90,7 +90,7 @@ def add_room(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
 
 
 def _parts(pieces: Sequence[str], count: int) -> list[str]:
-    """Divides `pieces` into exactly `count` texts, one for each emotion of the voice."""
+    # One for each emotion of the voice.
     if len(pieces) == count:
         return list(pieces)
     words = " ".join(pieces).split()
@@ -99,7 +99,6 @@ def _parts(pieces: Sequence[str], count: int) -> list[str]:
 
 
 def _jitter(rng: np.random.Generator, style: Style) -> Style:
-    """Varies a style at random."""
     pitch, pitch_range = np.clip([style.pitch + rng.normal(0, 4), style.pitch_range + rng.normal(0, 4)], 0, 100)
     return replace(
         style,
@@ -112,8 +111,8 @@ def _jitter(rng: np.random.Generator, style: Style) -> Style:
 
 def _synthesize_style(text: str, style: Style, voice: str, faster: float, rng: np.random.Generator) -> np.ndarray:
     rate = min(450, int(style.rate * faster))
-    speaking = Speaking(voice, rate, style.pitch, style.pitch_range)
-    sound = resample_poly(synthesize(text, speaking), 320, 441)
+    speech = synthesize(text, voice, rate=rate, pitch=style.pitch, pitch_range=style.pitch_range)
+    sound = resample_poly(speech, 320, 441)
     assert SPEECH_RATE * 320 == SAMPLE_RATE * 441
     sound = _bend_pitch(sound.astype(np.float64), style)
     sound = _breathe(rng, sound, style.breath)

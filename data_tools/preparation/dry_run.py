@@ -42,7 +42,6 @@ def dry_run(raw: str | os.PathLike[str], settings: Settings, *, console: PlainCo
 
 
 def _with_media(release: Release, settings: Settings, report: Report) -> list[Utterance]:
-    """The utterances that have a video or a sound; missing files are reported."""
     usable = []
     for utterance in release.utterances:
         media = release.media[utterance.media_key]

@@ -13,11 +13,9 @@ from mme2e_jax.media.utterance import Utterance
 from mme2e_jax.media.workers import Job, JobResult
 from mme2e_jax.runtime.console import PlainConsole
 
-# Runs jobs and yields their results in any order.
-RunJobs = Callable[[Sequence[Job]], Iterator[JobResult]]
+RunJobs = Callable[[Sequence[Job]], Iterator[JobResult]]  # runs jobs and yields their results in any order
 
-# Without lines in log files, users stop a program that works.
-_SECONDS_BETWEEN_LINES = 20.0
+_SECONDS_BETWEEN_LINES = 20.0  # without lines in log files, users stop a program that works
 
 
 def extract_all(

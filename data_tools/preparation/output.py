@@ -24,10 +24,7 @@ def write_records(
     kind: RecordKind,
     report: Report,
 ) -> None:
-    """Writes the records with their metadata, `tokenizer/` and `report.json`.
-
-    `parts` are the utterances of each split, `results` the results of the extraction, with the paths of the arrays.
-    """
+    """Writes the records of the splits `parts`, with metadata and reports; `results` name the files of the arrays."""
     spools = {name: result.job.spool for result in results for name in result.kept}
 
     def add_files(directory: Path) -> None:

@@ -72,7 +72,6 @@ def extract_published(
 
 
 def _problems(key: str, arrays: Arrays, widths: Mapping[str, int]) -> Iterator[Finding]:
-    """The findings about an utterance's features."""
     for m, array in arrays.items():
         if len(array) and array.shape[1] != widths[m]:
             yield Finding(key, "bad_features", f"{m}: expected {widths[m]} numbers a row, found {array.shape[1]}")

@@ -9,8 +9,7 @@ from data_tools.releases.release import Release
 from data_tools.releases.sources import SOURCES, Source
 from mme2e_jax.media.face_choice import CHOICES, MOST_PROBABLE
 
-# Name of a tokenizer that is trained on the training transcripts.
-OWN_TOKENIZER = "mini"
+OWN_TOKENIZER = "mini"  # name of a tokenizer that is trained on the training transcripts
 COMPUTED, PUBLISHED = FEATURES = ("computed", "published")
 
 

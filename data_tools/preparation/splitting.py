@@ -17,8 +17,7 @@ def split_utterances(
     """Splits `usable` utterances by the user's split files, the settings, the release's own splits, or by video.
 
     `named` is the content of the user's files (`splits.read_split_files`), None without files. The report gets the
-    splits' counts, findings, warnings, and the way of splitting. Raises `ReleaseError` if the release does not have the
-    session to leave out.
+    splits' counts, findings, warnings and origin. Raises `ReleaseError` if the session to leave out is missing.
     """
     session_of = settings.source.session_of
     if named is not None:

@@ -1,7 +1,6 @@
 """Keeps extracted videos on disk until the records are complete.
 
-A preparation that was interrupted continues from them. The key of a video is a hash of its utterances, the sizes and
-times of its files, and the settings.
+An interrupted preparation continues from them. A video's key hashes its utterances, files (size and time) and settings.
 """
 
 import contextlib
@@ -19,8 +18,7 @@ from mme2e_jax.media.workers import Job, JobResult
 from mme2e_jax.runtime.files import OutputExistsError, remove_unfinished, write_json
 from mme2e_jax.runtime.lock import lock_file
 
-# Increase it when the same media and settings give other arrays or findings than before.
-_VERSION = 2
+_VERSION = 2  # increase it when the same media and settings give other arrays or findings than before
 
 
 class Spool:
@@ -61,10 +59,7 @@ class Spool:
 
 @contextlib.contextmanager
 def open_spool(out: Path) -> Iterator[Spool]:
-    """The spool for the records `out`, next to them; it is removed if the block succeeds.
-
-    Raises `OutputExistsError` if another process is preparing the same records.
-    """
+    """The spool next to the records `out`, removed on success; raises `OutputExistsError` if another process has it."""
     directory = out.parent / f".{out.name}.partial"
     directory.mkdir(parents=True, exist_ok=True)
     spool = Spool(directory)

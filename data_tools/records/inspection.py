@@ -1,7 +1,4 @@
-"""Inspects prepared records for problems, before training.
-
-Axes: `s` mel chunks.
-"""
+"""Inspects prepared records for problems, before training."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -16,8 +13,7 @@ from data_tools.releases.release import listing
 from mme2e_jax.data.description import read_description
 from mme2e_jax.errors import UserError
 
-# Power of a mel band; silence with 16-bit noise has about 1e-6.
-_SILENT = 1e-5
+_SILENT = 1e-5  # power of a mel band; silence with 16-bit noise has about 1e-6
 
 
 class InspectError(ValueError):
@@ -32,7 +28,7 @@ class Sample:
     labels: tuple[str, ...]  # names of the labels
     face: np.ndarray  # crop of one frame, uint8 `[48, 48, 3]`
     face_found: bool  # whether the crop shows a face, not the centre of the frame
-    mel: np.ndarray  # float32 `[s, 128, 32]`
+    mel: np.ndarray  # float32 `[chunks, 128, 32]`
 
 
 @dataclass

@@ -1,8 +1,6 @@
 """Defines the record kinds: how each stores words, and its metadata.
 
-Arrays of faces and sounds are computed by the workers (`media.arrays`).
-
-Axes: `n` tokens of an utterance, `l` words.
+Workers compute the arrays of faces and sounds (`media.arrays`). Axes: `n` tokens of an utterance, `l` words.
 """
 
 import tempfile

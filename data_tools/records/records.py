@@ -1,11 +1,9 @@
 """Defines the schemas of records and writes them with tensorflow-datasets.
 
-`tfds.builder_from_directory` opens a finished directory; training does not need this package. The file format is
-ArrayRecord, which reads any example by its index. End-to-end models read records of kind `media`, baselines of kind
-`features`.
+`tfds.builder_from_directory` opens a finished directory; training does not need this package. ArrayRecord, the file
+format, reads any example by its index. End-to-end models read records of kind `media`, baselines of kind `features`.
 
-Axes: `n` tokens of an utterance, `l` words, `t` frames, `s` mel chunks of 128 bands x 32 time steps, or rows of audio
-features.
+Axes: `n` tokens, `l` words, `t` frames, `s` mel chunks of 128 bands x 32 time steps, or rows of audio features.
 """
 
 import functools
@@ -107,7 +105,9 @@ def write_dataset(
 ) -> None:
     """Writes a dataset directory, which appears when it is complete, with one example in memory at a time.
 
-    The same examples in the same order give the same bytes.
+    The same examples in the same order give the same bytes. Raises `OutputExistsError` if `out_dir` exists and is not
+    empty, and ValueError if an example does not fit the schema or holds NaN or infinite values, two examples have one
+    `utterance_id`, or there are no examples.
 
     Args:
       name: tfds name of the dataset: lower-case letters, digits and underscores.
@@ -119,11 +119,6 @@ def write_dataset(
       schema: a `feature_schema`, or `MEDIA`: `token_ids` int32 `[n]`, `faces` uint8 `[t, 48, 48, 3]`, `face_found` bool
         `[t]`, `frame_ms` float32 `[t]` (ms from the utterance's start), `mel` float32 `[s, 128, 32]`.
       add_files: function that adds files to the unfinished directory.
-
-    Raises:
-      OutputExistsError: `out_dir` exists and is not empty.
-      ValueError: an example does not fit the schema or holds NaN or infinite values, two examples have the same
-        `utterance_id`, or there are no examples.
     """
     with finished_directory(Path(out_dir)) as unfinished:
         if add_files is not None:

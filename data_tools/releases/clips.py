@@ -132,10 +132,7 @@ def _problem(
 
 
 def _numbered_rows(file: TextIO, table: Path) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not empty, with the number of their first line.
-
-    Raises `ReleaseError`, which names the line, if the text is not comma-separated.
-    """
+    """Rows that are not empty, with the number of their first line; `ReleaseError` names the line of invalid CSV."""
     lines: list[str] = []  # of the current row
 
     def read() -> Iterator[str]:

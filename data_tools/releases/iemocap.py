@@ -33,8 +33,7 @@ _TURN = re.compile(
 )
 _EVALUATION = re.compile(r"\[\s*(\S+)\s*-\s*(\S+)\s*\]\t([^\t]*)\t([^\t]*)(\t.*)?")
 _TRANSCRIPT = re.compile(r"(\S+) \[\s*[0-9.]+\s*-\s*[0-9.]+\s*\]:(.*)")
-# Comments and lines of single evaluators.
-_SKIPPED = ("%", "C-", "A-")
+_SKIPPED = ("%", "C-", "A-")  # comments and lines of single evaluators
 
 
 @dataclass(frozen=True)

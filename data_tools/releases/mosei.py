@@ -37,10 +37,7 @@ _COLUMNS = ("Input.VIDEO_ID", "Input.CLIP", *_ANSWERS.values())
 
 
 def read_release(raw: Path) -> Release:
-    """Reads transcripts and labels of the release at `raw`.
-
-    Raises `ReleaseError` if `raw` is not a directory in the layout above, or a label file cannot be read.
-    """
+    """Reads the release at `raw`; raises `ReleaseError` if it has another layout, or a label file cannot be read."""
     _require_layout(raw)
     findings: list[Finding] = []
     lines: dict[tuple[str, int], TranscriptLine] = {}

@@ -18,7 +18,7 @@ Axes: `n` utterances, `l` words, `s` rows of audio, `t` frames, `d` features.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def require_features(raw: Path, dataset: str) -> Path:
-    """The folder of the published features of mosei or iemocap, next to the processed folder in or at `raw`.
-
-    Raises `ReleaseError` if it or one of its files is missing.
-    """
+    """The folder of features next to the processed one in or at `raw`; raises `ReleaseError` if a part is missing."""
     folder = find_root(raw, dataset).parent / f"{dataset.upper()}_HCF_FEATURES"
     expected = [name.format(split=split) for split in SPLITS for name in _FILES[dataset]]
     if not folder.is_dir():
@@ -69,7 +66,7 @@ def read_split(folder: Path, dataset: str, split: str) -> tuple[dict[str, Arrays
     and a finding for each unreadable utterance. Raises `ReleaseError` if a file is damaged, asks for something that
     features do not need, or has another structure.
     """
-    return _READERS[dataset](folder, split)
+    return (_read_mosei if dataset == "mosei" else _read_iemocap)(folder, split)
 
 
 def _read_mosei(folder: Path, split: str) -> tuple[dict[str, Arrays], list[Finding]]:
@@ -80,7 +77,8 @@ def _read_mosei(folder: Path, split: str) -> tuple[dict[str, Arrays], list[Findi
     if not isinstance(content, dict) or not all(_is_sequence(content.get(key)) for key in stored.values()):
         raise _unexpected(path, expected, content)
     lengths = {len(content[key]) for key in stored.values()}
-    names = [name.decode("latin1") if isinstance(name, bytes) else name for name in _as_list(content["id"])]
+    ids = content["id"].tolist() if isinstance(content["id"], np.ndarray) else content["id"]
+    names = [name.decode("latin1") if isinstance(name, bytes) else name for name in ids]
     if len(lengths) > 1 or not all(isinstance(name, str) for name in names):
         raise _unexpected(path, f"{expected}, and texts as id", content)
     # As in the paper's code, the first of several entries with one name counts.
@@ -193,10 +191,6 @@ def _is_sequence(value: Any) -> bool:
     return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
-def _as_list(value: Any) -> list[Any]:
-    return value.tolist() if isinstance(value, np.ndarray) else list(value)
-
-
 def _is_vector(value: Any) -> bool:
     if isinstance(value, np.ndarray):
         return value.ndim == 1 and _is_numeric(value)
@@ -205,9 +199,3 @@ def _is_vector(value: Any) -> bool:
 
 def _is_numeric(value: np.ndarray) -> bool:
     return value.dtype.kind in "fiub"
-
-
-_READERS: Mapping[str, Callable[[Path, str], tuple[dict[str, Arrays], list[Finding]]]] = {
-    "mosei": _read_mosei,
-    "iemocap": _read_iemocap,
-}

@@ -12,8 +12,7 @@ SPLITS = ("train", "valid", "test")
 _SHARES = (0.70, 0.15, 0.15)
 _CANDIDATES = 500
 
-# The utterances of each split, in the given order.
-SplitUtterances = dict[str, list[Utterance]]
+SplitUtterances = dict[str, list[Utterance]]  # the utterances of each split, in the given order
 
 
 def split_by_video(utterances: Sequence[Utterance], seed: int) -> SplitUtterances:
