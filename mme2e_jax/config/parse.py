@@ -134,7 +134,7 @@ def _class_rules(section: type, replaced: Mapping[str, type], prefix: str = "") 
 
 @functools.cache
 def _all_rules() -> dict[str, tuple[Rule, ...]]:
-    """Rules of any config by key; a key may have several rules, by model."""
+    """Rules of any config by key; a key may have one for each model."""
     rules: dict[str, tuple[Rule, ...]] = {}
     for model in FAMILIES:
         for key, rule in _rules(model, "mini").items():

@@ -5,7 +5,7 @@ Comments in the files under `configs/` explain the values.
 """
 
 import dataclasses
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, dataclass_transform
 
 from mme2e_jax.config import rules
 from mme2e_jax.config.rules import Rule, choice, integer, real, setting
@@ -15,16 +15,22 @@ END_TO_END_MODELS = ("mme2e", "mme2e_sparse")
 FEATURE_MODELS = ("lf_rnn", "lf_transformer")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MiniConfig:
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Section:
+    """A part of the config: every subclass is a frozen dataclass with keyword arguments."""
+
+    def __init_subclass__(cls) -> None:
+        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+
+class MiniConfig(Section):
     """How the embedded corpus is generated."""
 
     utterances: int = setting(integer(24))
     seed: int = setting(integer(0, 2**31 - 1))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(Section):
     """Which records are read, and how they are batched."""
 
     dataset: str = setting(choice(*DATASETS))
@@ -35,15 +41,13 @@ class DataConfig:
     skip_bad: int = setting(integer(0))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureDataConfig(DataConfig):
     """Records of hand-crafted features."""
 
     audio_feature_type: int = setting(integer(0, 6))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(Section):
     """Keys of all models."""
 
     name: str = setting(choice(*END_TO_END_MODELS, *FEATURE_MODELS))
@@ -51,8 +55,7 @@ class ModelConfig:
     dropout: float = setting(rules.DROPOUT)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TextConfig:
+class TextConfig(Section):
     """The ALBERT text encoder."""
 
     size: str = setting(choice("tiny", "base", "large", "xlarge"))
@@ -60,7 +63,6 @@ class TextConfig:
     dir: str = setting(rules.TEXT)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class EndToEndModelConfig(ModelConfig):
     """FE2E, the dense model; MESM has the same keys."""
 
@@ -73,7 +75,6 @@ class EndToEndModelConfig(ModelConfig):
     text: TextConfig
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class SparseModelConfig(EndToEndModelConfig):
     """MESM, the sparse model."""
 
@@ -87,7 +88,6 @@ class SparseModelConfig(EndToEndModelConfig):
     attention_entropy: float = setting(rules.NOT_NEGATIVE)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureModelConfig(ModelConfig):
     """Keys of the baselines on hand-crafted features."""
 
@@ -95,8 +95,7 @@ class FeatureModelConfig(ModelConfig):
     parity_padding: bool = setting(rules.BOOL)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RnnConfig:
+class RnnConfig(Section):
     """The recurrent encoders of LF-LSTM."""
 
     cell: str = setting(choice("lstm", "gru"))
@@ -105,14 +104,12 @@ class RnnConfig:
     bidirectional: bool = setting(rules.BOOL)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class RnnModelConfig(FeatureModelConfig):
     """LF-LSTM."""
 
     rnn: RnnConfig
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class TransformerModelConfig(FeatureModelConfig):
     """LF-TRANS."""
 
@@ -120,23 +117,20 @@ class TransformerModelConfig(FeatureModelConfig):
     trans_heads: tuple[int, int, int] = setting(rules.integer_per_modality(1))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class InitConfig:
+class InitConfig(Section):
     """Weights that training starts from."""
 
     checkpoint: str = setting(rules.TEXT)
     modalities: str = setting(rules.MODALITIES)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class SparseInitConfig(InitConfig):
     """Also the dense run that starts and teaches a sparse model."""
 
     teacher: str = setting(rules.TEXT)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class OptimConfig:
+class OptimConfig(Section):
     """The optimizer, its schedule and the loss."""
 
     name: str = setting(choice("adam", "adamw", "sgd"))
@@ -151,14 +145,12 @@ class OptimConfig:
     loss: str = setting(choice("bce", "ce", "mse", "l1"))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class EndToEndOptimConfig(OptimConfig):
     """The optimizer with a lower learning rate for the text encoder."""
 
     text_lr_factor: float = setting(rules.POSITIVE)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class SparseOptimConfig(EndToEndOptimConfig):
     """The optimizer, and how a teacher trains the scores of the sparse model."""
 
@@ -168,23 +160,20 @@ class SparseOptimConfig(EndToEndOptimConfig):
     teacher_kd: float = setting(real("a number in [0, 1]", lambda v: 0 <= v <= 1))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
+class EvaluationConfig(Section):
     """How decision thresholds are chosen."""
 
     threshold_smoothing: int = setting(integer(0, 9))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CheckpointConfig:
+class CheckpointConfig(Section):
     """When checkpoints are saved and which are kept."""
 
     keep_last: int = setting(integer(1))
     every_steps: int = setting(integer(0))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LogConfig:
+class LogConfig(Section):
     """Logging."""
 
     every_steps: int = setting(integer(1))
@@ -192,15 +181,13 @@ class LogConfig:
     wandb: str = setting(rules.PROJECT)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MeshConfig:
+class MeshConfig(Section):
     """Devices."""
 
     devices: int = setting(integer(0))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Section):
     """An experiment. `mini` is None unless it trains on the embedded corpus."""
 
     seed: int = setting(integer(0, 2**31 - 1))
