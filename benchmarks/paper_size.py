@@ -2,7 +2,7 @@
 
 import ast
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from mme2e_jax.data.dataset import Dataset, Split
 from mme2e_jax.data.description import Files
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.errors import UserError
+from mme2e_jax.evaluation import flops
 from mme2e_jax.evaluation.inference import InferenceState, infer_batch
 from mme2e_jax.models import variables as model_variables
+from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import TrainState
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.sharding import DataMesh
@@ -140,3 +142,20 @@ def _inputs(config: Config, text_length: int, utterances: int) -> tuple[DataMesh
         batch(text_length, utterances),
     )
     return mesh, mesh.abstract(start), batches, mesh.abstract(jax.ShapeDtypeStruct((), jnp.float32))
+
+
+def training_macs(spec: ModelSpec, lengths: Lengths, active: Mapping[str, Sequence[float]]) -> float:
+    """Multiply-adds of a training step, the mean over utterances; arguments as for `flops.macs`.
+
+    The backward pass computes two products per product, one for the gradient of either factor, except for images, which
+    have no gradient, and scores that only select.
+    """
+    parts = flops.macs(spec, lengths, active)
+    skipped = sum(
+        flops.first_convolution(spec, m) * float(np.mean(images))
+        for m, images in (("v", lengths.frames), ("a", lengths.chunks))
+        if m in parts
+    )
+    if not spec.renormalize:
+        skipped += 2 * sum(tower.get("scores", 0.0) for tower in parts.values())
+    return 3 * sum(value for tower in parts.values() for value in tower.values()) - skipped

@@ -137,7 +137,7 @@ class Trainee:
         images = {"v": lengths.frames.sum(), "a": lengths.chunks.sum()}
         sites = {m: images[m] * np.prod(flops.stage_sizes(m), axis=1) * shares for m, shares in active.items()}
         if variant.mode == "train":
-            macs = flops.training_macs(self.spec, lengths, sites)
+            macs = paper_size.training_macs(self.spec, lengths, sites)
             if variant.model == "taught":
                 macs += self._teacher_macs(lengths, sites)
         else:

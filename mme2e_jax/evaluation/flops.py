@@ -42,8 +42,7 @@ def macs(spec: ModelSpec, lengths: Lengths, active: Mapping[str, Sequence[float]
     """Multiply-adds of a forward pass, the mean over utterances of the given `lengths` after truncation.
 
     `active` are the active sites per sparse tower and stage, summed over the utterances. Text has the part `albert`,
-    faces and mel chunks those of TOWER and `sequence`; `albert` and `sequence` include the linear layer to the labels.
-    A dense tower has no `scores`.
+    faces and mel chunks those of TOWER (`scores` only if sparse) and `sequence`. `albert` and `sequence` include heads.
     """
     utterances = len(lengths.tokens)
     found: Macs = {}
@@ -57,23 +56,6 @@ def macs(spec: ModelSpec, lengths: Lengths, active: Mapping[str, Sequence[float]
             }
         found[m] = {name: float(value) / utterances for name, value in parts.items()}
     return found
-
-
-def training_macs(spec: ModelSpec, lengths: Lengths, active: Mapping[str, Sequence[float]]) -> float:
-    """Multiply-adds of a training step, the mean over utterances; arguments as for `macs`.
-
-    The backward pass computes two products per product, one for the gradient of either factor, except for images, which
-    have no gradient, and scores that only select.
-    """
-    parts = macs(spec, lengths, active)
-    skipped = sum(
-        _first_convolution(spec, m) * float(np.mean(images))
-        for m, images in (("v", lengths.frames), ("a", lengths.chunks))
-        if m in parts
-    )
-    if not spec.renormalize:
-        skipped += 2 * sum(tower.get("scores", 0.0) for tower in parts.values())
-    return 3 * sum(value for tower in parts.values() for value in tower.values()) - skipped
 
 
 def extraction_gflops(parts: Macs) -> float:
@@ -100,7 +82,8 @@ def _albert(size: AlbertSize, tokens: np.ndarray) -> int:
     return t.sum() * size.embedding * d + size.layers * layer
 
 
-def _first_convolution(spec: ModelSpec, modality: str) -> int:
+def first_convolution(spec: ModelSpec, modality: str) -> int:
+    """Multiply-adds of a tower's first convolution on one image."""
     h, w, d = IMAGE_SIZE[modality]
     return h * w * 25 * d * channels(spec.width)[0]
 
@@ -109,7 +92,7 @@ def _tower(spec: ModelSpec, modality: str, images: int, utterances: int, active:
     c = channels(spec.width)
     sizes = stage_sizes(modality)
     sites = [images * h * w for h, w in sizes]
-    low_level = images * _first_convolution(spec, modality) + sites[0] * 4 * 9 * c[0] * c[0]
+    low_level = images * first_convolution(spec, modality) + sites[0] * 4 * 9 * c[0] * c[0]
     worked = active if spec.sparse and active is not None else sites
     stages = {f"stage_{k}": worked[k] * 9 * (c[k] + c[k + 1]) * c[k + 1] for k in range(STAGES)}
     # Text is projected once per utterance and stage.

@@ -72,18 +72,6 @@ def test_text_costs_its_tokens_and_their_pairs():
     )
 
 
-def test_training_costs_three_passes_but_for_images_and_scores():
-    sizes, active = lengths([4, 8], [1, 3], [0, 2]), {"v": [100, 30, 6], "a": [50, 20, 2]}
-    parts = flops.macs(TINY, sizes, active)
-    total = sum(value for tower in parts.values() for value in tower.values())
-    first = 2 * 48 * 48 * 25 * 3 * 4 + 1 * 128 * 32 * 25 * 1 * 4
-    scores = parts["v"]["scores"] + parts["a"]["scores"]
-
-    assert flops.training_macs(TINY, sizes, active) == 3 * total - first - 2 * scores
-    learning = dataclasses.replace(TINY, renormalize=True)
-    assert flops.training_macs(learning, sizes, active) == 3 * total - first
-
-
 def xla_macs(spec: ModelSpec, tokens: int, frames: int, chunks: int) -> float:
     """Half the operations that XLA counts in one utterance's pass forward."""
 
