@@ -82,7 +82,8 @@ class Settings:
     def read_release(self, raw: Path) -> Release:
         """Reads the texts of the release at `raw`; raises `ReleaseError` if `raw` is no such release."""
         if self.source.stores_images:
-            return self.source.read(raw, fps=self.source_fps, with_media=not self.uses_published_features)
+            with_media = not self.uses_published_features
+            return self.source.read(raw, self.source.dataset, self.source_fps, with_media=with_media)
         return self.source.read(raw)
 
     @property

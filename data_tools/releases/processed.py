@@ -12,7 +12,7 @@ which the speaker's face is detected; those of MOSEI are whole frames. Nothing i
 
 import math
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,21 +35,6 @@ _ROUNDING = 0.04  # relative distance up to which a frame rate is rounded to a w
 Meta = Mapping[str, Any]
 
 
-def read_mosei(raw: Path, fps: float | None = None, *, with_media: bool = True) -> Release:
-    """Reads `MOSEI_RAW_PROCESSED`, which is `raw` or lies in it.
-
-    `fps` is the number of images per second, estimated from the lengths of the sounds if None. Without `with_media`,
-    images and sounds are not looked for. Raises `ReleaseError` if there is no such folder, its `meta.pkl` cannot be
-    read, or the frame rate cannot be estimated.
-    """
-    return _read(raw, "mosei", fps, _mosei_entry, with_media)
-
-
-def read_iemocap(raw: Path, fps: float | None = None, *, with_media: bool = True) -> Release:
-    """Reads `IEMOCAP_RAW_PROCESSED`; arguments and exceptions as in `read_mosei`."""
-    return _read(raw, "iemocap", fps, _iemocap_entry, with_media)
-
-
 class _Entry(NamedTuple):
     """An utterance of `meta.pkl`, the prefix of its image names, and the name of its wav file."""
 
@@ -69,11 +54,16 @@ def find_root(raw: Path, dataset: str) -> Path:
     return root
 
 
-def _read(
-    raw: Path, dataset: str, fps: float | None, parse: Callable[[str, Meta], _Entry | Finding], with_media: bool
-) -> Release:
+def read_release(raw: Path, dataset: str, fps: float | None = None, *, with_media: bool = True) -> Release:
+    """Reads the processed folder of mosei or iemocap, which is `raw` or lies in it.
+
+    `fps` is the number of images per second, estimated from the lengths of the sounds if None. Without `with_media`,
+    images and sounds are not looked for. Raises `ReleaseError` if there is no such folder, its `meta.pkl` cannot be
+    read, or the frame rate cannot be estimated.
+    """
     root = find_root(raw, dataset)
     meta = read_meta(root / META)
+    parse = _mosei_entry if dataset == "mosei" else _iemocap_entry
     findings: list[Finding] = []
     entries: list[_Entry] = []
     for key, fields in sorted(meta.items(), key=lambda item: _short(item[0])):
@@ -189,7 +179,6 @@ def _estimate_rate(candidates: Sequence[tuple[ImageSequence, Path | None]]) -> f
 
 
 def _stored_rate(fields: Any) -> float | None:
-    """Images per second as stated in `meta.pkl`, if stated."""
     rate = fields.get("fps") if isinstance(fields, dict) else None
     return float(rate) if isinstance(rate, int | float) and 0 < rate <= 1000 else None
 

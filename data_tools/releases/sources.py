@@ -11,7 +11,8 @@ from mme2e_jax.media.utterance import Utterance
 class Source(NamedTuple):
     """One kind of raw release."""
 
-    read: Callable[..., Release]  # reads the release at a path; for image sequences also takes `fps` and `with_media`
+    # Reads the release at a path; for image sequences it also takes the dataset, `fps` and `with_media`.
+    read: Callable[..., Release]
     dataset: str  # name of the dataset in the records
     own_tokenizer: bool = False  # whether a tokenizer is trained on the transcripts unless one is named
     session_of: Callable[[Utterance], int] | None = None  # session of an utterance, if no speaker is in two sessions
@@ -24,7 +25,7 @@ SOURCES: Mapping[str, Source] = {
     "mini_iemocap": Source(iemocap.read_release, "mini_iemocap", own_tokenizer=True, session_of=iemocap.session_of),
     "mosei": Source(mosei.read_release, "mosei"),
     "iemocap": Source(iemocap.read_release, "iemocap", session_of=iemocap.session_of),
-    "processed_mosei": Source(processed.read_mosei, "mosei", stores_images=True),
-    "processed_iemocap": Source(processed.read_iemocap, "iemocap", session_of=iemocap.session_of, stores_images=True),
+    "processed_mosei": Source(processed.read_release, "mosei", stores_images=True),
+    "processed_iemocap": Source(processed.read_release, "iemocap", session_of=iemocap.session_of, stores_images=True),
     "clips": Source(clips.read_release, "clips", sound_in_video=True),
 }

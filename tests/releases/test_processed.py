@@ -13,7 +13,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_tools.prepare import PrepareError, Settings, prepare
-from data_tools.releases.processed import read_iemocap, read_meta, read_mosei
+from data_tools.releases.processed import read_meta, read_release
 from data_tools.releases.release import ReleaseError
 from mme2e_jax.media.utterance import Finding, ImageSequence, Media
 from mme2e_jax.runtime.console import PlainConsole
@@ -89,7 +89,7 @@ def test_mosei_is_read_and_its_rate_worked_out(tmp_path: Path) -> None:
     write_utterance(root / "v_0", 5, 2.4)
     write_utterance(root / "v-1_12", 4, 2.05)
 
-    release = read_mosei(tmp_path)
+    release = read_release(tmp_path, "mosei")
 
     read = {u.id: (u.video, u.transcript, u.label, u.view, u.media_key) for u in release.utterances}
     assert read == {
@@ -99,7 +99,7 @@ def test_mosei_is_read_and_its_rate_worked_out(tmp_path: Path) -> None:
     assert release.media["v_0"] == Media(ImageSequence(root / "v_0", "image_", 2.0), root / "v_0" / "audio.wav")
     assert release.splits is None
     assert release.findings == []
-    assert read_mosei(root, fps=30.0).media["v_0"].video == ImageSequence(root / "v_0", "image_", 30.0)
+    assert read_release(root, "mosei", fps=30.0).media["v_0"].video == ImageSequence(root / "v_0", "image_", 30.0)
 
 
 def test_iemocap_is_read_with_the_speakers_half(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_iemocap_is_read_with_the_speakers_half(tmp_path: Path) -> None:
     for turn, side in (("Ses01F_impro01_F000", "L"), ("Ses01F_impro01_M000", "R")):
         write_utterance(root / "Ses01F_impro01" / turn, 3, 0.1, f"image_{side}_", f"audio_{side}.wav")
 
-    release = read_iemocap(tmp_path)
+    release = read_release(tmp_path, "iemocap")
 
     assert [(u.id, u.video, u.speaker, u.view, u.label.index(1)) for u in release.utterances] == [
         ("Ses01F_impro01_F000", "Ses01F_impro01", "Ses01_F", "whole", 4),
@@ -150,7 +150,7 @@ def test_an_entry_that_makes_no_sense_is_named(key: Any, known: Any, detail: str
     write_meta(root, {"ok_0": {"text": "a", "label": LABEL}, key: known})
     write_utterance(root / "ok_0", 2, 1.0)
 
-    release = read_mosei(tmp_path)
+    release = read_release(tmp_path, "mosei")
 
     assert [utterance.id for utterance in release.utterances] == ["ok_0"]
     assert [finding.reason for finding in release.findings] == ["bad_meta"]
@@ -162,7 +162,7 @@ def test_an_utterance_without_a_folder_has_no_media(tmp_path: Path) -> None:
     write_meta(root, {name: {"text": "a", "label": LABEL} for name in ("here_0", "gone_0")})
     write_utterance(root / "here_0", 2, 1.0)
 
-    assert read_mosei(tmp_path).media["gone_0"] == Media(None, None)
+    assert read_release(tmp_path, "mosei").media["gone_0"] == Media(None, None)
 
 
 def test_the_authors_splits_are_used_and_checked(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_the_authors_splits_are_used_and_checked(tmp_path: Path) -> None:
     for part, text in (("train", "a_0\n"), ("valid", ""), ("test", "b_0\n")):
         (tmp_path / "MOSEI_SPLIT" / f"{part}_split.txt").write_text(text)
 
-    release = read_mosei(tmp_path)
+    release = read_release(tmp_path, "mosei")
 
     assert release.splits == {"a_0": "train", "b_0": "test"}
     assert release.findings == [Finding("b_0", "not_in_meta")]
@@ -181,13 +181,13 @@ def test_the_authors_splits_are_used_and_checked(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match=r"Expected MOSEI_RAW_PROCESSED/meta\.pkl .*found there: nothing"):
-        read_mosei(tmp_path)
+        read_release(tmp_path, "mosei")
     root = tmp_path / "MOSEI_RAW_PROCESSED"
     write_meta(root, {"a_0": {"text": "a", "label": LABEL}})
     (root / "a_0").mkdir()
     with pytest.raises(ReleaseError, match="State the frame rate with --source_fps=2"):
-        read_mosei(tmp_path)
-    assert read_mosei(tmp_path, fps=2.0).media["a_0"].wav is None
+        read_release(tmp_path, "mosei")
+    assert read_release(tmp_path, "mosei", fps=2.0).media["a_0"].wav is None
 
 
 def test_videos_take_no_rate() -> None:
