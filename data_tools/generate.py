@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from data_tools.mini_corpus import iemocap_release, mosei_release, processed_release
 from data_tools.mini_corpus.dialogues import plan_dialogues
-from data_tools.mini_corpus.plan import NoiseRates, plan_corpus
+from data_tools.mini_corpus.plan import NoiseRates, Truth, plan_corpus, write_truth_file
 from data_tools.mini_corpus.video import ClipTimes
 from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.console import PlainConsole
@@ -33,12 +33,13 @@ class Layout(NamedTuple):
 
     plan: Callable[[int, int, NoiseRates], Sequence[Any]]
     write_video: Callable[[Path, Any], tuple[str, list[ClipTimes]]]
-    finish: Callable[..., None]
+    # From the plans, and the times of their clips by video; returns the content of `truth.json`, if there is one.
+    finish: Callable[[Path, Sequence[Any], Mapping[str, Sequence[ClipTimes]]], Truth | None]
 
 
 LAYOUTS: Mapping[str, Layout] = {
     "mosei": Layout(plan_corpus, mosei_release.write_video, mosei_release.finish),
-    "iemocap": Layout(plan_dialogues, iemocap_release.write_dialogue, iemocap_release.finish),
+    "iemocap": Layout(plan_dialogues, iemocap_release.write_dialogue, iemocap_release.describe),
     "processed_mosei": Layout(plan_corpus, processed_release.write_mosei_video, processed_release.finish_mosei),
     "processed_iemocap": Layout(
         plan_dialogues, processed_release.write_iemocap_dialogue, processed_release.finish_iemocap
@@ -74,7 +75,8 @@ def generate(
     with finished_directory(out) as root:
         write_video = partial(files.write_video, root)
         times = _write_videos(plans, write_video, min(workers or os.cpu_count() or 1, len(plans)))
-        files.finish(root, plans, times, seed=seed, rates=rates)
+        if truth := files.finish(root, plans, times):
+            write_truth_file(root, layout, seed, rates, truth)
     return out
 
 

@@ -1,6 +1,6 @@
 """Writes the embedded corpus in the layout of IEMOCAP_full_release.
 
-As in the real release, evaluation files have LF and transcripts CRLF. `truth.json` is an additional file.
+As in the real release, evaluation files have LF and transcripts CRLF.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from pathlib import Path
 from data_tools.mini_corpus import dialogues
 from data_tools.mini_corpus.dialogue_video import make_dialogue
 from data_tools.mini_corpus.dialogues import DialoguePlan
-from data_tools.mini_corpus.plan import NoiseRates, write_truth_file
+from data_tools.mini_corpus.plan import Truth
 from data_tools.mini_corpus.video import ClipTimes
 
 _FOLDERS = ("avi/DivX", "wav", "transcriptions", "EmoEvaluation")
@@ -61,10 +61,8 @@ def _transcripts(plan: DialoguePlan, times: Sequence[ClipTimes]) -> str:
     return "".join(f"{line}\r\n" for line in lines)
 
 
-def finish(
-    root: Path, plans: Sequence[DialoguePlan], times: Mapping[str, Sequence[ClipTimes]], *, seed: int, rates: NoiseRates
-) -> None:
-    """Writes `truth.json`; `times` are the turns' times by dialogue."""
+def describe(_: Path, plans: Sequence[DialoguePlan], times: Mapping[str, Sequence[ClipTimes]]) -> Truth:
+    """The content of `truth.json`; no file is left to write."""
     clips = [
         {
             "dialogue": plan.name,
@@ -86,8 +84,7 @@ def finish(
         case: [turn.name for p in plans for turn in p.turns if case in turn.awkward] for case in dialogues.TURN_CASES
     }
     awkward |= {case: [plan.name for plan in plans if case in plan.awkward] for case in dialogues.DIALOGUE_CASES}
-    names = {"labels": dialogues.LABELS, "other_labels": dialogues.OTHER_LABELS}
-    write_truth_file(root, "iemocap", seed, names, rates, awkward, clips)
+    return Truth({"labels": dialogues.LABELS, "other_labels": dialogues.OTHER_LABELS}, awkward, clips)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Writes the embedded corpus, and `truth.json`, in the layout of CMU-MOSEI."""
+"""Writes the embedded corpus in the layout of CMU-MOSEI."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from data_tools.mini_corpus import plan as planning
-from data_tools.mini_corpus.plan import ClipPlan, NoiseRates, VideoPlan
+from data_tools.mini_corpus.plan import ClipPlan, VideoPlan
 from data_tools.mini_corpus.sentences import EMOTIONS
 from data_tools.mini_corpus.video import ClipTimes, make_video
 
@@ -107,10 +107,8 @@ def _answers(plan: VideoPlan, clip: ClipPlan) -> list[dict[str, object]]:
     return rows
 
 
-def finish(
-    root: Path, plans: Sequence[VideoPlan], times: Mapping[str, Sequence[ClipTimes]], *, seed: int, rates: NoiseRates
-) -> None:
-    """Writes the labels and `truth.json`; `times` are the clips' times by video."""
+def finish(root: Path, plans: Sequence[VideoPlan], times: Mapping[str, Sequence[ClipTimes]]) -> planning.Truth:
+    """Writes the labels."""
     write_labels(root, plans)
     clips = [
         {"video": plan.video_id, "speaker": plan.speaker}
@@ -124,4 +122,4 @@ def finish(
         for case in planning.CLIP_CASES
     }
     awkward |= {case: [plan.video_id for plan in plans if case in plan.awkward] for case in planning.VIDEO_CASES}
-    planning.write_truth_file(root, "mosei", seed, {"emotions": EMOTIONS}, rates, awkward, clips)
+    return planning.Truth({"emotions": EMOTIONS}, awkward, clips)

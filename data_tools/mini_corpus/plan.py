@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -199,17 +199,17 @@ def _video_id(rng: np.random.Generator) -> str:
             return name
 
 
-def write_truth_file(
-    root: Path,
-    layout: str,
-    seed: int,
-    names: Mapping[str, Any],
-    rates: NoiseRates,
-    awkward: Mapping[str, Sequence[str]],
-    clips: Sequence[Mapping[str, Any]],
-) -> None:
-    """Writes the plan of a corpus as `truth.json`: `names` of labels, awkward cases and what each clip expresses."""
-    truth = {"layout": layout, "seed": seed, "utterances": len(clips), **names}
-    truth |= {"noise_rates": asdict(rates), "awkward": awkward, "clips": clips}
-    text = json.dumps(truth, indent=1, ensure_ascii=False) + "\n"
+class Truth(NamedTuple):
+    """What `truth.json` says of a corpus."""
+
+    names: Mapping[str, Sequence[str]]  # labels, by a name for them
+    awkward: Mapping[str, Sequence[str]]  # clips and videos by awkward case
+    clips: Sequence[Mapping[str, Any]]  # what each clip expresses
+
+
+def write_truth_file(root: Path, layout: str, seed: int, rates: NoiseRates, truth: Truth) -> None:
+    """Writes the plan of a corpus as `truth.json`."""
+    content = {"layout": layout, "seed": seed, "utterances": len(truth.clips), **truth.names}
+    content |= {"noise_rates": asdict(rates), "awkward": truth.awkward, "clips": truth.clips}
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     (root / "truth.json").write_text(text, encoding="utf-8", newline="\n")

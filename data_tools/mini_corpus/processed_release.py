@@ -16,7 +16,7 @@ from scipy.io import wavfile
 
 from data_tools.mini_corpus import iemocap_release, mosei_release, published_features
 from data_tools.mini_corpus.dialogues import OTHER_LABELS, DialoguePlan
-from data_tools.mini_corpus.plan import NO_LABEL, NO_TRANSCRIPT, NoiseRates, VideoPlan
+from data_tools.mini_corpus.plan import NO_LABEL, NO_TRANSCRIPT, VideoPlan
 from data_tools.mini_corpus.sentences import EMOTIONS
 from data_tools.mini_corpus.video import FPS, ClipTimes
 from data_tools.releases.splits import SPLITS
@@ -78,9 +78,7 @@ def write_iemocap_dialogue(root: Path, plan: DialoguePlan) -> tuple[str, list[Cl
     return plan.name, times
 
 
-def finish_mosei(
-    root: Path, plans: Sequence[VideoPlan], _: Mapping[str, Sequence[ClipTimes]], *, seed: int, rates: NoiseRates
-) -> None:
+def finish_mosei(root: Path, plans: Sequence[VideoPlan], _: Mapping[str, Sequence[ClipTimes]]) -> None:
     """Writes `meta.pkl`, splits by video, and hand-crafted features."""
     folder = root / "MOSEI_RAW_PROCESSED"
     meta, split_numbers = {}, {}
@@ -95,9 +93,7 @@ def finish_mosei(
     published_features.write_mosei(root, meta, split_numbers)
 
 
-def finish_iemocap(
-    root: Path, plans: Sequence[DialoguePlan], times: Mapping[str, Sequence[ClipTimes]], *, seed: int, rates: NoiseRates
-) -> None:
+def finish_iemocap(root: Path, plans: Sequence[DialoguePlan], times: Mapping[str, Sequence[ClipTimes]]) -> None:
     """Writes `meta.pkl`, which also has other labels than the six, splits by utterance, and hand-crafted features."""
     meta, split_numbers = {}, {}
     for plan in plans:

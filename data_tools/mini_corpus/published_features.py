@@ -82,7 +82,6 @@ def _sound(path: Path) -> np.ndarray:
 
 
 def _full_width(rows: np.ndarray) -> np.ndarray:
-    """The columns of feature type 0 in the full set of columns."""
     full = np.zeros((len(rows), FULL_WIDTH), np.float32)
     full[:, TYPES[0]] = rows
     return full

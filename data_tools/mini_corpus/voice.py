@@ -128,7 +128,6 @@ def _synthesize_style(text: str, style: Style, voice: str, faster: float, rng: n
 
 
 def _bend_pitch(sound: np.ndarray, style: Style) -> np.ndarray:
-    """Resamples the sound at a varying speed, which changes its pitch."""
     time_s = np.arange(len(sound)) / SAMPLE_RATE
     speed = style.shift + style.glide * (time_s / time_s[-1] - 0.5)
     speed = speed + style.vibrato_depth * np.sin(2 * np.pi * style.vibrato_hz * time_s)
