@@ -27,7 +27,7 @@ from data_tools.records.records import write_dataset
 from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, LABEL_NAMES, MEL_BANDS
 from mme2e_jax.data import plan
 from mme2e_jax.data.batch_loader import BatchLoader
-from mme2e_jax.data.dataset import FEATURES, Dataset, Split, open_dataset
+from mme2e_jax.data.dataset import Dataset, Split, open_dataset
 from mme2e_jax.data.description import Files
 from mme2e_jax.data.plan import Lengths
 
@@ -147,7 +147,8 @@ def _input(dataset: Dataset, batch_size: int, devices: int, epochs: int) -> Batc
 
 
 def _bare(path: Path) -> Iterator[Any]:
-    spec = {name: tf.io.FixedLenFeature([], tf.string) for name in FEATURES["media"]}
+    names = ("utterance_id", "token_ids", "faces", "mel", "label")
+    spec = {name: tf.io.FixedLenFeature([], tf.string) for name in names}
     records: Any = tf.data.TFRecordDataset(str(path)).batch(_BATCH_SIZE.value)
     return iter(records.map(lambda raw: tf.io.parse_example(raw, spec)).prefetch(2))
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import AfterValidator, Field, PositiveInt, StringConstraints, model_validator
+from pydantic import AfterValidator, AliasPath, Field, PositiveInt, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
 from mme2e_jax.constants import FORMAT_VERSION
@@ -36,6 +36,7 @@ _Name = Annotated[str, AfterValidator(_check_name)]
 # tensorflow-datasets writes integers of 64 bits as texts.
 _Count = Annotated[int | str, AfterValidator(_check_count)]
 _Length = Annotated[int, Field(ge=0, lt=2**62)]
+_Size = int | Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,9}$")]
 
 
 class _SplitInfo(JsonObject):
@@ -52,28 +53,16 @@ class _DatasetInfo(JsonObject):
     splits: tuple[_SplitInfo, ...] = ()
 
 
-class _Shape(JsonObject):
-    dimensions: tuple[int | Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,9}$")], ...] = ()
-
-
-class _Tensor(JsonObject):
-    dtype: str
-    encoding: str
-    shape: _Shape
-
-
 class _Feature(JsonObject):
-    tensor: _Tensor | None = None
-
-
-class _FeaturesDict(JsonObject):
-    features: dict[str, _Feature]
+    dtype: str = Field("", validation_alias=AliasPath("tensor", "dtype"))
+    encoding: str = Field("", validation_alias=AliasPath("tensor", "encoding"))
+    shape: tuple[_Size, ...] = Field((), validation_alias=AliasPath("tensor", "shape", "dimensions"))
 
 
 class _Features(JsonObject):
     """`features.json`."""
 
-    featuresDict: _FeaturesDict
+    features: dict[str, _Feature] = Field(validation_alias=AliasPath("featuresDict", "features"))
 
 
 class SplitMetadata(JsonObject):
@@ -176,7 +165,7 @@ def read_description(directory: Path) -> Description:
     features = _parse(directory / "features.json", _Features)
     return Description(
         metadata,
-        {name: _stored(feature.tensor) for name, feature in features.featuresDict.features.items()},
+        {name: _stored(feature) for name, feature in features.features.items()},
         {split.name: _files(directory, info.name, split) for split in info.splits},
     )
 
@@ -206,7 +195,6 @@ def _object(path: Path) -> Mapping[str, Any]:
 
 
 def _classes(value: Any) -> Iterator[str]:
-    """All class names, at any depth."""
     waiting = [value]
     while waiting:
         value = waiting.pop()
@@ -217,10 +205,8 @@ def _classes(value: Any) -> Iterator[str]:
             waiting += value
 
 
-def _stored(tensor: _Tensor | None) -> Feature | None:
-    if tensor is None or tensor.encoding != "bytes":
-        return None
-    return Feature(tensor.dtype, tuple(int(size) for size in tensor.shape.dimensions))
+def _stored(feature: _Feature) -> Feature | None:
+    return Feature(feature.dtype, tuple(map(int, feature.shape))) if feature.encoding == "bytes" else None
 
 
 def _files(directory: Path, dataset: str, split: _SplitInfo) -> Files:
