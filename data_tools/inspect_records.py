@@ -65,14 +65,14 @@ def _lengths(found: Inspection) -> Figure:
     for axes, count in zip(figure.subplots(1, 3), ("frames", "chunks", "tokens"), strict=True):
         values = [lengths[count] for lengths in found.lengths.values() if lengths[count]]
         names = [split for split, lengths in found.lengths.items() if lengths[count]]
-        axes.hist(values, bins=_whole_bins(values), stacked=True, label=names)
+        axes.hist(values, bins=whole_bins(values), stacked=True, label=names)
         axes.set(xlabel=f"{count} per utterance", ylabel="utterances")
     figure.axes[0].legend()
     return figure
 
 
-def _whole_bins(values: Sequence[Sequence[int]]) -> np.ndarray:
-    # Of equal width, centred at whole numbers.
+def whole_bins(values: Sequence[Sequence[int]]) -> np.ndarray:
+    """At most 30 bins of equal width, centred at whole numbers."""
     low, high = min(map(min, values), default=0), max(map(max, values), default=0)
     width = math.ceil((high - low + 1) / _BINS)
     return np.arange(low - 0.5, high + width, width)

@@ -14,7 +14,5 @@ DATASETS = (*LABEL_NAMES, "clips")
 # Made by the program itself where they are missing: by dataset, the release in whose layout.
 EMBEDDED = {"mini": "mosei", "mini_iemocap": "iemocap"}
 
-# What people call the modalities.
-MODALITY_NAMES = {"t": "text", "v": "faces", "a": "sound"}
-# And the colours in which pictures show them.
-MODALITY_COLOURS = {"t": "#4477aa", "v": "#228833", "a": "#aa5500"}
+MODALITY_NAMES = {"t": "text", "v": "faces", "a": "sound"}  # what people call the modalities
+MODALITY_COLOURS = {"t": "#4477aa", "v": "#228833", "a": "#aa5500"}  # in which pictures show them

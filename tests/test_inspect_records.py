@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_tools.inspect_records import _whole_bins, print_inspection, write_inspection
+from data_tools.inspect_records import print_inspection, whole_bins, write_inspection
 from data_tools.records.inspection import InspectError, inspect_records
 from data_tools.records.records import write_dataset
 from mme2e_jax.runtime.console import PlainConsole
@@ -134,10 +134,10 @@ def test_another_directory_is_refused(tmp_path: Path) -> None:
 
 
 def test_histograms_have_bins_around_whole_numbers() -> None:
-    assert _whole_bins([[0, 2], [3]]).tolist() == [-0.5, 0.5, 1.5, 2.5, 3.5]
-    assert _whole_bins([[7]]).tolist() == [6.5, 7.5]
+    assert whole_bins([[0, 2], [3]]).tolist() == [-0.5, 0.5, 1.5, 2.5, 3.5]
+    assert whole_bins([[7]]).tolist() == [6.5, 7.5]
     # 91 lengths in bins of 4.
-    bins = _whole_bins([[10, 100]])
+    bins = whole_bins([[10, 100]])
     assert (bins[0], bins[1] - bins[0], len(bins) - 1) == (9.5, 4.0, 23)
     assert bins[-1] > 100
 

@@ -33,8 +33,7 @@ def run_on_beam(
 
     `options` are pipeline options in the form of tensorflow-datasets: `runner=FlinkRunner,parallelism=8`. Workers that
     do not access the release `raw` and the directory of the records under their paths need URLs: `release` of a copy of
-    the release, `staging` of a directory for their results. Results that are there already are used, so that an
-    interrupted pipeline continues.
+    the release, `staging` of a directory for their results. An interrupted pipeline continues from its results.
     """
     flags = [f"--{option}" for option in options.split(",") if option]
 
@@ -72,8 +71,6 @@ class _Task:
 
 
 class _Extract(beam.DoFn):
-    """Runs tasks; the results are written to files."""
-
     def setup(self) -> None:
         self._extractor = Extractor()
 
@@ -87,7 +84,12 @@ class _Extract(beam.DoFn):
             # The result file last: it marks a complete result. It does not exist if the worker died.
             if element.staging is not None and result_path(job).exists():
                 for path in (job.spool, result_path(job)):
-                    _upload(path, FileSystems.join(element.staging, path.name))
+                    url = FileSystems.join(element.staging, path.name)
+                    with (
+                        path.open("rb") as file,
+                        FileSystems.create(url, compression_type=CompressionTypes.UNCOMPRESSED) as target,
+                    ):
+                        shutil.copyfileobj(file, target)
 
     def teardown(self) -> None:
         self._extractor.close()
@@ -95,7 +97,12 @@ class _Extract(beam.DoFn):
 
 def _task(job: Job, raw: Path, release: str | None, staging: str | None) -> _Task:
     # Workers have other working directories.
-    job = replace(job, media=_absolute(job.media), spool=job.spool.absolute())
+    video, wav = job.media.video, job.media.wav and job.media.wav.absolute()
+    if isinstance(video, ImageSequence):
+        video = replace(video, folder=video.folder.absolute())
+    elif video is not None:
+        video = video.absolute()
+    job = replace(job, media=Media(video, wav), spool=job.spool.absolute())
     if release is None:
         return _Task(job, None, None, staging)
     root = (raw if raw.is_dir() else raw.parent).absolute()
@@ -108,16 +115,8 @@ def _task(job: Job, raw: Path, release: str | None, staging: str | None) -> _Tas
             )
         return FileSystems.join(release, *path.relative_to(root).parts)
 
-    video, wav = job.media.video, job.media.wav
     source = video.folder / video.prefix if isinstance(video, ImageSequence) else video
     return _Task(job, source and url(source), wav and url(wav), staging)
-
-
-def _absolute(media: Media) -> Media:
-    video = media.video
-    if isinstance(video, ImageSequence):
-        video = replace(video, folder=video.folder.absolute())
-    return Media(video.absolute() if isinstance(video, Path) else video, media.wav and media.wav.absolute())
 
 
 def _fetch(task: _Task, scratch: Path) -> Job:
@@ -154,8 +153,3 @@ def _download(url: str, directory: Path) -> Path:
     with FileSystems.open(url, compression_type=CompressionTypes.UNCOMPRESSED) as source, atomic_file(path) as file:
         shutil.copyfileobj(source, file)
     return path
-
-
-def _upload(path: Path, url: str) -> None:
-    with FileSystems.create(url, compression_type=CompressionTypes.UNCOMPRESSED) as target, path.open("rb") as file:
-        shutil.copyfileobj(file, target)

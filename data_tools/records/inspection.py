@@ -97,7 +97,8 @@ def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspec
     seen = 0
     for split, counts in metadata.splits.items():
         ids: dict[str, set[str]] = {"dialogue": set(), "speaker": set()}
-        for example in _examples(builder, split):
+        # A split without examples has no file.
+        for example in builder.as_data_source(split=split) if split in builder.info.splits else ():
             for group, names in ids.items():
                 name = example["dialogue_id" if group == "dialogue" else group].decode()
                 names.add(name)
@@ -118,12 +119,6 @@ def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspec
         problems[f"shared_{group}"] = sorted(name for name, splits in by_name.items() if len(splits) > 1)
     result.problems = {problem: sorted(names) for problem, names in problems.items() if names}
     return result
-
-
-def _examples(builder: Any, split: str) -> Iterator[Mapping[str, Any]]:
-    # A split without examples has no file.
-    if split in builder.info.splits:
-        yield from builder.as_data_source(split=split)
 
 
 def _problems_of(example: Mapping[str, Any], kind: str, faces_known: bool) -> Iterator[str]:

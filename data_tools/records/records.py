@@ -128,12 +128,18 @@ def write_dataset(
         seen: set[str] = set()
         for split, examples in splits.items():
             writers[split] = ShardWriter(unfinished, name, split, schema.features, examples_per_shard)
-            counts[split] = _no_counts(schema)
+            ids: list[str] = []
+            positives = np.zeros([size or 0 for size in schema.arrays["label"][0]], int)
+            lengths: dict[str, list[int]] = {count: [] for count in schema.counted}
             for example in examples:
                 _check(example, schema, seen)
                 writers[split].add(example)
-                _count(example, schema, counts[split])
+                ids.append(example["utterance_id"])
+                positives += example["label"].astype(int)
+                for count, name_counted in schema.counted.items():
+                    lengths[count].append(len(example[name_counted]))
             writers[split].close()
+            counts[split] = {"utterances": len(ids), "positives": positives.tolist(), "utterance_ids": ids, **lengths}
         if not seen:
             raise ValueError(
                 f"Expected examples to write to {out_dir}, found none in the splits "
@@ -141,21 +147,6 @@ def write_dataset(
             )
         metadata = {"format_version": FORMAT_VERSION, **metadata, **schema.metadata, "splits": counts}
         _write_info(unfinished, name, schema, writers, metadata)
-
-
-def _no_counts(schema: Schema) -> dict[str, Any]:
-    ((labels,), _) = schema.arrays["label"]
-    assert labels is not None
-    return {"utterances": 0, "positives": [0] * labels, **{name: [] for name in ("utterance_ids", *schema.counted)}}
-
-
-def _count(example: Mapping[str, Any], schema: Schema, counts: dict[str, Any]) -> None:
-    counts["utterances"] += 1
-    counts["utterance_ids"].append(example["utterance_id"])
-    for i, value in enumerate(example["label"]):
-        counts["positives"][i] += int(value)
-    for count, name in schema.counted.items():
-        counts[count].append(len(example[name]))
 
 
 def _check(example: Mapping[str, Any], schema: Schema, seen: set[str]) -> None:

@@ -180,7 +180,6 @@ def _utterance(evaluation: Evaluation, start: float, text: str) -> Utterance:
 
 
 def _find_sessions(raw: Path) -> list[Path]:
-    """The `dialog` directories; raises `ReleaseError` if texts or media are missing."""
     require_directory(raw, _EXPECTED)
     dialogs = sorted(path / "dialog" for path in raw.glob("Session[0-9]*"))
     parts = {name: any(files_in(d / name, "*.txt") for d in dialogs) for name in ("EmoEvaluation", "transcriptions")}

@@ -151,7 +151,6 @@ def _transcripts(raw: Path) -> list[Path]:
 
 
 def _require_layout(raw: Path) -> None:
-    """Raises `ReleaseError` if transcripts, labels or media are missing."""
     expected = (
         f"{_VIDEOS[0]}/ID.mp4, {_WAVS[0]}/ID.wav (or {_WAVS[1]}), {_TRANSCRIPTS[0]}/ID.txt "
         f"(or {_TRANSCRIPTS[1]}), Labels/*.csv"

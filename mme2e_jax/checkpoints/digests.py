@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from mme2e_jax.runtime.files import write_text
@@ -15,7 +14,9 @@ _WITHOUT_DIGEST = "_CHECKPOINT_METADATA"
 
 def write_digests(directory: Path) -> None:
     """Writes the digests of all files of a directory into it."""
-    digests = {str(file.relative_to(directory)): _digest(file) for file in _files(directory)}
+    excluded = {directory / NAME, directory / _WITHOUT_DIGEST}
+    files = [path for path in directory.rglob("*") if path.is_file() and path not in excluded]
+    digests = {str(file.relative_to(directory)): _digest(file) for file in files}
     # Without a final newline, so that no byte can be lost unnoticed.
     write_text(directory / NAME, json.dumps(digests, indent=1, sort_keys=True))
 
@@ -37,11 +38,6 @@ def find_damage(directory: Path) -> str | None:
         except OSError as error:
             return f"{name} is unreadable ({error.strerror})"
     return None
-
-
-def _files(directory: Path) -> Iterator[Path]:
-    excluded = {directory / NAME, directory / _WITHOUT_DIGEST}
-    return (path for path in directory.rglob("*") if path.is_file() and path not in excluded)
 
 
 def _digest(file: Path) -> str:

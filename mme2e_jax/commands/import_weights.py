@@ -45,7 +45,10 @@ def import_weights(config: Config, source: Path, workdir: Path) -> None:
     `source` is a file with a state dict of the paper's code, or the directory of an ALBERT v2 checkpoint. Raises
     `UserError` if the weights cannot be read or do not fit, or `workdir` holds checkpoints.
     """
-    _check_workdir(workdir)
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"--workdir: expected a directory, or a new one, found the file {workdir}.")
+    if list_steps(workdir / DIRECTORY):
+        raise UserError(f"{workdir} holds checkpoints already; import into another --workdir.")
     data = _data_facts(config)
     variables, tokenizer, notes = (_from_albert if source.is_dir() else _from_state_dict)(config, source, data)
     record = RunRecord(
@@ -66,13 +69,6 @@ def import_weights(config: Config, source: Path, workdir: Path) -> None:
             "config.data.dir has no records: the tokenizer and preprocessing that the weights need are unknown"
         )
     console.print(f"Wrote {workdir}; evaluate it with python launch.py --mode=evaluate --workdir={workdir}")
-
-
-def _check_workdir(workdir: Path) -> None:
-    if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"--workdir: expected a directory, or a new one, found the file {workdir}.")
-    if list_steps(workdir / DIRECTORY):
-        raise UserError(f"{workdir} holds checkpoints already; import into another --workdir.")
 
 
 def _data_facts(config: Config) -> _DataFacts:

@@ -56,7 +56,6 @@ def _version(file: Path) -> int:
 
 
 def _launch(arguments: Sequence[str], workdir: Path) -> None:
-    """Runs the program in a subprocess and forwards signals to it."""
     received: list[int] = []
     process: subprocess.Popen | None = None
 

@@ -139,7 +139,6 @@ def sweep_command(config: str, argv: Sequence[str], seeds: Sequence[str], grid: 
 
 
 def _overrides(argv: Sequence[str]) -> list[str]:
-    """The overrides of a command line, such as `optim.epochs=3`."""
     given = [re.fullmatch(r"--?(?:no)?config\.(.*)", argument, re.DOTALL) for argument in argv]
     overrides = [match[1] for match in given if match]
     for override in overrides:

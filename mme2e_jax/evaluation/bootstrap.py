@@ -18,13 +18,11 @@ SCORES = ("f1", "auc", "accuracy", "weighted_accuracy")  # a subset of the score
 _BLOCK = 2_000_000  # counts per block of resamples, which bounds the memory
 
 
-def intervals(
-    score: Float[np.ndarray, "n l"],
-    truth: Bool[np.ndarray, "n l"],
-    predicted: Bool[np.ndarray, "n l"],
-    label_names: Sequence[str],
-    seed: int,
-) -> dict[str, Any]:
+Scores = Float[np.ndarray, "n l"]
+Labels = Bool[np.ndarray, "n l"]
+
+
+def intervals(score: Scores, truth: Labels, predicted: Labels, label_names: Sequence[str], seed: int) -> dict[str, Any]:
     """Intervals of scores, per label and of their mean, as JSON values; deterministic, AUC by the order of scores only.
 
     An interval of one of SCORES has `low`, `high` (None if no resample defines the score) and `undefined` (number of
@@ -49,10 +47,7 @@ class Resampled(NamedTuple):
 
 
 def score_resamples(
-    score: Float[np.ndarray, "n l"],
-    truth: Bool[np.ndarray, "n l"],
-    predicted: Bool[np.ndarray, "n l"],
-    times: Float[np.ndarray, "r n"],
+    score: Scores, truth: Labels, predicted: Labels, times: Float[np.ndarray, "r n"]
 ) -> dict[str, Resampled]:
     """SCORES of resamples; `times` counts how often each resample holds each utterance."""
     n = times.shape[1]

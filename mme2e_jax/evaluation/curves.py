@@ -9,6 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from sklearn import metrics as scores
 
+Scores = Float[np.ndarray, "n"]
+Labels = Bool[np.ndarray, "n"]
+
 
 class Curve(NamedTuple):
     """A curve, and the point on it that the decisions correspond to."""
@@ -19,7 +22,7 @@ class Curve(NamedTuple):
     decisions: tuple[float, float]
 
 
-def roc(score: Float[np.ndarray, "n"], truth: Bool[np.ndarray, "n"], predicted: Bool[np.ndarray, "n"]) -> Curve | None:
+def roc(score: Scores, truth: Labels, predicted: Labels) -> Curve | None:
     """False and true positive rates; None unless there are both positives and negatives."""
     if truth.all() or not truth.any():
         return None
@@ -27,9 +30,7 @@ def roc(score: Float[np.ndarray, "n"], truth: Bool[np.ndarray, "n"], predicted: 
     return Curve(x, y, float(scores.roc_auc_score(truth, score)), (_rate(predicted, ~truth), _rate(predicted, truth)))
 
 
-def precision_recall(
-    score: Float[np.ndarray, "n"], truth: Bool[np.ndarray, "n"], predicted: Bool[np.ndarray, "n"]
-) -> Curve | None:
+def precision_recall(score: Scores, truth: Labels, predicted: Labels) -> Curve | None:
     """Recall and precision, with average precision as area; None without positives.
 
     The precision of the decisions is NaN if nothing is predicted.

@@ -89,7 +89,8 @@ def compute(
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no AUC is NaN
         names = per_label[label_names[0]]
         mean = {s: float(np.nanmean([per_label[name][s] for name in label_names])) for s in names}
-    return Metrics(per_label, mean, _whole(positive, predicted), chosen, len(truth), _always_f1(truth))
+    always_f1 = np.mean([scores.f1_score(t, np.ones_like(t), zero_division=_ZERO) for t in positive.T])
+    return Metrics(per_label, mean, _whole(positive, predicted), chosen, len(truth), float(always_f1))
 
 
 def decide(
@@ -150,10 +151,6 @@ def best_thresholds(
         return THRESHOLD_GRID[int(np.argmax(smoothed))]
 
     return {name: best(score[:, i], truth[:, i] > 0.5) for i, name in enumerate(label_names)}
-
-
-def _always_f1(truth: np.ndarray) -> float:
-    return float(np.mean([scores.f1_score(t, np.ones_like(t), zero_division=_ZERO) for t in (truth > 0.5).T]))
 
 
 def _whole(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

@@ -44,7 +44,9 @@ class ExportedModel:
             raise archive.damaged(self.path, error) from error
         with self._damage(archive.WEIGHTS):
             weights = load(self.files[archive.WEIGHTS])
-        if wrong := [name for name, x in weights.items() if x.dtype.kind in "fV" and not _is_finite(x)]:
+        floats = {name: x for name, x in weights.items() if x.dtype.kind in "fV"}
+        # NumPy itself knows no bfloat16.
+        if wrong := [name for name, x in floats.items() if not np.isfinite(x.astype(np.float32)).all()]:
             raise archive.damaged(self.path, f"{archive.WEIGHTS}: NaN or infinite values in {', '.join(wrong[:3])}")
         with self._damage(archive.PROGRAM):
             program = export.deserialize(bytearray(self.files[archive.PROGRAM]))
@@ -84,15 +86,13 @@ class ExportedModel:
 
     def _checked(self, program: export.Exported, weights: Mapping[str, np.ndarray]) -> export.Exported:
         """Returns the program after checks that it matches the manifest and calls no other libraries."""
-        supported = (
-            export.minimum_supported_calling_convention_version,
-            export.maximum_supported_calling_convention_version,
-        )
-        if not supported[0] <= program.calling_convention_version <= supported[1]:
+        oldest = export.minimum_supported_calling_convention_version
+        latest = export.maximum_supported_calling_convention_version
+        if not oldest <= program.calling_convention_version <= latest:
             raise UserError(
                 f"{self.path} was exported with JAX {self.manifest.jax_version}, calling convention "
-                f"{program.calling_convention_version}; this JAX ({jax.__version__}) runs {supported[0]} to "
-                f"{supported[1]}. Export the run again, or use a JAX version closer to that one."
+                f"{program.calling_convention_version}; this JAX ({jax.__version__}) runs {oldest} to {latest}. Export "
+                "the run again, or use a JAX version closer to that one."
             )
         # The platforms "cuda" and "rocm" are both the backend "gpu".
         if jax.default_backend() not in {"gpu" if p in ("cuda", "rocm") else p for p in program.platforms}:
@@ -128,8 +128,3 @@ class ExportedModel:
             found = [*(s if isinstance(s, int) else str(s) for s in aval.shape), aval.dtype.name]
             if found != array:
                 yield f"expected an array {array}, found {found}"
-
-
-def _is_finite(array: np.ndarray) -> bool:
-    # NumPy knows no bfloat16 by itself.
-    return bool(np.isfinite(array.astype(np.float32)).all())

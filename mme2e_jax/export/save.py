@@ -25,10 +25,11 @@ def save_run(run: Run, path: Path, tokenizer: Path | None) -> dict[str, int]:
     """
     variables = jax.device_get(run.model.state.variables)
     exported = program.export_program(run.spec, variables, float(run.model.state.threshold))
+    files = {name: tokenizer / name for name in archive.TOKENIZER_FILES} if tokenizer else {}
     members = {
         archive.PROGRAM: bytes(exported.serialize()),
         archive.WEIGHTS: save({name: np.ascontiguousarray(x) for name, x in variables.arrays().items()}),
-        **_tokenizer_files(tokenizer),
+        **{archive.TOKENIZER + name: path.read_bytes() for name, path in files.items() if path.is_file()},
     }
     archive.write_archive(path, _manifest(run, exported).model_dump(), members)
     return {name: len(content) for name, content in members.items()}
@@ -66,10 +67,3 @@ def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
     del config["data"]["dir"], config["init"]["checkpoint"]
     config["model"].get("text", {}).pop("dir", None)
     return config
-
-
-def _tokenizer_files(directory: Path | None) -> dict[str, bytes]:
-    if directory is None:
-        return {}
-    files = {name: directory / name for name in archive.TOKENIZER_FILES}
-    return {archive.TOKENIZER + name: path.read_bytes() for name, path in files.items() if path.is_file()}

@@ -4,8 +4,8 @@ On CPU, XLA's convolutions and their gradients of the images run near the speed 
 of the kernel reach an eighth to a quarter of it. So on CPU the kernel's gradient is the product of the gradient with
 the patches around all positions, a few images at a time, which fit the cache. Elsewhere XLA's own is fast.
 
-Axis legend: `n` images, `h`, `w` height and width, `k` kernel size, `d`, `e` channels before and after, `b` images of a
-block, `r` positions of a block.
+Axis legend: `n` images, `b` of a block, `h`, `w` height and width, `r` positions of a block, `k` kernel size, `d`, `e`
+channels before and after.
 """
 
 import functools

@@ -59,15 +59,12 @@ class Predictor:
         reader, if one exists already. Raises `UserError` if there is no checkpoint, the tokenizer is missing or a
         different one, or the model reads hand-crafted features.
         """
-
-        def model() -> ClipModel:
+        with _starting(reader) as reader:
             # Exported models must work without the code of models.
             from mme2e_jax.predict.run_model import clip_model
             from mme2e_jax.runs.load import load_run
 
-            return clip_model(load_run(workdir, devices=1), Path(workdir), tokenizer)
-
-        return cls._while_reader_starts(model, reader)
+            return cls(clip_model(load_run(workdir, devices=1), Path(workdir), tokenizer), reader)
 
     @classmethod
     def from_exported(cls, path: str | Path, reader: ClipReader | None = None) -> "Predictor":
@@ -75,22 +72,10 @@ class Predictor:
 
         Raises `UserError` if the file is no exported model, is damaged, or its model reads hand-crafted features.
         """
-
-        def model() -> ClipModel:
+        with _starting(reader) as reader:
             from mme2e_jax.predict.exported_model import clip_model
 
-            return clip_model(path)
-
-        return cls._while_reader_starts(model, reader)
-
-    @classmethod
-    def _while_reader_starts(cls, model: Callable[[], ClipModel], reader: ClipReader | None) -> "Predictor":
-        reader = reader or ClipReader()
-        try:
-            return cls(model(), reader)
-        except BaseException:
-            reader.close()
-            raise
+            return cls(clip_model(path), reader)
 
     def __enter__(self) -> "Predictor":
         return self
@@ -220,6 +205,17 @@ class Predictor:
             notes=tuple(notes),
             evidence=_evidence(arrays, output.kept) if with_evidence and output.kept is not None else None,
         )
+
+
+@contextmanager
+def _starting(reader: ClipReader | None) -> Iterator[ClipReader]:
+    """Yields the reader, or a new one, whose process starts meanwhile; closes it if the block raises."""
+    reader = reader or ClipReader()
+    try:
+        yield reader
+    except BaseException:
+        reader.close()
+        raise
 
 
 @contextmanager

@@ -155,7 +155,6 @@ def _legend_below(axes: Axes) -> None:
 
 
 def _short(name: str) -> str:
-    """Shortens a name and escapes it for matplotlib."""
     # A dollar would start a formula, and a legend omits names that start with an underscore.
     short = (name if len(name) <= 16 else f"{name[:15]}…").replace("$", r"\$")
     return f" {short}" if short.startswith("_") else short

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mme2e_jax.checkpoints import reader
+from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.contributions import contributions, shares
 from mme2e_jax.evaluation.inference import Model, SplitResult
@@ -18,16 +19,13 @@ from mme2e_jax.report.content import REPORTED, Content, Examples
 from mme2e_jax.report.preparation import read_preparation
 from mme2e_jax.report.provenance import provenance
 from mme2e_jax.report.training import last_record, read_training
-
-if TYPE_CHECKING:
-    from mme2e_jax.data.batch_loader import BatchLoader
-    from mme2e_jax.runs.load import Run
+from mme2e_jax.runs.load import Run
 
 
 def gather(
-    run: "Run",
+    run: Run,
     model: Model,
-    batches: "BatchLoader",
+    batches: BatchLoader,
     results: Mapping[str, SplitResult],
     report: Mapping[str, Any],
     workdir: str | Path,
@@ -61,7 +59,7 @@ def gather(
     )
 
 
-def _examples(run: "Run", model: Model, batches: "BatchLoader", result: SplitResult) -> Examples:
+def _examples(run: Run, model: Model, batches: BatchLoader, result: SplitResult) -> Examples:
     predictions, decisions = result.predictions, result.decisions
     split, spec, names = batches.dataset.split(REPORTED), run.spec, model.label_names
     end_to_end = isinstance(spec, ModelSpec)

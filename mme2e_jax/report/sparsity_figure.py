@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 _SCORES = {"f1": "F1", "weighted_accuracy": "weighted accuracy", "auc": "AUC"}
@@ -33,12 +32,8 @@ def draw(report: Mapping[str, Any]) -> Figure:
             active.plot(p, shares, line, color=colour, marker=".", label=f"{name}, stage {k}")
     active.set(ylabel="share of sites that are active", ylim=(0, 1.05))
     for axes in (scores, gflops, active):
-        _finish(axes, report["trained_threshold"])
+        axes.axvline(report["trained_threshold"], color="0.7", linestyle="-.", label="trained for")
+        axes.set(xlabel="threshold p of the sparse attention", xticks=[k / 10 for k in range(1, 11)])
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
     return figure
-
-
-def _finish(axes: Axes, trained: float) -> None:
-    axes.axvline(trained, color="0.7", linestyle="-.", label="trained for")
-    axes.set(xlabel="threshold p of the sparse attention", xticks=[k / 10 for k in range(1, 11)])
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)

@@ -13,7 +13,6 @@ SUMMARY = {name: _HEADINGS[name] for name in ("f1", "accuracy", "weighted_accura
 
 
 def numeric(*headings: str) -> list[Column]:
-    """Returns columns that are aligned to the right."""
     return [Column(heading, justify="right") for heading in headings]
 
 

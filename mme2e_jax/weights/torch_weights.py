@@ -67,8 +67,9 @@ def _join(parts: Iterable[Rules]) -> Rules:
     return {name: rule for part in parts for name, rule in part.items()}
 
 
-def albert_rules(theirs: str = "", ours: str = "text/") -> Rules:
-    """Rules for ALBERT with one layer group. Args: theirs, ours: prefixes of the names."""
+def albert_rules(theirs: str = "") -> Rules:
+    """Rules for ALBERT with one layer group; `theirs` is the prefix of torch's names."""
+    ours = "text/"
     layer = f"{theirs}encoder.albert_layer_groups.0.albert_layers.0."
     dense = {
         "attention.query": "query",
@@ -216,7 +217,6 @@ def convert(
 def _wrong_shapes(
     tensors: Mapping[str, np.ndarray], rules: Rules, shapes: Mapping[str, Sequence[int]]
 ) -> dict[str, tuple[Sequence[int], Sequence[int]]]:
-    """Expected and found shape of each tensor where they differ."""
     wrong = {}
     for name, x in tensors.items():
         expected = tuple(shapes[rules[name].path])

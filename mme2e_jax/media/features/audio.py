@@ -8,8 +8,7 @@ of columns) have the same meaning:
     34-141   six statistics (`STATISTICS`) of each of 18 descriptors (`acoustics.DESCRIPTORS`) over the row
     142-143  zeros, which make the width divisible by the number of attention heads
 
-The paper's descriptors are posteriors of phonological classes from a trained network; here they are level, pitch and
-the shape of the spectrum.
+The paper's descriptors are posteriors of phonological classes; here they are level, pitch and the spectrum's shape.
 
 Axes: `x` samples, `c` columns, `f` frames of 10 ms, `s` rows.
 """
