@@ -115,8 +115,8 @@ COVERED_BY = {
     "mme2e_jax/predict/clip_reader.py": (
         "tests/predict/test_predictor.py::test_a_clip_read_in_parts_gives_the_same_logits"
     ),
-    "mme2e_jax/predict/exported_model.py": "tests/commands/test_run_exported.py::test_the_same_in_python",
-    "mme2e_jax/predict/model.py": "tests/commands/test_run_exported.py::test_the_same_in_python",
+    "mme2e_jax/predict/exported_model.py": "tests/test_run_exported.py::test_the_same_in_python",
+    "mme2e_jax/predict/model.py": "tests/test_run_exported.py::test_the_same_in_python",
     "mme2e_jax/predict/run_model.py": "tests/predict/test_predictor.py::test_logits_are_those_of_prepared_records",
     "mme2e_jax/report/content.py": "tests/report/test_write.py::test_scores_are_shown_with_their_intervals",
     "mme2e_jax/report/figures.py": ("tests/report/test_write.py::test_the_page_needs_only_its_figures"),
@@ -130,9 +130,6 @@ COVERED_BY = {
     "mme2e_jax/report/tables.py": "tests/report/test_write.py::test_scores_are_shown_with_their_intervals",
     "mme2e_jax/report/terminal.py": "tests/test_launch.py::test_a_run_reports_its_best_checkpoint",
     "mme2e_jax/report/write_json.py": "tests/test_launch.py::test_evaluating_a_run_reports_what_training_did",
-    "mme2e_jax/run_exported.py": (
-        "tests/commands/test_run_exported.py::test_an_exported_model_predicts_what_its_run_predicts"
-    ),
     "mme2e_jax/runs/spec.py": "tests/test_configs.py::test_a_config_with_the_papers_values_has_them",
     "mme2e_jax/runs/tokenizer.py": "tests/test_launch.py::test_training_keeps_the_tokenizer",
     "mme2e_jax/runtime/sharding.py": (

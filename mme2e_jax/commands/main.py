@@ -109,8 +109,7 @@ def _export(a: Arguments) -> None:
 
 
 def _run_exported(a: Arguments) -> None:
-    from mme2e_jax.commands.predict import ClipArguments
-    from mme2e_jax.commands.run_exported import predict_exported
+    from mme2e_jax.commands.predict import ClipArguments, predict_exported
 
     predict_exported(a["model"], ClipArguments(*(a[flag] for flag in _CLIP)))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mme2e_jax.errors import UserError
+from mme2e_jax.export import archive
 from mme2e_jax.predict.clip_reader import ClipReader, open_clip
 from mme2e_jax.predict.cues import read_cues
 from mme2e_jax.runtime.jax_cache import configure_jax
@@ -32,17 +33,23 @@ class ClipArguments(NamedTuple):
 
 
 def predict_clip(workdir: str, clip: ClipArguments, tokenizer: str | None) -> None:
-    """Predicts the emotions in a clip with a run, prints a table and writes the files.
-
-    `tokenizer` is that of `Predictor.from_workdir`. Raises `UserError` if an input cannot be used.
-    """
+    """Predicts with a run, prints a table and writes the files; `tokenizer` and errors as `Predictor.from_workdir`."""
 
     def check() -> None:
         if not Path(workdir).is_dir():
             raise UserError(f"Expected --workdir=RUN, the directory of a training run; {workdir} does not exist.")
 
     directory = clip.directory(Path(workdir))
-    predict_and_write(clip, directory, check, lambda cls, reader: cls.from_workdir(workdir, tokenizer, reader))
+    _predict_and_write(clip, directory, check, lambda cls, reader: cls.from_workdir(workdir, tokenizer, reader))
+
+
+def predict_exported(model: str, clip: ClipArguments) -> None:
+    """Predicts with an exported model, without model code; prints a table and writes `predictions.json` and `.csv`."""
+
+    def check() -> None:
+        archive.read_archive(Path(model))
+
+    _predict_and_write(clip, clip.directory(Path()), check, lambda cls, reader: cls.from_exported(model, reader))
 
 
 def output_directory(parent: Path, clip: Path) -> Path:
@@ -59,13 +66,12 @@ def output_directory(parent: Path, clip: Path) -> Path:
     raise AssertionError("the numbers do not end")
 
 
-def predict_and_write(
+def _predict_and_write(
     clip: ClipArguments,
     directory: Path,
-    check: Callable[[], object],
+    check: Callable[[], None],
     load: "Callable[[type[Predictor], ClipReader], Predictor]",
 ) -> None:
-    """Predicts with the model from `load`, prints a table and writes the files; `check` raises for a broken model."""
     # All quick checks come before slow imports.
     stem = open_clip(clip.path).path.stem
     check()

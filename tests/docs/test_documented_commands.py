@@ -40,7 +40,7 @@ RUN_BY = {
         "tests/export/test_load.py::test_the_command_exports_to_the_run_and_replaces_exports_only"
     ),
     'python -m mme2e_jax.run_exported model.mme2e clip.mp4 --transcript="What is said in it."': (
-        "tests/commands/test_run_exported.py::test_an_exported_model_predicts_what_its_run_predicts"
+        "tests/test_run_exported.py::test_an_exported_model_predicts_what_its_run_predicts"
     ),
     "python launch.py --config=configs/mini_dense.py --config.optim.lr=5e-4 --config.model.modalities=ta "
     "--workdir=runs/text_audio": TWO_PROCESSES,
