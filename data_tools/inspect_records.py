@@ -16,7 +16,7 @@ from absl import app, flags, logging
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from data_tools.records.inspection import PROBLEMS, InspectError, Inspection, Sample, inspect_records
+from data_tools.records.inspection import PROBLEMS, Inspection, Sample, inspect_records
 from mme2e_jax.constants import CHUNK_FRAMES
 from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.console import PlainConsole
@@ -134,7 +134,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         with disk_errors():
             found = inspect_records(records, seed=flags.FLAGS.seed)
-    except (InspectError, UserError) as error:
+    except UserError as error:
         raise SystemExit(f"inspect: {error}") from None
     print_inspection(found, PlainConsole(width=120))
     for path in write_inspection(found, out):

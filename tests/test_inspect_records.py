@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from data_tools.inspect_records import print_inspection, whole_bins, write_inspection
-from data_tools.records.inspection import InspectError, inspect_records
+from data_tools.records.inspection import inspect_records
 from data_tools.records.records import write_dataset
+from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.console import PlainConsole
 from tests.helpers.synthetic import METADATA, make_example, make_feature_records
 
@@ -126,10 +127,10 @@ def test_features_have_no_faces_to_show(tmp_path: Path) -> None:
 
 
 def test_another_directory_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InspectError, match=r"found .*absent, which is no directory\. Make them with"):
+    with pytest.raises(UserError, match=r"found .*absent, which is no directory\. Make them with"):
         inspect_records(tmp_path / "absent")
     (tmp_path / "Labels").mkdir()
-    with pytest.raises(InspectError, match="which holds Labels"):
+    with pytest.raises(UserError, match="which holds Labels"):
         inspect_records(tmp_path)
 
 

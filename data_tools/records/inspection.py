@@ -16,10 +16,6 @@ from mme2e_jax.errors import UserError
 _SILENT = 1e-5  # power of a mel band; silence with 16-bit noise has about 1e-6
 
 
-class InspectError(ValueError):
-    """A directory without prepared records, or with records that cannot be read safely."""
-
-
 @dataclass(frozen=True)
 class Sample:
     """An example utterance."""
@@ -73,20 +69,14 @@ PROBLEMS = {
 
 
 def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspection:
-    """Reads all records once, one example at a time, and draws `samples` of them at random.
-
-    Raises `InspectError` if `directory` holds no prepared records, or records of another format version.
-    """
+    """Reads all records once and draws `samples`; raises `UserError` if they are missing or cannot be read safely."""
     if not (directory / "dataset_info.json").is_file():
         found = f"which holds {listing(directory)}" if directory.is_dir() else "which is no directory"
-        raise InspectError(
+        raise UserError(
             f"Expected prepared records, found {directory}, {found}. Make them with python -m data_tools.prepare."
         )
-    try:
-        # Before opening the records: tensorflow-datasets imports any module that the directory names.
-        metadata = read_description(directory).metadata
-    except UserError as error:
-        raise InspectError(str(error)) from error
+    # Before opening the records: tensorflow-datasets imports any module that the directory names.
+    metadata = read_description(directory).metadata
     builder: Any = tfds.builder_from_directory(directory)
     result = Inspection(metadata.dataset, metadata.kind, tuple(metadata.label_names))
     splits_of: dict[str, dict[str, set[str]]] = {"dialogue": defaultdict(set), "speaker": defaultdict(set)}

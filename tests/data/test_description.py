@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_tools.records.inspection import InspectError, inspect_records
+from data_tools.records.inspection import inspect_records
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.data.description import read_description
 from mme2e_jax.errors import UserError
@@ -130,7 +130,7 @@ def test_code_that_records_name_is_not_run(copy: Path, monkeypatch: pytest.Monke
 
     with pytest.raises(UserError, match=r"features\.json names code .*: records\.harmful\.A\. None of it was run"):
         open_dataset(copy)
-    with pytest.raises(InspectError, match=r"names code .*records\.harmful\.A"):
+    with pytest.raises(UserError, match=r"names code .*records\.harmful\.A"):
         inspect_records(copy)
     assert not proof.exists()
 
