@@ -63,40 +63,25 @@ def pretrained_text(config: Config) -> TextConfig | None:
     return m.text if m.text.init == "pretrained" else None
 
 
-def _missing_start(checkpoint: str) -> str | None:
-    if not checkpoint or Path(checkpoint).exists():
-        return None
-    return (
-        "config.init.checkpoint: expected a run directory, or a file with a state dict of the paper's code (.pt, "
-        f".npz); {checkpoint!r} does not exist."
-    )
-
-
-def _missing_teacher(teacher: str) -> str | None:
-    if not teacher or (Path(teacher) / "checkpoints").is_dir():
-        return None
-    found = "holds no checkpoints/" if Path(teacher).is_dir() else "does not exist"
-    return f"config.init.teacher: expected the directory of a dense run; {teacher!r} {found}."
-
-
-def _missing_wandb(project: str) -> str | None:
-    spec = importlib.util.find_spec("wandb") if project else None
-    # A folder `wandb` in the current directory, which W&B makes, looks like a namespace package.
-    if not project or (spec is not None and spec.origin is not None):
-        return None
-    return (
-        f"config.log.wandb: expected the package wandb to log to the project {project!r}, but it is not installed. "
-        "Install it with `pip install wandb`, or leave this key empty: TensorBoard shows the same curves."
-    )
-
-
 def check(config: Config) -> None:
     """Raises `UserError` with everything that training reads and that is missing, and how to get it."""
-    missing = [
-        _missing_start(config.init.checkpoint),
-        _missing_teacher(config.teacher),
-        _missing_wandb(config.log.wandb),
-    ]
+    missing: list[str | None] = []
+    start, teacher, project = config.init.checkpoint, config.teacher, config.log.wandb
+    if start and not Path(start).exists():
+        missing.append(
+            "config.init.checkpoint: expected a run directory, or a file with a state dict of the paper's code (.pt, "
+            f".npz); {start!r} does not exist."
+        )
+    if teacher and not (Path(teacher) / "checkpoints").is_dir():
+        found = "holds no checkpoints/" if Path(teacher).is_dir() else "does not exist"
+        missing.append(f"config.init.teacher: expected the directory of a dense run; {teacher!r} {found}.")
+    wandb = importlib.util.find_spec("wandb") if project else None
+    # A folder `wandb` in the current directory, which W&B makes, looks like a namespace package.
+    if project and (wandb is None or wandb.origin is None):
+        missing.append(
+            f"config.log.wandb: expected the package wandb to log to the project {project!r}, but it is not installed. "
+            "Install it with `pip install wandb`, or leave this key empty: TensorBoard shows the same curves."
+        )
     # Training generates the embedded corpus if it is missing.
     if config.data.dataset not in EMBEDDED:
         missing.append(missing_records(config.data.dir, config.data.dataset, config.records_kind))
