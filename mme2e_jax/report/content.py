@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from mme2e_jax.evaluation.inference import Decisions
 from mme2e_jax.evaluation.metrics import Task
@@ -11,13 +11,6 @@ from mme2e_jax.report.training import Training
 from mme2e_jax.report.utterances import Shown
 
 REPORTED = "test"
-
-
-class Examples(NamedTuple):
-    """Example utterances of a split."""
-
-    shown: Sequence[Shown]
-    counts: Mapping[str, int]  # utterances of the split by outcome: RIGHT, PARTLY, WRONG
 
 
 @dataclass(frozen=True)
@@ -36,7 +29,8 @@ class Content:
     parameters: int  # number of learned values
     decisions: Mapping[str, Decisions]  # decisions by split, the validation split first
     training: Training | None  # losses and scores of the run; None if it was not trained
-    examples: Examples  # example utterances of the test split
+    examples: Sequence[Shown]  # example utterances of the test split
+    outcomes: Mapping[str, int]  # number of its utterances by outcome: RIGHT, PARTLY, WRONG
     preparation: Preparation | None  # report of the preparation of the records; None if it cannot be read
     skipped_steps: Sequence[int]  # training steps that were skipped because their loss or gradient was not finite
     provenance: Mapping[str, str]  # versions and devices by name

@@ -15,10 +15,11 @@ from mme2e_jax.models.fusion import sort_modalities
 from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
 from mme2e_jax.models.variables import fusion_weights, parameter_count
 from mme2e_jax.report import utterances
-from mme2e_jax.report.content import REPORTED, Content, Examples
+from mme2e_jax.report.content import REPORTED, Content
 from mme2e_jax.report.preparation import read_preparation
 from mme2e_jax.report.provenance import provenance
 from mme2e_jax.report.training import last_record, read_training
+from mme2e_jax.report.utterances import Shown
 from mme2e_jax.runs.load import Run
 
 
@@ -37,6 +38,8 @@ def gather(
     task = tasks.TASKS[model.loss]
     modalities = sort_modalities(run.spec.modalities, MODALITIES)
     last = last_record(workdir) or run.record
+    decisions = {split: result.decisions for split, result in results.items()}
+    outcomes = utterances.outcomes(decisions[REPORTED].truth, decisions[REPORTED].predicted)
     threshold, _ = run.config.site_selection
     sparse = isinstance(run.spec, ModelSpec) and run.spec.sparse
     return Content(
@@ -50,31 +53,30 @@ def gather(
         sparse_threshold=threshold if sparse and set(modalities) & set("av") else None,
         imported=run.step == reader.IMPORTED_STEP,
         parameters=parameter_count(model.state.variables),
-        decisions={split: result.decisions for split, result in results.items()},
+        decisions=decisions,
         training=read_training(workdir, last.history, len(run.record.history), run.step),
-        examples=_examples(run, model, batches, results[REPORTED]),
+        examples=_examples(run, model, batches, results[REPORTED], outcomes),
+        outcomes={name: int(np.sum(outcomes == name)) for name in utterances.OUTCOMES},
         preparation=read_preparation(batches.dataset.directory),
         skipped_steps=last.skipped,
         provenance=provenance(model.mesh.devices),
     )
 
 
-def _examples(run: Run, model: Model, batches: BatchLoader, result: SplitResult) -> Examples:
+def _examples(run: Run, model: Model, batches: BatchLoader, result: SplitResult, outcome: np.ndarray) -> list[Shown]:
     predictions, decisions = result.predictions, result.decisions
     split, spec, names = batches.dataset.split(REPORTED), run.spec, model.label_names
     end_to_end = isinstance(spec, ModelSpec)
-    outcome = utterances.outcomes(decisions.truth, decisions.predicted)
     eligible = utterances.has_media(split, predictions.example) if end_to_end else np.ones(len(outcome), bool)
-    rows = utterances.choose(outcome, eligible, run.config.seed)
-    chosen = predictions.example[rows].tolist()
     maps = predictions.attention_maps
     assert maps is not None
     weights = fusion_weights(spec, model.state.variables)
 
-    def shown(row: int, example: int) -> utterances.Shown:
+    def shown(row: int) -> Shown:
+        example = int(predictions.example[row])
         record = utterances.read_stored(split, example, maps[example], spec.modalities if end_to_end else "")
         added = contributions({m: logits[row] for m, logits in predictions.by_modality.items()}, weights)
-        return utterances.Shown(
+        return Shown(
             identifier=split.ids[example],
             outcome=str(outcome[row]),
             truth=utterances.present_labels(decisions.truth[row], names),
@@ -84,5 +86,4 @@ def _examples(run: Run, model: Model, batches: BatchLoader, result: SplitResult)
             **record._asdict(),
         )
 
-    counts = {name: int(np.sum(outcome == name)) for name in utterances.OUTCOMES}
-    return Examples([shown(row, example) for row, example in zip(rows, chosen, strict=True)], counts)
+    return [shown(row) for row in utterances.choose(outcome, eligible, run.config.seed)]

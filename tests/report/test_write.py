@@ -12,7 +12,7 @@ from mme2e_jax.evaluation import bootstrap, metrics
 from mme2e_jax.evaluation.inference import Decisions
 from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.report import tables
-from mme2e_jax.report.content import Content, Examples
+from mme2e_jax.report.content import Content
 from mme2e_jax.report.preparation import Preparation, Reason, ReportedUtterance
 from mme2e_jax.report.training import Training
 from mme2e_jax.report.utterances import PARTLY, RIGHT, WRONG, Shown
@@ -79,7 +79,8 @@ def content(
         parameters=1234,
         decisions=both,
         training=Training([(0.5, 1.2), (1.0, 1.1)], [1.15, 0.9], {"F1": [0.3, 0.4], "AUC": [None, 0.6]}, 2),
-        examples=Examples([shown, shown._replace(outcome=RIGHT)], {RIGHT: 3, PARTLY: 4, WRONG: n - 7}),
+        examples=[shown, shown._replace(outcome=RIGHT)],
+        outcomes={RIGHT: 3, PARTLY: 4, WRONG: n - 7},
         preparation=Preparation(
             utterances={"kept": 80, "dropped": 1},
             reasons={
