@@ -1,7 +1,4 @@
-"""Defines the facial expression of each emotion.
-
-Lengths are in eye distances (the distance between the pupils), which makes them independent of the face's size.
-"""
+"""Defines the facial expression of each emotion; lengths are in eye distances."""
 
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,4 @@
-"""Writes the embedded corpus in the layout of IEMOCAP_full_release.
-
-As in the real release, evaluation files have LF and transcripts CRLF.
-"""
+"""Writes the embedded corpus in the layout of IEMOCAP_full_release."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,6 +55,7 @@ def _transcripts(plan: DialoguePlan, times: Sequence[ClipTimes]) -> str:
             lines.append(f"{plan.name}_{other}XX0 {times_text}: Mhm.")
         if dialogues.UNNAMED in turn.awkward:
             lines.append(f"{other}: [BREATHING]")
+    # As in the real release, where evaluation files have LF.
     return "".join(f"{line}\r\n" for line in lines)
 
 
@@ -80,9 +78,8 @@ def describe(_: Path, plans: Sequence[DialoguePlan], times: Mapping[str, Sequenc
         for plan in plans
         for turn, span in zip(plan.turns, times[plan.name], strict=True)
     ]
-    awkward = {
-        case: [turn.name for p in plans for turn in p.turns if case in turn.awkward] for case in dialogues.TURN_CASES
-    }
+    turns = [turn for plan in plans for turn in plan.turns]
+    awkward = {case: [turn.name for turn in turns if case in turn.awkward] for case in dialogues.TURN_CASES}
     awkward |= {case: [plan.name for plan in plans if case in plan.awkward] for case in dialogues.DIALOGUE_CASES}
     return Truth({"labels": dialogues.LABELS, "other_labels": dialogues.OTHER_LABELS}, awkward, clips)
 

@@ -31,10 +31,7 @@ DIVX = Codecs("mpeg4", "pcm_s16le", "s16", "stereo", {}, bit_rate=1_500_000)
 
 
 class Movie:
-    """A movie file that is being written, as a context manager.
-
-    It uses one encoder thread: the output of x264 depends on the number of threads.
-    """
+    """A movie file being written, as a context manager; one thread, on whose number the output of x264 depends."""
 
     def __init__(self, path: Path, size: tuple[int, int], fps: int, sample_rate: int, codecs: Codecs = H264):
         """Opens `path` for frames of `size` (width, height) and sound at `sample_rate` Hz."""

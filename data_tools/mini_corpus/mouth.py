@@ -1,6 +1,7 @@
 """Draws a mouth in any shape.
 
-No warp removes the teeth in the photograph's smile: skin covers the mouth once, and every frame gets a drawn one.
+The photograph smiles and shows teeth, which no warp can remove. So the mouth is painted over with skin once and drawn
+in every frame.
 """
 
 import cv2

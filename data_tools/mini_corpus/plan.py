@@ -34,8 +34,7 @@ WAV_LENGTH = "wav_length_differs"
 CLIP_CASES = (NO_FACE, NON_ASCII, SHORT_CLIP, PAST_END, NO_TRANSCRIPT, NO_LABEL)
 VIDEO_CASES = (NO_WAV, BROKEN_VIDEO, WAV_LENGTH)
 
-# {video: {clip: case}} and {video: case}, all in the first six videos (21 clips). Cases that lose no data are repeated
-# every `HARMLESS_PERIOD` videos.
+# {video: {clip: case}} and {video: case}, in the first six videos (21 clips). Those that lose no data are repeated.
 _CLIP_CASES_AT = {0: {1: NO_FACE, 2: NON_ASCII}, 2: {1: SHORT_CLIP, 3: NO_TRANSCRIPT}, 4: {1: NO_LABEL, 3: PAST_END}}
 _VIDEO_CASES_AT = {1: NO_WAV, 3: BROKEN_VIDEO, 5: WAV_LENGTH}
 _HARMLESS = (NO_FACE, NON_ASCII, PAST_END)

@@ -24,8 +24,7 @@ AMBIGUOUS: list[tuple[str, list[str]]] = _BANKS["ambiguous"]  # (sentence, fitti
 def write_text(rng: np.random.Generator, emotions: Sequence[str], *, ambiguous: bool = False) -> tuple[str, ...]:
     """Composes the text of one utterance, one piece for each emotion; raises ValueError for unknown emotions.
 
-    No emotion gives a neutral sentence, one emotion a sentence (`ambiguous`: one that also fits other emotions),
-    several a short fragment each.
+    No emotion gives a neutral sentence, one emotion a sentence (`ambiguous`: it fits others too), several a fragment.
     """
     unknown = [emotion for emotion in emotions if emotion not in EMOTIONS]
     if unknown:

@@ -1,7 +1,4 @@
-"""Derives several speakers from one photograph.
-
-The photograph is NASA's portrait of Eileen Collins (public domain) inside the scikit-image wheel.
-"""
+"""Derives speakers from scikit-image's portrait of Eileen Collins (NASA, public domain)."""
 
 from functools import cache
 

@@ -45,9 +45,7 @@ def _synthesize(library: ctypes.CDLL, text: str, voice: str, settings: dict[int,
     data_path = str(espeakng_loader.get_data_path()).encode()
     rate = library.espeak_Initialize(_SYNCHRONOUS_OUTPUT, 0, data_path, 0)
     if rate != SAMPLE_RATE:
-        raise RuntimeError(
-            f"expected espeak-ng to start at {SAMPLE_RATE} Hz, found {rate}; reinstall the espeakng-loader wheel"
-        )
+        raise RuntimeError(f"expected espeak-ng to start at {SAMPLE_RATE} Hz, found {rate}; reinstall espeakng-loader")
     library.espeak_ng_SetRandSeed(ctypes.c_long(_NOISE_SEED))
     chunks: list[np.ndarray] = []
 

@@ -1,7 +1,4 @@
-"""Renders a video of the corpus: its clips one after the other.
-
-Clips last whole frames, so that sound and video stay synchronous.
-"""
+"""Renders videos of the corpus; clips last whole frames, keeping sound synchronous."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -59,10 +59,7 @@ def run_on_beam(
 
 @dataclass(frozen=True)
 class _Task:
-    """A job with the URLs of its media and of the staging directory, unless the job's paths are used.
-
-    The `video` of an image sequence is the common start of the images' URLs.
-    """
+    """A job, the URLs of its media (the common start of those of images) and of the staging directory, if in use."""
 
     job: Job
     video: str | None

@@ -17,8 +17,7 @@ from mme2e_jax.runtime.console import PlainConsole
 def dry_run(raw: str | os.PathLike[str], settings: Settings, *, console: PlainConsole) -> Report:
     """Prints and returns what `prepare` would use, judged by the texts and the names of the media files.
 
-    Takes seconds: no media are decoded and nothing is written. `kept` are the utterances that have a video or a sound.
-    Raises `ReleaseError` as `prepare`.
+    Decodes no media and writes nothing. `kept` are the utterances with a video or a sound. Raises as `prepare`.
     """
     named = splits.read_split_files(settings.splits) if settings.splits else None
     release = settings.read_release(Path(raw))

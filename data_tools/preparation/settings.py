@@ -21,8 +21,7 @@ class PrepareError(ValueError):
 class Settings:
     """The settings that determine the records."""
 
-    # One of `SOURCES`. `mini` and `mini_iemocap` are the embedded corpus in the layouts of `mosei` and `iemocap`; a
-    # tokenizer is trained for them unless one is named.
+    # One of `SOURCES`; for the embedded corpus, `mini` and `mini_iemocap`, a tokenizer is trained unless one is named.
     dataset: str = "mini"
     kind: str = "media"  # record kind, one of `record_kinds.KINDS`
     seed: int = 0  # seed of the split by video

@@ -1,7 +1,4 @@
-"""Keeps extracted videos on disk until the records are complete.
-
-An interrupted preparation continues from them. A video's key hashes its utterances, files (size and time) and settings.
-"""
+"""Keeps extracted videos until the records are complete, to continue from them."""
 
 import contextlib
 import hashlib
@@ -22,7 +19,7 @@ _VERSION = 2  # increase it when the same media and settings give other arrays o
 
 
 class Spool:
-    """A directory of extracted videos."""
+    """A directory of extracted videos; their keys hash utterances, files (size and time) and settings."""
 
     def __init__(self, directory: Path):
         self._directory = directory
@@ -63,9 +60,7 @@ def open_spool(out: Path) -> Iterator[Spool]:
     directory = out.parent / f".{out.name}.partial"
     directory.mkdir(parents=True, exist_ok=True)
     spool = Spool(directory)
-    refusal = OutputExistsError(
-        f"Another process prepares {out}. Wait until it is finished, or choose another output directory."
-    )
+    refusal = OutputExistsError(f"Another process prepares {out}. Wait for its end, or choose another directory.")
     with lock_file(directory / "lock", refusal):
         remove_unfinished(out)
         try:

@@ -1,7 +1,4 @@
-"""The preparation report: every utterance that was left out or degraded.
-
-The stored report does not depend on the machine, the time or the number of processes.
-"""
+"""The preparation report: every utterance that was left out or degraded."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +16,7 @@ _COUNTED_BY_DETAIL = ("other_emotion",)
 
 @dataclass
 class Report:
-    """The outcome of preparation; `to_json` is stored with the records."""
+    """The outcome of preparation; `to_json`, stored with the records, depends on neither machine nor time."""
 
     settings: dict[str, Any] = field(default_factory=dict)  # settings of the preparation
     # Utterances and lines of files that were left out, degraded or noted.

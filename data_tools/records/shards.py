@@ -42,8 +42,7 @@ class ShardWriter:
             self._shard = ArrayRecordWriter(str(path), "group_size:1,snappy")
             self._shard_lengths.append(0)
         message = self._serializer.get_tf_example(self._features.encode_example(dict(example)))
-        # Without `deterministic`, the order of a proto's map entries varies between runs. This is the only reason not
-        # to use SequentialWriter of tfds.
+        # `deterministic` fixes the order of a proto's map entries, for which tfds's SequentialWriter has no option.
         serialized = message.SerializeToString(deterministic=True)
         self._shard.write(serialized)
         self._bytes += len(serialized)

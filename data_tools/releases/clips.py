@@ -41,10 +41,7 @@ class Clip:
 
 
 def read_release(raw: Path) -> Release:
-    """Reads the table `raw`, or `clips.csv` in the directory `raw`.
-
-    Raises `ReleaseError` if there is no such table, it lacks columns, or no column is a label.
-    """
+    """Reads the table `raw`, or `clips.csv` in it; raises `ReleaseError` if there is none, or it lacks columns."""
     table = raw / TABLE if raw.is_dir() else raw
     if not table.is_file():
         found = f"in {raw}: {listing(raw)}" if raw.is_dir() else "nothing"
@@ -65,10 +62,7 @@ def read_release(raw: Path) -> Release:
 def parse_rows(
     rows: Iterable[tuple[int, list[str]]], columns: Sequence[str], source: str
 ) -> tuple[list[Clip], list[Finding]]:
-    """Parses the rows of the table named `source`: the number of a row's first line, and its cells. Never raises.
-
-    Each unreadable row gives a finding named `source:line`.
-    """
+    """Parses numbered rows of the table `source`; never raises: unreadable ones give findings named `source:line`."""
     labels = tuple(column for column in columns if column not in (*_REQUIRED, *_OPTIONAL))
     clips: list[Clip] = []
     findings: list[Finding] = []

@@ -78,10 +78,7 @@ def read_release(raw: Path) -> Release:
 
 
 def parse_evaluation(text: str, stem: str) -> tuple[list[Evaluation], list[Finding]]:
-    """Parses the content `text` of the evaluation file `stem`.txt. Never raises.
-
-    Each invalid line gives a finding named `stem:line number`.
-    """
+    """Parses the evaluation file `stem`.txt; never raises: an invalid line gives a finding named `stem:line number`."""
     evaluations: list[Evaluation] = []
     findings: list[Finding] = []
     for number, line in _lines(text):
@@ -103,10 +100,7 @@ def parse_evaluation(text: str, stem: str) -> tuple[list[Evaluation], list[Findi
 
 
 def parse_transcript(text: str, stem: str) -> tuple[list[tuple[str, str]], list[Finding]]:
-    """Parses the content `text` of the transcript file `stem`.txt into (turn, text) pairs. Never raises.
-
-    Each other line gives a finding named `stem:line number`.
-    """
+    """Parses the transcript `stem`.txt, (turn, text); never raises: other lines give findings `stem:line number`."""
     lines: list[tuple[str, str]] = []
     findings: list[Finding] = []
     for number, line in _lines(text):

@@ -87,10 +87,7 @@ def read_release(raw: Path, dataset: str, fps: float | None = None, *, with_medi
 
 
 def read_meta(path: Path) -> dict[Any, Any]:
-    """Reads `meta.pkl`: plain containers, texts, numbers and numpy arrays. Nothing in it is run.
-
-    Raises `ReleaseError` if it is damaged, asks for something else, or is no dictionary.
-    """
+    """Reads a dictionary of plain values and numpy arrays, running nothing; raises `ReleaseError` for anything else."""
     if path.stat().st_size > _MAX_META_BYTES:
         raise ReleaseError(f"Expected {path} to be at most {_MAX_META_BYTES >> 20} MB, found more: it is no meta.pkl.")
     with pickle_errors(path, "meta.pkl", "dictionaries, texts and numbers"):

@@ -19,8 +19,7 @@ def split_by_video(utterances: Sequence[Utterance], seed: int) -> SplitUtterance
     """Splits about 70 / 15 / 15 % of the utterances, by video.
 
     Of 500 random orders of the videos, drawn from `seed`, it takes the one whose splits are closest to these shares and
-    to the label proportions of the whole, and in which the fewest labels are absent from a split. With fewer than three
-    videos, `valid`, then `test`, stay empty.
+    the whole's label proportions, and lack the fewest labels. Below three videos `valid`, then `test`, stay empty.
     """
     if not utterances:
         return {split: [] for split in SPLITS}
@@ -70,10 +69,7 @@ def _imbalance(numbers: np.ndarray, sizes: np.ndarray, labels: np.ndarray) -> fl
 def leave_one_out(
     utterances: Sequence[Utterance], session_of: Callable[[Utterance], int], fold: int
 ) -> SplitUtterances:
-    """Tests on session `fold`, validates on the next session, trains on the others.
-
-    Raises `ReleaseError` if there is no such session, or there are fewer than three.
-    """
+    """Tests on session `fold`, validates on the next; raises `ReleaseError` without that session and two others."""
     sessions = sorted({session_of(utterance) for utterance in utterances})
     if fold not in sessions or len(sessions) < len(SPLITS):
         found = ", ".join(map(str, sessions)) or "none"
@@ -140,10 +136,7 @@ def leak_warnings(splits: Mapping[str, Sequence[Utterance]]) -> list[str]:
     shared = sorted(video for video, names in splits_of.items() if len(names) > 1)
     if not shared:
         return []
-    return [
-        f"{len(shared)} videos have utterances in more than one split, so the splits are not independent: "
-        f"{_some(shared)}."
-    ]
+    return [f"{len(shared)} videos lie in several splits, which are therefore not independent: {_some(shared)}."]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -116,6 +116,4 @@ def _move_damaged(workdir: Path) -> None:
             path.rename(target)
     wait_for_all("damaged checkpoints are moved")
     if damaged and len(damaged) == len(found):
-        raise UserError(
-            f"All checkpoints of {workdir} are damaged, see the warnings above. Give another --workdir to start anew."
-        )
+        raise UserError(f"All checkpoints of {workdir} are damaged (warnings above). Start anew in another --workdir.")

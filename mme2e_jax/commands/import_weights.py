@@ -65,9 +65,7 @@ def import_weights(config: Config, source: Path, workdir: Path) -> None:
     for note in notes:
         console.print(note)
     if not data.preprocessing:
-        console.print(
-            "config.data.dir has no records: the tokenizer and preprocessing that the weights need are unknown"
-        )
+        console.print("config.data.dir has no records: the tokenizer and preprocessing of the weights are unknown")
     console.print(f"Wrote {workdir}; evaluate it with python launch.py --mode=evaluate --workdir={workdir}")
 
 

@@ -69,8 +69,7 @@ def _launch(arguments: Sequence[str], workdir: Path) -> None:
     try:
         with log.open("ab") as output:
             printed_before = output.tell()
-            # In its own process group: a terminal sends Ctrl-C to a whole group, and a run that gets it twice does not
-            # save.
+            # In its own process group: a terminal sends Ctrl-C to a whole group, and a run that gets two saves nothing.
             process = subprocess.Popen(
                 [sys.executable, str(_LAUNCHER), *arguments], stdout=output, stderr=output, process_group=0
             )

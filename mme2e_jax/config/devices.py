@@ -10,10 +10,7 @@ def largest_divisor(batch_size: int, available: int) -> int:
 
 
 def devices_to_use(config: Config, available: int) -> int:
-    """The number of devices that a config asks for, of the `available` ones; `mesh.devices` 0 means all.
-
-    Raises `UserError` if there are fewer, or they do not divide the batch.
-    """
+    """The number of devices, 0 meaning `available`; raises `UserError` for more, or if they do not divide the batch."""
     devices = config.mesh.devices or available
     if devices > available:
         raise UserError(f"config.mesh.devices: expected at most {available} (the devices JAX finds), found {devices}.")

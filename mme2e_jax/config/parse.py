@@ -56,9 +56,7 @@ def parse_config(values: ConfigDict | Mapping[str, Any]) -> Config:
             if flat.get("model.name") != "mme2e" or key not in _SPARSE_KEYS:
                 problems.append(_unknown(key, rules))
             elif key in _OFF and value != (off := _OFF[key]):
-                problems.append(
-                    f"config.{key}: expected {off!r} for the dense model, which has no attention, found {value!r}."
-                )
+                problems.append(f"config.{key}: expected {off!r} for the dense model (no attention), found {value!r}.")
         elif not rules[key].holds(value):
             problems.append(f"config.{key}: expected {rules[key].expected}, found {value!r}.")
     # Rules about several values need each of them to be valid.

@@ -40,10 +40,7 @@ TYPES: Sequence[tuple[int, ...]] = (
 
 
 def audio_columns(feature_type: int, width: int) -> tuple[int, ...]:
-    """The columns that a feature type selects, in its order, from stored audio of a given width.
-
-    Raises `UserError` if the stored features lack columns of the type.
-    """
+    """A feature type's columns, in its order, in stored audio of a given width; raises `UserError` if it lacks some."""
     if width >= FULL_WIDTH:
         return TYPES[feature_type]
     stored, possible = TYPES[0], [0]

@@ -1,7 +1,4 @@
-"""Loads planned batches with tf.data, a few batches ahead of the devices.
-
-Axis legend: `g` device groups, `b` utterances per group.
-"""
+"""Loads planned batches with tf.data, a few batches ahead of the devices."""
 
 import functools
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -21,10 +18,7 @@ PREFETCH = 2
 
 
 class BatchLoader:
-    """The batches of a run: for training by step number, for evaluation by split.
-
-    Batches are numpy arrays, `Batch` for media records, `FeatureBatch` for feature records. Loading starts at any step.
-    """
+    """The batches of a run, `Batch` or `FeatureBatch` of numpy arrays: training from any step, evaluation by split."""
 
     def __init__(
         self,

@@ -143,10 +143,7 @@ class Description(NamedTuple):
 
 
 def read_description(directory: Path) -> Description:
-    """Reads `metadata.json`, `dataset_info.json` and `features.json`.
-
-    Raises `UserError` if a file is missing, damaged, of another format version, or names foreign code.
-    """
+    """Reads the JSON files; raises `UserError` if one is missing, damaged, of another version or names foreign code."""
     version = _object(directory / "metadata.json").get("format_version")
     if version != FORMAT_VERSION:
         raise UserError(

@@ -99,8 +99,7 @@ def evaluation_batches(lengths: Lengths, batch_size: int, layout: Layout) -> lis
 def group(batch: np.ndarray, lengths: Lengths, groups: int, batch_size: int, layout: Layout) -> np.ndarray:
     """Assigns a batch's utterances to device groups, the longest first to the group with the least work.
 
-    `batch` are indices of at most `batch_size` utterances, which `groups` divides. Returns indices, int32 `[g, b]`; -1
-    in padding rows.
+    `batch` are at most `batch_size` indices, a multiple of `groups`; the result is int32 `[g, b]`, -1 in padding rows.
     """
     rows = batch_size // groups
     cost = lengths.frames[batch] * layout.cost[1] + lengths.chunks[batch] * layout.cost[2]
@@ -160,10 +159,7 @@ def largest_shape(lengths: Lengths, rows: int, text_max_len: int, layout: Layout
 
 
 def choose_shape(ladder: Sequence[Shape], required: Shape, rows: int, layout: Layout) -> Shape:
-    """The cheapest shape of the ladder that holds the required one; raises ValueError if none does.
-
-    A ladder that ends with `largest_shape` always has one.
-    """
+    """The cheapest shape of a ladder that holds the required one (`largest_shape` does); raises ValueError if none."""
     fits = [s for s in ladder if all(np.array(s) >= required)]
     if not fits:
         raise ValueError(f"No shape of {list(ladder)} holds {required}.")

@@ -1,7 +1,6 @@
 """Utterances that are left out because their records are unusable."""
 
 from collections.abc import Callable, Collection
-from pathlib import Path
 
 from mme2e_jax.data.dataset import Split
 from mme2e_jax.errors import UserError
@@ -17,17 +16,20 @@ class SkippedUtterances:
         self._examples: dict[str, frozenset[int]] = {}
 
     def add(self, split: Split, example: int, reason: str) -> None:
-        """Leaves out an utterance, given by its index in the split, from now on.
-
-        Raises `UserError`, which lists all utterances, their files and problems, if the limit is exceeded.
-        """
+        """Leaves out an utterance, by its index; beyond the limit raises `UserError` with all and their problems."""
         if example in self.examples(split.name):
             return
         path, position = split.locate(example)
         self._examples[split.name] = self._examples.get(split.name, frozenset()) | {example}
         self._reasons[split.ids[example]] = f"{path}, record {position} ({split.name}): {reason}"
         if len(self._reasons) > self._limit:
-            raise UserError(self._refusal(path.parent))
+            listed = "\n".join(f"  - utterance {name}: {reason}" for name, reason in self._reasons.items())
+            raise UserError(
+                f"Expected at most {self._limit} utterances with unusable records (config.data.skip_bad), found "
+                f"{len(self._reasons)}:\n{listed}\n"
+                f"Prepare {path.parent} again, or copy it again. Or leave such utterances out: run the same command "
+                f"with --config.data.skip_bad={len(self._reasons)} or more."
+            )
         left = f"{len(self._reasons)} of at most {self._limit}"
         self._log(f"Left out ({left}): utterance {split.ids[example]}, {self._reasons[split.ids[example]]}")
 
@@ -38,12 +40,3 @@ class SkippedUtterances:
     def report(self) -> dict[str, str]:
         """File and problem by utterance id, in the order in which they were left out."""
         return dict(self._reasons)
-
-    def _refusal(self, directory: Path) -> str:
-        listed = "\n".join(f"  - utterance {name}: {reason}" for name, reason in self._reasons.items())
-        return (
-            f"Expected at most {self._limit} utterances with unusable records (config.data.skip_bad), found "
-            f"{len(self._reasons)}:\n{listed}\n"
-            f"Prepare {directory} again, or copy it again. Or leave such utterances out: run the same command with "
-            f"--config.data.skip_bad={len(self._reasons)} or more."
-        )

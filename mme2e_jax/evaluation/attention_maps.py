@@ -1,7 +1,6 @@
 """Attention maps of utterances: the sites that a sparse model kept.
 
-Axis legend: `g` device groups, `b` utterances per group, `n` images (frames or mel chunks) of an utterance, `h`, `w`
-height and width of a stage's sites.
+Axis legend: `g` device groups, `b` utterances per group, `n` images of an utterance, `h`, `w` size of a stage.
 """
 
 import math

@@ -17,7 +17,6 @@ RESAMPLES = 1000
 SCORES = ("f1", "auc", "accuracy", "weighted_accuracy")  # a subset of the scores of `metrics.compute`
 _BLOCK = 2_000_000  # counts per block of resamples, which bounds the memory
 
-
 Scores = Float[np.ndarray, "n l"]
 Labels = Bool[np.ndarray, "n l"]
 
@@ -25,8 +24,7 @@ Labels = Bool[np.ndarray, "n l"]
 def intervals(score: Scores, truth: Labels, predicted: Labels, label_names: Sequence[str], seed: int) -> dict[str, Any]:
     """Intervals of scores, per label and of their mean, as JSON values; deterministic, AUC by the order of scores only.
 
-    An interval of one of SCORES has `low`, `high` (None if no resample defines the score) and `undefined` (number of
-    resamples that do not define it).
+    Each has `low`, `high` (None if no resample defines the score) and `undefined` (resamples that do not define it).
     """
     parts = list(_resampled_blocks(score, truth, predicted, np.random.default_rng(seed)))
     constant = truth.all(0) | ~truth.any(0)

@@ -31,10 +31,7 @@ def roc(score: Scores, truth: Labels, predicted: Labels) -> Curve | None:
 
 
 def precision_recall(score: Scores, truth: Labels, predicted: Labels) -> Curve | None:
-    """Recall and precision, with average precision as area; None without positives.
-
-    The precision of the decisions is NaN if nothing is predicted.
-    """
+    """Recall and precision, average precision as area; None without positives. Without decisions, precision is NaN."""
     if not truth.any():
         return None
     precision, recall, _ = scores.precision_recall_curve(truth, score)
@@ -43,10 +40,7 @@ def precision_recall(score: Scores, truth: Labels, predicted: Labels) -> Curve |
 
 
 def cooccurrence(truth: Bool[np.ndarray, "n l"], predicted: Bool[np.ndarray, "n l"]) -> Int[np.ndarray, "l+1 l+1"]:
-    """Number of utterances with the row's label in truth and the column's in the decisions.
-
-    The last row and column stand for no label. An utterance counts once in every cell that it fits.
-    """
+    """Utterances by true (row) and decided (column) labels, no label last; one counts in every cell that it fits."""
     with_none = [np.column_stack([labels, ~labels.any(1)]).astype(int) for labels in (truth, predicted)]
     return with_none[0].T @ with_none[1]
 

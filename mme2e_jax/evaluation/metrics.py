@@ -138,8 +138,7 @@ def best_thresholds(
     """Per label, the threshold of the grid with the best F1; the lowest of equals. Empty for SINGLE_LABEL.
 
     `score` are probabilities in [0, 1], or values of that scale. `smoothing` is the number of neighbours on either side
-    whose F1 is averaged with a threshold's own (the outermost are repeated), because with few positives F1 is a noisy
-    step function; 0 is the paper's search.
+    whose F1 is averaged with a threshold's own (the outermost are repeated): F1 is noisy with few positives.
     """
     if task is Task.SINGLE_LABEL:
         return {}

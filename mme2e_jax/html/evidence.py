@@ -8,10 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Evidence:
-    """The input of a model for one utterance, and the sites that it kept.
-
-    Axes: `t` frames, `s` mel chunks, `h`, `w` height and width of the sites of a stage.
-    """
+    """A model's input for one utterance (`t` frames, `s` mel chunks), and its kept sites (`h`, `w` of a stage)."""
 
     faces: np.ndarray  # face crops, uint8 RGB `[t, 48, 48, 3]`
     face_found: np.ndarray  # bool `[t]`; False where the middle of the frame replaces a missing face

@@ -1,7 +1,4 @@
-"""Draws faces, sound and kept sites as images within a page.
-
-Axes: `s` mel chunks, `h`, `w` height and width.
-"""
+"""Draws faces, sound and kept sites as images within a page."""
 
 import base64
 
@@ -24,10 +21,7 @@ def data_uri(picture: np.ndarray) -> str:
 
 
 def mel_picture(mel: np.ndarray) -> np.ndarray:
-    """Draws mel power `[s, 128, 32]`, at least one chunk, as a spectrogram, grey uint8 `[128, 32 s]`.
-
-    Time runs to the right, pitch upwards; dark is loud, with a range of 80 dB.
-    """
+    """Draws mel chunks `[s, 128, 32]`, s > 0, as a spectrogram, grey uint8 `[128, 32 s]`: dark is loud, over 80 dB."""
     level = 10 * np.log10(np.maximum(join_chunks(mel), 1e-10))
     share = np.clip((level - level.max()) / _DECIBELS + 1, 0, 1)
     return (255 * (1 - share)).astype(np.uint8)

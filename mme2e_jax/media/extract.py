@@ -1,7 +1,4 @@
-"""Extracts the arrays of all utterances of one video.
-
-Axes: `t` frames of an utterance, `x` samples.
-"""
+"""Extracts the arrays of all utterances of one video."""
 
 import math
 import time

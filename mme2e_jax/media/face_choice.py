@@ -1,7 +1,4 @@
-"""Chooses a face where an image shows several.
-
-Boxes are (left, top, right, bottom) in pixels of the image.
-"""
+"""Chooses a face where an image shows several."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -20,10 +20,7 @@ BATCH_SIZE = 8
 
 
 def limit_tensorflow() -> None:
-    """Limits TensorFlow to one thread, the CPU and reproducible kernels. Call it before TensorFlow is used.
-
-    Raises RuntimeError if TensorFlow has already started with other settings.
-    """
+    """Limits TensorFlow, before its use, to one thread, the CPU and reproducible kernels, or raises RuntimeError."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     import tensorflow as tf
@@ -49,10 +46,7 @@ class FaceDetector:
         self._mtcnn = MTCNN(stages=stages)
 
     def find(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
-        """The faces of each image in the detector's order, with boxes in pixels of the image.
-
-        The images are uint8 RGB, all of one size, processed as one batch; about a dozen is fast.
-        """
+        """The faces of each image, with boxes in pixels. Images are uint8 RGB of one size; a dozen at once is fast."""
         if not images:
             return []
         faces = self._find(images)

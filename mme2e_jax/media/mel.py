@@ -59,10 +59,7 @@ def _filters(sample_rate: int) -> np.ndarray:
 
 
 def mel_chunks(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Splits the mel power spectrogram of a wave (see `mel_power`) into chunks, float32 `[s, m, c]`.
-
-    The last chunk is zero-padded on the right. `s` is 0 for an empty wave.
-    """
+    """Splits mel power into chunks, float32 `[s, m, c]`, the last one zero-padded; `s` is 0 for an empty wave."""
     mel = mel_power(wave, sample_rate)
     count = -(-mel.shape[1] // CHUNK_FRAMES)
     padded = np.pad(mel, ((0, 0), (0, count * CHUNK_FRAMES - mel.shape[1])))

@@ -23,8 +23,7 @@ class TranscriptLine:
 def parse_transcript(text: str, stem: str) -> tuple[list[TranscriptLine], list[Finding]]:
     """Parses the content of the transcript file `stem`.txt; blank lines are skipped. Never raises.
 
-    `stem` is the video's identifier; it resolves identifiers that end with underscores. Each unreadable line gives a
-    finding named `stem:line number`.
+    `stem`, the video's identifier, resolves those ending with underscores. Bad lines give findings `stem:line number`.
     """
     lines: list[TranscriptLine] = []
     findings: list[Finding] = []

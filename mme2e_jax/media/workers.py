@@ -112,8 +112,7 @@ class _Worker:
     """The caller's side of one worker process."""
 
     def __init__(self) -> None:
-        # One thread of linear algebra each: threads of several workers would wait for each other, and sums would
-        # depend on the number of cores.
+        # One thread of linear algebra each: more would wait for each other, and sums depend on the number of cores.
         single = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
         path = os.pathsep.join(filter(None, [str(_REPOSITORY), os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
@@ -191,8 +190,7 @@ def extract_job(job: Job, detector: Any, streams: Any) -> JobResult:
     arrays: dict[str, Any] = {
         f"{identifier}/{name}": array for identifier, named in extracted.arrays.items() for name, array in named.items()
     }
-    # Atomically: a worker that outlived its caller may run the same job as a worker of the next call, on this machine
-    # or, with Beam, on another.
+    # Atomically: a worker that outlived its caller may run the same job as a worker of the next call, also with Beam.
     with atomic_file(job.spool) as file:
         np.savez(file, **arrays)
     return JobResult(job, list(extracted.arrays), extracted.findings, extracted.seconds)

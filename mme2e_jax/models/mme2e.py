@@ -47,8 +47,7 @@ class ModelSpec:
     trans_heads: int
     dropout: float
     renormalize: bool = False  # multiply the features of kept sites by their attention
-    # Largest attention threshold for which sparse blocks compute rows of active sites; 0 for masks at any threshold.
-    # The result is the same.
+    # Attention threshold up to which sparse blocks compute rows of active sites, above it masks, with equal results.
     rows_threshold: float = 1.0
     selection: Selection = PAPER_RULE
     dtype: str = "float32"  # in which the encoders compute: float32 or bfloat16

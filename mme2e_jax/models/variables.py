@@ -68,10 +68,7 @@ def abstract_variables(spec: Spec) -> Variables:
 
 
 def structures(spec: Spec) -> Callable[[float], nnx.GraphDef]:
-    """A function from an attention threshold to the model's structure; all structures have the same variables.
-
-    Above the spec's `rows_threshold`, sparse blocks use masks.
-    """
+    """From a threshold to the model's structure, with masks above `rows_threshold`; all have the same variables."""
     usual = abstract_variables(spec).graphdef
     if not isinstance(spec, ModelSpec) or not spec.sparse or not spec.rows_threshold:
         return lambda threshold: usual

@@ -23,10 +23,7 @@ _MAX_HEADER_BYTES = 4096
 
 
 def load(data: bytes | BinaryIO) -> Any:
-    """Reads the value of a pickle, with arrays and tensors as numpy arrays.
-
-    Raises as `plain_pickle.load`, and OverflowError or EOFError if the pickle is damaged.
-    """
+    """Reads a pickle, tensors as numpy arrays; raises as `plain_pickle.load`, and OverflowError or EOFError."""
     return plain_pickle.load(data, _NAMES)
 
 

@@ -1,7 +1,4 @@
-"""Batches one utterance of a clip.
-
-Axis legend: `l` labels, `t` tokens, `f` frames, `c` mel chunks.
-"""
+"""Batches one utterance of a clip: `t` tokens, `f` frames, `c` chunks."""
 
 import math
 from typing import NamedTuple

@@ -31,13 +31,11 @@ _DEFAULT_THRESHOLD = 0.5
 # Settings of preparation that vary; all others are the same in every version.
 _READER_SETTINGS = ("frame_interval_ms", "face_choice")
 _DEFAULT_INTERVAL_MS = 500
+_NO_MEDIA = np.zeros((0, FACE_SIZE, FACE_SIZE, 3), np.uint8), np.zeros((0, MEL_BANDS, CHUNK_FRAMES), np.float32)
 
 
 class Predictor:
-    """A trained model that predicts on clips.
-
-    It owns a process that reads clips: close it at the end, or use it as a context manager.
-    """
+    """A trained model that predicts on clips, and a process that reads them: `close` it, or use a `with` block."""
 
     def __init__(self, model: ClipModel, reader: ClipReader | None = None):
         """Predicts with `model`; `reader` is a clip reader, if one exists already."""
@@ -118,9 +116,7 @@ class Predictor:
             read = read_cues(Path(transcript_file), clip.path.stem)
             cues = split_long_cues(read, clip.seconds)
             if len(cues) > len(read):
-                notes.append(
-                    f"Long cues were divided: {len(read)} cues became {len(cues)} utterances, with repeated text."
-                )
+                notes.append(f"Long cues were divided, with repeated text: {len(read)} became {len(cues)} utterances.")
         if not self.model.thresholds and self._task is not Task.SINGLE_LABEL:
             notes.append(f"The model has no thresholds (imported weights): {_DEFAULT_THRESHOLD} is used.")
         shown = set(np.linspace(0, len(cues) - 1, min(len(cues), SHOWN)).round().astype(int).tolist())
@@ -128,7 +124,8 @@ class Predictor:
         with _one_ahead(self._reader.read(clip, cues, self._settings)) as parts:
             # While the reader is busy with the first part.
             tokens = self._tokens(cues)
-            self._warm_up()
+            # Compiles the program for a window, or loads it from the cache.
+            self._infer(np.zeros(1, np.int32), *_NO_MEDIA)
             for i, part in enumerate(itertools.chain.from_iterable(parts)):
                 if not part.arrays:
                     left_out.append((part.cue, " ".join(part.notes)))
@@ -158,11 +155,6 @@ class Predictor:
     @functools.cached_property
     def _encoder(self) -> "TextEncoder | None":
         return self.model.load_encoder and self.model.load_encoder()
-
-    def _warm_up(self) -> None:
-        """Compiles the program for a window, or loads it from the cache."""
-        empty = np.zeros((0, FACE_SIZE, FACE_SIZE, 3), np.uint8), np.zeros((0, MEL_BANDS, CHUNK_FRAMES), np.float32)
-        self._infer(np.zeros(1, np.int32), *empty)
 
     def _infer(self, ids: np.ndarray, faces: np.ndarray, mel: np.ndarray) -> ClipOutput:
         tokens, labels = self.model.text_max_len, len(self.model.label_names)

@@ -99,10 +99,7 @@ class Prediction:
         return render("prediction", p=self, low=low, high=high, score_name=score_name)
 
     def write(self, directory: str | Path) -> list[Path]:
-        """Writes `predictions.json`, `.csv` and, if any utterance has evidence, `.html`; returns their paths.
-
-        The directory is created if missing.
-        """
+        """Writes `predictions.json`, `.csv` and, with any evidence, `.html` to a new or existing directory."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         paths = [directory / f"predictions.{suffix}" for suffix in ("json", "csv", "html")]

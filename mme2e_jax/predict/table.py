@@ -19,8 +19,7 @@ _WORDS = 20  # columns for words below which padding is left out
 def predictions_table(prediction: Prediction, width: int) -> Table:
     """Returns a table with one row per utterance: time, scores (decided labels in bold), modality shares, words.
 
-    On a terminal of few columns, `width`, padding is left out, then words and long label names are cut; times and
-    numbers never are.
+    With few columns, `width`, padding is left out, then words and long label names are cut, but no times and numbers.
     """
     kind = {Task.REGRESSION: "values"}.get(prediction.task, "probabilities")
     labels = prediction.label_names

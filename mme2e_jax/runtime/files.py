@@ -68,10 +68,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any, *, indent: int | None = 2, ensure_ascii: bool = True) -> None:
-    """Writes JSON with a final newline, atomically; the options are those of `json.dumps`.
-
-    Raises ValueError for numbers that are not finite, which JSON does not have.
-    """
+    """Writes JSON with a final newline, atomically; options as for `json.dumps`, but ValueError for NaN or infinity."""
     write_text(path, json.dumps(content, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False) + "\n")
 
 

@@ -1,7 +1,4 @@
-"""Sharding of arrays over devices; no other file names a mesh axis.
-
-Batches are split along their first axis, one device group each; everything else is replicated.
-"""
+"""Shards arrays over devices; no other file names a mesh axis."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -33,7 +30,7 @@ def per_device(f: Callable, split: Sequence[Any], replicated: Sequence[Any]) -> 
 
 
 class DataMesh:
-    """The devices of a run, each with a part of every batch."""
+    """The devices of a run: each holds one device group of every batch, and all other arrays."""
 
     def __init__(self, devices: int):
         """Takes the first `devices` of all processes; raises `UserError` if a process would have none of them."""

@@ -33,10 +33,7 @@ def step_scalars(metrics: StepMetrics, seconds: Mapping[str, float]) -> dict[str
 
 
 def epoch_scalars(loss: float, valid: Metrics) -> dict[str, float]:
-    """Scalars of an epoch: mean training loss, mean scores, and F1, AUC and threshold of each emotion.
-
-    Undefined scores, such as the AUC of an emotion that the split lacks, are left out.
-    """
+    """Mean loss, mean scores, and F1, AUC and threshold of each emotion; undefined scores are left out."""
     named = {"train/epoch_loss": loss} | {f"valid/{name}": value for name, value in valid.mean.items()}
     for label, values in valid.per_label.items():
         named |= {f"valid_{name}/{label}": values[name] for name in ("f1", "auc")}

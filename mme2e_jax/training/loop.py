@@ -304,10 +304,7 @@ class _Loop:
 
 
 def _finished(history: Sequence[dict], config: Config) -> bool:
-    """Whether all epochs are complete, or too many passed without a better mean validation F1.
-
-    Epochs before the attention threshold reaches its final value do not count.
-    """
+    """Whether all epochs are complete, or too many passed at the final threshold without a better validation F1."""
     epochs, dense = len(history), config.dense_epochs
     if epochs >= config.optim.epochs or epochs <= dense:
         return epochs >= config.optim.epochs

@@ -16,10 +16,7 @@ SECONDS_BETWEEN_LINES = 60.0  # interval of the lines that replace the bar in a 
 
 
 class ProgressBar(Hook):
-    """A bar with utterances per second and time left, and one printed row per epoch.
-
-    If the output is not a terminal, a line replaces the bar, at most once a minute.
-    """
+    """A bar with pace and time left (without a terminal, a line a minute), and one printed row per epoch."""
 
     def __init__(
         self,

@@ -65,10 +65,7 @@ def compiler_options(config: Config) -> dict[str, str] | None:
 
 
 def start_variables(config: Config, spec: Spec) -> Variables:
-    """Variables at the start of training, on the host, with the pretrained parts that the config names.
-
-    Raises `UserError` if the weights to start from are missing or do not fit.
-    """
+    """Variables on the host, with a config's pretrained parts; raises `UserError` if they are missing or do not fit."""
     variables = initial_variables(spec, config.seed)
     if text := pretrained_text(config):
         variables = pretrained.with_albert(variables, pretrained.read_albert(text.dir, text.size))

@@ -360,7 +360,7 @@ def test_albert_of_the_hub_fills_the_text_encoder(
     assert record_of(tmp_path / "run").tokenizer == {"vocab_size": 1000, "pad_id": 0, "cls_id": 2, "sep_id": 3}
     printed = capsys.readouterr().out
     assert "all other weights are random (seed " in printed
-    assert "the tokenizer and preprocessing that the weights need are unknown" in printed
+    assert "the tokenizer and preprocessing of the weights are unknown" in printed
 
 
 def test_albert_without_its_tokenizer_or_of_no_use_is_refused(hub: Path, records: Path, tmp_path: Path) -> None:

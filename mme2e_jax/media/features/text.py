@@ -33,10 +33,7 @@ DESCRIPTION: dict[str, Any] = {
 
 
 def text_features(transcript: str) -> np.ndarray:
-    """The features of a transcript, float32 `[l, 300]`: a row of norm 1 for each word (0 for a word of accents only).
-
-    White space separates words, punctuation included.
-    """
+    """A row of norm 1 for each word and its punctuation, float32 `[l, 300]`; 0 for a word of accents only."""
     words = transcript.split()
     if not words:
         return np.zeros((0, SIZE), np.float32)
