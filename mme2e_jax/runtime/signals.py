@@ -1,5 +1,6 @@
 """Requests to stop a run: SIGTERM, as schedulers send it, and Ctrl-C."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -57,3 +58,5 @@ class StopRequests:
         if self._received is not None:
             raise KeyboardInterrupt
         self._received = number
+        # Not by the console, whose lock the interrupted code may hold.
+        os.write(2, b"\nStopping as soon as this step is done. The same again stops at once.\n")

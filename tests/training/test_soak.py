@@ -61,7 +61,7 @@ def test_a_baseline_that_is_stopped_saves_its_step_and_ends_as_if_left_alone(
     feature_records: Path,
     baseline_run: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     number: signal.Signals,
 ) -> None:
@@ -79,8 +79,10 @@ def test_a_baseline_that_is_stopped_saves_its_step_and_ends_as_if_left_alone(
 
     done = Checkpoints(tmp_path).find_latest_step()
     assert done in (4, 5)
-    said = " ".join(capsys.readouterr().out.split())
+    out, err = capfd.readouterr()
+    said = " ".join(out.split())
     assert f"Stopped on request: {done} of 6 steps are saved. The same command resumes the run." in said
+    assert "Stopping as soon as this step is done." in err
     run(*command)
     assert differences(baseline_run, tmp_path) == []
 
