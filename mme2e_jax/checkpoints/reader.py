@@ -97,12 +97,12 @@ class Checkpoints:
                 "train again."
             ) from error
 
-    def restore_arrays(self, step: int) -> dict[str, np.ndarray]:
-        """Variables of a checkpoint by path, on the host; the model need not be known."""
+    def restore_arrays(self, step: int, item: str = "variables") -> dict[str, np.ndarray]:
+        """Variables of a checkpoint, or of its "teacher", by path, on the host; the model need not be known."""
         with self._reading(step):
-            stored = ocp.StandardCheckpointHandler().metadata(epath.Path(self.directory / f"{step}/variables")).tree
+            stored = ocp.StandardCheckpointHandler().metadata(epath.Path(self.directory / f"{step}/{item}")).tree
             like = {name: np.empty(x.shape, x.dtype) for name, x in stored.items()}
-        return self._restore(step, variables=ocp.args.StandardRestore(like))["variables"]
+        return self._restore(step, **{item: ocp.args.StandardRestore(like)})[item]
 
     def restore_variables(self, step: int, like: Variables) -> Variables:
         """Variables of a checkpoint, sharded as the abstract arrays of `like`."""

@@ -84,9 +84,11 @@ class BatchLoader:
         ids = self.dataset.split("train").ids
         return [ids[i] for i in self.planned(step).examples.reshape(-1) if i >= 0]
 
-    def evaluation(self, split: str) -> Iterator[Any]:
-        """The batches of a split, every utterance exactly once."""
+    def evaluation(self, split: str, only: Collection[int] | None = None) -> Iterator[Any]:
+        """The batches of a split, every utterance exactly once; or those with `only` some, by index in the split."""
         records, batches = self.dataset.split(split), self._evaluation(split)
+        if only is not None:
+            batches = [batch for batch in batches if np.isin(batch, list(only)).any()]
         return self._run(records, lambda i: self._shaped(batches[i], records), 0, len(batches))
 
     def padding(self, shape: Shape) -> Any:

@@ -1,7 +1,7 @@
 """Holds a model's input for one utterance, and its kept sites."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,3 +16,5 @@ class Evidence:
     mel: np.ndarray  # mel power, float32 `[s, 128, 32]`
     # Kept sites, bool `[t or s, h, w]` by modality (v, a) and stage; empty for the dense model.
     kept: Mapping[str, list[np.ndarray]]
+    # For a model that a teacher trained: what its first stage kept with untrained scores, bool `[t or s, h, w]`.
+    untaught: Mapping[str, np.ndarray] = field(default_factory=dict)

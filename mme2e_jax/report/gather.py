@@ -1,19 +1,22 @@
 """Gathers the content of a report from a run and its results."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mme2e_jax.checkpoints import reader
+from mme2e_jax.config.schema import SparseOptimConfig
 from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.evaluation import metrics, tasks
+from mme2e_jax.evaluation.attention_maps import AttentionMapStore
 from mme2e_jax.evaluation.contributions import contributions, shares
-from mme2e_jax.evaluation.inference import Model, SplitResult
+from mme2e_jax.evaluation.inference import Model, SplitResult, predict
 from mme2e_jax.models.fusion import sort_modalities
 from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
-from mme2e_jax.models.variables import fusion_weights, parameter_count
+from mme2e_jax.models.variables import fusion_weights, initial_variables, parameter_count
 from mme2e_jax.report import utterances
 from mme2e_jax.report.content import REPORTED, Content
 from mme2e_jax.report.preparation import read_preparation
@@ -71,10 +74,13 @@ def _examples(run: Run, model: Model, batches: BatchLoader, result: SplitResult,
     maps = predictions.attention_maps
     assert maps is not None
     weights = fusion_weights(spec, model.state.variables)
+    rows = utterances.choose(outcome, eligible, run.config.seed)
+    untaught = untaught_maps(run, model, batches, predictions.example[rows].tolist())
 
     def shown(row: int) -> Shown:
         example = int(predictions.example[row])
-        record = utterances.read_stored(split, example, maps[example], spec.modalities if end_to_end else "")
+        modalities = spec.modalities if end_to_end else ""
+        record = utterances.read_stored(split, example, maps[example], modalities, untaught[example])
         added = contributions({m: logits[row] for m, logits in predictions.by_modality.items()}, weights)
         return Shown(
             identifier=split.ids[example],
@@ -86,4 +92,19 @@ def _examples(run: Run, model: Model, batches: BatchLoader, result: SplitResult,
             **record._asdict(),
         )
 
-    return [shown(row) for row in utterances.choose(outcome, eligible, run.config.seed)]
+    return [shown(row) for row in rows]
+
+
+def untaught_maps(run: Run, model: Model, batches: BatchLoader, examples: Sequence[int]) -> AttentionMapStore:
+    """Attention maps of some utterances with the run's untrained scores; none if no teacher trained them."""
+    optim = run.config.optim
+    if not examples or not isinstance(optim, SparseOptimConfig) or not optim.teacher_saliency:
+        return AttentionMapStore()
+    trained = model.state.variables
+    arrays, start = trained.arrays(), initial_variables(run.spec, run.config.seed).arrays()
+    untrained = {path: model.mesh.put_replicated(start[path]) for path in arrays if "/scores/" in path}
+    state = dataclasses.replace(model.state, variables=trained.with_arrays(arrays | untrained))
+    shown = batches.evaluation(REPORTED, only=examples)
+    maps = predict(state, shown, model.loss, model.mesh, keep_maps=True).attention_maps
+    assert maps is not None
+    return maps

@@ -65,10 +65,13 @@ def has_media(split: Split, examples: np.ndarray) -> Bool[np.ndarray, "n"]:
     return (lengths.frames[examples] > 0) | (lengths.chunks[examples] > 0)
 
 
-def read_stored(split: Split, example: int, maps: AttentionMaps, modalities: str) -> Stored:
+def read_stored(
+    split: Split, example: int, maps: AttentionMaps, modalities: str, untaught: AttentionMaps | None = None
+) -> Stored:
     """Reads an utterance again, by its index in the split, with the parts of its record that batches do not contain.
 
     `maps` are empty for a model without sparse towers, `modalities` for one that reads features, which are not shown.
+    `untaught` are the maps of a taught model with untrained scores.
     """
     records, problems = RecordReader(split.files).read([example])
     if example in problems:
@@ -78,13 +81,18 @@ def read_stored(split: Split, example: int, maps: AttentionMaps, modalities: str
         transcript = values.text("transcript")
         if not modalities:
             return Stored(transcript, None, ())
-        return Stored(transcript, *_evidence(values, split, example, maps, modalities))
+        return Stored(transcript, *_evidence(values, split, example, maps, modalities, untaught or {}))
     except BadRecord as bad:
         return Stored("", None, (f"Its record lacks what is shown here: {bad.reason}.",))
 
 
 def _evidence(
-    values: RecordValues, split: Split, example: int, maps: AttentionMaps, modalities: str
+    values: RecordValues,
+    split: Split,
+    example: int,
+    maps: AttentionMaps,
+    modalities: str,
+    untaught: AttentionMaps,
 ) -> tuple[Evidence, tuple[str, ...]]:
     frames, chunks = (int(lengths[example]) for lengths in (split.lengths.frames, split.lengths.chunks))
     faces = values.array("faces", np.uint8, [frames, FACE_SIZE, FACE_SIZE, 3])
@@ -113,6 +121,7 @@ def _evidence(
         frame_ms=times[selected["v"]],
         mel=mel[selected["a"]],
         kept={m: [stage[selected[m]] for stage in stages] for m, stages in maps.items()},
+        untaught={m: stages[0][selected[m]] for m, stages in untaught.items()},
     ), tuple(notes)
 
 

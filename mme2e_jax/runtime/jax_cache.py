@@ -9,9 +9,9 @@ from mme2e_jax.runtime.console import console
 
 def configure_jax() -> None:
     """Stores compiled programs in the user's cache, for the next runs."""
-    # They log missing accelerators and available fonts.
-    for name in ("absl", "jax", "matplotlib"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    # They log missing accelerators and available fonts; Orbax warns of every checkpoint without scores.
+    for name, level in (("absl", logging.ERROR), ("jax", logging.WARNING), ("matplotlib", logging.WARNING)):
+        logging.getLogger(name).setLevel(level)
     # Here, not at the top: the import takes a second.
     import jax
 

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from configs import lf_rnn, mini_dense
+from configs import lf_rnn, mini_dense, mini_sparse
 from mme2e_jax.commands.evaluate import SPLITS, evaluate_run
 from mme2e_jax.evaluation import inference
 from mme2e_jax.evaluation.inference import InferenceState, infer_batch
+from mme2e_jax.models.variables import initial_variables
+from mme2e_jax.report.gather import untaught_maps
 from mme2e_jax.report.training import last_record, read_step_losses
 from mme2e_jax.report.utterances import EACH
 from mme2e_jax.runs.load import load_run, open_batch_loader
@@ -129,3 +131,22 @@ def test_imported_weights_of_a_text_model_have_a_report(
     assert "The weights were imported" in text
     assert "Active sites do not apply" in text
     assert pictures(text) == {f"{name}.png" for name in FIGURES - {"active", "loss", "validation"}}
+
+
+@pytest.mark.slow
+def test_the_report_of_a_taught_run_shows_what_its_untrained_scores_kept(records: Path, tmp_path: Path) -> None:
+    taught = ["optim.dense_epochs=1", "optim.teacher_saliency=0.1", "model.sparse_impl=masked", "model.modalities=tv"]
+    run(*shrunk_run(mini_sparse, records, tmp_path), *(f"--config.{value}" for value in taught))
+
+    assert "with scores as they were before a teacher trained them" in page_of(tmp_path)
+    loaded = load_run(tmp_path)
+    batches = open_batch_loader(loaded)
+    (batch,) = batches.evaluation("test", only=[3])
+    assert 3 in batch.example
+    found = untaught_maps(loaded, loaded.model, batches, [3])[3]["v"]
+    scores = {path: value for path, value in initial_variables(loaded.spec, 0).arrays().items() if "/scores/" in path}
+    variables = loaded.model.state.variables
+    untrained_state = InferenceState(variables.with_arrays(variables.arrays() | scores), 0.5)
+    maps = inference.predict(untrained_state, batches.evaluation("test"), "bce", loaded.model.mesh, keep_maps=True)
+    assert maps.attention_maps is not None
+    np.testing.assert_equal(found, maps.attention_maps[3]["v"])

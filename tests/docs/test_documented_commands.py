@@ -131,6 +131,9 @@ RUN_BY = {
     # sparse_blocks.md
     "python -m docs.figures.sparse_blocks": "tests/docs/test_figures.py::test_a_figure_is_current",
     # architecture.md
+    "python -m docs.figures.teacher --workdir=runs/mini_sparse": (
+        "tests/docs/test_figures.py::test_a_taught_run_has_a_figure"
+    ),
     "python -m docs.figures.architecture": "tests/docs/test_figures.py::test_a_figure_is_current",
     # your_own_data.md
     f"{PREPARE} --dataset=clips --raw=FOLDER --tokenizer=ALBERT --dry_run": OWN,
