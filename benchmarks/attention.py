@@ -17,6 +17,7 @@ from absl import app, flags, logging
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.paper_size import UNTAUGHT
 from mme2e_jax.commands.subprocess_run import finished_run
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.evaluation import metrics, tasks
@@ -69,7 +70,8 @@ def _row(variant: str, threshold: str) -> dict:
     found = []
     for seed in _SEEDS.value:
         workdir = Path(_OUT.value) / f"{variant.replace(', ', '-').replace(' ', '-')}-{threshold}-{seed}"
-        overrides = [f"seed={seed}", f"model.sparse_threshold={threshold}", *VARIANTS[variant], *_OVERRIDES.value]
+        overrides = [f"seed={seed}", f"model.sparse_threshold={threshold}", *UNTAUGHT, *VARIANTS[variant]]
+        overrides += _OVERRIDES.value
         finished_run(workdir, "configs/mini_sparse.py", overrides)
         found.append(_heads(load_run(workdir)))
     return {

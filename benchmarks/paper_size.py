@@ -33,10 +33,13 @@ LABELS = LABEL_NAMES["mosei"]
 FRAMES, CHUNKS = 14, 18
 UTTERANCES = 8
 VOCABULARY = 30_000
+UNTAUGHT = ("optim.dense_epochs=0", "optim.teacher_saliency=0.0", "optim.teacher_kd=0.0", "optim.score_lr_factor=1.0")
 
 
 def experiment(model: str, overrides: Sequence[str], data: str = "mosei") -> Config:
     """A model's config, the paper's for CMU-MOSEI by default, with batches of 8 on one device and ALBERT from scratch.
+
+    The sparse model has no teacher, unless `overrides` ask for one.
 
     Args:
       model: "dense" or "sparse".
@@ -48,7 +51,7 @@ def experiment(model: str, overrides: Sequence[str], data: str = "mosei") -> Con
     """
     config: Any = importlib.import_module(f"configs.{data}_{model}").get_config()
     config.data.batch_size, config.mesh.devices, config.model.text.init = UTTERANCES, 1, "random"
-    for override in overrides:
+    for override in [*(UNTAUGHT if model == "sparse" else ()), *overrides]:
         key, found, value = override.partition("=")
         if not found:
             raise UserError(f"--override: expected KEY=VALUE, for example model.width=0.25, found {override!r}.")

@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import site_controls
+from benchmarks.paper_size import UNTAUGHT
 from benchmarks.quality_corpus import lift, make_corpus, moving_region, per_site, voiced_columns
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.evaluation import flops, metrics, tasks
@@ -53,7 +54,6 @@ _OVERRIDES = flags.DEFINE_multi_string("override", [], "Config override for ever
 
 HEADS = ("fused", "t", "a", "v")
 TOWERS = "va"
-UNTAUGHT = ("optim.dense_epochs=0", "optim.teacher_saliency=0.0", "optim.teacher_kd=0.0", "optim.score_lr_factor=1.0")
 
 
 class Row(NamedTuple):

@@ -86,8 +86,8 @@ class Trainee:
     """A model in training on one device; its programs share its state."""
 
     def __init__(self, model: str, threshold: float, overrides: Sequence[str]):
-        teaching = ["optim.dense_epochs=1", "optim.teacher_saliency=0.1"] if model == "taught" else []
         family = "dense" if model == "dense" else "sparse"
+        teaching = ["optim.dense_epochs=1", "optim.teacher_saliency=0.1"] if model == "taught" else []
         self.config = paper_size.experiment(family, [f"model.sparse_threshold={threshold}", *teaching, *overrides])
         self.threshold = jnp.float32(threshold)
         self.mesh = DataMesh(self.config.mesh.devices)
@@ -98,7 +98,7 @@ class Trainee:
         self.tx = setup.make_optimizer(self.config, total_steps=1000)
         variables = self.mesh.put_replicated(setup.start_variables(self.config, self.spec))
         self.state = TrainState(*self.mesh.put_replicated((jnp.int32(0), variables, self.tx.init(variables.params))))
-        if teaching:
+        if model == "taught":
             teacher = dataclasses.replace(jax.tree.map(jnp.copy, variables), graphdef=structures(spec)(1.0))
             self.state = self.state._replace(teacher=teacher)
 

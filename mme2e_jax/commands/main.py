@@ -162,7 +162,7 @@ _EVALUATION = ("--workdir=RUN", _evaluate, ("workdir", "data_dir", *PROCESSES), 
 MODES = {
     "train": Mode(
         "Trains a model, or continues a run, and evaluates its best checkpoint.",
-        "--config=configs/mini_sparse.py --config.optim.epochs=5",
+        "--config=configs/mini_dense.py --config.optim.epochs=5",
         _train,
         ("config", "workdir", *PROCESSES),
         hint=" Records for training are --config.data.dir=RECORDS.",

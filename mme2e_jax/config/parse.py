@@ -191,7 +191,9 @@ def _teaching_combinations(values: Mapping[str, Any]) -> Iterator[str]:
     if dense >= values["optim.epochs"]:
         yield (
             f"config.optim.dense_epochs: expected fewer than the {values['optim.epochs']} epochs of the run, "
-            f"found {dense}. Sites are left out in the epochs after them."
+            f"found {dense}. Sites are left out in the epochs after them: give both, for example "
+            f"--config.optim.epochs={values['optim.epochs']} "
+            f"--config.optim.dense_epochs={values['optim.epochs'] // 2}, and --config.optim.teacher_saliency=0 with 0."
         )
     if taught and not dense and not teacher:
         yield (
@@ -209,7 +211,8 @@ def _teaching_combinations(values: Mapping[str, Any]) -> Iterator[str]:
     if taught and values["model.attention_grad"] != "none":
         yield (
             "config.model.attention_grad: expected none with a teacher, which trains the scores, found "
-            f"{values['model.attention_grad']!r}."
+            f"{values['model.attention_grad']!r}. To train without a teacher: --config.optim.teacher_saliency=0 "
+            "--config.optim.dense_epochs=0."
         )
 
 
