@@ -1,4 +1,4 @@
-"""Draws docs/figures/teacher.png: where a run's teacher, its fresh scores and its trained scores look.
+"""Draws docs/figures/teacher.png: where a teacher and its student look.
 
     python -m docs.figures.teacher --workdir=runs/mini_sparse
 

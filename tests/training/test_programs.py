@@ -79,8 +79,11 @@ def test_programs_are_planned_in_the_order_of_first_need(start: int, records: Pa
     assert len(planned) > 3
 
 
-@pytest.mark.parametrize("experiment", [mini_dense, mini_sparse])
-def test_a_run_of_a_mini_config_needs_two_programs(experiment: Any, records: Path) -> None:
+@pytest.mark.parametrize(
+    ("experiment", "programs"),
+    [(mini_dense, ["training", "inference"]), (mini_sparse, ["training", "inference", "taught training"])],
+)
+def test_a_run_of_a_mini_config_needs_few_programs(experiment: Any, programs: list[str], records: Path) -> None:
     values = experiment.get_config()
     values.data.dir = str(records)
     config, mesh = parse_config(values), DataMesh(1)
@@ -91,7 +94,7 @@ def test_a_run_of_a_mini_config_needs_two_programs(experiment: Any, records: Pat
 
     needed = RunPrograms(config, schedule, batches, mesh, spec, None, state).needed(0)
 
-    assert [program.purpose for program in needed] == ["training", "inference"]
+    assert ["taught " * program.phase.taught + program.purpose for program in needed] == programs
 
 
 def test_padding_has_the_arrays_of_a_batch_of_its_shape(records: Path) -> None:
