@@ -59,7 +59,7 @@ def run_on_beam(
 
 @dataclass(frozen=True)
 class _Task:
-    """A job, the URLs of its media (the common start of those of images) and of the staging directory, if in use."""
+    """A job, with the URLs of its media (for images, their common start) and of the staging directory, if in use."""
 
     job: Job
     video: str | None

@@ -136,7 +136,10 @@ def leak_warnings(splits: Mapping[str, Sequence[Utterance]]) -> list[str]:
     shared = sorted(video for video, names in splits_of.items() if len(names) > 1)
     if not shared:
         return []
-    return [f"{len(shared)} videos lie in several splits, which are therefore not independent: {_some(shared)}."]
+    return [
+        f"{len(shared)} videos have utterances in more than one split, so the splits are not independent: "
+        f"{_some(shared)}."
+    ]
 
 
 def _some(names: Sequence[str]) -> str:

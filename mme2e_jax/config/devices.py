@@ -10,7 +10,7 @@ def largest_divisor(batch_size: int, available: int) -> int:
 
 
 def devices_to_use(config: Config, available: int) -> int:
-    """The number of devices, 0 meaning `available`; raises `UserError` for more, or if they do not divide the batch."""
+    """`mesh.devices`, or all `available` for 0; raises `UserError` if these are fewer or do not divide the batch."""
     devices = config.mesh.devices or available
     if devices > available:
         raise UserError(f"config.mesh.devices: expected at most {available} (the devices JAX finds), found {devices}.")

@@ -68,7 +68,7 @@ def abstract_variables(spec: Spec) -> Variables:
 
 
 def structures(spec: Spec) -> Callable[[float], nnx.GraphDef]:
-    """From a threshold to the model's structure, with masks above `rows_threshold`; all have the same variables."""
+    """The model's structure by threshold, with masks above `rows_threshold` and always the same variables."""
     usual = abstract_variables(spec).graphdef
     if not isinstance(spec, ModelSpec) or not spec.sparse or not spec.rows_threshold:
         return lambda threshold: usual

@@ -85,7 +85,7 @@ def test_files_name_utterances_or_videos(tmp_path: Path) -> None:
     assert findings == [Finding("v003_0", "not_in_splits"), Finding("v003_1", "not_in_splits")]
     assert warnings == ["1 lines of the split files name no usable utterance: v999."]
     (leak,) = leak_warnings(splits)
-    assert "1 videos lie in several splits" in leak
+    assert "1 videos have utterances in more than one split" in leak
     assert "v001" in leak
 
 
