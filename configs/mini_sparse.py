@@ -1,4 +1,4 @@
-"""MESM (sparse) on the embedded corpus; its own dense phase teaches the attention.
+"""MESM (sparse) on the embedded corpus, taught by its own dense phase.
 
 Command: `python launch.py --config=configs/mini_sparse.py`
 Nothing to download. Hardware: a laptop; two CPU cores take a few minutes. Results: see the README.
