@@ -65,8 +65,9 @@ class Row(NamedTuple):
     control: str = ""  # "random" or "fixed"; keeps the shares of the row `taught`
 
 
-_TAUGHT = ("init.teacher={dense}", "optim.dense_epochs=0", "optim.teacher_saliency=0.1", "optim.score_lr_factor=5.0")
-_SELF = ("optim.dense_epochs={first}", "optim.teacher_saliency=0.1", "optim.score_lr_factor=5.0")
+_SALIENCY = ("optim.teacher_saliency=0.1", "optim.score_lr_factor=5.0", "optim.teacher_kd=0.0")
+_TAUGHT = ("init.teacher={dense}", "optim.dense_epochs=0", *_SALIENCY)
+_SELF = ("optim.dense_epochs={first}", *_SALIENCY)
 _FROM_DENSE = ("init.checkpoint={dense}", *UNTAUGHT, "optim.epochs={more}")
 ROWS = {
     "dense": Row("dense", "mini_dense", ["optim.epochs={first}"]),
@@ -74,11 +75,16 @@ ROWS = {
     "scratch": Row("sparse, untaught, from scratch", "mini_sparse", [*UNTAUGHT, "optim.epochs={all}"]),
     "taught": Row("sparse, taught by the dense run", "mini_sparse", [*_TAUGHT, "optim.epochs={more}"]),
     "self": Row("sparse, teaches itself", "mini_sparse", [*_SELF, "optim.epochs={all}"]),
+    "self_kd": Row(
+        "sparse, teaches itself, logits too", "mini_sparse", [*_SELF, "optim.teacher_kd=0.5", "optim.epochs={all}"]
+    ),
     "untaught": Row("sparse, untaught, from dense weights", "mini_sparse", _FROM_DENSE),
     "random": Row("sparse, random sites", "mini_sparse", _FROM_DENSE, "random"),
     "fixed": Row("sparse, one map for all images", "mini_sparse", _FROM_DENSE, "fixed"),
     "taught_kd": Row(
-        "sparse, taught, and its logits", "mini_sparse", [*_TAUGHT, "optim.teacher_kd=0.5", "optim.epochs={more}"]
+        "sparse, taught by the dense run, logits too",
+        "mini_sparse",
+        [*_TAUGHT, "optim.teacher_kd=0.5", "optim.epochs={more}"],
     ),
     "taught_slow": Row(
         "sparse, taught, scores at the rate of the rest",

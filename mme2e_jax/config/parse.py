@@ -22,6 +22,7 @@ _SPARSE_KEYS = {
 }
 # Required values of sparse keys in a config of the dense model, if it has them.
 _OFF = {"model.attention_grad": "none", "model.attention_entropy": 0.0, "init.teacher": ""}
+_NO_TEACHER = "--config.optim.teacher_saliency=0 --config.optim.teacher_kd=0"
 # Keys that stored configs of earlier versions lack, with the values that those versions used.
 _ADDED_LATER: Mapping[str, Any] = {
     "log.wandb": "",
@@ -191,14 +192,14 @@ def _teaching_combinations(values: Mapping[str, Any]) -> Iterator[str]:
     if dense >= values["optim.epochs"]:
         yield (
             f"config.optim.dense_epochs: expected fewer than the {values['optim.epochs']} epochs of the run, "
-            f"found {dense}. Sites are left out in the epochs after them: give both, for example "
-            f"--config.optim.epochs={values['optim.epochs']} "
-            f"--config.optim.dense_epochs={values['optim.epochs'] // 2}, and --config.optim.teacher_saliency=0 with 0."
+            f"found {dense}. Sites are left out in the epochs after them. Give both, for example "
+            f"--config.optim.epochs={values['optim.epochs']} --config.optim.dense_epochs={values['optim.epochs'] // 2}."
         )
     if taught and not dense and not teacher:
         yield (
             "config.init.teacher: expected a dense run to learn from with config.optim.teacher_saliency or teacher_kd "
-            "above 0, found none. Name one, or let the run teach itself with --config.optim.dense_epochs=N."
+            "above 0, found none. Name one, let the run teach itself with --config.optim.dense_epochs=N, or train "
+            f"without a teacher: {_NO_TEACHER}."
         )
     if teacher and not taught:
         yield (
@@ -211,8 +212,8 @@ def _teaching_combinations(values: Mapping[str, Any]) -> Iterator[str]:
     if taught and values["model.attention_grad"] != "none":
         yield (
             "config.model.attention_grad: expected none with a teacher, which trains the scores, found "
-            f"{values['model.attention_grad']!r}. To train without a teacher: --config.optim.teacher_saliency=0 "
-            "--config.optim.dense_epochs=0."
+            f"{values['model.attention_grad']!r}. To train without a teacher: "
+            f"{_NO_TEACHER} --config.optim.dense_epochs=0."
         )
 
 

@@ -18,7 +18,12 @@ WORDS = (
 )
 # So that a run takes seconds.
 SMALL = (
-    *("--config.optim.epochs=1", "--config.optim.dense_epochs=0", "--config.optim.teacher_saliency=0"),
+    *(
+        "--config.optim.epochs=1",
+        "--config.optim.dense_epochs=0",
+        "--config.optim.teacher_saliency=0",
+        "--config.optim.teacher_kd=0",
+    ),
     *("--config.model.sparse_anneal=0", "--config.model.modalities=ta"),
     *("--config.model.width=0.0625", "--config.model.trans_dim=16", "--config.model.trans_layers=1"),
     *("--config.data.text_max_len=16", "--config.data.max_shapes=1", "--config.mesh.devices=1"),

@@ -121,7 +121,7 @@ def shrink(config: Any, records: Path) -> Any:
         # Rows from the first step: with a falling threshold a run would need the program of masks too.
         config.model.sparse_impl, config.model.sparse_anneal = "auto", 0.0
         # Without a teacher, whose step takes twice as long to compile.
-        config.optim.update(dense_epochs=0, teacher_saliency=0.0, score_lr_factor=1.0)
+        config.optim.update(dense_epochs=0, teacher_saliency=0.0, teacher_kd=0.0, score_lr_factor=1.0)
     if "trans_layers" in config.model:
         config.model.trans_layers = 1
     config.optim.epochs = 2
