@@ -61,10 +61,10 @@ def get_config() -> ConfigDict:
     optim.weight_decay = 0.0
     optim.text_lr_factor = 5.0  # the text encoder and its head learn at lr / text_lr_factor
     optim.score_lr_factor = 5.0  # the attention scores learn at lr * score_lr_factor
-    optim.dense_epochs = 24  # first epochs, with all sites; then the run is its own teacher
+    optim.dense_epochs = 18  # first epochs, with all sites; then the run is its own teacher
     optim.teacher_saliency = 0.1  # weight of the cross-entropy between attention and the teacher's saliency
     optim.teacher_kd = 0.5  # share of the loss that is the distance from the teacher's logits
-    optim.epochs = 36
+    optim.epochs = 26
     optim.early_stop = 0  # epochs without a better mean validation F1; 0 for never
     optim.clip = 1.0  # largest norm of the gradient; 0 for no clipping
     optim.accumulate = 1  # steps whose gradients are averaged for one update
