@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 from av.error import FFmpegError
 
-from mme2e_jax.media.video import LONGEST_S, open_media
+from mme2e_jax.media.video import LONGEST_S, VideoError, open_media, require_length
 
 # Full scale is 1, or 2e9 for integers stored as floats. The power of louder samples would overflow float32.
 _MAX_SAMPLE = 1e12
@@ -67,6 +67,8 @@ def sound_errors() -> Iterator[None]:
         yield
     except (soundfile.SoundFileError, FFmpegError, OSError) as error:
         raise SoundError(type(error).__name__) from error
+    except VideoError as error:
+        raise SoundError(str(error)) from error
 
 
 def read_wav(path: Path, channel: int = 0) -> Sound:
@@ -89,6 +91,7 @@ def stream_wav(path: Path, channel: int = 0) -> Iterator[Sound]:
     """Yields the sound of `read_wav` in pieces; raises `SoundError` where it cannot be read further."""
     with sound_errors(), soundfile.SoundFile(path) as file:
         _require_rate(file.samplerate)
+        require_length(file.frames / file.samplerate, path.stat().st_size)
         index = min(channel, file.channels - 1)
         for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
             yield _checked(np.ascontiguousarray(block[:, index]), file.samplerate, file.channels)

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from mme2e_jax.media.sound import Sound, SoundError, sample_range, sound_errors, stream_soundtrack, stream_wav
-from mme2e_jax.media.video import VideoError, open_media, track_duration
+from mme2e_jax.media.video import open_media, track_duration
 
 
 class SoundStream:
@@ -114,7 +114,4 @@ def _soundtrack_duration(path: Path) -> float:
     with sound_errors(), open_media(path) as container:
         if not container.streams.audio:
             raise SoundError("the video has no sound track")
-        try:
-            return track_duration(container, container.streams.audio[0]) or 0.0
-        except VideoError as error:
-            raise SoundError(str(error)) from error
+        return track_duration(container, container.streams.audio[0]) or 0.0

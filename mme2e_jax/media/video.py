@@ -77,16 +77,22 @@ def track_duration(container: InputContainer, stream: av.VideoStream | av.AudioS
     """The stated length of a track in seconds, else that of its file, else the end of its last packet.
 
     Matroska files state it in a tag. Recorders of live video (browsers, for instance) state no length. None if the
-    packets have no times either. Raises `VideoError` for a length above `LONGEST_S`, or too long for the file's size.
+    packets have no times either. Raises `VideoError` as `require_length`.
     """
     seconds = _stated_duration(container, stream)
     if seconds is None:
         seconds = _packets_end(container, stream)
-    if seconds is not None and not seconds <= LONGEST_S:
-        raise VideoError(f"a length of {seconds:g} s, expected at most {LONGEST_S:g} s")
-    if seconds is not None and seconds * LEAST_BYTES_PER_S > max(container.size, 1000 * LEAST_BYTES_PER_S):
-        raise VideoError(f"a length of {seconds:g} s in {container.size} bytes, expected {LEAST_BYTES_PER_S} a second")
+    if seconds is not None:
+        require_length(seconds, container.size)
     return seconds
+
+
+def require_length(seconds: float, size: int) -> None:
+    """Raises `VideoError` for a length above `LONGEST_S`, or too long for a file of `size` bytes."""
+    if not seconds <= LONGEST_S:
+        raise VideoError(f"a length of {seconds:g} s, expected at most {LONGEST_S:g} s")
+    if seconds * LEAST_BYTES_PER_S > max(size, 1000 * LEAST_BYTES_PER_S):
+        raise VideoError(f"a length of {seconds:g} s in {size} bytes, expected {LEAST_BYTES_PER_S} a second")
 
 
 def _stated_duration(container: InputContainer, stream: av.VideoStream | av.AudioStream) -> float | None:

@@ -135,6 +135,17 @@ def test_a_rate_that_is_no_speech_is_refused(rate: int, tmp_path: Path) -> None:
         read_wav(tmp_path / "a.wav")
 
 
+def test_a_length_that_the_file_cannot_hold_is_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", tone(1.0), 16_000)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    # The low half of the number of samples, after marker, block header, block and frame sizes, rate.
+    content[22:26] = (1 << 30).to_bytes(4, "big")
+    (tmp_path / "a.flac").write_bytes(content)
+
+    with pytest.raises(SoundError, match=r"a length of 67108\.9 s in \d+ bytes, expected 16 a second"):
+        read_wav(tmp_path / "a.flac")
+
+
 def test_cuts_at_absurd_times_are_empty() -> None:
     assert len(Sound(np.zeros(100, np.float32), 16_000).cut(1e308, 1e308)) == 0
     assert len(Sound(np.zeros(100, np.float32), 16_000).cut(0.0, 1e308)) == 100
