@@ -11,16 +11,14 @@ valid or test; without the column videos are divided at random. `id` and `speake
 label, 0 or 1 in each row. Cells with commas, quotation marks or line breaks are quoted.
 """
 
-import csv
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TextIO
 
-from data_tools.releases.release import Release, ReleaseError, first_file, listing
+from data_tools.releases.release import Release, ReleaseError, first_file, listing, numbered_rows
 from data_tools.releases.splits import SPLITS
 from mme2e_jax.media.transcripts import read_number
 from mme2e_jax.media.utterance import SOUND_SUFFIXES, Finding, Media, Utterance, is_identifier
@@ -49,7 +47,7 @@ def read_release(raw: Path) -> Release:
             f"Expected the table {table} with the columns {', '.join(_REQUIRED)} and one for each label; found {found}."
         )
     with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        rows = _numbered_rows(file, table)
+        rows = numbered_rows(file, table)
         _, names = next(rows, (1, []))
         columns, labels = _columns(names, table)
         clips, findings = parse_rows(rows, columns, table.name)
@@ -123,31 +121,6 @@ def _problem(
     if values.get("split", "") not in ("", *SPLITS):
         return "bad_row", f"expected a split of {', '.join(SPLITS)}, found {values['split'][:20]!r}"
     return None
-
-
-def _numbered_rows(file: TextIO, table: Path) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not empty, with the number of their first line; `ReleaseError` names the line of invalid CSV."""
-    lines: list[str] = []  # of the current row
-
-    def read() -> Iterator[str]:
-        for line in file:
-            lines.append(line)
-            yield line
-
-    rows, first = csv.reader(read(), strict=True), 1
-    try:
-        for row in rows:
-            if row:
-                yield first, row
-            first += len(lines)
-            lines.clear()
-    except csv.Error as error:
-        # The open quotation mark is the last one of all, unless the error is another.
-        opened = max((i for i, line in enumerate(lines) if '"' in line), default=0)
-        raise ReleaseError(
-            f"Table {table}, line {first + opened}: expected comma-separated values, found: {error}. Close each "
-            "quotation mark, and double those within a cell."
-        ) from error
 
 
 def _columns(names: Sequence[str], table: Path) -> tuple[list[str], tuple[str, ...]]:

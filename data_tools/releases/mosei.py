@@ -9,9 +9,8 @@ A transcript line is `ID___clip___start___end___text` with times in seconds. An 
 annotators' rows is above 0; a missing value counts as 0.
 """
 
-import csv
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from data_tools.releases.release import (
@@ -19,6 +18,7 @@ from data_tools.releases.release import (
     ReleaseError,
     files_in,
     first_file,
+    numbered_rows,
     read_text,
     require_directory,
     require_parts,
@@ -70,20 +70,24 @@ def read_release(raw: Path) -> Release:
 
 
 def parse_labels(
-    rows: Iterable[dict[str, str | None]], source: str
+    rows: Iterable[tuple[int, list[str]]], columns: Sequence[str], source: str
 ) -> tuple[list[tuple[str, int, list[float]]], list[Finding]]:
-    """Parses rows, values by column name, of the label file named `source`. Never raises.
+    """Parses rows of the label file named `source`: the number of a row's first line, and its cells. Never raises.
 
     Returns the video, the clip and the answers (in the order of the labels, NaN for an empty or missing one) of each
-    readable row, and a finding named `source:row number` for each other row; the header is row 1.
+    readable row, and a finding named `source:line` for each other row.
     """
     parsed: list[tuple[str, int, list[float]]] = []
     findings: list[Finding] = []
-    for number, row in enumerate(rows, start=2):
+    for number, cells in rows:
+        name, row = f"{source}:{number}", dict(zip(columns, cells, strict=False))
+        # A cell more or less, which an unquoted comma makes, shifts the answers.
+        if len(cells) < len(columns) or any(cells[len(columns) :]):
+            findings.append(Finding(name, "bad_label_row", f"expected {len(columns)} cells, found {len(cells)}"))
+            continue
         video = (row.get("Input.VIDEO_ID") or "").strip().rsplit("/", 1)[-1]
         clip = read_clip_number(row.get("Input.CLIP") or "")
         answers = [_answer(row.get(column)) for column in _ANSWERS.values()]
-        name = f"{source}:{number}"
         if not is_identifier(video):
             findings.append(Finding(name, "bad_id", repr(row.get("Input.VIDEO_ID"))[:80]))
         elif clip is None or None in answers:
@@ -124,17 +128,14 @@ def join_labels(
 
 
 def _add_labels(labels: dict[tuple[str, int], list[float]], path: Path) -> list[Finding]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            rows = csv.DictReader(file)
-            missing = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
-            if missing:
-                raise ReleaseError(
-                    f"Label file {path}: expected the columns {', '.join(_COLUMNS)}; missing {', '.join(missing)}."
-                )
-            parsed, findings = parse_labels(rows, path.name)
-    except csv.Error as error:
-        raise ReleaseError(f"Label file {path}: expected a CSV table, found: {error}.") from error
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        rows = numbered_rows(file, path)
+        _, columns = next(rows, (1, []))
+        if missing := [column for column in _COLUMNS if column not in columns]:
+            raise ReleaseError(
+                f"Label file {path}: expected the columns {', '.join(_COLUMNS)}; missing {', '.join(missing)}."
+            )
+        parsed, findings = parse_labels(rows, columns, path.name)
     for video, clip, answers in parsed:
         sums = labels.get((video, clip), [math.nan] * len(answers))
         # NaN stands for no answer.

@@ -1,9 +1,11 @@
 """Defines the texts of a raw release, and finds its files."""
 
+import csv
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from mme2e_jax.media.utterance import Finding, Media, Utterance
 from mme2e_jax.pickles.plain_pickle import RefusedError
@@ -49,6 +51,31 @@ def first_file(candidates: Iterable[Path]) -> Path | None:
 def read_text(path: Path) -> str:
     """The text of a file; invalid UTF-8 becomes U+FFFD."""
     return path.read_bytes().decode("utf-8-sig", errors="replace")
+
+
+def numbered_rows(file: TextIO, table: Path) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not empty, with the number of their first line; `ReleaseError` names the line of invalid CSV."""
+    lines: list[str] = []  # of the current row
+
+    def read() -> Iterator[str]:
+        for line in file:
+            lines.append(line)
+            yield line
+
+    rows, first = csv.reader(read(), strict=True), 1
+    try:
+        for row in rows:
+            if row:
+                yield first, row
+            first += len(lines)
+            lines.clear()
+    except csv.Error as error:
+        # The open quotation mark is the last one of all, unless the error is another.
+        opened = max((i for i, line in enumerate(lines) if '"' in line), default=0)
+        raise ReleaseError(
+            f"Table {table}, line {first + opened}: expected comma-separated values, found: {error}. Close each "
+            "quotation mark, and double those within a cell."
+        ) from error
 
 
 def require_directory(raw: Path, expected: str) -> None:

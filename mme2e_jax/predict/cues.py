@@ -92,9 +92,12 @@ def _subtitle_cues(text: str, path: Path) -> list[Cue]:
             continue
         start, end = _times(line, path, number)
         words = []
-        while number < len(lines) and lines[number].strip():
+        # The next cue may follow without a blank line, its number first.
+        while number < len(lines) and lines[number].strip() and not _TIMES.fullmatch(lines[number]):
             words.append(lines[number])
             number += 1
+        if words and words[-1].strip().isdigit() and number < len(lines) and lines[number].strip():
+            words.pop()
         cues.append(Cue(start, end, _plain(" ".join(words))))
     return cues
 

@@ -113,6 +113,28 @@ def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, t
     assert all(0 <= cue.start < cue.end for cue in cues)
 
 
+# Times in order; texts of which some look like numbers, names or markup.
+cue_texts = st.sampled_from(["hello", "two\nlines", "7", "", "<i>x</i>", "a --> b", "NOTE this"])
+
+
+@given(
+    st.lists(st.tuples(cue_texts, st.booleans(), st.sampled_from(["\n", "\n\n", "\r\n\r\n"])), min_size=1, max_size=8)
+)
+def test_every_cue_is_kept_also_without_blank_lines(
+    tmp_path_factory: pytest.TempPathFactory, cues: list[tuple[str, bool, str]]
+) -> None:
+    text = ""
+    for i, (words, numbered, end) in enumerate(cues):
+        number = f"{i + 1}\n" if numbered else ""
+        text += f"{number}00:00:{i:02},000 --> 00:00:{i:02},900\n{words}{end}"
+    found = read_cues(written(tmp_path_factory.getbasetemp(), "kept.srt", text), "a")
+
+    assert [cue.start for cue in found] == list(range(len(cues)))
+    for cue, (words, *_) in zip(found, cues, strict=True):
+        assert "hello" in cue.text or "hello" not in words
+        assert " --> 00" not in cue.text
+
+
 def test_a_very_long_cue_is_divided() -> None:
     cues = [Cue(0.0, 300.0, "long"), Cue(10.0, 130.0, "short")]
 

@@ -19,7 +19,12 @@ HEADER = (
     "HITId,Input.VIDEO_ID,Input.CLIP,Answer.anger,Answer.disgust,Answer.fear,Answer.happiness,"
     "Answer.sadness,Answer.surprise\n"
 )
+COLUMNS = HEADER.strip().split(",")
 NO_ANSWER = [math.nan] * 6
+
+
+def parsed_labels(rows: str) -> tuple[list[tuple[str, int, list[float]]], list[Finding]]:
+    return parse_labels(enumerate(csv.reader(io.StringIO(rows)), start=2), COLUMNS, "b.csv")
 
 
 def write_release(root: Path, transcripts: dict[str, str], labels: dict[str, str], *, full: bool = False) -> Path:
@@ -109,11 +114,7 @@ def test_an_unreadable_line_is_named_by_its_number(line: str, reason: str) -> No
 
 
 def test_emotions_are_present_when_the_sum_over_workers_is_above_zero() -> None:
-    rows = list(
-        csv.DictReader(io.StringIO(HEADER + "H,v,0,1,0,-1,0,,3\n" + "H,v,0,0,0,1,0,,nan\n" + "H,v,0,0,0,0,0.5,,0\n"))
-    )
-
-    parsed, findings = parse_labels(rows, "b.csv")
+    parsed, findings = parsed_labels("H,v,0,1,0,-1,0,,3\nH,v,0,0,0,1,0,,nan\nH,v,0,0,0,0,0.5,,0\n")
     line = TranscriptLine("v", 0, 0.0, 1.0, "text")
     sums = [sum(a for _, _, answers in parsed if not math.isnan(a := answers[i])) for i in range(6)]
     utterances, _ = join_labels({("v", 0): line}, {("v", 0): list(map(float, sums))})
@@ -124,17 +125,18 @@ def test_emotions_are_present_when_the_sum_over_workers_is_above_zero() -> None:
 
 
 def test_unreadable_label_rows_are_named_by_their_number() -> None:
-    rows = csv.DictReader(
-        io.StringIO(HEADER + "H,..,0,0,0,0,0,0,0\nH,v,x,0,0,0,0,0,0\nH,v,1,0,0,lots,0,0,0\nH,v,1.0,0,0,0,0,0,1\n")
+    parsed, findings = parsed_labels(
+        "H,..,0,0,0,0,0,0,0\nH,v,x,0,0,0,0,0,0\nH,v,1,0,0,lots,0,0,0\nH,v,1.0,0,0,0,0,0,1\n"
+        "H,v,2,0,0,0,0,0\nH,v,2,0,0,0,0,0,0,1\nH,v,1,1,0,0,0,0,0,,\n"
     )
 
-    parsed, findings = parse_labels(rows, "b.csv")
-
-    assert parsed == [("v", 1, [0, 0, 0, 0, 0, 1])]
+    assert parsed == [("v", 1, [0, 0, 0, 0, 0, 1]), ("v", 1, [1, 0, 0, 0, 0, 0])]
     assert [(f.id, f.reason) for f in findings] == [
         ("b.csv:2", "bad_id"),
         ("b.csv:3", "bad_label_row"),
         ("b.csv:4", "bad_label_row"),
+        ("b.csv:6", "bad_label_row"),
+        ("b.csv:7", "bad_label_row"),
     ]
 
 
@@ -219,17 +221,12 @@ def test_any_transcript_is_read_without_an_exception(text: str, stem: str) -> No
     assert len(lines) + len(findings) == written
 
 
-@given(
-    st.lists(
-        st.dictionaries(
-            st.sampled_from(HEADER.strip().split(",")),
-            st.none() | st.text(max_size=10) | st.floats().map(str) | st.sampled_from(["1", "../x", "x/y"]),
-        ),
-        max_size=5,
-    )
-)
-def test_any_label_row_is_read_without_an_exception(rows: list[dict[str, str | None]]) -> None:
-    parsed, findings = parse_labels(rows, "b.csv")
+cells = st.text(max_size=10) | st.floats().map(str) | st.sampled_from(["1", "0", "../x", "x/y"])
+
+
+@given(st.lists(st.lists(cells, min_size=7, max_size=10), max_size=5))
+def test_any_label_row_is_read_without_an_exception(rows: list[list[str]]) -> None:
+    parsed, findings = parse_labels(enumerate(rows, start=2), COLUMNS, "b.csv")
 
     assert len(parsed) + len(findings) == len(rows)
     assert all(is_identifier(video) and len(answers) == 6 for video, _, answers in parsed)
