@@ -147,7 +147,7 @@ def _make_meta(directory: Path) -> None:
 
 
 def _read_meta(directory: Path) -> None:
-    processed.read_mosei(directory, fps=2.0, with_media=False)
+    processed.read_release(directory, "mosei", fps=2.0, with_media=False)
 
 
 def _make_features(directory: Path) -> None:

@@ -167,7 +167,7 @@ def test_names_in_split_files(tmp_path: Path, names: list[list[str]]) -> None:
 def test_entries_of_meta(tmp_path: Path, meta: dict[str, Any]) -> None:
     (tmp_path / processed.META).write_bytes(pickle.dumps(meta))
 
-    release = processed.read_mosei(tmp_path, fps=2.0, with_media=False)
+    release = processed.read_release(tmp_path, "mosei", fps=2.0, with_media=False)
 
     lost = [f.id for f in release.findings if f.reason == "bad_meta"]
     assert sorted([*(u.id for u in release.utterances), *lost]) == sorted(meta)
