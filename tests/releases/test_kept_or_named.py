@@ -3,6 +3,7 @@
 import csv
 import io
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from tests.releases.test_iemocap import DIALOGUE
 from tests.releases.test_mosei import COLUMNS, HEADER, write_release
 
 # Each writes one file of its own over and over.
-bounded = settings(max_examples=60, deadline=None, suppress_health_check=[*HealthCheck])
+bounded = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 CELLS = (
     "a.wav",
     "b/c.mp4",
@@ -40,7 +43,7 @@ CELLS = (
 cells = st.sampled_from(CELLS) | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)
 
 
-def table(columns: list[str], rows: list[list[str]]) -> tuple[str, list[int]]:
+def table(columns: Sequence[str], rows: list[list[str]]) -> tuple[str, list[int]]:
     """The text of a table, and the line that each row starts in."""
     text, lines = io.StringIO(newline=""), []
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(columns)
