@@ -20,7 +20,9 @@ def scores(logits: Float[np.ndarray, "n l"], name: str) -> Float[np.ndarray, "n 
     """Scores of logits, float64: a probability per label (bce), over the labels (ce), or the values themselves."""
     logits = logits.astype(np.float64)
     if name == "bce":
-        return 1 / (1 + np.exp(-logits))
+        # Below -709 the power is infinite and the score 0.
+        with np.errstate(over="ignore"):
+            return 1 / (1 + np.exp(-logits))
     if name == "ce":
         power = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return power / power.sum(axis=-1, keepdims=True)

@@ -1,6 +1,7 @@
 """Prediction on clips: same logits as prepared records, notes on incomplete clips, and refusals."""
 
 import csv
+import dataclasses
 import json
 import math
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation.inference import infer_batch
 from mme2e_jax.media.tokens import train_mini
 from mme2e_jax.predict.batching import Capacity, make_batch
+from mme2e_jax.predict.clip_reader import ClipReader
 from mme2e_jax.predict.run_model import clip_model
 from mme2e_jax.runs.load import load_run
 from mme2e_jax.runs.spec import model_spec
@@ -213,6 +215,21 @@ def test_the_files_agree(release: Path, tmp_path: Path, predictor: Predictor) ->
     assert float(row["calm"]) == pytest.approx(utterance.scores["calm"], rel=1e-5)
     assert bool(int(row["tense_decided"])) == ("tense" in utterance.decided)
     assert row["transcript"] == "one <b>two</b>"
+
+
+def test_logits_that_are_not_finite_are_refused(release: Path, workdir: Path) -> None:
+    run = load_run(workdir, devices=1)
+    arrays = run.model.state.variables.arrays()
+    # Finite, but their products are not.
+    huge = {path: np.full(value.shape, 3e38, np.float32) for path, value in arrays.items() if path.startswith("heads/")}
+    state = dataclasses.replace(run.model.state, variables=run.model.state.variables.with_arrays(arrays | huge))
+    model = clip_model(run._replace(model=dataclasses.replace(run.model, state=state)), workdir)
+
+    with (
+        Predictor(model, ClipReader()) as broken,
+        pytest.raises(UserError, match="Expected finite logits of the model"),
+    ):
+        broken(release / "v4.mp4", WORDS[4])
 
 
 def write_nothing(path: Path) -> None:
