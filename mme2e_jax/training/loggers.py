@@ -3,6 +3,7 @@
 Groups of names: `train`, `valid`, `valid_f1`, `valid_auc`, `threshold`, `active_sites` and `seconds`, before a slash.
 """
 
+import abc
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,15 +42,15 @@ def epoch_scalars(loss: float, valid: Metrics) -> dict[str, float]:
     return {name: float(value) for name, value in named.items() if not np.isnan(value)}
 
 
-class ScalarLog(Hook):
+class ScalarLog(Hook, abc.ABC):
     """Logs the scalars of all epochs, and of every step whose number `every_steps` divides."""
 
     def __init__(self, every_steps: int):
         self._every = every_steps
 
+    @abc.abstractmethod
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Writes the scalars of step `step`, or those of an epoch after `step` steps."""
-        raise NotImplementedError
 
     def after_step(self, step: int, metrics: StepMetrics, seconds: Mapping[str, float]) -> None:
         if step % self._every == 0:
