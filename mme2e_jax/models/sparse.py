@@ -216,13 +216,16 @@ class SparseBlock(nnx.Module):
     Submanifold: an active site sees its active neighbours, and inactive sites stay inactive.
     """
 
-    def __init__(self, d_in: int, d_out: int, *, row_limit: int):
-        """Args: d_in, d_out: channels before and after; row_limit: see `rows.index_sites`, 0 for masks."""
+    def __init__(self, d_in: int, d_out: int, *, row_limit: int, momentum: float = 0.99):
+        """Creates the layers for `d_in` to `d_out` channels.
+
+        `row_limit`: see `rows.index_sites`, 0 for masks; `momentum`: see `MaskedBatchNorm`, by default the paper's.
+        """
         self.row_limit = row_limit
         self.kernel1 = nnx.Param(jnp.zeros((3, 3, d_in, d_out)))
-        self.norm1 = MaskedBatchNorm(d_out, eps=1e-4, momentum=0.99)
+        self.norm1 = MaskedBatchNorm(d_out, eps=1e-4, momentum=momentum)
         self.kernel2 = nnx.Param(jnp.zeros((3, 3, d_out, d_out)))
-        self.norm2 = MaskedBatchNorm(d_out, eps=1e-4, momentum=0.99)
+        self.norm2 = MaskedBatchNorm(d_out, eps=1e-4, momentum=momentum)
 
     def __call__(
         self, x: Float[Array, "n h w d"], active: Bool[Array, "n h w"], valid: Bool[Array, "n"], *, train: bool

@@ -123,6 +123,7 @@ class SparseTower(nnx.Module):
         renormalize: bool,
         rows_threshold: float,
         selection: Selection = PAPER_RULE,
+        momentum: float = 0.99,
         rngs: nnx.Rngs,
         remat: bool = False,
     ):
@@ -135,7 +136,7 @@ class SparseTower(nnx.Module):
         limits = [0, 0, 0]
         if rows_threshold:
             limits = selection.limits([(h >> k, w >> k) for k in (1, 2, 3)], rows_threshold)
-        self.blocks = nnx.List([SparseBlock(c[k], c[k + 1], row_limit=limits[k]) for k in range(3)])
+        self.blocks = nnx.List([SparseBlock(c[k], c[k + 1], row_limit=limits[k], momentum=momentum) for k in range(3)])
         self.head = Head(h // 16 * (w // 16) * c[3], d_out, rngs)
 
     def __call__(

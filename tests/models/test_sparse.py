@@ -222,6 +222,13 @@ def test_a_block_counts_only_active_sites_of_valid_images(row_limit):
     np.testing.assert_allclose(block.norm1.mean[...], 0.01 * 3.0, rtol=1e-6)
 
 
+def test_the_momentum_of_a_blocks_statistics_is_adjustable():
+    block = SparseBlock(1, 1, row_limit=0, momentum=0.75)
+    block.kernel1[...] = jnp.ones((3, 3, 1, 1))
+    block(jnp.full((1, 2, 2, 1), 4.0), jnp.zeros((1, 2, 2), bool).at[0, 0, 0].set(True), jnp.array([True]), train=True)
+    np.testing.assert_allclose(block.norm1.mean[...], 0.25 * 4.0, rtol=1e-6)
+
+
 @both_ways
 def test_a_block_without_any_active_site_stays_finite_and_keeps_its_statistics(row_limit):
     block = block_with_ones(row_limit)
