@@ -36,6 +36,8 @@ def get_config() -> ConfigDict:
     model.dropout = 0.1
     model.dtype = "float32"  # or "bfloat16": type of the encoders' computations; parameters stay float32
     model.remat = False  # True computes the towers again for the gradient: less memory, more time
+    # Frames without a face, silent sound and empty text add nothing ("mask"), or are read all the same ("paper").
+    model.absent = "mask"
     model.text = ConfigDict()
     model.text.size = "base"
     model.text.init = "pretrained"

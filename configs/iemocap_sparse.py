@@ -42,9 +42,12 @@ def get_config() -> ConfigDict:
     model.sparse_region = 1  # select single sites, or (4) regions: 4x4, 2x2 and 1x1 sites in the three stages
     model.sparse_once = False  # True selects in the first stage for all stages
     model.sparse_anneal = 0.5  # share of the epochs over which the threshold falls from 1
+    model.sparse_norm_momentum = 0.9  # weight of the old running statistics of sparse blocks; 0.99 in the paper's code
     model.sparse_impl = "auto"  # compute at active sites only ("rows"), or everywhere with masks ("masked")
     model.attention_grad = "none"  # "renormalized" lets the scores of kept sites learn
     model.attention_entropy = 0.0  # weight of a penalty on attention that is spread out
+    # Frames without a face, silent sound and empty text add nothing ("mask"), or are read all the same ("paper").
+    model.absent = "mask"
     model.text = ConfigDict()
     model.text.size = "base"
     model.text.init = "pretrained"

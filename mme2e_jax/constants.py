@@ -3,6 +3,7 @@
 FORMAT_VERSION = 2  # of prepared records
 FACE_SIZE = 48  # pixels, height and width of a face crop
 MEL_BANDS = 128
+EMPTY_TEXT_TOKENS = 2  # [CLS] and [SEP]
 CHUNK_FRAMES = 32  # mel frames (of 12.5 ms at 16 kHz) in one chunk
 
 _MOSEI = ("anger", "disgust", "fear", "happy", "sad", "surprise")

@@ -31,10 +31,12 @@ _ADDED_LATER: Mapping[str, Any] = {
     "optim.skip_nonfinite": 0,
     "checkpoint.every_steps": 0,
 }
+_ADDED_TO_END_TO_END: Mapping[str, Any] = {"model.absent": "paper"}
 _ADDED_TO_SPARSE: Mapping[str, Any] = {
     "model.sparse_rule": "mass",
     "model.sparse_region": 1,
     "model.sparse_once": False,
+    "model.sparse_norm_momentum": 0.99,
     "init.teacher": "",
     "optim.score_lr_factor": 1.0,
     "optim.dense_epochs": 0,
@@ -77,14 +79,19 @@ def read_stored_config(values: Mapping[str, Any]) -> Config:
 def with_current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     """Stored config values with the keys of this version: later keys added, keys without effect dropped."""
     result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
-    sparse = result["model"]["name"] == "mme2e_sparse"
-    for key, value in {**_ADDED_LATER, **(_ADDED_TO_SPARSE if sparse else {})}.items():
-        section, _, name = key.rpartition(".")
-        (result[section] if section else result).setdefault(name, value)
-    if result["model"]["name"] == "mme2e":
+    name = result["model"]["name"]
+    added = {**_ADDED_LATER}
+    if name in schema.END_TO_END_MODELS:
+        added |= _ADDED_TO_END_TO_END
+    if name == "mme2e_sparse":
+        added |= _ADDED_TO_SPARSE
+    for key, value in added.items():
+        section, _, last = key.rpartition(".")
+        (result[section] if section else result).setdefault(last, value)
+    if name == "mme2e":
         for key in _SPARSE_KEYS:
-            section, _, name = key.rpartition(".")
-            result[section].pop(name, None)
+            section, _, last = key.rpartition(".")
+            result[section].pop(last, None)
     return result
 
 

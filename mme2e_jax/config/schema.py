@@ -72,6 +72,7 @@ class EndToEndModelConfig(ModelConfig):
     trans_heads: int = setting(integer(1))
     dtype: Literal["float32", "bfloat16"] = setting(choice("float32", "bfloat16"))
     remat: bool = setting(rules.BOOL)
+    absent: Literal["mask", "paper"] = setting(choice("mask", "paper"))
     text: TextConfig
 
 
@@ -83,6 +84,7 @@ class SparseModelConfig(EndToEndModelConfig):
     sparse_region: int = setting(Rule("1 or 4", lambda v: v in (1, 4)))
     sparse_once: bool = setting(rules.BOOL)
     sparse_anneal: float = setting(real("a share of the epochs in [0, 1]", lambda v: 0 <= v <= 1))
+    sparse_norm_momentum: float = setting(real("a number in [0, 1)", lambda v: 0 <= v < 1))
     sparse_impl: str = setting(choice("auto", "rows", "masked"))
     attention_grad: str = setting(choice("none", "renormalized"))
     attention_entropy: float = setting(rules.NOT_NEGATIVE)
@@ -219,6 +221,11 @@ class Config(Section):
         """Final attention threshold, and share of the epochs over which it falls to that; (1, 0) for dense models."""
         m = self.model
         return (m.sparse_threshold, m.sparse_anneal) if isinstance(m, SparseModelConfig) else (1.0, 0.0)
+
+    @property
+    def masks_absent(self) -> bool:
+        """Whether frames without a face, silent sound and empty text add nothing to the decision."""
+        return isinstance(self.model, EndToEndModelConfig) and self.model.absent == "mask"
 
     @property
     def dense_epochs(self) -> int:

@@ -33,6 +33,7 @@ class BatchLoader:
         local_groups: slice = slice(None),
         audio_columns: Sequence[int] = (),
         skip_bad: int = 0,
+        mask_absent: bool = False,
         log: Callable[[str], object] = print,
     ):
         """Plans the run; raises `UserError` if a split that it needs is missing or empty.
@@ -47,6 +48,7 @@ class BatchLoader:
           local_groups: device groups of this process.
           audio_columns: for feature records, the columns of the stored audio that batches hold; empty for all.
           skip_bad: number of utterances with unusable records that may be left out; one more raises a `UserError`.
+          mask_absent: whether frames without a face and silent sound are left out of media batches.
           log: called with a line for each utterance that is left out.
         """
         self.dataset = dataset
@@ -55,7 +57,7 @@ class BatchLoader:
         self._local = local_groups
         self.skipped = SkippedUtterances(skip_bad, log)
         self._readers: dict[str, RecordReader] = {}
-        self._packer = _packer(dataset, text_max_len, audio_columns)
+        self._packer = _packer(dataset, text_max_len, audio_columns, mask_absent)
         self._layout = self._packer.layout
         # Neighbouring steps belong to the same epoch.
         self._epoch = functools.lru_cache(maxsize=2)(self._grouped_epoch)
@@ -190,10 +192,11 @@ def _without(examples: np.ndarray, bad: Collection[int]) -> np.ndarray:
     return np.where(np.isin(examples, list(bad)), np.int32(-1), examples) if bad else examples
 
 
-def _packer(dataset: Dataset, text_max_len: int, audio_columns: Sequence[int]) -> Packer:
+def _packer(dataset: Dataset, text_max_len: int, audio_columns: Sequence[int], mask_absent: bool) -> Packer:
     labels = len(dataset.label_names)
     if dataset.kind == "media":
         tokenizer = dataset.tokenizer
-        return MediaPacker(labels, text_max_len, sep=int(tokenizer["sep_id"]), vocabulary=int(tokenizer["vocab_size"]))
+        sep, vocabulary = int(tokenizer["sep_id"]), int(tokenizer["vocab_size"])
+        return MediaPacker(labels, text_max_len, sep, vocabulary, mask_absent)
     columns = audio_columns or range(dataset.feature_sizes[1])
     return FeaturePadder(labels, text_max_len, dataset.feature_sizes, tuple(columns))

@@ -19,6 +19,7 @@ from mme2e_jax.batch import Batch, FeatureBatch
 from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.data import plan as planning
 from mme2e_jax.data.plan import Layout, Lengths, Shape
+from mme2e_jax.media.presence import present_media
 
 
 class BadRecord(Exception):
@@ -108,6 +109,7 @@ class MediaPacker:
     text_max_len: int  # maximum number of tokens
     sep: int  # id of [SEP]
     vocabulary: int  # number of token ids
+    mask_absent: bool = False  # leave out frames without a face, and silent sound
     layout: ClassVar[Layout] = planning.MEDIA
 
     def __call__(self, records: Records) -> Batch:
@@ -119,13 +121,12 @@ class MediaPacker:
             token_ids=np.zeros((g, b, shape.tokens), np.int32),
             token_count=kept,
             faces=np.zeros((g, shape.frames, *face), np.uint8),
-            frame_count=lengths.frames,
+            frame_count=np.zeros((g, b), np.int32),
             mel=np.zeros((g, shape.chunks, *chunk), np.float32),
-            chunk_count=lengths.chunks,
+            chunk_count=np.zeros((g, b), np.int32),
             labels=np.zeros((g, b, self.labels), np.float32),
             example=records.example,
         )
-        frame_ends, chunk_ends = np.cumsum(lengths.frames, axis=1), np.cumsum(lengths.chunks, axis=1)
         for row, values in records.rows():
             group, tokens = row[0], kept[row]
             batch.token_ids[row][:tokens] = values.tokens(lengths.tokens[row], self.vocabulary)[:tokens]
@@ -133,9 +134,16 @@ class MediaPacker:
                 # The tokenizer's own truncation keeps [SEP] at the end too.
                 batch.token_ids[row][tokens - 1] = self.sep
             faces = values.array("faces", np.uint8, [lengths.frames[row], *face])
-            batch.faces[group, frame_ends[row] - len(faces) : frame_ends[row]] = faces
             mel = values.array("mel", np.float32, [lengths.chunks[row], *chunk])
-            batch.mel[group, chunk_ends[row] - len(mel) : chunk_ends[row]] = mel
+            if self.mask_absent:
+                faces, mel = present_media(faces, values.array("face_found", bool, [len(faces)]), mel)
+            for packed, counts, items in (
+                (batch.faces, batch.frame_count, faces),
+                (batch.mel, batch.chunk_count, mel),
+            ):
+                start = int(counts[group].sum())
+                packed[group, start : start + len(items)] = items
+                counts[row] = len(items)
             batch.labels[row] = values.label(self.labels)
         return batch
 

@@ -84,6 +84,8 @@ class Manifest(JsonObject):
     sparse_threshold: Annotated[float, Field(gt=0, le=1)] | None
     sparse_impl: Literal["rows", "masked"] | None  # how the sparse stages compute; None for a model without any
     text_max_len: Annotated[int, Field(ge=1, le=LONGEST_TEXT)]  # number of tokens at which a text is cut
+    # Whether frames without a face and silent sound must be left out of the inputs.
+    mask_absent: bool = False
     preprocessing: Preprocessing  # how the data of the run were prepared
     tokenizer: Tokenizer | None  # what is known of the tokenizer; None for a model that reads no tokens
     dimensions: dict[str, Dimension]  # meaning and limits of the letters in shapes

@@ -49,6 +49,7 @@ def _manifest(run: Run, exported: jax.export.Exported) -> Manifest:
         sparse_threshold=config.site_selection[0] if sparse else None,
         sparse_impl=("rows" if sparse.rows_threshold else "masked") if sparse else None,
         text_max_len=config.data.text_max_len,
+        mask_absent=config.masks_absent,
         preprocessing=record.preprocessing,
         tokenizer=record.tokenizer if media and "t" in media.modalities else None,
         **signature(program.model_inputs(spec)),

@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from mme2e_jax.batch import Batch, Segments, segments
-from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
+from mme2e_jax.constants import CHUNK_FRAMES, EMPTY_TEXT_TOKENS, FACE_SIZE, MEL_BANDS
 from mme2e_jax.models.albert import Albert, AlbertSize
 from mme2e_jax.models.dropout import DropoutSeed
 from mme2e_jax.models.fusion import Outputs, fuse, sort_modalities
@@ -50,8 +50,10 @@ class ModelSpec:
     # Attention threshold up to which sparse blocks compute rows of active sites, above it masks, with equal results.
     rows_threshold: float = 1.0
     selection: Selection = PAPER_RULE
+    sparse_norm_momentum: float = 0.99  # of the batch norms in sparse blocks, see `MaskedBatchNorm`
     dtype: str = "float32"  # in which the encoders compute: float32 or bfloat16
     remat: bool = False  # recompute the towers in the backward pass
+    mask_empty_text: bool = False  # text without words adds nothing to the logits
 
 
 class MME2E(nnx.Module):
@@ -60,7 +62,7 @@ class MME2E(nnx.Module):
     def __init__(self, spec: ModelSpec, rngs: nnx.Rngs):
         """Raises ValueError if the modalities are not of "tva", or a sparse model lacks the text that guides it."""
         self.modalities = used = sort_modalities(spec.modalities, MODALITIES)
-        self.dtype = spec.dtype
+        self.dtype, self.mask_empty_text = spec.dtype, spec.mask_empty_text
         if spec.sparse and "t" not in used:
             raise ValueError(
                 f"The sparse model's attention is guided by text: add t to modalities {spec.modalities!r}."
@@ -106,6 +108,8 @@ class MME2E(nnx.Module):
             tokens = self.text(batch.token_ids.reshape(g * b, t), batch.token_count.reshape(-1))
             text = tokens[:, 0].reshape(g, b, -1)
             logits["t"] = self.heads["t"](text)
+            if self.mask_empty_text:
+                logits["t"] = jnp.where((batch.token_count > EMPTY_TEXT_TOKENS)[..., None], logits["t"], 0.0)
         for m in self.modalities.replace("t", ""):
             images, count = (
                 (faces_input(batch.faces), batch.frame_count) if m == "v" else (batch.mel[..., None], batch.chunk_count)
@@ -148,6 +152,7 @@ def _tower(spec: ModelSpec, m: str, rngs: nnx.Rngs) -> DenseTower | SparseTower:
             renormalize=spec.renormalize,
             rows_threshold=spec.rows_threshold,
             selection=spec.selection,
+            momentum=spec.sparse_norm_momentum,
             rngs=rngs,
             remat=spec.remat,
         )

@@ -93,10 +93,13 @@ class ClipReader:
         """Ends the process; the next clip starts a new one."""
         self._extractor.close()
 
-    def read(self, clip: Clip, cues: Sequence[Cue], settings: Mapping[str, Any]) -> Iterator[list[ClipPart]]:
+    def read(
+        self, clip: Clip, cues: Sequence[Cue], settings: Mapping[str, Any], quiet: Sequence[str] = ()
+    ) -> Iterator[list[ClipPart]]:
         """Yields the media of the cues, which are in the order of time, about five minutes of the clip at a time.
 
         `settings` are values of `media.extract.ExtractSettings` that the data of the model were prepared with.
+        Findings with the reasons `quiet` become no notes.
         """
         sound_only = clip.path.suffix.lower() in SOUND_SUFFIXES
         # As preparation reads `--dataset=clips`, except that a wav file next to the video is ignored.
@@ -109,9 +112,9 @@ class ClipReader:
                 ]
                 options = {"sound_in_video": True, **settings}
                 job = Job(utterances, media, options, Path(scratch) / "part.npz", in_parts=True)
-                yield self._run(job, part, clip.seconds, quiet=("no_video",) if sound_only else ())
+                yield self._run(job, part, clip.seconds, (*quiet, "no_video") if sound_only else quiet)
 
-    def _run(self, job: Job, part: Sequence[Cue], seconds: float, quiet: tuple[str, ...]) -> list[ClipPart]:
+    def _run(self, job: Job, part: Sequence[Cue], seconds: float, quiet: Sequence[str]) -> list[ClipPart]:
         result = self._extractor.run(job)
         notes: dict[str, list[str]] = {utterance.id: [] for utterance in job.utterances}
         for finding in result.findings:

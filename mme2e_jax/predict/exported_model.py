@@ -38,6 +38,7 @@ def clip_model(path: str | Path) -> ClipModel:
         sparse_threshold=manifest.sparse_threshold,
         preprocessing=manifest.preprocessing,
         text_max_len=manifest.text_max_len,
+        mask_absent=manifest.mask_absent,
         load_encoder=model.load_encoder if "t" in manifest.modalities else None,
         infer=infer,
     )

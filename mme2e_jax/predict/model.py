@@ -39,6 +39,7 @@ class ClipModel:
     sparse_threshold: float | None  # share of the attention, or of the sites, that is kept; None for the dense model
     preprocessing: Mapping[str, Any]  # how the training data were prepared
     text_max_len: int  # number of tokens at which a text is cut
+    mask_absent: bool  # whether frames without a face, silent sound and empty text add nothing
     # Function that loads the tokenizer; None for a model that reads no text.
     load_encoder: "Callable[[], TextEncoder] | None"
     infer: Callable[[Batch], ClipOutput]  # function that computes the output for a batch of one utterance

@@ -5,17 +5,19 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
+from mme2e_jax.constants import CHUNK_FRAMES, EMPTY_TEXT_TOKENS, FACE_SIZE, MEL_BANDS
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.contributions import shares
 from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.html.evidence import Evidence
+from mme2e_jax.media.presence import present_media
 from mme2e_jax.predict.batching import Capacity, Tokens, cut_tokens, make_batch
 from mme2e_jax.predict.clip_reader import ClipPart, ClipReader, open_clip
 from mme2e_jax.predict.cues import WINDOW_SECONDS, Cue, read_cues, split_long_cues, windows
@@ -31,6 +33,7 @@ _DEFAULT_THRESHOLD = 0.5
 # Settings of preparation that vary; all others are the same in every version.
 _READER_SETTINGS = ("frame_interval_ms", "face_choice")
 _DEFAULT_INTERVAL_MS = 500
+_FACES_MISSING = ("no_face", "some_faces_missing")  # findings that masking absent modalities makes untrue
 _NO_MEDIA = np.zeros((0, FACE_SIZE, FACE_SIZE, 3), np.uint8), np.zeros((0, MEL_BANDS, CHUNK_FRAMES), np.float32)
 
 
@@ -109,7 +112,7 @@ class Predictor:
         transcript = valid_unicode(transcript)
         if transcript_file is None:
             cues = windows(clip.seconds, " ".join(transcript.split()))
-            notes += _notes_on_text(cues, "t" in self.model.modalities)
+            notes += _notes_on_text(cues, "t" in self.model.modalities, self.model.mask_absent)
         elif transcript:
             raise UserError("Expected --transcript or --transcript_file, found both.")
         else:
@@ -121,12 +124,15 @@ class Predictor:
             notes.append(f"The model has no thresholds (imported weights): {_DEFAULT_THRESHOLD} is used.")
         shown = set(np.linspace(0, len(cues) - 1, min(len(cues), SHOWN)).round().astype(int).tolist())
         utterances, left_out = [], []
-        with _one_ahead(self._reader.read(clip, cues, self._settings)) as parts:
+        quiet = _FACES_MISSING if self.model.mask_absent else ()
+        with _one_ahead(self._reader.read(clip, cues, self._settings, quiet)) as parts:
             # While the reader is busy with the first part.
             tokens = self._tokens(cues)
             # Compiles the program for a window, or loads it from the cache.
             self._infer(np.zeros(1, np.int32), *_NO_MEDIA)
             for i, part in enumerate(itertools.chain.from_iterable(parts)):
+                if self.model.mask_absent:
+                    part = self._present(part, tokens[i])
                 if not part.arrays:
                     left_out.append((part.cue, " ".join(part.notes)))
                     continue
@@ -167,6 +173,22 @@ class Predictor:
         # Windows share one text.
         encoded = {text: cut_tokens(encode(text), self.model.text_max_len, sep) for text in {cue.text for cue in cues}}
         return [encoded[cue.text] for cue in cues]
+
+    def _present(self, part: ClipPart, tokens: Tokens) -> ClipPart:
+        """The part without frames that show no face and without silent sound; without arrays if nothing is left."""
+        if not part.arrays:
+            return part
+        arrays, notes, found = dict(part.arrays), list(part.notes), part.arrays["face_found"]
+        faces, mel = present_media(arrays["faces"], found, arrays["mel"])
+        if "v" in self.model.modalities and len(faces) < len(found):
+            notes.append(f"{len(found) - len(faces)} of {len(found)} frames show no face and were left out.")
+        if "a" in self.model.modalities and len(mel) < len(arrays["mel"]):
+            notes.append("The sound is silent and was left out.")
+        arrays |= {"faces": faces, "mel": mel, "face_found": found[found], "frame_ms": arrays["frame_ms"][found]}
+        present = {"t": len(tokens.ids) > EMPTY_TEXT_TOKENS, "v": len(faces) > 0, "a": len(mel) > 0}
+        if not any(present[m] for m in self.model.modalities):
+            return replace(part, arrays={}, notes=(*notes, "Nothing is left to predict from."))
+        return replace(part, arrays=arrays, notes=tuple(notes))
 
     def _utterance(self, part: ClipPart, tokens: Tokens, *, with_evidence: bool) -> Utterance:
         arrays, names = part.arrays, self.model.label_names
@@ -241,11 +263,11 @@ def _by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float]:
     return {name: float(value) for name, value in zip(names, values, strict=True)}
 
 
-def _notes_on_text(cues: Sequence[Cue], read: bool) -> list[str]:
+def _notes_on_text(cues: Sequence[Cue], read: bool, masked: bool) -> list[str]:
     if not read:
         return ["The model does not read text."]
     if not cues[0].text:
-        return ["No transcript was given: the model's text input is empty."]
+        return ["No transcript was given: " + ("text adds nothing." if masked else "the model's text input is empty.")]
     if len(cues) > 1:
         return [
             f"The clip is longer than {WINDOW_SECONDS:g} s and its transcript has no times: every window got the whole "

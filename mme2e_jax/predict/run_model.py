@@ -55,6 +55,7 @@ def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> 
         sparse_threshold=run.config.site_selection[0] if run.spec.sparse else None,
         preprocessing=run.record.preprocessing,
         text_max_len=run.config.data.text_max_len,
+        mask_absent=run.config.masks_absent,
         load_encoder=load if directory is not None else None,
         infer=infer,
     )

@@ -80,7 +80,9 @@ def _examples(run: Run, model: Model, batches: BatchLoader, result: SplitResult,
     def shown(row: int) -> Shown:
         example = int(predictions.example[row])
         modalities = spec.modalities if end_to_end else ""
-        record = utterances.read_stored(split, example, maps[example], modalities, untaught[example])
+        record = utterances.read_stored(
+            split, example, maps[example], modalities, untaught[example], mask_absent=run.config.masks_absent
+        )
         added = contributions({m: logits[row] for m, logits in predictions.by_modality.items()}, weights)
         return Shown(
             identifier=split.ids[example],

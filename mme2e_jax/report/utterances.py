@@ -12,6 +12,7 @@ from mme2e_jax.data.packing import BadRecord, RecordValues
 from mme2e_jax.data.reader import RecordReader
 from mme2e_jax.evaluation.attention_maps import AttentionMaps
 from mme2e_jax.html.evidence import Evidence
+from mme2e_jax.media.presence import present_media
 
 RIGHT, PARTLY, WRONG = OUTCOMES = ("right", "partly right", "wrong")
 EACH = 3
@@ -66,12 +67,18 @@ def has_media(split: Split, examples: np.ndarray) -> Bool[np.ndarray, "n"]:
 
 
 def read_stored(
-    split: Split, example: int, maps: AttentionMaps, modalities: str, untaught: AttentionMaps | None = None
+    split: Split,
+    example: int,
+    maps: AttentionMaps,
+    modalities: str,
+    untaught: AttentionMaps | None = None,
+    *,
+    mask_absent: bool = False,
 ) -> Stored:
     """Reads an utterance again, by its index in the split, with the parts of its record that batches do not contain.
 
     `maps` are empty for a model without sparse towers, `modalities` for one that reads features, which are not shown.
-    `untaught` are the maps of a taught model with untrained scores.
+    `untaught` are the maps of a taught model with untrained scores; `mask_absent` is as for `BatchLoader`.
     """
     records, problems = RecordReader(split.files).read([example])
     if example in problems:
@@ -81,7 +88,7 @@ def read_stored(
         transcript = values.text("transcript")
         if not modalities:
             return Stored(transcript, None, ())
-        return Stored(transcript, *_evidence(values, split, example, maps, modalities, untaught or {}))
+        return Stored(transcript, *_evidence(values, split, example, maps, modalities, untaught or {}, mask_absent))
     except BadRecord as bad:
         return Stored("", None, (f"Its record lacks what is shown here: {bad.reason}.",))
 
@@ -93,19 +100,28 @@ def _evidence(
     maps: AttentionMaps,
     modalities: str,
     untaught: AttentionMaps,
+    mask_absent: bool,
 ) -> tuple[Evidence, tuple[str, ...]]:
     frames, chunks = (int(lengths[example]) for lengths in (split.lengths.frames, split.lengths.chunks))
     faces = values.array("faces", np.uint8, [frames, FACE_SIZE, FACE_SIZE, 3])
     found, times = values.array("face_found", bool, [frames]), values.array("frame_ms", np.float32, [frames])
     mel = values.array("mel", np.float32, [chunks, MEL_BANDS, CHUNK_FRAMES])
     notes = []
+    if mask_absent:
+        missing, sound = int((~found).sum()), chunks
+        faces, mel = present_media(faces, found, mel)
+        times, found, frames, chunks = times[found], found[found], len(faces), len(mel)
+        if missing and "v" in modalities:
+            notes.append(f"{missing} of its {missing + frames} frames show no face and were left out.")
+        if sound > chunks and "a" in modalities:
+            notes.append("Its sound is silent.")
     if "v" not in modalities:
         frames = 0
-    elif not frames:
+    elif not split.lengths.frames[example]:
         notes.append("It has no pictures.")
     if "a" not in modalities:
         chunks = 0
-    elif not chunks:
+    elif not split.lengths.chunks[example]:
         notes.append("It has no sound.")
     if frames > _FRAMES:
         notes.append(f"{_FRAMES} of its {frames} frames are shown, evenly spaced over the utterance.")

@@ -68,6 +68,7 @@ def make_batch_loader(config: Config, dataset: Dataset, mesh: DataMesh, epochs: 
         local_groups=mesh.local_groups,
         audio_columns=_audio_columns(config, dataset),
         skip_bad=config.data.skip_bad,
+        mask_absent=config.masks_absent,
         log=console.print,
     )
 

@@ -63,7 +63,9 @@ def _end_to_end_spec(m: EndToEndModelConfig, labels: int, tokenizer: Mapping[str
         dropout=m.dropout,
         renormalize=sparse is not None and sparse.attention_grad == "renormalized",
         selection=Selection(sparse.sparse_rule, sparse.sparse_region, sparse.sparse_once) if sparse else PAPER_RULE,
+        sparse_norm_momentum=sparse.sparse_norm_momentum if sparse else 0.99,
         rows_threshold=sparse.sparse_threshold if sparse and by_rows else 0.0,
         dtype=m.dtype,
         remat=m.remat,
+        mask_empty_text=m.absent == "mask",
     )

@@ -123,12 +123,13 @@ def test_a_config_of_an_earlier_version_gets_the_keys_that_came_later() -> None:
 
     for key in ("dense_epochs", "teacher_saliency", "teacher_kd", "score_lr_factor"):
         del earlier["optim"][key]
-    del earlier["init"]["teacher"]
+    del earlier["init"]["teacher"], earlier["model"]["sparse_norm_momentum"], earlier["model"]["absent"]
 
     config = read_stored_config(earlier)
 
     now["checkpoint"]["every_steps"] = 7
-    # As it was without a teacher.
+    # As it was without a teacher, and in the paper's code.
+    now["model"] |= {"sparse_norm_momentum": 0.99, "absent": "paper"}
     now["optim"] |= {"dense_epochs": 0, "teacher_saliency": 0.0, "teacher_kd": 0.0, "score_lr_factor": 1.0}
     assert config == parse_config(now)
     for earlier_dense in (mini_dense, lf_rnn):

@@ -8,11 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mme2e_jax.batch import FeatureBatch
+from data_tools.records.records import write_dataset
+from mme2e_jax.batch import Batch, FeatureBatch
 from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.errors import UserError
-from tests.helpers.synthetic import FEATURE_SIZES, SIZES, make_feature_example, make_feature_records
+from tests.helpers.synthetic import (
+    FEATURE_SIZES,
+    METADATA,
+    SIZES,
+    make_example,
+    make_feature_example,
+    make_feature_records,
+)
 
 TEXT_MAX_LEN = 20
 
@@ -92,3 +100,31 @@ def test_rows_that_are_not_those_of_the_metadata_are_refused(tmp_path: Path) -> 
 
     with pytest.raises(UserError, match=r"utterance test_1: .*expected audio as float32 \[1, 144\], found 0 bytes"):
         list(make_loader(open_dataset(directory, kind="features"), 1).evaluation("test"))
+
+
+def test_frames_without_a_face_and_silent_sound_are_left_out_where_absence_is_masked(tmp_path: Path) -> None:
+    examples = [make_example("valid", i) for i in (3, 1, 4)]  # 2, 3 and 1 frames
+    examples[0]["face_found"] = np.array([False, True])
+    examples[1]["face_found"] = np.array([False, False, False])
+    examples[0]["mel"] = np.full_like(examples[0]["mel"], 1e-9)
+    examples[2]["mel"] = np.full_like(examples[2]["mel"], 1e-6)
+    splits = {"valid": examples, "test": [make_example("test", 0)]}
+    write_dataset(tmp_path, name="mini", splits=splits, metadata=METADATA, examples_per_shard=8)
+    dataset = open_dataset(tmp_path)
+
+    def only_batch(mask_absent: bool) -> Batch:
+        (batch,) = make_loader(dataset, 1, epochs=0, mask_absent=mask_absent).evaluation("valid")
+        return batch
+
+    masked, whole = only_batch(True), only_batch(False)
+
+    rows = [masked.example[0].tolist().index(i) for i in range(3)]
+    assert masked.frame_count[0, rows].tolist() == [1, 0, 1]
+    assert masked.chunk_count[0, rows].tolist() == [0, 0, 1]
+    assert whole.frame_count[0, rows].tolist() == [2, 3, 1]
+    assert whole.chunk_count[0, rows].tolist() == [3, 0, 1]
+    order = sorted((0, 2), key=lambda i: rows[i])
+    crops = {0: examples[0]["faces"][1], 2: examples[2]["faces"][0]}
+    np.testing.assert_array_equal(masked.faces[0, :2], [crops[i] for i in order])
+    assert not masked.faces[0, 2:].any()
+    np.testing.assert_array_equal(masked.mel[0, 0], examples[2]["mel"][0])

@@ -206,3 +206,18 @@ def test_segments_name_utterance_place_and_padding():
     np.testing.assert_array_equal(found.position[0, :3], [0, 1, 0])
     np.testing.assert_array_equal(found.position[1, :3], [0, 1, 2])
     np.testing.assert_array_equal(found.valid, [[True, True, True, False]] * 2)
+
+
+def test_text_without_words_adds_nothing_where_absence_is_masked():
+    def text_logits(mask: bool) -> np.ndarray:
+        spec = dataclasses.replace(SPEC, modalities="t", sparse=False, mask_empty_text=mask)
+        variables = initial_variables(spec, 0)
+        outputs, _ = model_variables.apply(variables, packed([[1, 3]]), train=False, threshold=1.0, seed=None)
+        return np.asarray(outputs.logits[0])
+
+    read, masked = text_logits(False), text_logits(True)
+
+    # Three tokens, and two: [CLS] and [SEP].
+    np.testing.assert_array_equal(masked[0], read[0])
+    assert read[1].all()
+    np.testing.assert_array_equal(masked[1], 0.0)

@@ -68,6 +68,8 @@ def workdir(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = open_dataset(scratch / "records", "clips")
     config = shrink(mosei_sparse.get_config(), dataset.directory)
     config.data.dataset = "clips"
+    # The clips show no faces: crops of their centres stand in for them.
+    config.model.absent = "paper"
     tokenizer, preprocessing = dict(dataset.tokenizer), dict(dataset.preprocessing)
     spec = model_spec(parse_config(config), 2, tokenizer)
     record = RunRecord(config.to_dict(), list(dataset.label_names), tokenizer, preprocessing, THRESHOLDS, [])
@@ -159,6 +161,29 @@ def test_a_long_clip_is_cut_into_windows_and_a_silent_one_has_notes(tmp_path: Pa
         assert utterance.shares["a"] == 0
         assert any("no sound track" in note for note in utterance.notes)
         assert any("No face in any frame" in note for note in utterance.notes)
+
+
+def test_a_model_that_masks_absent_modalities_leaves_out_frames_without_faces_and_silent_sound(
+    tmp_path: Path, predictor: Predictor
+) -> None:
+    write_video(tmp_path / "tone.mp4", levels(2, 1), size=SIZE, wave=tone(2.0))
+    write_wav(tmp_path / "silent.wav", np.zeros(32_000))
+    write_video(tmp_path / "nothing.mp4", levels(2, 1), size=SIZE)
+    masking = Predictor(dataclasses.replace(predictor.model, mask_absent=True), predictor._reader)
+
+    (heard,) = masking(tmp_path / "tone.mp4", "one two").utterances
+    (read,) = masking(tmp_path / "silent.wav", "one two").utterances
+
+    assert (heard.frames, heard.chunks > 0) == (0, True)
+    assert heard.notes == ("5 of 5 frames show no face and were left out.",)
+    assert heard.shares["v"] == 0
+    assert heard.evidence is not None
+    assert len(heard.evidence.faces) == len(heard.evidence.face_found) == 0
+    assert (read.frames, read.chunks) == (0, 0)
+    assert read.notes == ("The sound is silent and was left out.",)
+    assert read.shares == {"t": 1.0, "v": 0.0, "a": 0.0}
+    with pytest.raises(UserError, match=r"show no face and were left out\. Nothing is left to predict from"):
+        masking(tmp_path / "nothing.mp4")
 
 
 def test_a_sound_file_has_no_faces(tmp_path: Path, predictor: Predictor) -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from data_tools.records.records import write_dataset
 from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.report.utterances import EACH, PARTLY, RIGHT, WRONG, choose, outcomes, read_stored
-from tests.helpers.synthetic import make_example
+from tests.helpers.synthetic import METADATA, make_example
 
 
 def test_an_utterance_is_shown_as_stored(records: Path) -> None:
@@ -25,6 +26,21 @@ def test_an_utterance_is_shown_as_stored(records: Path) -> None:
     assert len(unseen.faces) == len(unseen.mel) == 0
     # The first utterance has no frames.
     assert read_stored(split, 0, {}, "tav").notes == ("It has no pictures.",)
+
+
+def test_what_a_model_left_out_as_absent_is_not_shown(tmp_path: Path) -> None:
+    example = make_example("test", 1)
+    example |= {"face_found": np.array([True, False, True]), "mel": np.zeros((4, 128, 32), np.float32)}
+    write_dataset(tmp_path, name="mini", splits={"test": [example]}, metadata=METADATA, examples_per_shard=1)
+    kept = {"v": [np.ones((2, 24, 24), bool)]}
+
+    found = read_stored(open_dataset(tmp_path).split("test"), 0, kept, "tav", mask_absent=True)
+
+    assert found.evidence is not None
+    np.testing.assert_array_equal(found.evidence.faces, example["faces"][[0, 2]])
+    np.testing.assert_array_equal(found.evidence.frame_ms, [0.0, 1000.0])
+    assert len(found.evidence.mel) == 0
+    assert found.notes == ("1 of its 3 frames show no face and were left out.", "Its sound is silent.")
 
 
 def test_utterances_are_right_partly_right_or_wrong() -> None:
