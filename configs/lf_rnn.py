@@ -54,9 +54,9 @@ def get_config(dataset: str = "mini") -> ConfigDict:
     model.parity_padding = False  # True lets padding take part where it does in the paper's code
     model.rnn = ConfigDict()
     model.rnn.cell = "lstm"  # lstm or gru
-    model.rnn.layers = 1
+    model.rnn.layers = 1  # layers of each recurrent network
     model.rnn.hidden_size = 0  # 0 for each modality's feature size
-    model.rnn.bidirectional = True
+    model.rnn.bidirectional = True  # also read backwards
     model.dropout = 0.1  # between layers, so without effect in a single one
 
     config.init = ConfigDict()

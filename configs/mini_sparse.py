@@ -10,15 +10,15 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     """All values of the experiment."""
     config = ConfigDict()
-    config.seed = 0
+    config.seed = 0  # fixes initial values, order and dropout
     config.profile = ""  # "START:STOP" traces these steps for TensorBoard or XProf
 
     config.mini = ConfigDict()  # how the corpus is generated if there are no records
-    config.mini.utterances = 160
-    config.mini.seed = 0
+    config.mini.utterances = 160  # number of generated utterances
+    config.mini.seed = 0  # fixes the generated content
 
     config.data = data = ConfigDict()
-    data.dataset = "mini"
+    data.dataset = "mini"  # name of the corpus, which tells its labels
     data.dir = ""  # prepared records; if empty, they are generated in records/
     data.batch_size = 8  # utterances per step, over all devices
     data.text_max_len = 100  # tokens
@@ -26,13 +26,13 @@ def get_config() -> ConfigDict:
     data.skip_bad = 0  # utterances with unusable records that may be skipped; one more stops the run
 
     config.model = model = ConfigDict()
-    model.name = "mme2e_sparse"
-    model.modalities = "tav"
+    model.name = "mme2e_sparse"  # mme2e_sparse is MESM, mme2e FE2E, lf_rnn LF-LSTM, lf_transformer LF-TRANS
+    model.modalities = "tav"  # text, audio and video, or some of them
     model.width = 0.125  # CNN channels, relative to the paper's
-    model.trans_dim = 64
-    model.trans_layers = 2
-    model.trans_heads = 4
-    model.dropout = 0.1
+    model.trans_dim = 64  # width of the transformers over frames and mel chunks
+    model.trans_layers = 2  # layers of these transformers
+    model.trans_heads = 4  # attention heads of these transformers
+    model.dropout = 0.1  # share of values that training sets to 0
     model.dtype = "float32"  # or "bfloat16": type of the encoders' computations; parameters stay float32
     model.remat = False  # True computes the towers again for the gradient: less memory, more time
     model.sparse_threshold = 0.5  # share of the attention ("mass") or of the sites ("share") that is kept
@@ -49,9 +49,9 @@ def get_config() -> ConfigDict:
     # Frames without a face, silent sound and empty text add nothing ("mask"), or are read all the same ("paper").
     model.absent = "mask"
     model.text = ConfigDict()
-    model.text.size = "tiny"
-    model.text.init = "random"
-    model.text.dir = ""
+    model.text.size = "tiny"  # size of ALBERT: tiny, base, large or xlarge
+    model.text.init = "random"  # or "pretrained": initial values of ALBERT
+    model.text.dir = ""  # directory of the ALBERT v2 checkpoint, if it is pretrained
 
     config.init = ConfigDict()
     config.init.checkpoint = ""  # run directory or state dict of the paper's code to start from
@@ -60,19 +60,19 @@ def get_config() -> ConfigDict:
 
     config.optim = optim = ConfigDict()
     optim.name = "adam"  # adam, adamw or sgd
-    optim.lr = 1e-3
-    optim.weight_decay = 0.0
+    optim.lr = 1e-3  # learning rate
+    optim.weight_decay = 0.0  # as in torch
     optim.text_lr_factor = 5.0  # the text encoder and its head learn at lr / text_lr_factor
     optim.score_lr_factor = 5.0  # the attention scores learn at lr * score_lr_factor
     optim.dense_epochs = 18  # first epochs, with all sites; then the run is its own teacher
     optim.teacher_saliency = 0.1  # weight of the cross-entropy between attention and the teacher's saliency
     optim.teacher_kd = 0.5  # share of the loss that is the distance from the teacher's logits
-    optim.epochs = 26
+    optim.epochs = 26  # passes over the training split
     optim.early_stop = 0  # epochs without a better mean validation F1; 0 for never
     optim.clip = 1.0  # largest norm of the gradient; 0 for no clipping
     optim.accumulate = 1  # steps whose gradients are averaged for one update
     optim.skip_nonfinite = 0  # steps with a non-finite loss or gradient that may be skipped; 0 stops the run
-    optim.schedule = "cosine"
+    optim.schedule = "cosine"  # the learning rate falls to 0; or "constant"
     optim.loss = "bce"  # bce, ce, mse or l1
 
     config.evaluation = ConfigDict()
@@ -85,8 +85,8 @@ def get_config() -> ConfigDict:
     config.checkpoint.every_steps = 500  # in addition to the end of every epoch; 0 for none
 
     config.log = ConfigDict()
-    config.log.every_steps = 10
-    config.log.tensorboard = True
+    config.log.every_steps = 10  # steps between logged values
+    config.log.tensorboard = True  # write curves for TensorBoard
     config.log.wandb = ""  # Weights & Biases project to log to; needs `pip install wandb`
 
     config.mesh = ConfigDict()

@@ -128,6 +128,14 @@ def _sweep(a: Arguments) -> None:
     sys.exit(sweep_command(config_file(a.values), a.argv, a["seeds"] or [], a["grid"] or [], out))
 
 
+def _config(a: Arguments) -> None:
+    config = parse_config(loaded_config(a.values))
+    from mme2e_jax.commands.config import print_config
+
+    overrides = {flag.removeprefix("config.") for flag in a.values if a.values[flag].present}
+    print_config(config, Path(config_file(a.values).partition(":")[0]), overrides)
+
+
 def _import_frameworks(a: Arguments) -> None:
     configure_jax()
     _import_tensorflow()
@@ -199,6 +207,12 @@ MODES = {
         _import_weights,
         ("from", "config", "workdir"),
         ("--from=FILE", "--config=CONFIG", "--workdir=RUN"),
+    ),
+    "config": Mode(
+        "Prints the values that training would use, what they mean and where they come from.",
+        "--config=mini_sparse --config.optim.lr=5e-4",
+        _config,
+        ("config",),
     ),
     "sweep": Mode(
         "Trains one config with several seeds and values.",

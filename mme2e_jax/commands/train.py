@@ -32,7 +32,7 @@ def train_and_evaluate(config: Config, workdir: Path, make_corpus: MakeCorpus) -
     records, weights or the run directory do not fit the config, or the disk is full.
     """
     devices_to_use(config, jax.device_count())
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, dir=_records_directory(config)))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, dir=config.records_directory))
     if is_first():
         _make_records(config, make_corpus)
     wait_for_all("the records are there")
@@ -46,14 +46,6 @@ def train_and_evaluate(config: Config, workdir: Path, make_corpus: MakeCorpus) -
         console.print(stopped)
     except Interrupted:
         console.print("Stopped on request. Training is complete and saved. The same command evaluates the run.")
-
-
-def _records_directory(config: Config) -> str:
-    """Directory of the records; for the embedded corpus it may not exist yet."""
-    if config.data.dir or config.mini is None:
-        return config.data.dir
-    name = config.data.dataset.replace("_", "-") + {"media": "", "features": "-features"}[config.records_kind]
-    return f"records/{name}-{config.mini.utterances}-{config.mini.seed}"
 
 
 def _make_records(config: Config, make_corpus: MakeCorpus) -> None:

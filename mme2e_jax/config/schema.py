@@ -217,6 +217,14 @@ class Config(Section):
         return "features" if isinstance(self.model, FeatureModelConfig) else "media"
 
     @property
+    def records_directory(self) -> str:
+        """Directory of the records; for the embedded corpus it may not exist yet."""
+        if self.data.dir or self.mini is None:
+            return self.data.dir
+        name = self.data.dataset.replace("_", "-") + {"media": "", "features": "-features"}[self.records_kind]
+        return f"records/{name}-{self.mini.utterances}-{self.mini.seed}"
+
+    @property
     def site_selection(self) -> tuple[float, float]:
         """Final attention threshold, and share of the epochs over which it falls to that; (1, 0) for dense models."""
         m = self.model

@@ -42,6 +42,9 @@ RUN_BY = {
     'python -m mme2e_jax.run_exported model.mme2e clip.mp4 --transcript="What is said in it."': (
         "tests/test_run_exported.py::test_an_exported_model_predicts_what_its_run_predicts"
     ),
+    "python launch.py --mode=config --config=configs/mini_dense.py --config.optim.lr=5e-4": (
+        "tests/commands/test_config.py::test_values_come_from_the_file_a_flag_or_the_program"
+    ),
     "python launch.py --config=configs/mini_dense.py --config.optim.lr=5e-4 --config.model.modalities=ta "
     "--workdir=runs/text_audio": TWO_PROCESSES,
     # from_the_papers_code.md, runs.md
