@@ -141,6 +141,7 @@ COVERED_BY = {
     "mme2e_jax/sweep.py": ("tests/commands/test_sweep.py::test_a_stopped_sweep_lets_the_run_save_and_resumes_there"),
     "mme2e_jax/training/profiler.py": "tests/training/test_loop.py::test_steps_are_profiled_to_a_trace",
     "mme2e_jax/training/setup.py": "tests/training/test_accumulate.py::test_schedules_of_a_run_count_its_updates",
+    "mme2e_jax/checkpoints/metadata.py": "tests/export/test_load.py::test_invalid_manifests_are_refused",
     "mme2e_jax/weights/paper_weights.py": (
         "tests/commands/test_import_weights.py::test_parts_of_other_modalities_are_left_out"
     ),

@@ -1,53 +1,17 @@
 """The manifest of an exported file, with every value checked."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import AfterValidator, Field, FiniteFloat, NonNegativeInt, PositiveInt, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, NonNegativeInt, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
+from mme2e_jax.checkpoints.metadata import Names, Preprocessing, Tokenizer, check_thresholds, different, one_of
 from mme2e_jax.config.schema import END_TO_END_MODELS, FAMILIES
 from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.evaluation.tasks import TASKS
 from mme2e_jax.export.signature import LONGEST_TEXT, media_inputs
-from mme2e_jax.media.face_choice import CHOICES
 from mme2e_jax.runtime.json_schema import JsonObject
-
-
-def _one_of(names: Collection[str]) -> AfterValidator:
-    def check(value: str) -> str:
-        if value not in names:
-            raise ValueError(f"expected one of {', '.join(names)}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _different(values: Any) -> Any:
-    if len(set(values)) < len(values):
-        raise ValueError("expected different values")
-    return values
-
-
-# The upper limits keep messages short; our models stay far below them.
-_Names = Annotated[
-    list[Annotated[str, StringConstraints(min_length=1, max_length=200)]],
-    Field(min_length=1, max_length=1000),
-    AfterValidator(_different),
-]
-
-
-class Preprocessing(TypedDict, extra_items=Any):
-    """How the data of the run were prepared. Readers of clips depend on these keys."""
-
-    frame_interval_ms: NotRequired[PositiveInt]
-    face_choice: NotRequired[Annotated[str, _one_of(CHOICES)]]
-
-
-class Tokenizer(TypedDict, extra_items=Any):
-    """What is known of the tokenizer."""
-
-    vocab_size: PositiveInt
 
 
 class Dimension(TypedDict, extra_items=Any):
@@ -73,12 +37,12 @@ class Provenance(TypedDict, extra_items=Any):
 class Manifest(JsonObject):
     """Everything in an exported file except program, weights and tokenizer files."""
 
-    model: Annotated[str, _one_of(FAMILIES)]  # name of the architecture
+    model: Annotated[str, one_of(FAMILIES)]  # name of the architecture
     # Modalities that the model reads, letters of "tva", in the order in which it mixes them.
-    modalities: Annotated[str, StringConstraints(pattern="^[tva]+$"), AfterValidator(_different)]
-    label_names: _Names  # labels in the order of the logits
+    modalities: Annotated[str, StringConstraints(pattern="^[tva]+$"), AfterValidator(different)]
+    label_names: Names  # labels in the order of the logits
     thresholds: dict[str, FiniteFloat]  # score threshold by label; empty if none were chosen
-    loss: Annotated[str, _one_of(TASKS)]  # training loss
+    loss: Annotated[str, one_of(TASKS)]  # training loss
     task: str  # meaning of the scores, see `metrics.Task`
     # Share of the attention that kept sites hold; None for a model that keeps all sites.
     sparse_threshold: Annotated[float, Field(gt=0, le=1)] | None
@@ -91,7 +55,7 @@ class Manifest(JsonObject):
     dimensions: dict[str, Dimension]  # meaning and limits of the letters in shapes
     inputs: dict[str, Array]  # shape, dtype and meaning of each input of the program
     outputs: dict[str, Any]  # the same of its outputs
-    platforms: _Names  # platforms that the program runs on
+    platforms: Names  # platforms that the program runs on
     calling_convention_version: int  # version of `jax.export`
     jax_version: str  # version that exported the program
     provenance: Provenance  # step, config and data of the run
@@ -103,10 +67,8 @@ class Manifest(JsonObject):
 
     @model_validator(mode="after")
     def _check_together(self) -> "Manifest":
-        if self.thresholds and set(self.thresholds) != set(self.label_names):
-            raise ValueError(f"thresholds: expected none, or those of the labels, found {_listed(self.thresholds)}")
-        if self.task != Task.REGRESSION.value and (wrong := [t for t in self.thresholds.values() if not 0 <= t <= 1]):
-            raise ValueError(f"thresholds: expected probabilities from 0 to 1, found {_listed(wrong)}")
+        probabilities = self.task != Task.REGRESSION.value
+        check_thresholds(self.thresholds, self.label_names, probabilities=probabilities)
         if self.task != TASKS[self.loss].value:
             raise ValueError(f"task: expected {TASKS[self.loss].value} for the loss {self.loss}, found {self.task}")
         letters = {size for array in self.inputs.values() for size in array["shape"] if isinstance(size, str)}
