@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from ml_collections import ConfigDict
@@ -23,6 +24,7 @@ _SPARSE_KEYS = {
 # Required values of sparse keys in a config of the dense model, if it has them.
 _OFF = {"model.attention_grad": "none", "model.attention_entropy": 0.0, "init.teacher": ""}
 _NO_TEACHER = "--config.optim.teacher_saliency=0 --config.optim.teacher_kd=0"
+_PATHS = ("data.dir", "model.text.dir", "init.checkpoint", "init.teacher")
 # Keys that stored configs of earlier versions lack, with the values that those versions used.
 _ADDED_LATER: Mapping[str, Any] = {
     "log.wandb": "",
@@ -78,21 +80,43 @@ def read_stored_config(values: Mapping[str, Any]) -> Config:
 
 def with_current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     """Stored config values with the keys of this version: later keys added, keys without effect dropped."""
-    result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
-    name = result["model"]["name"]
+    result = _copied(values)
+    model = dict(flatten(result)).get("model.name")
     added = {**_ADDED_LATER}
-    if name in schema.END_TO_END_MODELS:
+    if model in schema.END_TO_END_MODELS:
         added |= _ADDED_TO_END_TO_END
-    if name == "mme2e_sparse":
+    if model == "mme2e_sparse":
         added |= _ADDED_TO_SPARSE
     for key, value in added.items():
-        section, _, last = key.rpartition(".")
-        (result[section] if section else result).setdefault(last, value)
-    if name == "mme2e":
-        for key in _SPARSE_KEYS:
-            section, _, last = key.rpartition(".")
-            result[section].pop(last, None)
+        section, name = _section(result, key)
+        section.setdefault(name, value)
+    for key in _SPARSE_KEYS if model == "mme2e" else ():
+        section, name = _section(result, key)
+        section.pop(name, None)
     return result
+
+
+def without_directories(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored config values with the last name of each path only: the rest is private to the machine of a run."""
+    result = _copied(values)
+    for key in _PATHS:
+        section, name = _section(result, key)
+        if name in section:
+            section[name] = Path(section[name]).name
+    return result
+
+
+def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _copied(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+
+
+def _section(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    """The section that holds a key, and the key's name in it; an empty section if there is none."""
+    *sections, name = key.split(".")
+    for section in sections:
+        found = values.get(section)
+        values = found if isinstance(found, dict) else {}
+    return values, name
 
 
 def refuse_unknown_overrides(overrides: Iterable[str]) -> None:

@@ -60,6 +60,12 @@ def damaged(path: Path, found: object) -> UserError:
     )
 
 
+def tokenizer_members(directory: Path | None) -> dict[str, bytes]:
+    """Reads the files of a tokenizer, by the names of members; none for None."""
+    files = [directory / name for name in TOKENIZER_FILES] if directory else []
+    return {TOKENIZER + file.name: file.read_bytes() for file in files if file.is_file()}
+
+
 def write_archive(path: Path, manifest: Mapping[str, Any], members: Mapping[str, bytes]) -> None:
     """Writes a manifest of plain values and the members by name, atomically. The same content makes the same bytes.
 

@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 from safetensors.numpy import save
 
+from mme2e_jax.config.parse import without_directories
 from mme2e_jax.evaluation import tasks
 from mme2e_jax.export import archive, program
 from mme2e_jax.export.manifest import Manifest
@@ -25,11 +25,10 @@ def save_run(run: Run, path: Path, tokenizer: Path | None) -> dict[str, int]:
     """
     variables = jax.device_get(run.model.state.variables)
     exported = program.export_program(run.spec, variables, float(run.model.state.threshold))
-    files = {name: tokenizer / name for name in archive.TOKENIZER_FILES} if tokenizer else {}
     members = {
         archive.PROGRAM: bytes(exported.serialize()),
         archive.WEIGHTS: save({name: np.ascontiguousarray(x) for name, x in variables.arrays().items()}),
-        **{archive.TOKENIZER + name: path.read_bytes() for name, path in files.items() if path.is_file()},
+        **archive.tokenizer_members(tokenizer),
     }
     archive.write_archive(path, _manifest(run, exported).model_dump(), members)
     return {name: len(content) for name, content in members.items()}
@@ -56,15 +55,7 @@ def _manifest(run: Run, exported: jax.export.Exported) -> Manifest:
         platforms=list(exported.platforms),
         calling_convention_version=exported.calling_convention_version,
         jax_version=jax.__version__,
-        provenance={"step": run.step, "config": _without_paths(record.config), "fingerprint": record.fingerprint},
+        provenance={"step": run.step, "config": without_directories(record.config), "fingerprint": record.fingerprint},
     )
     # Nothing is written that a reader would refuse.
     return parse_json(Manifest, json.dumps(manifest))
-
-
-def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
-    """The config without its paths, which are private to the machine of the run."""
-    config = json.loads(json.dumps(config))
-    del config["data"]["dir"], config["init"]["checkpoint"]
-    config["model"].get("text", {}).pop("dir", None)
-    return config
