@@ -23,10 +23,10 @@ from data_tools.mini_corpus.media import DIVX, H264, Movie
 from data_tools.records.records import write_dataset
 from data_tools.releases import processed, published_features
 from data_tools.releases.release import ReleaseError
-from mme2e_jax.checkpoints import digests
+from mme2e_jax.checkpoints import digests, hub
 from mme2e_jax.checkpoints.reader import DIRECTORY, Checkpoints, RunRecord, open_checkpoints
 from mme2e_jax.checkpoints.writer import CheckpointWriter
-from mme2e_jax.commands.export import export_run
+from mme2e_jax.commands.export import export_run, export_to_hub_layout
 from mme2e_jax.config.parse import parse_config
 from mme2e_jax.constants import LABEL_NAMES
 from mme2e_jax.data.batch_loader import BatchLoader
@@ -47,6 +47,7 @@ from mme2e_jax.models.variables import initial_variables
 from mme2e_jax.pickles import torch_file
 from mme2e_jax.predict.clip_reader import open_clip
 from mme2e_jax.predict.cues import Cue, windows
+from mme2e_jax.runs.load import load_run
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runs.tokenizer import DIRECTORY as TOKENIZER
 from mme2e_jax.runs.tokenizer import load_encoder
@@ -218,6 +219,24 @@ def _read_checkpoint(directory: Path) -> None:
     checkpoints.restore_arrays(step)
 
 
+def _make_shared(directory: Path) -> None:
+    make_run(directory / "run")
+    export_to_hub_layout(directory / "run", directory / "model")
+    shutil.rmtree(directory / "run")
+
+
+def _seal_shared(directory: Path) -> None:
+    path = directory / "model" / hub.CONFIG
+    with contextlib.suppress(Exception):  # a damaged config stays as it is
+        digest = hashlib.sha256((path.parent / hub.WEIGHTS).read_bytes()).hexdigest()
+        path.write_text(json.dumps(json.loads(path.read_bytes()) | {"weights_sha256": digest}))
+
+
+def _read_shared(directory: Path) -> None:
+    run = load_run(directory / "model", devices=1)
+    load_encoder(directory / "model" / TOKENIZER, int(run.record.tokenizer.get("vocab_size", 0)))
+
+
 def _make_albert(directory: Path) -> None:
     make_run(directory / "run")
     arrays = Checkpoints(directory / "run").restore_arrays(0)
@@ -298,5 +317,6 @@ READERS: dict[str, Reader] = {
     "tokenizer": Reader(_make_tokenizer, _read_tokenizer),
     "exported": Reader(_make_exported, _read_exported, _seal_exported),
     "checkpoint": Reader(make_run, _read_checkpoint, _seal_checkpoint),
+    "shared": Reader(_make_shared, _read_shared, _seal_shared),
     "records": Reader(_make_records, _read_records),
 }

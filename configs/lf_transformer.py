@@ -57,7 +57,7 @@ def get_config(dataset: str = "mini") -> ConfigDict:
     model.dropout = 0.1
 
     config.init = ConfigDict()
-    config.init.checkpoint = ""  # run directory or state dict of the paper's code to start from
+    config.init.checkpoint = ""  # directory of a run or shared model, or state dict of the paper's code, to start from
     config.init.modalities = "tav"  # modalities whose weights are taken from it
 
     config.optim = optim = ConfigDict()

@@ -54,7 +54,7 @@ def get_config() -> ConfigDict:
     model.text.dir = ""  # directory of the ALBERT v2 checkpoint
 
     config.init = ConfigDict()
-    config.init.checkpoint = ""  # run directory or state dict of the paper's code to start from
+    config.init.checkpoint = ""  # directory of a run or shared model, or state dict of the paper's code, to start from
     config.init.modalities = "tav"  # modalities whose weights are taken from it
     config.init.teacher = ""  # dense run whose weights start the model and whose saliency its scores learn
 

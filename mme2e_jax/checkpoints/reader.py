@@ -149,7 +149,10 @@ def open_checkpoints(workdir: str | Path) -> tuple[Checkpoints, int]:
             if workdir.is_dir()
             else "does not exist"
         )
-        raise UserError(f"Expected the directory of a training run with {DIRECTORY}/ in it; {workdir} {found}.")
+        raise UserError(
+            "Expected a model exported with --format=hub, or the directory of a training run with "
+            f"{DIRECTORY}/ in it; {workdir} {found}."
+        )
     checkpoints = Checkpoints(workdir)
     step = checkpoints.find_best_step()
     if step is None:

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
 PROGRAM = "python launch.py"
 _TEXT_FLAGS = {
-    "workdir": "Run directory. Default for training: runs/CONFIG_NAME.",
+    "workdir": "Run directory. Default for training: runs/CONFIG_NAME. Other modes also take a shared model.",
     "data_dir": "Records to evaluate on. Default: the records of training.",
     "input": "Video or sound file.",
     "transcript": "Words of the clip.",
     "transcript_file": "Words with times: .srt, .vtt, or .txt of ID___clip___start___end___text.",
     "tokenizer": "Tokenizer directory, if neither the run nor its records hold one.",
     "output_dir": "Output directory. Default: predictions/CLIP, in the run if there is one.",
-    "out": "File of an export (default WORKDIR/model.mme2e); directory of a sweep (default runs/sweep-CONFIG_NAME).",
+    "out": "File of an export (default WORKDIR/model.mme2e), or directory (WORKDIR/hub); directory of a sweep (default "
+    "runs/sweep-CONFIG_NAME).",
     "model": "Exported model.",
     "from": "State dict of the paper's code (.pt, .npz), or ALBERT v2 directory.",
     "coordinator": "HOST:PORT of process 0; not needed where JAX finds a cluster.",
@@ -80,6 +81,8 @@ def defined_flags(argv: Sequence[str], modes: Mapping[str, Mode]) -> flags.FlagV
     values = flags.FlagValues()
     define_config_flag(values, argv)
     flags.DEFINE_enum("mode", "train", list(modes), "Command to run.", values)
+    export_doc = "One file, or a directory in the layout of the Hugging Face hub."
+    flags.DEFINE_enum("format", "file", ["file", "hub"], export_doc, values)
     for name, doc in _TEXT_FLAGS.items():
         flags.DEFINE_string(name, "" if name == "transcript" else None, doc, values)
     flags.DEFINE_list("seeds", [], "Seeds of the runs, such as 0,1,2.", values)

@@ -103,9 +103,10 @@ def _predict(a: Arguments) -> None:
 
 def _export(a: Arguments) -> None:
     configure_jax()
-    from mme2e_jax.commands.export import export_run
+    from mme2e_jax.commands.export import export_run, export_to_hub_layout
 
-    export_run(a["workdir"], a["out"], a["tokenizer"])
+    export = {"file": export_run, "hub": export_to_hub_layout}[a["format"]]
+    export(a["workdir"], a["out"], a["tokenizer"])
 
 
 def _run_exported(a: Arguments) -> None:
@@ -185,10 +186,10 @@ MODES = {
         _STORED_CONFIG,
     ),
     "export": Mode(
-        "Writes a run as one file that needs none of the model code.",
+        "Writes a run as one file that needs none of the model code, or as a directory to share.",
         "--workdir=RUN --out=model.mme2e",
         _export,
-        ("workdir", "out", "tokenizer"),
+        ("workdir", "format", "out", "tokenizer"),
         ("--workdir=RUN",),
         _STORED_CONFIG,
     ),

@@ -69,8 +69,8 @@ def check(config: Config) -> None:
     start, teacher, project = config.init.checkpoint, config.teacher, config.log.wandb
     if start and not Path(start).exists():
         missing.append(
-            "config.init.checkpoint: expected a run directory, or a file with a state dict of the paper's code (.pt, "
-            f".npz); {start!r} does not exist."
+            "config.init.checkpoint: expected a run directory, a shared model, or a file with a state dict of the "
+            f"paper's code (.pt, .npz); {start!r} does not exist."
         )
     if teacher and not (Path(teacher) / "checkpoints").is_dir():
         found = "holds no checkpoints/" if Path(teacher).is_dir() else "does not exist"

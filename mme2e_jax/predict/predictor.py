@@ -68,6 +68,17 @@ class Predictor:
             return cls(clip_model(load_run(workdir, devices=1), Path(workdir), tokenizer), reader)
 
     @classmethod
+    def from_pretrained(cls, model: str | Path, reader: ClipReader | None = None) -> "Predictor":
+        """Loads a shared model: a directory, or an id on the Hugging Face hub such as "user/model".
+
+        Only known files are downloaded, and nothing in them is run. `reader` as for `from_workdir`. Raises `UserError`
+        if there is no such model, it is damaged, or it reads hand-crafted features.
+        """
+        from mme2e_jax.checkpoints.hub import find_model
+
+        return cls.from_workdir(find_model(model), reader=reader)
+
+    @classmethod
     def from_exported(cls, path: str | Path, reader: ClipReader | None = None) -> "Predictor":
         """Loads an exported model, see `mme2e_jax.export`; `reader` as for `from_workdir`.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 
 from mme2e_jax.checkpoints import reader
+from mme2e_jax.checkpoints.hub import open_model
 from mme2e_jax.config.devices import largest_divisor
 from mme2e_jax.config.parse import read_stored_config
 from mme2e_jax.config.schema import Config, FeatureDataConfig, FeatureModelConfig
@@ -35,12 +36,12 @@ class Run(NamedTuple):
 
 
 def load_run(workdir: str | Path, devices: int | None = None) -> Run:
-    """Restores the best checkpoint of a run; reads no other file.
+    """Restores the best checkpoint of a run, or a shared model; reads no other file.
 
     The model gets `devices` devices, by default as many as in training if JAX finds them. Raises `UserError` if there
     is no checkpoint, or its config is not valid.
     """
-    checkpoints, step = reader.open_checkpoints(workdir)
+    checkpoints, step = open_model(workdir)
     record = checkpoints.read_record(step)
     config = read_stored_config(record.config)
     available = min(config.mesh.devices or jax.device_count(), jax.device_count())

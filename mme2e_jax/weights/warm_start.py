@@ -1,13 +1,14 @@
 """Warm start: copies the parts of chosen modalities from another model.
 
-The other model is the best checkpoint of a run, or a state dict of the paper's code. Batch statistics are copied too.
-The run of a dense model can start a sparse one, whose scores keep their initial values.
+The other model is the best checkpoint of a run, a shared model, or a state dict of the paper's code. Batch
+statistics are copied too. A dense model of the first two kinds can start a sparse one, whose scores keep their initial
+values.
 """
 
 import re
 from pathlib import Path
 
-from mme2e_jax.checkpoints.reader import open_checkpoints
+from mme2e_jax.checkpoints.hub import open_model
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
 from mme2e_jax.models.variables import Spec, Variables
@@ -21,14 +22,14 @@ _PART = re.compile(r"(?:(text)|\w+/([tav]))/.*")
 
 
 def warm_start(variables: Variables, spec: Spec, checkpoint: str, modalities: str) -> Variables:
-    """Variables with the parts of chosen modalities from a run directory or a state dict of the paper's code.
+    """Variables with the parts of chosen modalities from another model: a directory or a state dict.
 
     The fusion weights are copied too if all of the model's modalities are chosen and the checkpoint fuses as many.
     Raises `UserError` with all parameters that are missing, unknown or of another shape.
     """
     arrays = variables.arrays()
     if Path(checkpoint).is_dir():
-        checkpoints, step = open_checkpoints(checkpoint)
+        checkpoints, step = open_model(checkpoint)
         offered = checkpoints.restore_arrays(step)
         kept = ()
         if isinstance(spec, ModelSpec) and spec.sparse and dense_weights.is_dense(offered):
@@ -59,7 +60,7 @@ def start_from_teacher(variables: Variables, spec: Spec, run: str) -> Variables:
 
     Raises `UserError` if it is not the run of a dense model, or with all weights that do not fit.
     """
-    checkpoints, step = open_checkpoints(run)
+    checkpoints, step = open_model(run)
     found = checkpoints.read_record(step).config.get("model", {}).get("name")
     if found != "mme2e":
         raise UserError(f"config.init.teacher: expected a run of the dense model mme2e, found {found} in {run}.")

@@ -15,7 +15,7 @@ from benchmarks.mutations import members, mutated, zipped
 # Those in Python alone, whose mistakes end no process.
 IN_PYTHON = ("meta", "features", "pt", "npz")
 OTHERS = ("mp4", "mkv", "avi", "wav", "flac", "ogg", "mp3", "jpg", "albert", "tokenizer", "exported", "checkpoint")
-OTHERS += ("records",)
+OTHERS += ("records", "shared")
 
 
 def test_every_reader_is_fuzzed() -> None:

@@ -42,6 +42,14 @@ RUN_BY = {
     'python -m mme2e_jax.run_exported model.mme2e clip.mp4 --transcript="What is said in it."': (
         "tests/test_run_exported.py::test_an_exported_model_predicts_what_its_run_predicts"
     ),
+    "python launch.py --mode=export --workdir=runs/mini_sparse --format=hub --out=my_model": (
+        "tests/export/test_hub.py::test_an_export_holds_the_run_in_files_that_other_programs_read"
+    ),
+    "hf upload USER/my_model my_model": "not run: needs a network",
+    "hf download USER/my_model --local-dir=my_model": "not run: needs a network",
+    'python launch.py --mode=predict --workdir=my_model --input=clip.mp4 --transcript="What is said in it."': (
+        "tests/predict/test_predictor.py::test_a_shared_model_predicts_what_its_run_predicts"
+    ),
     "python launch.py --mode=config --config=configs/mini_dense.py --config.optim.lr=5e-4": (
         "tests/commands/test_config.py::test_values_come_from_the_file_a_flag_or_the_program"
     ),

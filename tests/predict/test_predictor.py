@@ -17,6 +17,7 @@ from mme2e_jax import Predictor
 from mme2e_jax.batch import Batch
 from mme2e_jax.checkpoints.reader import RunRecord
 from mme2e_jax.checkpoints.writer import CheckpointWriter
+from mme2e_jax.commands.export import export_to_hub_layout
 from mme2e_jax.config.parse import parse_config
 from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import open_dataset
@@ -240,6 +241,20 @@ def test_the_files_agree(release: Path, tmp_path: Path, predictor: Predictor) ->
     assert float(row["calm"]) == pytest.approx(utterance.scores["calm"], rel=1e-5)
     assert bool(int(row["tense_decided"])) == ("tense" in utterance.decided)
     assert row["transcript"] == "one <b>two</b>"
+
+
+def test_a_shared_model_predicts_what_its_run_predicts(
+    release: Path, workdir: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    directory = export_to_hub_layout(workdir, tmp_path / "model")
+    (expected,) = predictor(release / "v4.mp4", WORDS[4]).utterances
+
+    prediction = Predictor.from_pretrained(directory, predictor._reader)(release / "v4.mp4", WORDS[4])
+
+    assert prediction.run == str(directory)
+    assert [u.logits for u in prediction.utterances] == [expected.logits]
+    assert prediction.utterances[0].decided == expected.decided
+    assert prediction.utterances[0].evidence is not None
 
 
 def test_logits_that_are_not_finite_are_refused(release: Path, workdir: Path) -> None:
