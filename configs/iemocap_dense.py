@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
     data.dataset = "iemocap"
     data.dir = "records/iemocap"  # prepared records
     data.batch_size = 8  # utterances per step, over all devices
-    data.text_max_len = 100  # tokens
+    data.text_max_len = 100  # tokens at which a text is cut
     data.max_shapes = 7  # compiled shapes, and one more for batches that fit none of them
     data.skip_bad = 0  # utterances with unusable records that may be skipped; one more stops the run
 
@@ -48,7 +48,7 @@ def get_config() -> ConfigDict:
     config.init.modalities = "tav"  # modalities whose weights are taken from it
 
     config.optim = optim = ConfigDict()
-    optim.name = "adam"  # adam, adamw or sgd
+    optim.name = "adam"  # optimizer: adam, adamw or sgd
     optim.lr = 5e-5
     optim.weight_decay = 0.0
     optim.text_lr_factor = 10.0  # the text encoder and its head learn at lr / text_lr_factor
@@ -58,15 +58,15 @@ def get_config() -> ConfigDict:
     optim.accumulate = 1  # steps whose gradients are averaged for one update
     optim.skip_nonfinite = 0  # steps with a non-finite loss or gradient that may be skipped; 0 stops the run
     optim.schedule = "constant"
-    optim.loss = "bce"  # bce, ce, mse or l1
+    optim.loss = "bce"  # training loss: bce, ce, mse or l1
 
     config.evaluation = ConfigDict()
     # Neighbours on either side that are averaged when a threshold is chosen by F1. 0 is the paper's search.
     config.evaluation.threshold_smoothing = 0
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.keep_last = 2  # in addition to the best
-    config.checkpoint.every_steps = 500  # in addition to the end of every epoch; 0 for none
+    config.checkpoint.keep_last = 2  # last checkpoints that are kept, in addition to the best
+    config.checkpoint.every_steps = 500  # steps between checkpoints, in addition to those of epochs; 0 for none
 
     config.log = ConfigDict()
     config.log.every_steps = 10
@@ -74,5 +74,5 @@ def get_config() -> ConfigDict:
     config.log.wandb = ""  # Weights & Biases project to log to; needs `pip install wandb`
 
     config.mesh = ConfigDict()
-    config.mesh.devices = 0  # 0 for all devices
+    config.mesh.devices = 0  # number of devices; 0 for all
     return config

@@ -61,7 +61,7 @@ def get_config(dataset: str = "mini") -> ConfigDict:
     config.init.modalities = "tav"  # modalities whose weights are taken from it
 
     config.optim = optim = ConfigDict()
-    optim.name = "adam"  # adam, adamw or sgd
+    optim.name = "adam"  # optimizer: adam, adamw or sgd
     optim.lr = 1e-3 if mini else 5e-4
     optim.weight_decay = 0.0
     optim.epochs = 20 if mini else 60
@@ -70,7 +70,7 @@ def get_config(dataset: str = "mini") -> ConfigDict:
     optim.accumulate = 1  # steps whose gradients are averaged for one update
     optim.skip_nonfinite = 0  # steps with a non-finite loss or gradient that may be skipped; 0 stops the run
     optim.schedule = "cosine" if mini else "constant"
-    optim.loss = "bce"  # bce, ce, mse or l1
+    optim.loss = "bce"  # training loss: bce, ce, mse or l1
 
     config.evaluation = ConfigDict()
     # Neighbours on either side that are averaged when a threshold is chosen by F1, for small validation splits.
@@ -78,8 +78,8 @@ def get_config(dataset: str = "mini") -> ConfigDict:
     config.evaluation.threshold_smoothing = 3 if mini else 0
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.keep_last = 2  # in addition to the best
-    config.checkpoint.every_steps = 500  # in addition to the end of every epoch; 0 for none
+    config.checkpoint.keep_last = 2  # last checkpoints that are kept, in addition to the best
+    config.checkpoint.every_steps = 500  # steps between checkpoints, in addition to those of epochs; 0 for none
 
     config.log = ConfigDict()
     config.log.every_steps = 10
@@ -87,5 +87,5 @@ def get_config(dataset: str = "mini") -> ConfigDict:
     config.log.wandb = ""  # Weights & Biases project to log to; needs `pip install wandb`
 
     config.mesh = ConfigDict()
-    config.mesh.devices = 0  # 0 for all devices
+    config.mesh.devices = 0  # number of devices; 0 for all
     return config

@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     data.dataset = "mini"  # name of the corpus, which tells its labels
     data.dir = ""  # prepared records; if empty, they are generated in records/
     data.batch_size = 8  # utterances per step, over all devices
-    data.text_max_len = 100  # tokens
+    data.text_max_len = 100  # tokens at which a text is cut
     data.max_shapes = 1  # compiled shapes; here a second one saves less time than it takes to compile
     data.skip_bad = 0  # utterances with unusable records that may be skipped; one more stops the run
 
@@ -59,9 +59,9 @@ def get_config() -> ConfigDict:
     config.init.teacher = ""  # dense run whose weights start the model and whose saliency its scores learn
 
     config.optim = optim = ConfigDict()
-    optim.name = "adam"  # adam, adamw or sgd
+    optim.name = "adam"  # optimizer: adam, adamw or sgd
     optim.lr = 1e-3  # learning rate
-    optim.weight_decay = 0.0  # as in torch
+    optim.weight_decay = 0.0  # strength of the weight decay, as in torch
     optim.text_lr_factor = 5.0  # the text encoder and its head learn at lr / text_lr_factor
     optim.score_lr_factor = 5.0  # the attention scores learn at lr * score_lr_factor
     optim.dense_epochs = 18  # first epochs, with all sites; then the run is its own teacher
@@ -73,7 +73,7 @@ def get_config() -> ConfigDict:
     optim.accumulate = 1  # steps whose gradients are averaged for one update
     optim.skip_nonfinite = 0  # steps with a non-finite loss or gradient that may be skipped; 0 stops the run
     optim.schedule = "cosine"  # the learning rate falls to 0; or "constant"
-    optim.loss = "bce"  # bce, ce, mse or l1
+    optim.loss = "bce"  # training loss: bce, ce, mse or l1
 
     config.evaluation = ConfigDict()
     # Neighbours on either side that are averaged when a threshold is chosen by F1, for small validation splits.
@@ -81,8 +81,8 @@ def get_config() -> ConfigDict:
     config.evaluation.threshold_smoothing = 3
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.keep_last = 2  # in addition to the best
-    config.checkpoint.every_steps = 500  # in addition to the end of every epoch; 0 for none
+    config.checkpoint.keep_last = 2  # last checkpoints that are kept, in addition to the best
+    config.checkpoint.every_steps = 500  # steps between checkpoints, in addition to those of epochs; 0 for none
 
     config.log = ConfigDict()
     config.log.every_steps = 10  # steps between logged values
@@ -90,5 +90,5 @@ def get_config() -> ConfigDict:
     config.log.wandb = ""  # Weights & Biases project to log to; needs `pip install wandb`
 
     config.mesh = ConfigDict()
-    config.mesh.devices = 0  # 0 for all devices
+    config.mesh.devices = 0  # number of devices; 0 for all
     return config
