@@ -9,7 +9,11 @@ Everything behind the last real frame, chunk or row is padding and never changes
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt8
+
+# Mel power below which a whole sound is silent: less than that of noise of one step of 16-bit sound.
+SILENCE_POWER = 1e-7
 
 ArrayLike = Any  # numpy arrays while a batch is packed, jax arrays on the devices
 
@@ -41,6 +45,13 @@ class FeatureBatch(NamedTuple):
 
 
 AnyBatch = Batch | FeatureBatch
+
+
+def present_media(
+    faces: UInt8[np.ndarray, "f 48 48 3"], face_found: Bool[np.ndarray, "f"], mel: Float[np.ndarray, "c 128 32"]
+) -> tuple[UInt8[np.ndarray, "x 48 48 3"], Float[np.ndarray, "y 128 32"]]:
+    """An utterance's crops that show a face, and all its mel chunks; or no chunks if all of them are silent."""
+    return faces[face_found], mel if mel.max(initial=0.0) >= SILENCE_POWER else mel[:0]
 
 
 class Segments(NamedTuple):

@@ -59,7 +59,6 @@ COVERED_BY = {
     ),
     "data_tools/releases/release.py": "tests/releases/test_mosei.py::test_a_release_is_read_in_both_layouts",
     "data_tools/releases/sources.py": "tests/preparation/test_settings.py::test_settings_that_cannot_work_are_refused",
-    "mme2e_jax/batch.py": "tests/models/test_mme2e.py::test_segments_name_utterance_place_and_padding",
     "mme2e_jax/checkpoints/digests.py": (
         "tests/checkpoints/test_reader.py::test_any_damage_to_any_file_is_noticed_and_the_one_before_counts"
     ),

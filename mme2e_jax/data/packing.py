@@ -15,11 +15,10 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from mme2e_jax.batch import Batch, FeatureBatch
+from mme2e_jax.batch import Batch, FeatureBatch, present_media
 from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.data import plan as planning
 from mme2e_jax.data.plan import Layout, Lengths, Shape
-from mme2e_jax.media.presence import present_media
 
 
 class BadRecord(Exception):

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mme2e_jax.batch import present_media
 from mme2e_jax.constants import CHUNK_FRAMES, EMPTY_TEXT_TOKENS, FACE_SIZE, MEL_BANDS
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.contributions import shares
 from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.html.evidence import Evidence
-from mme2e_jax.media.presence import present_media
 from mme2e_jax.predict.batching import Capacity, Tokens, cut_tokens, make_batch
 from mme2e_jax.predict.clip_reader import ClipPart, ClipReader, open_clip
 from mme2e_jax.predict.cues import WINDOW_SECONDS, Cue, read_cues, split_long_cues, windows

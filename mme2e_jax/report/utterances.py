@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
+from mme2e_jax.batch import present_media
 from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.data.dataset import Split
 from mme2e_jax.data.packing import BadRecord, RecordValues
 from mme2e_jax.data.reader import RecordReader
 from mme2e_jax.evaluation.attention_maps import AttentionMaps
 from mme2e_jax.html.evidence import Evidence
-from mme2e_jax.media.presence import present_media
 
 RIGHT, PARTLY, WRONG = OUTCOMES = ("right", "partly right", "wrong")
 EACH = 3

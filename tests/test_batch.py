@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from mme2e_jax.batch import present_media
 from mme2e_jax.media.mel import mel_power
-from mme2e_jax.media.presence import present_media
 
 
 def test_only_crops_with_a_face_are_present() -> None:
