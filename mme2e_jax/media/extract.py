@@ -25,6 +25,7 @@ from mme2e_jax.media.video import TIME_TOLERANCE_S, VideoError, frames_at, sampl
 _END_TOLERANCE_S = 0.05
 _SHORT_SOUND_S = 0.5
 _LENGTH_MISMATCH_S = 0.5
+_MOMENT_DIGITS = 6  # times that differ by less than a microsecond show the same frame
 _NO_SOUND = Sound(np.zeros(0, np.float32), 16_000)
 
 _Note = tuple[str, str]  # reason and detail of a finding about a video
@@ -194,29 +195,29 @@ def _extract_faces(
     tracks = {name: Track() for name in spans}
     if media.video is None or length is None:
         return tracks
-    requested = [
-        (moment, name)
-        for name, (start, end) in spans.items()
-        for moment in sample_times(start, end, settings.frame_interval_ms)
-        if moment < length - TIME_TOLERANCE_S
-    ]
-    requested.sort()  # utterances may overlap; the video is decoded once, in order of time
+    # Utterances may overlap: the video is decoded once, in order of time, and faces of a moment are found once.
+    sharing: dict[tuple[float, str], list[tuple[float, str]]] = {}  # moments and names by moment and view
+    for name, (start, end) in spans.items():
+        for moment in sample_times(start, end, settings.frame_interval_ms):
+            if moment < length - TIME_TOLERANCE_S:
+                sharing.setdefault((round(moment, _MOMENT_DIGITS), views[name]), []).append((moment, name))
+    requested = sorted(sharing)
     batch: list[tuple[int, np.ndarray]] = []
 
     def finish_batch() -> None:
         with result.timed("faces"):
             faces_of_images = detector.find([image for _, image in batch])
             for (index, image), faces in zip(batch, faces_of_images, strict=True):
-                moment, name = requested[index]
                 height, width = image.shape[:2]
-                box = choose_face(faces, settings.face_choice, Scene(width, height, tracks[name].last_box))
-                tracks[name].add(image, box, len(faces), 1000 * (moment - spans[name][0]))
+                for moment, name in sharing[requested[index]]:
+                    box = choose_face(faces, settings.face_choice, Scene(width, height, tracks[name].last_box))
+                    tracks[name].add(image, box, len(faces), 1000 * (moment - spans[name][0]))
         batch.clear()
 
     failure = "decoding ended early"
     try:
-        times = [moment for moment, _ in requested]
-        for index, image in _timed_views(media.video, times, [views[name] for _, name in requested], result):
+        times, wanted = [sharing[key][0][0] for key in requested], [view for _, view in requested]
+        for index, image in _timed_views(media.video, times, wanted, result):
             # The frame size may change within a video; all images of a batch have one size.
             if batch and (len(batch) == BATCH_SIZE or batch[0][1].shape != image.shape):
                 finish_batch()
@@ -226,7 +227,7 @@ def _extract_faces(
     if batch:
         finish_batch()
 
-    counts = Counter(name for _, name in requested)
+    counts = Counter(name for shared in sharing.values() for _, name in shared)
     for name, track in tracks.items():
         result.findings += track.findings(name, counts[name], failure)
     return tracks

@@ -69,8 +69,11 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_overlapping_utterances_get_their_own_frames_and_sound(media: dict[str, Path]) -> None:
-    result = run([(0.5, 1.8), (0.0, 1.0)], media["v.mp4"], media["v.wav"])
+    detector = BrightFaces()
+    result = run([(0.5, 1.8), (0.0, 1.0)], media["v.mp4"], media["v.wav"], detector)
 
+    # At 0.0, 0.5, 1.0 and 1.5 s: the faces of a shared frame are found once.
+    assert sum(detector.batches) == 4
     assert result.findings[0].reason == "some_faces_missing"
     assert reasons(result) == {"v_1": ["some_faces_missing"]}
     first, second = result.arrays["v_0"], result.arrays["v_1"]
