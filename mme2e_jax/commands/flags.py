@@ -85,6 +85,9 @@ def defined_flags(argv: Sequence[str], modes: Mapping[str, Mode]) -> flags.FlagV
     flags.DEFINE_enum("format", "file", ["file", "hub"], export_doc, values)
     for name, doc in _TEXT_FLAGS.items():
         flags.DEFINE_string(name, "" if name == "transcript" else None, doc, values)
+    windows = "Seconds of overlapping windows, for words without times; 0 for up to 10 s side by side. Default: 3."
+    flags.DEFINE_float("window", 3.0, windows, 0.0, flag_values=values)
+    flags.DEFINE_float("hop", 0.5, "Seconds from window to window. Default: 0.5.", 0.0, flag_values=values)
     flags.DEFINE_list("seeds", [], "Seeds of the runs, such as 0,1,2.", values)
     flags.DEFINE_multi_string("grid", [], "config.KEY=VALUE,VALUE. All combinations are run", values)
     flags.DEFINE_bool("distributed", False, "This process is one of several.", values)

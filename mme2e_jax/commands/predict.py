@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mme2e_jax.errors import UserError
 from mme2e_jax.export import archive
 from mme2e_jax.predict.clip_reader import ClipReader, open_clip
-from mme2e_jax.predict.cues import read_cues
+from mme2e_jax.predict.cues import WINDOW_SECONDS, check_windows, read_cues
 from mme2e_jax.runtime.jax_cache import configure_jax
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ class ClipArguments(NamedTuple):
     transcript: str
     transcript_file: str | None
     output_dir: str | None  # None for predictions/CLIP, in the run if there is one
+    window: float  # as for `Predictor`
+    hop: float  # the same
 
     def directory(self, parent: Path) -> Path:
         """The output directory; `parent` is the run directory, or the current one."""
@@ -75,6 +77,7 @@ def _predict_and_write(
     # All quick checks come before slow imports.
     stem = open_clip(clip.path).path.stem
     check()
+    check_windows(clip.window or WINDOW_SECONDS, clip.hop)
     if clip.transcript_file is not None:
         read_cues(Path(clip.transcript_file), stem)
     # The reader's process imports TensorFlow while this one imports JAX.
@@ -89,8 +92,17 @@ def _predict_and_write(
                 console.print(f"  {done:.0f} of {whole:.0f} s", end="\r")
 
         predict = load(Predictor, reader)
-        prediction = predict(clip.path, clip.transcript, transcript_file=clip.transcript_file, progress=progress)
+        prediction = predict(
+            clip.path,
+            clip.transcript,
+            transcript_file=clip.transcript_file,
+            window=clip.window,
+            hop=clip.hop,
+            progress=progress,
+        )
     console.print(predictions_table(prediction, console.width))
+    if words := prediction.headline():
+        console.print(f"{words[0].upper()}{words[1:]}.")
     for note in notes(prediction):
         console.print(f"Note: {note}")
     for written in prediction.write(directory):

@@ -61,6 +61,11 @@ class Manifest(JsonObject):
     provenance: Provenance  # step, config and data of the run
 
     @property
+    def dataset(self) -> str:
+        """Dataset of the training; empty if the file does not say it."""
+        return str(self.provenance.get("config", {}).get("data", {}).get("dataset", ""))
+
+    @property
     def reads_clips(self) -> bool:
         """Whether the model reads clips, not hand-crafted features."""
         return self.model in END_TO_END_MODELS

@@ -1,6 +1,7 @@
-"""Batches one utterance of a clip: `t` tokens, `f` frames, `c` chunks."""
+"""Batches utterances of a clip: `t` tokens, `f` frames, `c` chunks."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +20,9 @@ class Capacity(NamedTuple):
     chunks: int
 
     @classmethod
-    def of_window(cls, frame_interval_ms: float) -> "Capacity":
-        """The capacity that the longest window needs."""
+    def of_window(cls, frame_interval_ms: float, seconds: float = LONGEST_WINDOW_SECONDS) -> "Capacity":
+        """The capacity that a window needs."""
         # One more chunk: the last one is padded, and sound tracks are slightly longer than they state.
-        seconds = LONGEST_WINDOW_SECONDS
         return cls(math.ceil(1000 * seconds / frame_interval_ms), math.ceil(seconds / _CHUNK_SECONDS) + 1)
 
     def fitting(self, frames: int, chunks: int) -> "Capacity":
@@ -40,6 +40,14 @@ class Tokens(NamedTuple):
     left_out: int  # number of tokens that were cut off
 
 
+class ModelInput(NamedTuple):
+    """The arrays of one utterance: token ids int32 `[t]`, crops uint8 `[f, 48, 48, 3]`, mel power `[c, 128, 32]`."""
+
+    ids: np.ndarray
+    faces: np.ndarray
+    mel: np.ndarray
+
+
 def cut_tokens(ids: np.ndarray, longest: int, sep: int) -> Tokens:
     """Cuts a text to at most `longest` tokens; a cut text still ends with [SEP], as in training."""
     if len(ids) <= longest:
@@ -47,29 +55,29 @@ def cut_tokens(ids: np.ndarray, longest: int, sep: int) -> Tokens:
     return Tokens(np.append(ids[: longest - 1], sep).astype(np.int32), len(ids) - longest)
 
 
-def make_batch(
-    ids: np.ndarray, faces: np.ndarray, mel: np.ndarray, tokens: int, window: Capacity, labels: int
-) -> Batch:
-    """Returns a batch of one utterance, for a model with a number of `labels`.
+def make_batch(inputs: Sequence[ModelInput], rows: int, tokens: int, window: Capacity, labels: int) -> Batch:
+    """Returns a batch of one group of `rows` utterances, for a model with a number of `labels`.
 
-    It has token ids, int32 `[t]`, padded to `tokens`; and face crops, uint8 `[f, 48, 48, 3]`, and mel power, float32
-    `[c, 128, 32]`, padded to the capacity of a `window`, which is doubled where it is too small.
+    Token ids are padded to `tokens`; crops and chunks lie end to end, padded to the capacity of `rows` windows, which
+    is doubled where it is too small. Rows without an input are padding.
     """
-    capacity = window.fitting(len(faces), len(mel))
-
-    def padded(values: np.ndarray, length: int) -> np.ndarray:
-        return np.concatenate([values, np.zeros((length - len(values), *values.shape[1:]), values.dtype)])[None]
-
-    def count(values: np.ndarray) -> np.ndarray:
-        return np.array([[len(values)]], np.int32)
-
-    return Batch(
-        token_ids=padded(ids, tokens)[None],
-        token_count=count(ids),
-        faces=padded(faces.reshape(-1, FACE_SIZE, FACE_SIZE, 3), capacity.frames),
-        frame_count=count(faces),
-        mel=padded(mel.reshape(-1, MEL_BANDS, CHUNK_FRAMES), capacity.chunks),
-        chunk_count=count(mel),
-        labels=np.zeros((1, 1, labels), np.float32),
-        example=np.zeros((1, 1), np.int32),
+    frames, chunks = (sum(map(len, arrays)) for arrays in zip(*((x.faces, x.mel) for x in inputs), strict=True))
+    capacity = Capacity(rows * window.frames, rows * window.chunks).fitting(frames, chunks)
+    batch = Batch(
+        token_ids=np.zeros((1, rows, tokens), np.int32),
+        token_count=np.zeros((1, rows), np.int32),
+        faces=np.zeros((1, capacity.frames, FACE_SIZE, FACE_SIZE, 3), np.uint8),
+        frame_count=np.zeros((1, rows), np.int32),
+        mel=np.zeros((1, capacity.chunks, MEL_BANDS, CHUNK_FRAMES), np.float32),
+        chunk_count=np.zeros((1, rows), np.int32),
+        labels=np.zeros((1, rows, labels), np.float32),
+        example=np.where(np.arange(rows) < len(inputs), np.arange(rows), -1).astype(np.int32)[None],
     )
+    for row, (ids, faces, mel) in enumerate(inputs):
+        batch.token_ids[0, row, : len(ids)] = ids
+        batch.token_count[0, row] = len(ids)
+        for packed, counts, items in ((batch.faces, batch.frame_count, faces), (batch.mel, batch.chunk_count, mel)):
+            start = int(counts.sum())
+            packed[0, start : start + len(items)] = items
+            counts[0, row] = len(items)
+    return batch

@@ -13,6 +13,7 @@ WINDOW_SECONDS = 10.0
 LONGEST_WINDOW_SECONDS = WINDOW_SECONDS + 0.1
 # No utterance of CMU-MOSEI is longer; the memory that a model needs grows with the length.
 LONGEST_CUE_SECONDS = 120.0
+SHORTEST_WINDOW_SECONDS = 0.1
 SUFFIXES = (".srt", ".vtt", ".txt")
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
@@ -32,6 +33,21 @@ class Cue:
 def windows(duration: float, text: str) -> list[Cue]:
     """Returns equal windows of at most `LONGEST_WINDOW_SECONDS`, each with the whole text; the last has no end."""
     return _divided(Cue(0.0, math.inf, text), duration, LONGEST_WINDOW_SECONDS)
+
+
+def sliding_windows(duration: float, text: str, window: float, hop: float) -> list[Cue]:
+    """Windows of `window` seconds, one every `hop` seconds, each with the whole text; the last ends with the clip."""
+    count = max(math.ceil((duration - window) / hop - 1e-6), 0)
+    return [*(Cue(k * hop, k * hop + window, text) for k in range(count)), Cue(count * hop, math.inf, text)]
+
+
+def check_windows(window: float, hop: float) -> None:
+    """Raises `UserError` if windows of these lengths in seconds cannot be used."""
+    if not (SHORTEST_WINDOW_SECONDS <= window <= LONGEST_CUE_SECONDS and SHORTEST_WINDOW_SECONDS <= hop <= window):
+        raise UserError(
+            f"--window, --hop: expected a window of {SHORTEST_WINDOW_SECONDS:g} to {LONGEST_CUE_SECONDS:g} seconds and "
+            f"a hop of {SHORTEST_WINDOW_SECONDS:g} seconds up to the window, found {window:g} and {hop:g}."
+        )
 
 
 def read_cues(path: Path, clip: str) -> list[Cue]:

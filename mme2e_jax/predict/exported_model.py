@@ -22,10 +22,12 @@ def clip_model(path: str | Path) -> ClipModel:
     if "t" in manifest.modalities and archive.TOKENIZER + "tokenizer.json" not in model.files:
         raise archive.damaged(model.path, "it holds no tokenizer")
 
-    def infer(batch: Batch) -> ClipOutput:
+    def infer(batch: Batch) -> list[ClipOutput]:
         output = model({name: getattr(batch, name)[0] for name in manifest.inputs})
-        contributions = {m: values[0] for m, values in output["contributions"].items()}
-        return ClipOutput(output["logits"][0], contributions, kept=None)
+        return [
+            ClipOutput(logits, {m: added[row] for m, added in output["contributions"].items()}, kept=None)
+            for row, logits in enumerate(output["logits"])
+        ]
 
     return ClipModel(
         source=str(path),
@@ -39,6 +41,7 @@ def clip_model(path: str | Path) -> ClipModel:
         preprocessing=manifest.preprocessing,
         text_max_len=manifest.text_max_len,
         mask_absent=manifest.mask_absent,
+        dataset=manifest.dataset,
         load_encoder=model.load_encoder if "t" in manifest.modalities else None,
         infer=infer,
     )

@@ -40,6 +40,7 @@ class ClipModel:
     preprocessing: Mapping[str, Any]  # how the training data were prepared
     text_max_len: int  # number of tokens at which a text is cut
     mask_absent: bool  # whether frames without a face, silent sound and empty text add nothing
+    dataset: str  # dataset of the training
     # Function that loads the tokenizer; None for a model that reads no text.
     load_encoder: "Callable[[], TextEncoder] | None"
-    infer: Callable[[Batch], ClipOutput]  # function that computes the output for a batch of one utterance
+    infer: Callable[[Batch], list[ClipOutput]]  # function that computes the output for each row of a batch of one group

@@ -12,22 +12,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mme2e_jax.batch import present_media
-from mme2e_jax.constants import CHUNK_FRAMES, EMPTY_TEXT_TOKENS, FACE_SIZE, MEL_BANDS
+from mme2e_jax.constants import CHUNK_FRAMES, EMBEDDED, EMPTY_TEXT_TOKENS, FACE_SIZE, MEL_BANDS
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.contributions import shares
 from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.html.evidence import Evidence
-from mme2e_jax.predict.batching import Capacity, Tokens, cut_tokens, make_batch
-from mme2e_jax.predict.clip_reader import ClipPart, ClipReader, open_clip
-from mme2e_jax.predict.cues import WINDOW_SECONDS, Cue, read_cues, split_long_cues, windows
+from mme2e_jax.predict.batching import Capacity, ModelInput, Tokens, cut_tokens, make_batch
+from mme2e_jax.predict.clip_reader import Clip, ClipPart, ClipReader, open_clip
+from mme2e_jax.predict.cues import (
+    LONGEST_WINDOW_SECONDS,
+    WINDOW_SECONDS,
+    Cue,
+    check_windows,
+    read_cues,
+    sliding_windows,
+    split_long_cues,
+    windows,
+)
 from mme2e_jax.predict.model import ClipModel, ClipOutput
 from mme2e_jax.predict.results import Prediction, Utterance
+from mme2e_jax.predict.timeline import HOP_SECONDS
 from mme2e_jax.runtime.files import valid_unicode
 
 if TYPE_CHECKING:
     from mme2e_jax.media.tokens import TextEncoder
 
+_ROWS = 8  # windows in a batch
 SHOWN = 12  # number of utterances with evidence, which the page shows
 _DEFAULT_THRESHOLD = 0.5
 # Settings of preparation that vary; all others are the same in every version.
@@ -48,7 +59,7 @@ class Predictor:
         self._thresholds = {name: float(model.thresholds.get(name, _DEFAULT_THRESHOLD)) for name in model.label_names}
         preprocessing = model.preprocessing
         self._settings = {name: preprocessing[name] for name in _READER_SETTINGS if name in preprocessing}
-        self._window = Capacity.of_window(preprocessing.get("frame_interval_ms", _DEFAULT_INTERVAL_MS))
+        self._interval_ms = preprocessing.get("frame_interval_ms", _DEFAULT_INTERVAL_MS)
 
     @classmethod
     def from_workdir(
@@ -105,6 +116,8 @@ class Predictor:
         transcript: str = "",
         *,
         transcript_file: str | Path | None = None,
+        window: float | None = None,
+        hop: float = HOP_SECONDS,
         progress: Callable[[float, float], None] = lambda done, whole: None,
     ) -> Prediction:
         """Predicts the emotions of a clip, with one utterance for each cue or window with pictures or sound.
@@ -113,42 +126,42 @@ class Predictor:
           path: video or sound file in any format that FFmpeg reads.
           transcript: spoken words.
           transcript_file: transcript with times, see `cues.read_cues`: each cue is an utterance. Without it, the clip
-            is cut into equal windows of at most 10 s.
+            is cut into windows.
+          window: seconds of windows that overlap, one every `hop` seconds; None for equal ones of at most 10 s.
+          hop: seconds from window to window, and between the moments of `Prediction.timeline`.
           progress: function called with the finished and the total seconds of the clip after each utterance.
 
         Raises:
           UserError: if the clip or the transcript cannot be used.
         """
-        clip, notes = open_clip(path), []
-        transcript = valid_unicode(transcript)
-        if transcript_file is None:
-            cues = windows(clip.seconds, " ".join(transcript.split()))
-            notes += _notes_on_text(cues, "t" in self.model.modalities, self.model.mask_absent)
-        elif transcript:
-            raise UserError("Expected --transcript or --transcript_file, found both.")
-        else:
-            read = read_cues(Path(transcript_file), clip.path.stem)
-            cues = split_long_cues(read, clip.seconds)
-            if len(cues) > len(read):
-                notes.append(f"Long cues were divided, with repeated text: {len(read)} became {len(cues)} utterances.")
+        check_windows(window or WINDOW_SECONDS, hop)
+        clip = open_clip(path)
+        cues, notes = self._cues(clip, valid_unicode(transcript), transcript_file, window, hop)
+        if self.model.dataset in EMBEDDED:
+            notes.append("The model learned from one synthetic face and voice: its answers on others mean little.")
         if not self.model.thresholds and self._task is not Task.SINGLE_LABEL:
             notes.append(f"The model has no thresholds (imported weights): {_DEFAULT_THRESHOLD} is used.")
+        rows, seconds = (_ROWS, window) if window and transcript_file is None else (1, LONGEST_WINDOW_SECONDS)
+        capacity = Capacity.of_window(self._interval_ms, seconds)
+        infer = functools.partial(self._infer, rows=rows, window=capacity)
         shown = set(np.linspace(0, len(cues) - 1, min(len(cues), SHOWN)).round().astype(int).tolist())
         utterances, left_out = [], []
         quiet = _FACES_MISSING if self.model.mask_absent else ()
         with _one_ahead(self._reader.read(clip, cues, self._settings, quiet)) as parts:
             # While the reader is busy with the first part.
             tokens = self._tokens(cues)
-            # Compiles the program for a window, or loads it from the cache.
-            self._infer(np.zeros(1, np.int32), *_NO_MEDIA)
-            for i, part in enumerate(itertools.chain.from_iterable(parts)):
+            # Compiles the program, or loads it from the cache.
+            infer([ModelInput(np.zeros(1, np.int32), *_NO_MEDIA)])
+            numbered = enumerate(itertools.chain.from_iterable(parts))
+            while group := list(itertools.islice(numbered, rows)):
                 if self.model.mask_absent:
-                    part = self._present(part, tokens[i])
-                if not part.arrays:
-                    left_out.append((part.cue, " ".join(part.notes)))
-                    continue
-                utterances.append(self._utterance(part, tokens[i], with_evidence=i in shown))
-                progress(min(part.cue.end, clip.seconds), clip.seconds)
+                    group = [(i, self._present(part, tokens[i])) for i, part in group]
+                left_out += [(part.cue, " ".join(part.notes)) for _, part in group if not part.arrays]
+                present = [(i, part) for i, part in group if part.arrays]
+                inputs = [ModelInput(tokens[i].ids, part.arrays["faces"], part.arrays["mel"]) for i, part in present]
+                for (i, part), output in zip(present, infer(inputs) if inputs else [], strict=True):
+                    utterances.append(self._utterance(part, tokens[i], output, with_evidence=i in shown))
+                progress(min(group[-1][1].cue.end, clip.seconds), clip.seconds)
         if not utterances:
             why = sorted({reason for _, reason in left_out})
             raise UserError(f"No usable pictures or sound in {clip.path}, which states {clip.tracks}. {' '.join(why)}")
@@ -167,15 +180,32 @@ class Predictor:
             sparse_threshold=self.model.sparse_threshold,
             notes=tuple(notes),
             utterances=tuple(utterances),
+            hop=hop,
         )
+
+    def _cues(
+        self, clip: Clip, transcript: str, transcript_file: str | Path | None, window: float | None, hop: float
+    ) -> tuple[list[Cue], list[str]]:
+        """The cues of a clip, and notes on its text."""
+        if transcript_file is None:
+            words = " ".join(transcript.split())
+            cues = sliding_windows(clip.seconds, words, window, hop) if window else windows(clip.seconds, words)
+            return cues, _notes_on_text(cues, "t" in self.model.modalities, self.model.mask_absent)
+        if transcript:
+            raise UserError("Expected --transcript or --transcript_file, found both.")
+        read = read_cues(Path(transcript_file), clip.path.stem)
+        cues = split_long_cues(read, clip.seconds)
+        if len(cues) == len(read):
+            return cues, []
+        return cues, [f"Long cues were divided, with repeated text: {len(read)} became {len(cues)} utterances."]
 
     @functools.cached_property
     def _encoder(self) -> "TextEncoder | None":
         return self.model.load_encoder and self.model.load_encoder()
 
-    def _infer(self, ids: np.ndarray, faces: np.ndarray, mel: np.ndarray) -> ClipOutput:
+    def _infer(self, inputs: Sequence[ModelInput], rows: int, window: Capacity) -> list[ClipOutput]:
         tokens, labels = self.model.text_max_len, len(self.model.label_names)
-        return self.model.infer(make_batch(ids, faces, mel, tokens, self._window, labels))
+        return self.model.infer(make_batch(inputs, rows, tokens, window, labels))[: len(inputs)]
 
     def _tokens(self, cues: Sequence[Cue]) -> list[Tokens]:
         if self._encoder is None:
@@ -201,9 +231,8 @@ class Predictor:
             return replace(part, arrays={}, notes=(*notes, "Nothing is left to predict from."))
         return replace(part, arrays=arrays, notes=tuple(notes))
 
-    def _utterance(self, part: ClipPart, tokens: Tokens, *, with_evidence: bool) -> Utterance:
+    def _utterance(self, part: ClipPart, tokens: Tokens, output: ClipOutput, *, with_evidence: bool) -> Utterance:
         arrays, names = part.arrays, self.model.label_names
-        output = self._infer(tokens.ids, arrays["faces"], arrays["mel"])
         if not np.isfinite(output.logits).all():
             raise UserError(
                 f"Expected finite logits of the model {self.model.source}, found {output.logits.tolist()} from "
@@ -260,13 +289,12 @@ def _one_ahead(parts: Iterator[list[ClipPart]]) -> Iterator[Iterator[list[ClipPa
 
 
 def _evidence(arrays: Any, kept: Mapping[str, list[np.ndarray]]) -> Evidence:
-    count = {"v": len(arrays["faces"]), "a": len(arrays["mel"])}
     return Evidence(
         faces=arrays["faces"],
         face_found=arrays["face_found"],
         frame_ms=arrays["frame_ms"],
         mel=arrays["mel"],
-        kept={m: [stage[: count[m]] for stage in stages] for m, stages in kept.items()},
+        kept=kept,
     )
 
 
@@ -281,7 +309,7 @@ def _notes_on_text(cues: Sequence[Cue], read: bool, masked: bool) -> list[str]:
         return ["No transcript was given: " + ("text adds nothing." if masked else "the model's text input is empty.")]
     if len(cues) > 1:
         return [
-            f"The clip is longer than {WINDOW_SECONDS:g} s and its transcript has no times: every window got the whole "
-            "text. Give a transcript with times (--transcript_file) to divide it."
+            f"The transcript has no times: each of {len(cues)} windows got the whole text. Give one with times "
+            "(--transcript_file) to divide it."
         ]
     return []

@@ -10,6 +10,7 @@ from typing import Any
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.html.evidence import Evidence
+from mme2e_jax.predict.timeline import HOP_SECONDS, Moment, compute_moments, headline
 from mme2e_jax.runtime.files import write_json, write_text
 
 
@@ -61,7 +62,16 @@ class Prediction:
     modalities: str  # modalities that the model reads, of "tva"
     sparse_threshold: float | None  # share of the attention, or of the sites, that is kept; None for the dense model
     notes: tuple[str, ...]  # sentences about the clip as a whole
-    utterances: tuple[Utterance, ...]  # utterances in the order of time
+    utterances: tuple[Utterance, ...]  # utterances in the order of time; windows may overlap
+    hop: float = HOP_SECONDS  # seconds from moment to moment of the timeline
+
+    def timeline(self) -> list[Moment]:
+        """Computes scores over time: means over the utterances at each moment."""
+        return compute_moments(self.utterances, self.label_names, self.thresholds, self.task, self.hop)
+
+    def headline(self) -> str:
+        """Puts the emotions over time into words; empty for values, which decide nothing."""
+        return "" if self.task is Task.REGRESSION else headline(self.timeline())
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values, without the evidence."""
@@ -69,6 +79,7 @@ class Prediction:
             "task": self.task.value,
             "modalities": [MODALITY_NAMES[m] for m in self.modalities],
             "utterances": [utterance.to_json() for utterance in self.utterances],
+            "headline": self.headline(),
         }
 
     def to_csv(self) -> str:
@@ -87,6 +98,17 @@ class Prediction:
             rows.writerow([*times, *scores, *decisions, *shares, _inert(u.transcript), _inert(" ".join(u.notes))])
         return text.getvalue()
 
+    def timeline_csv(self) -> str:
+        """Returns one row per moment: times, and a score and 0 or 1 for each label, empty where no utterance is."""
+        text = io.StringIO()
+        rows = csv.writer(text)
+        rows.writerow(["start", "end", *map(_inert, self.label_names), *(f"{n}_decided" for n in self.label_names)])
+        for m in self.timeline():
+            scores = [f"{m.scores[name]:.6g}" if m.scores else "" for name in self.label_names]
+            decisions = [int(name in m.decided) if m.scores else "" for name in self.label_names]
+            rows.writerow([f"{m.start:.3f}", f"{m.end:.3f}", *scores, *decisions])
+        return text.getvalue()
+
     def to_html(self) -> str:
         """Returns a page that needs neither network nor scripts."""
         # Imports jinja2, which most users of this module do not need.
@@ -96,18 +118,32 @@ class Prediction:
         if self.task is Task.REGRESSION:
             values = [score for utterance in self.utterances for score in utterance.scores.values()]
             low, high, score_name = min(0.0, *values), max(1.0, *values), "value"
-        return render("prediction", p=self, low=low, high=high, score_name=score_name)
+        return render(
+            "prediction",
+            p=self,
+            moments=self.timeline(),
+            headline=self.headline(),
+            low=low,
+            high=high,
+            score_name=score_name,
+        )
 
     def write(self, directory: str | Path) -> list[Path]:
-        """Writes `predictions.json`, `.csv` and, with any evidence, `.html` to a new or existing directory."""
+        """Writes `predictions.json`, `predictions.csv`, `timeline.csv` and, with any evidence, `predictions.html`.
+
+        The directory may exist.
+        """
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        paths = [directory / f"predictions.{suffix}" for suffix in ("json", "csv", "html")]
+        paths = [
+            directory / name for name in ("predictions.json", "predictions.csv", "timeline.csv", "predictions.html")
+        ]
         write_json(paths[0], self.to_json(), indent=1, ensure_ascii=False)
         write_text(paths[1], self.to_csv())
+        write_text(paths[2], self.timeline_csv())
         if all(utterance.evidence is None for utterance in self.utterances):
-            return paths[:2]
-        write_text(paths[2], self.to_html())
+            return paths[:3]
+        write_text(paths[3], self.to_html())
         return paths
 
 

@@ -7,6 +7,7 @@ import jax
 
 from mme2e_jax.batch import Batch
 from mme2e_jax.errors import UserError
+from mme2e_jax.evaluation.attention_maps import utterance_sites
 from mme2e_jax.evaluation.contributions import contributions
 from mme2e_jax.evaluation.inference import infer_batch
 from mme2e_jax.models import variables
@@ -37,12 +38,18 @@ def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> 
         assert directory is not None
         return load_encoder(directory, int(run.record.tokenizer["vocab_size"]))
 
-    def infer(batch: Batch) -> ClipOutput:
+    def infer(batch: Batch) -> list[ClipOutput]:
         with run.model.mesh.active():
             output = jax.device_get(infer_batch(run.model.state, run.model.mesh.put_batch(batch)))
-        # The only utterance of the only group.
-        by_modality = {m: logits[0, 0] for m, logits in output.by_modality.items()}
-        return ClipOutput(output.logits[0, 0], contributions(by_modality, weights), output.kept)
+        counts = {"v": batch.frame_count, "a": batch.chunk_count}
+        return [
+            ClipOutput(
+                logits,
+                contributions({m: of_modality[0, row] for m, of_modality in output.by_modality.items()}, weights),
+                {m: [utterance_sites(s, counts[m], 0, row) for s in stages] for m, stages in output.kept.items()},
+            )
+            for row, logits in enumerate(output.logits[0])
+        ]
 
     return ClipModel(
         source=str(workdir),
@@ -56,6 +63,7 @@ def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> 
         preprocessing=run.record.preprocessing,
         text_max_len=run.config.data.text_max_len,
         mask_absent=run.config.masks_absent,
+        dataset=run.config.data.dataset,
         load_encoder=load if directory is not None else None,
         infer=infer,
     )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mme2e_jax.errors import UserError
-from mme2e_jax.predict.cues import Cue, read_cues, split_long_cues, windows
+from mme2e_jax.predict.cues import Cue, check_windows, read_cues, sliding_windows, split_long_cues, windows
 
 
 def written(tmp_path: Path, name: str, text: str) -> Path:
@@ -149,3 +149,18 @@ def test_a_very_long_cue_is_divided() -> None:
 def test_a_cue_far_beyond_the_clip_is_divided_within_the_clip() -> None:
     assert split_long_cues([Cue(0.0, 1e308, "long")], 240.0) == [Cue(0.0, 120.0, "long"), Cue(120.0, 1e308, "long")]
     assert split_long_cues([Cue(500.0, 1e308, "late")], 240.0) == [Cue(500.0, 1e308, "late")]
+
+
+def test_sliding_windows_cover_the_clip_and_the_last_ends_with_it() -> None:
+    def times(duration: float) -> list[tuple[float, float]]:
+        return [(cue.start, cue.end) for cue in sliding_windows(duration, "text", 3.0, 0.5)]
+
+    assert times(4.2) == [(0.0, 3.0), (0.5, 3.5), (1.0, 4.0), (1.5, math.inf)]
+    assert times(4.0) == [(0.0, 3.0), (0.5, 3.5), (1.0, math.inf)]
+    assert times(2.0) == [(0.0, math.inf)]
+
+
+@pytest.mark.parametrize(("window", "hop"), [(0.05, 0.05), (3.0, 3.5), (3.0, 0.0), (121.0, 1.0), (float("nan"), 1.0)])
+def test_windows_that_cannot_be_used_are_refused(window: float, hop: float) -> None:
+    with pytest.raises(UserError, match="--window, --hop: expected a window of"):
+        check_windows(window, hop)

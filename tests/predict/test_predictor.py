@@ -24,7 +24,7 @@ from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation.inference import infer_batch
 from mme2e_jax.media.tokens import train_mini
-from mme2e_jax.predict.batching import Capacity, make_batch
+from mme2e_jax.predict.batching import Capacity, ModelInput, make_batch
 from mme2e_jax.predict.clip_reader import ClipReader
 from mme2e_jax.predict.run_model import clip_model
 from mme2e_jax.runs.load import load_run
@@ -113,7 +113,7 @@ def test_logits_are_those_of_prepared_records(release: Path, workdir: Path, pred
         np.testing.assert_array_equal(utterance.evidence.faces, faces[b])
         np.testing.assert_array_equal(utterance.evidence.mel, mel[b])
         ids = batch.token_ids[0, b, : batch.token_count[0, b]]
-        alone = evaluated(make_batch(ids, faces[b], mel[b], 16, Capacity.of_window(400), labels=2))[0]
+        alone = evaluated(make_batch([ModelInput(ids, faces[b], mel[b])], 1, 16, Capacity.of_window(400), 2))[0]
         logits = list(utterance.logits.values())
         np.testing.assert_array_equal(logits, alone)
         # Batches of another shape round differently, and a site at the edge of the threshold may move in or out.
@@ -187,6 +187,30 @@ def test_a_model_that_masks_absent_modalities_leaves_out_frames_without_faces_an
         masking(tmp_path / "nothing.mp4")
 
 
+def test_windows_that_overlap_have_the_scores_of_their_own_times(release: Path, predictor: Predictor) -> None:
+    clip = release / "v5.mp4"  # 7 s
+
+    sliding = predictor(clip, "one two", window=3.0, hop=1.0)
+
+    assert [(u.start, u.end) for u in sliding.utterances] == [(0, 3), (1, 4), (2, 5), (3, 6), (4, 7)]
+    (release / "times.srt").write_text("1\n00:00:02,000 --> 00:00:05,000\none two\n")
+    (alone,) = predictor(clip, transcript_file=release / "times.srt").utterances
+    window = sliding.utterances[2]
+    assert (window.frames, window.chunks, window.tokens) == (alone.frames, alone.chunks, alone.tokens)
+    assert window.evidence is not None
+    assert alone.evidence is not None
+    np.testing.assert_array_equal(window.evidence.faces, alone.evidence.faces)
+    np.testing.assert_array_equal(window.evidence.mel, alone.evidence.mel)
+    # Batches of another shape round differently.
+    np.testing.assert_allclose(list(window.logits.values()), list(alone.logits.values()), rtol=0, atol=5e-5)
+    assert [m.start for m in sliding.timeline()] == list(range(7))
+    first, last = sliding.timeline()[0], sliding.timeline()[-1]
+    assert first.scores == sliding.utterances[0].scores
+    assert last.scores == sliding.utterances[-1].scores
+    with pytest.raises(UserError, match=r"--window, --hop: expected a window of 0\.1 to 120 .* found 3 and 4"):
+        predictor(clip, window=3.0, hop=4.0)
+
+
 def test_a_sound_file_has_no_faces(tmp_path: Path, predictor: Predictor) -> None:
     write_wav(tmp_path / "a.wav", tone(1.5))
 
@@ -231,7 +255,7 @@ def test_the_files_agree(release: Path, tmp_path: Path, predictor: Predictor) ->
 
     paths = prediction.write(tmp_path / "out")
 
-    assert [path.name for path in paths] == ["predictions.json", "predictions.csv", "predictions.html"]
+    assert [path.name for path in paths] == ["predictions.json", "predictions.csv", "timeline.csv", "predictions.html"]
     stored = json.loads(paths[0].read_text())
     (utterance,) = prediction.utterances
     assert stored["utterances"][0]["scores"] == utterance.scores

@@ -1,0 +1,102 @@
+"""Scores over time, from utterances that may overlap.
+
+Axes: `k` moments, `l` labels.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from mme2e_jax.evaluation import metrics
+from mme2e_jax.evaluation.metrics import Task
+from mme2e_jax.html.formats import format_time
+
+HOP_SECONDS = 0.5
+_SHORTEST_SECONDS = 1.0  # of a part that the headline names
+_MOST_PARTS = 5  # that the headline lists one by one
+
+
+class Scored(Protocol):
+    """A time with scores, such as an utterance."""
+
+    @property
+    def start(self) -> float: ...
+    @property
+    def end(self) -> float: ...
+    @property
+    def scores(self) -> Mapping[str, float]: ...
+
+
+class Moment(NamedTuple):
+    """The scores of a short time."""
+
+    start: float  # seconds from the start of the clip
+    end: float  # the same
+    scores: Mapping[str, float]  # mean over the utterances at the middle of the moment, by label; empty without any
+    decided: tuple[str, ...]  # predicted labels
+
+
+def compute_moments(
+    utterances: Sequence[Scored], names: Sequence[str], thresholds: Mapping[str, float], task: Task, hop: float
+) -> list[Moment]:
+    """Moments of `hop` seconds from 0 to the end of the last utterance; labels and thresholds as for `decide`."""
+    count = math.ceil(max((u.end for u in utterances), default=0.0) / hop - 1e-6)
+    sums, covered = np.zeros((count, len(names))), np.zeros(count, int)
+    for u in utterances:
+        # The moments whose middle, (k + 1/2) * hop, lies in [start, end).
+        at = slice(*(max(math.ceil(time / hop - 0.5 - 1e-6), 0) for time in (u.start, u.end)))
+        sums[at] += [u.scores[name] for name in names]
+        covered[at] += 1
+    score = sums / np.maximum(covered, 1)[:, None]
+    decided = metrics.decide(score, names, thresholds, task) & (covered > 0)[:, None]
+    return [
+        Moment(
+            k * hop,
+            (k + 1) * hop,
+            dict(zip(names, score[k].tolist(), strict=True)) if covered[k] else {},
+            tuple(name for name, yes in zip(names, decided[k], strict=True) if yes),
+        )
+        for k in range(count)
+    ]
+
+
+def headline(moments: Sequence[Moment]) -> str:
+    """The emotions in the order of time, in words: "sad until 0:05, then happy". Parts below a second are left out."""
+    parts = _merged(part for part in _merged(_parts(moments)) if part.end - part.start >= _SHORTEST_SECONDS)
+    if not parts:
+        return ""
+    if len(parts) == 1:
+        return f"{parts[0].emotion} throughout"
+    if len(parts) > _MOST_PARTS:
+        seconds: dict[str, float] = {}
+        for part in parts:
+            seconds[part.emotion] = seconds.get(part.emotion, 0.0) + part.end - part.start
+        ranked = sorted(seconds.items(), key=lambda item: -item[1])
+        return "mostly " + ", then ".join(f"{emotion} ({time:.0f} s)" for emotion, time in ranked)
+    ends = [f"{part.emotion} until {format_time(round(part.end)).removesuffix('.0')}" for part in parts[:-1]]
+    return ", then ".join([*ends, parts[-1].emotion])
+
+
+class _Part(NamedTuple):
+    start: float
+    end: float
+    emotion: str
+
+
+def _parts(moments: Sequence[Moment]) -> Iterator[_Part]:
+    for moment in moments:
+        if moment.scores:
+            yield _Part(moment.start, moment.end, " and ".join(moment.decided) or "no emotion")
+
+
+def _merged(parts: Iterator[_Part]) -> list[_Part]:
+    """Neighbours with the same emotion as one part."""
+    found: list[_Part] = []
+    for part in parts:
+        if found and found[-1].emotion == part.emotion:
+            found[-1] = found[-1]._replace(end=part.end)
+        else:
+            found.append(part)
+    return found
