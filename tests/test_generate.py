@@ -188,7 +188,7 @@ def test_label_columns_are_those_of_mosei(corpus):
         header = path.read_text(encoding="utf-8").splitlines()[0]
         assert header == (
             "HITId,WorkerId,Input.VIDEO_ID,Input.CLIP,Answer.anger,Answer.disgust,Answer.fear,"
-            "Answer.happiness,Answer.sadness,Answer.surprise,Answer.sentiment"
+            "Answer.happiness,Answer.sadness,Answer.surprise,Answer.sentiment,Approve,Reject"
         )
 
 

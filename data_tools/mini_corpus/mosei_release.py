@@ -20,6 +20,7 @@ _EMOTION_COLUMNS = {emotion: f"Answer.{_NOUNS.get(emotion, emotion)}" for emotio
 _POSITIVE = ("happy", "surprise")  # emotions with a positive sentiment
 _KEY_COLUMNS = ("HITId", "WorkerId", "Input.VIDEO_ID", "Input.CLIP")
 _ANSWER_COLUMNS = (*_EMOTION_COLUMNS.values(), "Answer.sentiment")
+_REVIEW_COLUMNS = ("Approve", "Reject")  # for the requester to fill in; as in MOSEI, rows end before them
 WORKERS = 3
 BATCHES = 2
 
@@ -74,10 +75,10 @@ def write_labels(root: Path, plans: Iterable[VideoPlan]) -> None:
     rows = [row for plan in plans for clip in plan.clips for row in _answers(plan, clip)]
     for batch in range(BATCHES):
         path = root / LABEL_DIR / f"Batch_{batch}.csv"
+        columns = (*_KEY_COLUMNS, *_ANSWER_COLUMNS)
         with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, (*_KEY_COLUMNS, *_ANSWER_COLUMNS), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows[batch::BATCHES])
+            csv.writer(file, lineterminator="\n").writerow((*columns, *_REVIEW_COLUMNS))
+            csv.DictWriter(file, columns, lineterminator="\n").writerows(rows[batch::BATCHES])
 
 
 def _answers(plan: VideoPlan, clip: ClipPlan) -> list[dict[str, object]]:

@@ -34,6 +34,8 @@ _VIDEOS = ("Videos/Full/Combined",)
 _NOUNS = {"happy": "happiness", "sad": "sadness"}
 _ANSWERS = {name: "Answer." + (_NOUNS.get(name) or name) for name in _EMOTIONS}
 _COLUMNS = ("Input.VIDEO_ID", "Input.CLIP", *_ANSWERS.values())
+# Mechanical Turk names these columns last, for the requester to fill in; the rows that it writes end before them.
+_REVIEW = ["Approve", "Reject"]
 
 
 def read_release(raw: Path) -> Release:
@@ -79,11 +81,12 @@ def parse_labels(
     """
     parsed: list[tuple[str, int, list[float]]] = []
     findings: list[Finding] = []
+    answered = len(columns) - (len(_REVIEW) if list(columns[-len(_REVIEW) :]) == _REVIEW else 0)
     for number, cells in rows:
         name, row = f"{source}:{number}", dict(zip(columns, cells, strict=False))
         # A cell more or less, which an unquoted comma makes, shifts the answers.
-        if len(cells) < len(columns) or any(cells[len(columns) :]):
-            findings.append(Finding(name, "bad_label_row", f"expected {len(columns)} cells, found {len(cells)}"))
+        if len(cells) != answered and (len(cells) < len(columns) or any(cells[len(columns) :])):
+            findings.append(Finding(name, "bad_label_row", f"expected {answered} cells, found {len(cells)}"))
             continue
         video = (row.get("Input.VIDEO_ID") or "").strip().rsplit("/", 1)[-1]
         clip = read_clip_number(row.get("Input.CLIP") or "")

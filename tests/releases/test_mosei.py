@@ -140,6 +140,24 @@ def test_unreadable_label_rows_are_named_by_their_number() -> None:
     ]
 
 
+def test_rows_of_mechanical_turk_end_before_the_columns_of_the_requester(tmp_path: Path) -> None:
+    root = write_release(tmp_path, {"v": "".join(f"v___{i}___{i}___{i + 1}___a\n" for i in range(4))}, {})
+    header = ",".join(f'"{name}"' for name in (*COLUMNS, "Answer.comment", "Approve", "Reject"))
+    rows = [
+        # As downloaded, reviewed, and written again by a spreadsheet; the last one lacks a cell.
+        '"H","v","0","1","0","0","0","0","0","said ""no"",\n\nlouder"',
+        '"H","v","1","0","1","0","0","0","0","","","too fast"',
+        "H,v,2,0,0,1,0,0,0,,,",
+        '"H","v","3","1","0","0","0","0","0"',
+    ]
+    (root / "Labels" / "b.csv").write_text("\n".join([header, *rows]) + "\n")
+
+    release = read_release(root)
+
+    assert [u.label for u in release.utterances] == [(1, 0, 0, 0, 0, 0), (0, 1, 0, 0, 0, 0), (0, 0, 1, 0, 0, 0)]
+    assert release.findings[0] == Finding("b.csv:7", "bad_label_row", "expected 10 cells, found 9")
+
+
 @pytest.mark.parametrize(
     ("start", "end", "reason", "kept_start"),
     [
