@@ -91,39 +91,51 @@ def _divided(cue: Cue, end: float, longest: float) -> list[Cue]:
 
 
 def _subtitle_cues(text: str, path: Path) -> list[Cue]:
-    """Parses SubRip and WebVTT: blocks between blank lines, each with a line of times, then the text."""
+    """Parses SubRip and WebVTT: blocks between blank lines, each with a line of times, then the text.
+
+    In WebVTT, a line of spaces is text; YouTube's captions hold such lines.
+    """
     vtt = path.suffix.lower() == ".vtt"
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if vtt and not re.match(r"WEBVTT(\s|$)", lines[0]):
         raise UserError(f"{path}: expected WEBVTT in the first line of a .vtt file, found {lines[0][:60]!r}.")
-    cues, number, skipping = [], 1 if vtt else 0, False
+    if not vtt:
+        lines = [line.strip() and line for line in lines]
+    # The header of WebVTT ends at a blank line.
+    first = next((i for i, line in enumerate(lines) if not line or "-->" in line), len(lines)) if vtt else 0
+    cues, number, skipping = [], first, False
     while number < len(lines):
         line = lines[number]
         number += 1
         if vtt and re.match(r"(NOTE|STYLE|REGION)(\s|$)", line):
             skipping = True
-        elif not line.strip():
+        elif not line:
             skipping = False
         if skipping or not line.strip() or _is_name(lines, number, vtt):
             continue
         start, end = _times(line, path, number)
         words = []
         # The next cue may follow without a blank line, its number first.
-        while number < len(lines) and lines[number].strip() and not _TIMES.fullmatch(lines[number]):
+        while number < len(lines) and lines[number] and not _TIMES.fullmatch(lines[number]):
             words.append(lines[number])
             number += 1
-        if words and words[-1].strip().isdigit() and number < len(lines) and lines[number].strip():
+        if words and words[-1].strip().isdigit() and number < len(lines) and lines[number]:
             words.pop()
         cues.append(Cue(start, end, _plain(" ".join(words))))
     return cues
 
 
 def _is_name(lines: Sequence[str], number: int, vtt: bool) -> bool:
-    """Whether the line before `number` is the number or name of a cue, or part of the header, rather than its times."""
-    line, following = lines[number - 1], lines[number] if number < len(lines) else ""
+    """Whether the line before `number` is the number of a cue, or its name in WebVTT; the line of times follows."""
+    line = lines[number - 1]
     if "-->" in line:
         return False
-    return "-->" in following or line.strip().isdigit() or (vtt and number == 2)
+    following = lines[number : number + 3]
+    if line.strip().isdigit():
+        # Some programs write blank lines after the number. If no times follow, times that are wrong are named.
+        return any(following[:1]) or "-->" in "".join(following)
+    # In SubRip it is text after a blank line, which would be lost.
+    return vtt and "-->" in "".join(following[:1])
 
 
 def _times(line: str, path: Path, number: int) -> tuple[float, float]:

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mme2e_jax.errors import UserError
@@ -81,6 +81,12 @@ def test_lines_of_mosei_are_read_and_only_those_of_this_clip_if_there_are_severa
         ),
         ("a.srt", "1\n00:00:01,0 --> 00:00\nhello\n", r"line 2: expected the times of a cue"),
         ("a.srt", "1\n00:00:02,000 --> 00:00:02,000\nx\n", r"line 2: expected a cue that ends after it starts"),
+        ("a.srt", "1\n00:00:01,000 --> 00:00:02,000\nx\n\n42\n\nmore\n", r"line 5: expected the times.*found '42'"),
+        (
+            "a.srt",
+            "00:00:01,000 --> 00:00:02,000\nx\n\nlost\n00:00:02,000 --> 00:00:03,000\ny\n",
+            r"line 4: expected the times.*found 'lost'",
+        ),
         ("a.srt", "just words\n", r"line 1: expected the times of a cue, .*found 'just words'"),
         ("a.vtt", "00:00.000 --> 00:01.000\nx\n", r"expected WEBVTT in the first line"),
         ("a.txt", "just words\n", r"line 1: expected ID___clip___start___end___text .*found 1"),
@@ -133,6 +139,86 @@ def test_every_cue_is_kept_also_without_blank_lines(
     for cue, (words, *_) in zip(found, cues, strict=True):
         assert "hello" in cue.text or "hello" not in words
         assert " --> 00" not in cue.text
+
+
+def test_captions_of_youtube_are_read(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "a.vtt",
+        "WEBVTT\nKind: captions\nLanguage: en\n\n00:00:00.250 --> 00:00:02.500 align:start position:0%\n \n"
+        "hello<00:00:00.560><c> everyone</c>\n\n00:00:02.500 --> 00:00:02.510 align:start position:0%\n"
+        "hello everyone\n \n\n",
+    )
+
+    assert read_cues(path, "a") == [Cue(0.25, 2.5, "hello everyone"), Cue(2.5, 2.51, "hello everyone")]
+
+
+HEADERS = st.sampled_from([
+    "WEBVTT",
+    "\ufeffWEBVTT - title",
+    "WEBVTT\nKind: captions\nLanguage: en",
+    "WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00:00.000",
+])  # fmt: skip
+COMMENTS = st.sampled_from(
+    ["NOTE", "NOTE one\ntwo", "STYLE\n::cue {\n}", "REGION\nid:a", "NOTE\n00:01.000 --> 00:02.000"]
+)
+# As written, and as read.
+TEXTS = st.sampled_from([
+    ("hello", "hello"), ("two\nlines", "two lines"), ("<v Ann>Tom &amp; <b>me</b>", "Tom & me"), ("- 7", "- 7"),
+    ("", ""), (" \nlate", "late"), ("NOTE this", "NOTE this"), ("a -> b", "a -> b"), ("é \u2028 ü", "é ü"),
+])  # fmt: skip
+# No times, times that are none, and times in the wrong order; the line of a block that must be named.
+WRONG = st.sampled_from([
+    ("words alone", 0), ("00:01.000 -> 00:02.000\nx", 0), ("1\n00:01.000 --> 00:02\nx", 1),
+    ("1\n00:02.000 --> 00:01.000\nx", 1), ("00:00:02,000 --> 00:00:02,000", 0),
+])  # fmt: skip
+
+
+@st.composite
+def subtitles(draw: st.DrawFn) -> tuple[str, str, list[str], int | None]:
+    """Suffix and content of a file, the texts of its cues, and the line of its first mistake or None."""
+    vtt, end = draw(st.booleans()), draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    blocks, texts, wrong = [draw(HEADERS)] if vtt else [], [], None
+
+    def line() -> int:
+        return 1 + sum(block.count("\n") + 2 for block in blocks)
+
+    for i in range(draw(st.integers(1, 8))):
+        kind = draw(st.sampled_from("cccnw"))
+        if kind == "w":
+            block, place = draw(WRONG)
+            wrong = wrong or line() + place
+        elif kind == "n" and vtt:
+            block = draw(COMMENTS)
+        else:
+            words, read = draw(TEXTS)
+            names = ["", f"{i + 1}\n", "intro\n", "é 1 -\n"] if vtt else ["", f"{i + 1}\n", " 12 \n"]
+            hours, point = ("", ".") if vtt and draw(st.booleans()) else ("00:", draw(st.sampled_from(".,")))
+            times = f"{hours}00:{i:02}{point}000 --> {hours}00:{i:02}{point}900"
+            block = f"{draw(st.sampled_from(names))}{times}{draw(st.sampled_from(['', ' align:start']))}\n"
+            # In SubRip, a line of spaces is a blank line.
+            block += words if vtt else words.lstrip()
+            texts.append(read)
+        blocks.append(block)
+    return "vtt" if vtt else "srt", "\n\n".join(blocks).replace("\n", end), texts, wrong
+
+
+@settings(derandomize=True)
+@given(subtitles())
+def test_every_block_of_subtitles_is_kept_or_named_by_its_line(
+    tmp_path_factory: pytest.TempPathFactory, case: tuple[str, str, list[str], int | None]
+) -> None:
+    suffix, text, texts, wrong = case
+    path = written(tmp_path_factory.getbasetemp(), f"blocks.{suffix}", text)
+
+    if wrong is not None:
+        with pytest.raises(UserError, match=rf"line {wrong}: expected"):
+            read_cues(path, "a")
+    elif not texts:
+        with pytest.raises(UserError, match=r"expected cues in .* found none"):
+            read_cues(path, "a")
+    else:
+        assert [cue.text for cue in read_cues(path, "a")] == texts
 
 
 def test_a_very_long_cue_is_divided() -> None:
