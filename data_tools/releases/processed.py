@@ -24,6 +24,7 @@ from data_tools.releases.release import Release, ReleaseError, first_file, listi
 from data_tools.releases.splits import read_split_files
 from mme2e_jax.constants import LABEL_NAMES
 from mme2e_jax.media.image_sequence import image_numbers
+from mme2e_jax.media.sound import soundfile_name
 from mme2e_jax.media.utterance import Finding, ImageSequence, Media, Utterance, is_identifier
 from mme2e_jax.pickles import numpy_pickle, plain_pickle
 
@@ -161,7 +162,7 @@ def _estimate_rate(candidates: Sequence[tuple[ImageSequence, Path | None]]) -> f
         if wav is None:
             continue
         try:
-            length = soundfile.info(wav).duration
+            length = soundfile.info(soundfile_name(wav)).duration
         except soundfile.SoundFileError:
             continue
         if image_count := len(image_numbers(images)):

@@ -38,7 +38,8 @@ def images_at(sequence: ImageSequence, times: Sequence[float]) -> Iterator[tuple
         try:
             with Image.open(path) as header:
                 require_size(*header.size)
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            # OpenCV refuses names that are not UTF-8.
+            image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
         except (OSError, Image.DecompressionBombError):
             image = None
         if image is None:

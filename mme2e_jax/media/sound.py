@@ -4,10 +4,12 @@ Axes: `x` samples.
 """
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -71,6 +73,11 @@ def sound_errors() -> Iterator[None]:
         raise SoundError(str(error)) from error
 
 
+def soundfile_name(path: Path) -> Any:
+    """The name of a file for soundfile, which refuses those that are not UTF-8 unless they are bytes."""
+    return os.fsencode(path)
+
+
 def read_wav(path: Path, channel: int = 0) -> Sound:
     """Reads one channel of a sound file, the last one if there are fewer, as far as it can be read.
 
@@ -89,7 +96,7 @@ def read_soundtrack(path: Path, channel: int = 0) -> Sound:
 
 def stream_wav(path: Path, channel: int = 0) -> Iterator[Sound]:
     """Yields the sound of `read_wav` in pieces; raises `SoundError` where it cannot be read further."""
-    with sound_errors(), soundfile.SoundFile(path) as file:
+    with sound_errors(), soundfile.SoundFile(soundfile_name(path)) as file:
         _require_rate(file.samplerate)
         require_length(file.frames / file.samplerate, path.stat().st_size)
         index = min(channel, file.channels - 1)

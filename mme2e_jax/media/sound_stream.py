@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from mme2e_jax.media.sound import Sound, SoundError, sample_range, sound_errors, stream_soundtrack, stream_wav
+from mme2e_jax.media.sound import (
+    Sound,
+    SoundError,
+    sample_range,
+    sound_errors,
+    soundfile_name,
+    stream_soundtrack,
+    stream_wav,
+)
 from mme2e_jax.media.video import open_media, track_duration
 
 
@@ -107,7 +115,7 @@ class SoundStreamCache:
 
 def _wav_duration(path: Path) -> float:
     with sound_errors():
-        return soundfile.info(path).duration
+        return soundfile.info(soundfile_name(path)).duration
 
 
 def _soundtrack_duration(path: Path) -> float:

@@ -1,5 +1,6 @@
 """Tests videos that are stored as numbered images."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -32,6 +33,14 @@ def test_the_picture_on_screen_is_chosen(pictures: ImageSequence) -> None:
 
     np.testing.assert_allclose(list(shown.values()), [0, 20, 40, 220], atol=2)
     assert list(shown) == [0, 1, 2, 3]
+
+
+def test_the_name_of_the_folder_need_not_be_utf8(pictures: ImageSequence) -> None:
+    folder = pictures.folder.rename(pictures.folder.with_name(os.fsdecode(b"caf\xe9")))
+
+    ((_, picture),) = images_at(ImageSequence(folder, "image_", 4.0), [0.5])
+
+    assert picture.mean() == pytest.approx(40, abs=2)
 
 
 def test_colours_are_rgb(tmp_path: Path) -> None:

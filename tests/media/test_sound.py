@@ -1,5 +1,6 @@
 """Tests channels, cuts and errors of sounds."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import soundfile
 
 from mme2e_jax.media.sound import Sound, SoundError, read_soundtrack, read_wav
+from mme2e_jax.media.sound_stream import SoundStreamCache
 from tests.helpers.media import tone, write_sound, write_video, write_wav
 
 
@@ -28,6 +30,15 @@ def test_cut_takes_the_samples_of_the_stretch_as_far_as_there_are_any() -> None:
     np.testing.assert_array_equal(sound.cut(1.0, 1.5), [10, 11, 12, 13, 14])
     np.testing.assert_array_equal(sound.cut(9.8, 12.0), [98, 99])
     assert len(sound.cut(11.0, 12.0)) == 0
+
+
+def test_a_name_need_not_be_utf8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    write_wav(tmp_path / "a.wav", tone(0.5))
+    (tmp_path / "a.wav").rename(path)
+
+    assert read_wav(path).duration == 0.5
+    assert SoundStreamCache().wav(path, 0).duration == 0.5
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"no sound at all"])
