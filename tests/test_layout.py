@@ -89,7 +89,6 @@ COVERED_BY = {
         "tests/commands/test_evaluate.py::test_evaluation_runs_the_model_once_on_each_batch"
     ),
     "mme2e_jax/export/archive.py": "tests/export/test_load.py::test_unexpected_members_are_refused",
-    "mme2e_jax/export/manifest.py": "tests/export/test_load.py::test_invalid_manifests_are_refused",
     "mme2e_jax/export/save.py": "tests/export/test_load.py::test_exporting_twice_gives_the_same_bytes",
     "mme2e_jax/export/signature.py": "tests/export/test_program.py::test_a_batch_that_does_not_fit_is_refused",
     "mme2e_jax/html/evidence.py": (
@@ -163,6 +162,7 @@ WHOLE_BEHAVIOURS = {
     "tests/media/test_media_matrix.py": "what each kind of media file yields",
     "tests/models/test_oracle_baselines.py": "parity of the baselines with the paper's code",
     "tests/models/test_oracle_models.py": "parity of the end-to-end models with the paper's code",
+    "tests/predict/test_media_prediction.py": "what each kind of media file yields in a prediction",
     "tests/predict/test_page_in_browser.py": "the page of a prediction in a browser",
     "tests/releases/test_kept_or_named.py": "rows of outside texts, through all readers",
     "tests/report/test_page_in_browser.py": "the page of a report in a browser",

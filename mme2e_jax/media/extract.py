@@ -97,7 +97,7 @@ def extract(
         report("no_media")
         return result
     tolerance = _LENGTH_MISMATCH_S + (1 / media.video.fps if isinstance(media.video, ImageSequence) else 0.0)
-    if sound and length is not None and abs(sound.duration - length) > tolerance:
+    if sound and not sound.failure and length is not None and abs(sound.duration - length) > tolerance:
         report("length_mismatch", f"sound {sound.duration:.2f} s, video {length:.2f} s")
 
     media_end = max(sound.duration if sound else 0.0, length or 0.0)

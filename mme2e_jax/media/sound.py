@@ -16,7 +16,15 @@ import numpy as np
 import soundfile
 from av.error import FFmpegError
 
-from mme2e_jax.media.video import LONGEST_S, VideoError, open_media, require_length
+from mme2e_jax.media.video import (
+    LONGEST_S,
+    VideoError,
+    is_indexed,
+    open_media,
+    require_length,
+    start_time,
+    stated_duration,
+)
 
 # Full scale is 1, or 2e9 for integers stored as floats. The power of louder samples would overflow float32.
 _MAX_SAMPLE = 1e12
@@ -27,6 +35,8 @@ _MIN_RATE, _MAX_RATE = 4000, 768_000
 _GAP_S = 0.05
 # A longer gap is a damaged time. Silence of that length would fill the memory.
 _LONGEST_GAP_S = 600.0
+# Stated lengths may differ by a few frames.
+_SHORT_END_S = 0.5
 _BLOCK = 1 << 16
 
 
@@ -113,10 +123,12 @@ def stream_soundtrack(path: Path, channel: int = 0) -> Iterator[Sound]:
     with sound_errors(), open_media(path) as container:
         if not container.streams.audio:
             raise SoundError("the video has no sound track")
-        zero = max((container.start_time or 0) / av.time_base, 0.0)
+        zero = start_time(container)
+        track = container.streams.audio[0]
+        stated = stated_duration(container, track) if is_indexed(container) else None
         # One plane for all channels: PyAV reads outside its memory if there are eight planes.
         packed = av.AudioResampler(format="flt")
-        for frame in container.decode(container.streams.audio[0]):
+        for frame in container.decode(track):
             if not rate:
                 rate, channels = frame.sample_rate, frame.layout.nb_channels
                 _require_rate(rate)
@@ -139,6 +151,9 @@ def stream_soundtrack(path: Path, channel: int = 0) -> Iterator[Sound]:
                 position += len(kept)
                 if len(kept):
                     yield _checked(kept, rate, channels)
+        # FFmpeg reports no error where a file was cut off.
+        if rate and stated is not None and position < (stated - _SHORT_END_S) * rate:
+            raise SoundError(f"it ends at {position / rate:.2f} s of {stated:.2f} s")
 
 
 def _whole(pieces: Iterator[Sound]) -> Sound:

@@ -19,11 +19,14 @@ LONGEST_S = 48 * 3600.0
 LEAST_BYTES_PER_S = 16
 # Those of 8K video, with some room. A few bytes can state any size, and every pixel takes memory.
 MOST_PIXELS = 40_000_000
+# Sound encoders start up to this much before 0. Broadcast recordings start at any time, even a minute before 0, where
+# their clock returns to 0.
+_PRIMING_S = 0.5
 # Over longer gaps between requested frames, seeking to the keyframe before the next one is faster than decoding.
 _SEEK_S = 8.0
 # Frames are not stored in display order: seeking aims this much before the requested time.
 _LEAD_S = 1.0
-# Containers with exact times after seeking; AVI files with packed frames do not have them.
+# AVI files with packed frames do not have exact times after seeking; FFmpeg estimates the lengths of many others.
 _INDEXED = ("mp4", "matroska")
 _DURATION = re.compile(r"(\d{1,9}):(\d\d):(\d\d(?:\.\d*)?)")
 
@@ -73,13 +76,19 @@ def picture_track(container: InputContainer) -> av.VideoStream | None:
     return next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
 
 
+def start_time(container: InputContainer) -> float:
+    """The time in seconds of the file's clock that counts as 0: its start, without the priming of a sound encoder."""
+    seconds = (container.start_time or 0) / av.time_base
+    return 0.0 if -_PRIMING_S < seconds < 0 else seconds
+
+
 def track_duration(container: InputContainer, stream: av.VideoStream | av.AudioStream) -> float | None:
     """The stated length of a track in seconds, else that of its file, else the end of its last packet.
 
     Matroska files state it in a tag. Recorders of live video (browsers, for instance) state no length. None if the
     packets have no times either. Raises `VideoError` as `require_length`.
     """
-    seconds = _stated_duration(container, stream)
+    seconds = stated_duration(container, stream)
     if seconds is None:
         seconds = _packets_end(container, stream)
     if seconds is not None:
@@ -95,15 +104,18 @@ def require_length(seconds: float, size: int) -> None:
         raise VideoError(f"a length of {seconds:g} s in {size} bytes, expected {LEAST_BYTES_PER_S} a second")
 
 
-def _stated_duration(container: InputContainer, stream: av.VideoStream | av.AudioStream) -> float | None:
+def stated_duration(container: InputContainer, stream: av.VideoStream | av.AudioStream) -> float | None:
+    """The length of a track in seconds that the file states; None if it states none."""
     # First, as FFmpeg estimates `stream.duration` of these files by their longest track. The tag of a recording that
     # starts later may or may not include the time before.
-    starts_at_zero = (container.start_time or 0) <= 0
+    starts_at_zero = start_time(container) == 0
     if starts_at_zero and (found := _DURATION.fullmatch(stream.metadata.get("DURATION", ""))):
         hours, minutes, seconds = found.groups()
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
+        # A track may start later than others.
+        late = 0.0 if stream.start_time is None else float(stream.start_time * stream.time_base) - start_time(container)
+        return late + float(stream.duration * stream.time_base)
     # The length of the file is that of its longest track.
     if starts_at_zero and container.duration is not None and len(container.streams) == 1:
         return container.duration / av.time_base
@@ -111,13 +123,18 @@ def _stated_duration(container: InputContainer, stream: av.VideoStream | av.Audi
 
 
 def _packets_end(container: InputContainer, stream: av.VideoStream | av.AudioStream) -> float | None:
-    zero = max((container.start_time or 0) / av.time_base, 0.0)
+    zero = start_time(container)
     ends = [
         float((packet.pts + (packet.duration or 0)) * packet.time_base) - zero
         for packet in container.demux(stream)
         if packet.pts is not None
     ]
     return max(ends, default=None)
+
+
+def is_indexed(container: InputContainer) -> bool:
+    """Whether the file's times are exact: those that it states, and those after seeking."""
+    return any(name in container.format.name.split(",") for name in _INDEXED)
 
 
 def frames_at(path: Path, times: Sequence[float]) -> Iterator[tuple[int, np.ndarray]]:
@@ -161,10 +178,8 @@ def _decode(path: Path, times: Sequence[float], *, seeking: bool) -> Iterator[tu
             stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
             # Workers are processes already; decoder threads would compete with them.
             stream.codec_context.thread_count = 1
-            # Broadcast recordings start at any time. A slightly negative start is the sound encoder's priming, which
-            # players skip.
-            zero = max((container.start_time or 0) / av.time_base, 0.0)
-            seeking = seeking and any(name in container.format.name.split(",") for name in _INDEXED)
+            zero = start_time(container)
+            seeking = seeking and is_indexed(container)
             frames = container.decode(stream)
             while (frame := next(frames, None)) is not None:
                 if frame.time is None:

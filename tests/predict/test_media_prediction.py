@@ -1,0 +1,84 @@
+"""What each kind of media file yields in a prediction: the input of the model, notes, or a refusal."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mme2e_jax.batch import Batch
+from mme2e_jax.errors import UserError
+from mme2e_jax.media.findings import REASONS
+from mme2e_jax.predict.clip_reader import ClipReader
+from mme2e_jax.predict.model import ClipModel, ClipOutput
+from mme2e_jax.predict.predictor import Predictor
+from tests.helpers.media import rotate, write_frames
+from tests.helpers.media_cases import CASES, Case, make
+
+
+def count_inputs(batch: Batch) -> ClipOutput:
+    """Logits that add up the frames and the chunks."""
+    counts = {"v": batch.frame_count[0], "a": batch.chunk_count[0]}
+    contributions = {m: count.astype(np.float32) for m, count in counts.items()}
+    return ClipOutput(contributions["v"] + contributions["a"], contributions, kept={})
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Iterator[Predictor]:
+    """One process reads all files, for a model that counts."""
+    model = ClipModel(
+        source="a model that counts",
+        step=0,
+        name="mme2e",
+        label_names=("inputs",),
+        thresholds={},
+        loss="bce",
+        modalities="av",
+        sparse_threshold=None,
+        preprocessing={},
+        text_max_len=1,
+        load_encoder=None,
+        infer=count_inputs,
+    )
+    with Predictor(model, ClipReader()) as predictor:
+        yield predictor
+
+
+def meaning(reason: str) -> str:
+    """The start of the note on a finding."""
+    return "No sound" if reason == "no_wav" else REASONS[reason][1].removesuffix(".").removesuffix(" (features: zeros)")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_prediction_is_of_what_a_file_shows_and_notes_what_is_missing(
+    case: Case, tmp_path: Path, predictor: Predictor
+) -> None:
+    path = make(case, tmp_path)
+
+    if case.refusal:
+        with pytest.raises(UserError, match=case.refusal):
+            predictor(path)
+        return
+    (utterance,) = predictor(path).utterances
+
+    assert (utterance.frames, utterance.chunks) == (len(case.levels), case.chunks)
+    assert utterance.logits == {"inputs": len(case.levels) + case.chunks}
+    assert utterance.evidence is not None
+    np.testing.assert_allclose(utterance.evidence.faces.mean((1, 2, 3)), case.levels, atol=3)
+    expected = {meaning(reason) for reason in (*case.findings, *(["no_face"] if case.levels else []))}
+    assert {note.partition(":")[0].removesuffix(".") for note in utterance.notes} == expected
+
+
+def test_pictures_that_lie_on_their_side_are_turned(tmp_path: Path, predictor: Predictor) -> None:
+    frames = np.zeros((5, 48, 64, 3), np.uint8)
+    frames[:, :24] = 200
+    write_frames(tmp_path / "a.mp4", frames)
+    rotate(tmp_path / "a.mp4", 90)
+
+    (utterance,) = predictor(tmp_path / "a.mp4").utterances
+
+    assert utterance.evidence is not None
+    # Clockwise: the upper half is now on the right.
+    left, right = np.split(utterance.evidence.faces[0].mean((0, 2)), 2)
+    assert left.mean() < 20
+    assert right.mean() > 180
