@@ -38,7 +38,7 @@ Names = Annotated[
 class Preprocessing(TypedDict, extra_items=Any):
     """How the data of the run were prepared. Readers of clips depend on these keys."""
 
-    frame_interval_ms: NotRequired[PositiveInt]
+    frame_interval_ms: NotRequired[Annotated[int, Field(gt=0, lt=2**31)]]
     face_choice: NotRequired[Annotated[str, one_of(CHOICES)]]
 
 

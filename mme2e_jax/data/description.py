@@ -91,7 +91,13 @@ class Metadata(JsonObject, extra="allow"):
     splits: dict[str, SplitMetadata]
     tokenizer: TokenizerMetadata | None = None  # of records of the kind "media"
     feature_sizes: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)] | None = None  # of "features"
-    features: dict[str, Any] | None = None
+    features: dict[str, Any] | None = None  # of "features", as are the sizes
+    # Of "media"; a run keeps them, and prediction reads clips by them.
+    frame_interval_ms: Annotated[int, Field(gt=0, lt=2**31)] | None = None
+    face_choice: str | None = None
+    face_size: PositiveInt | None = None
+    sample_rate: PositiveInt | None = None
+    mel: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _check_together(self) -> "Metadata":
