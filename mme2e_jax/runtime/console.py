@@ -1,5 +1,6 @@
 """The console that everything is printed to."""
 
+import io
 import sys
 import unicodedata
 from typing import Any
@@ -17,6 +18,9 @@ class PlainConsole(Console):
     def __init__(self, *, stderr: bool = False, width: int = 110, **options: Any):
         """Args: stderr: whether to print to standard error; width: columns where the output is no terminal."""
         terminal = (sys.stderr if stderr else sys.stdout).isatty()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A command must not end because its output's encoding lacks a character. Standard error replaces by itself.
+            sys.stdout.reconfigure(errors="replace")
         super().__init__(
             stderr=stderr, width=None if terminal else width, highlight=False, markup=False, emoji=False, **options
         )

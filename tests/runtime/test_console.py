@@ -1,6 +1,9 @@
 """Names, labels and transcripts reach the terminal as they are."""
 
 import io
+import os
+import subprocess
+import sys
 
 from rich.progress import Progress, TextColumn
 from rich.table import Table
@@ -22,6 +25,15 @@ def test_nothing_from_outside_is_markup_or_a_terminal_command() -> None:
 
     assert text.getvalue().count(SHOWN) == 4
     assert "\x07" not in text.getvalue()
+
+
+def test_characters_that_the_output_cannot_encode_are_replaced() -> None:
+    program = r"from mme2e_jax.runtime.console import console; console.print('a \u5b57 \udcff'); print('b \u5b57')"
+    environment = {"PYTHONIOENCODING": "latin-1", "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    shown = subprocess.run([sys.executable, "-c", program], env=environment, check=True, stdout=subprocess.PIPE).stdout
+
+    assert shown == b"a ? ?\nb ?\n"
 
 
 def test_lines_and_tabs_stay() -> None:
