@@ -42,7 +42,7 @@ from mme2e_jax.media import tokens
 from mme2e_jax.media.face_choice import CHOICES, MOST_PROBABLE
 from mme2e_jax.media.workers import run_jobs
 from mme2e_jax.runtime.console import PlainConsole
-from mme2e_jax.runtime.files import OutputExistsError, disk_errors, require_free
+from mme2e_jax.runtime.files import OutputExistsError, disk_errors, require_free, require_utf8
 
 MAX_DROPPED = 0.2
 TIMED_WORK = ("decode", "faces", "features")  # kinds of work that workers measure (`extract.Extracted.seconds`)
@@ -73,7 +73,7 @@ def prepare(
         raise PrepareError(f"processes: expected 1 or more, found {processes}.")
     run = run or (lambda jobs: run_jobs(jobs, processes))
     settings.require_tokenizer()
-    require_free(out)
+    require_free(require_utf8(out))
     encoder = tokens.load_tokenizer(settings.named_tokenizer) if settings.named_tokenizer else None
     named = splits.read_split_files(settings.splits) if settings.splits else None
     release = settings.read_release(raw)

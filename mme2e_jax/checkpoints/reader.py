@@ -22,6 +22,7 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.models.variables import TrainState, Variables
 from mme2e_jax.runtime import pytree
 from mme2e_jax.runtime.console import console
+from mme2e_jax.runtime.files import require_utf8
 from mme2e_jax.runtime.json_schema import parse_json
 
 FORMAT_VERSION = 2
@@ -52,7 +53,7 @@ class Checkpoints:
 
     def __init__(self, workdir: Path):
         """Opens the checkpoints of the run directory `workdir`, which may have none yet."""
-        self.directory = Path(workdir).absolute() / DIRECTORY
+        self.directory = require_utf8(Path(workdir)) / DIRECTORY
         handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
         for item in ("variables", "optimizer", "teacher"):
             handlers.add(item, ocp.args.StandardRestore, ocp.StandardCheckpointHandler())

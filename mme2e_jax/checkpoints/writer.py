@@ -18,6 +18,7 @@ from mme2e_jax.models.variables import TrainState, Variables
 from mme2e_jax.runtime import pytree
 from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.distributed import is_first, wait_for_all
+from mme2e_jax.runtime.files import require_utf8
 
 DAMAGED = "damaged_checkpoints"
 
@@ -34,7 +35,7 @@ class CheckpointWriter:
 
         The last `keep_last` checkpoints are kept, and the best. Raises `UserError` if all are damaged.
         """
-        self._directory = Path(workdir).absolute() / DIRECTORY
+        self._directory = require_utf8(Path(workdir)) / DIRECTORY
         _move_damaged(Path(workdir).absolute())
         best = BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
         self._manager = ocp.CheckpointManager(

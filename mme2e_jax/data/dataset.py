@@ -14,6 +14,7 @@ from mme2e_jax.data.description import PREPROCESSING, Description, Feature, File
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.data.reader import check_files
 from mme2e_jax.errors import UserError
+from mme2e_jax.runtime.files import require_utf8
 
 _MOST_COMPRESSION = 64 / 3  # snappy, which compresses the files, copies at most 64 bytes by 3
 
@@ -80,6 +81,7 @@ def open_dataset(directory: str | Path, name: str = "mosei", kind: str = "media"
     directory = Path(directory)
     if missing := missing_records(directory, name, kind):
         raise UserError(missing)
+    require_utf8(directory)
     description = read_description(directory)
     metadata = description.metadata
     if metadata.kind != kind:

@@ -77,6 +77,17 @@ def valid_unicode(text: str) -> str:
     return _SURROGATES.sub("\ufffd", text)
 
 
+def require_utf8(path: Path) -> Path:
+    """The absolute path; raises `UserError` if it is not UTF-8."""
+    path = path.absolute()
+    if str(path) != valid_unicode(str(path)):
+        raise UserError(
+            f"Expected a path in UTF-8, found {path}. The libraries that store checkpoints and records take no other: "
+            "rename the directory, or choose another."
+        )
+    return path
+
+
 def write_figure(path: Path, figure: Any, dpi: int) -> None:
     """Writes a matplotlib figure as PNG, atomically."""
     with atomic_file(path) as file:

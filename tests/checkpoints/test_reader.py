@@ -159,6 +159,12 @@ def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
         open_checkpoints(tmp_path)
 
 
+def test_a_directory_that_the_library_cannot_name_is_refused(tmp_path: Path) -> None:
+    for open_run in (Checkpoints, CheckpointWriter):
+        with pytest.raises(UserError, match="Expected a path in UTF-8"):
+            open_run(tmp_path / "caf\udce9")
+
+
 def test_a_run_that_ended_in_its_first_epoch_has_no_model_to_evaluate(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
 

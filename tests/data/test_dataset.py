@@ -104,6 +104,13 @@ def test_a_directory_without_records_is_told_from_a_missing_one(tmp_path: Path) 
         open_dataset(tmp_path)
 
 
+def test_records_whose_path_is_not_utf8_are_refused(records: Path, tmp_path: Path) -> None:
+    (tmp_path / "caf\udce9").symlink_to(records)
+
+    with pytest.raises(UserError, match="Expected a path in UTF-8"):
+        open_dataset(tmp_path / "caf\udce9")
+
+
 def test_another_format_version_is_refused(tmp_path: Path) -> None:
     directory = make_records(tmp_path / "records", {"train": 1})
     edit_metadata(directory, format_version=7)

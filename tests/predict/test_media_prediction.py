@@ -1,5 +1,7 @@
 """What each kind of media file yields in a prediction: the input of the model, notes, or a refusal."""
 
+import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from mme2e_jax.media.findings import REASONS
 from mme2e_jax.predict.clip_reader import ClipReader
 from mme2e_jax.predict.model import ClipModel, ClipOutput
 from mme2e_jax.predict.predictor import Predictor
+from mme2e_jax.predict.table import predictions_table
+from mme2e_jax.runtime.console import PlainConsole
 from tests.helpers.media import rotate, write_frames
-from tests.helpers.media_cases import CASES, Case, make
+from tests.helpers.media_cases import CASES, Case, SoundTrack, make, write
 
 
 def count_inputs(batch: Batch) -> ClipOutput:
@@ -67,6 +71,23 @@ def test_a_prediction_is_of_what_a_file_shows_and_notes_what_is_missing(
     np.testing.assert_allclose(utterance.evidence.faces.mean((1, 2, 3)), case.levels, atol=3)
     expected = {meaning(reason) for reason in (*case.findings, *(["no_face"] if case.levels else []))}
     assert {note.partition(":")[0].removesuffix(".") for note in utterance.notes} == expected
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "wav"])
+def test_names_and_words_that_are_not_utf8_are_predicted_and_written(
+    suffix: str, tmp_path: Path, predictor: Predictor
+) -> None:
+    path = tmp_path / f"caf\udce9.{suffix}"
+    write(tmp_path / f"a.{suffix}", SoundTrack(codec="aac" if suffix == "mp4" else "pcm_s16le"))
+    (tmp_path / f"a.{suffix}").rename(path)
+
+    prediction = predictor(path, "caf\udce9")
+    files = prediction.write(tmp_path / "out\udce9")
+
+    assert json.loads(files[0].read_text(encoding="utf-8"))["clip"] == f"caf\ufffd.{suffix}"
+    assert all("caf\ufffd" in file.read_text(encoding="utf-8") for file in files)
+    console = PlainConsole(file=io.StringIO())
+    console.print(predictions_table(prediction, 110))
 
 
 def test_pictures_that_lie_on_their_side_are_turned(tmp_path: Path, predictor: Predictor) -> None:

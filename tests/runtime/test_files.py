@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mme2e_jax.errors import UserError
-from mme2e_jax.runtime.files import atomic_file, disk_errors, write_json, write_text
+from mme2e_jax.runtime.files import atomic_file, disk_errors, require_utf8, write_json, write_text
 
 
 def test_a_file_is_replaced_when_its_new_content_is_complete(tmp_path: Path) -> None:
@@ -21,6 +21,12 @@ def test_a_file_is_replaced_when_its_new_content_is_complete(tmp_path: Path) -> 
 
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_path_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    assert require_utf8(tmp_path / "é") == tmp_path / "é"
+    with pytest.raises(UserError, match=r"Expected a path in UTF-8, found .*caf"):
+        require_utf8(tmp_path / os.fsdecode(b"caf\xe9"))
 
 
 def test_a_file_stays_as_it_was_when_writing_fails(tmp_path: Path) -> None:
