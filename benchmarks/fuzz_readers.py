@@ -304,6 +304,7 @@ READERS: dict[str, Reader] = {
     "mp4": _movie("clip.mp4"),
     "mkv": _movie("clip.mkv"),
     "avi": _movie("clip.avi"),
+    "ts": _movie("clip.ts"),
     "wav": _sound("clip.wav"),
     "flac": _sound("clip.flac"),
     "ogg": _sound("clip.ogg"),

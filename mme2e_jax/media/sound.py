@@ -126,12 +126,15 @@ def stream_soundtrack(path: Path, channel: int = 0) -> Iterator[Sound]:
         zero = start_time(container)
         track = container.streams.audio[0]
         stated = stated_duration(container, track) if is_indexed(container) else None
-        # One plane for all channels: PyAV reads outside its memory if there are eight planes.
-        packed = av.AudioResampler(format="flt")
+        packed, setup = av.AudioResampler(), ()
         for frame in container.decode(track):
             if not rate:
                 rate, channels = frame.sample_rate, frame.layout.nb_channels
                 _require_rate(rate)
+            if setup != (setup := (frame.format.name, frame.layout.name, frame.sample_rate)):
+                # Broadcasts change their format. One plane for all channels: PyAV reads outside its memory if there are
+                # eight planes.
+                packed = av.AudioResampler(format="flt", rate=rate)
             skipped, exact = 0, not position
             if frame.time is not None or exact:
                 late = round(((frame.time or 0.0) - zero) * rate) - position

@@ -14,8 +14,8 @@ from benchmarks.mutations import members, mutated, zipped
 
 # Those in Python alone, whose mistakes end no process.
 IN_PYTHON = ("meta", "features", "pt", "npz")
-OTHERS = ("mp4", "mkv", "avi", "wav", "flac", "ogg", "mp3", "jpg", "albert", "tokenizer", "exported", "checkpoint")
-OTHERS += ("records", "shared")
+OTHERS = ("mp4", "mkv", "avi", "ts", "wav", "flac", "ogg", "mp3", "jpg", "albert", "tokenizer", "exported")
+OTHERS += ("checkpoint", "records", "shared")
 
 
 def test_every_reader_is_fuzzed() -> None:

@@ -10,6 +10,7 @@ import soundfile
 from mme2e_jax.media.sound import Sound, SoundError, read_soundtrack, read_wav
 from mme2e_jax.media.sound_stream import SoundStreamCache
 from tests.helpers.media import tone, write_sound, write_video, write_wav
+from tests.helpers.media_cases import SoundTrack, write
 
 
 def test_stereo_gives_channel_zero(tmp_path: Path) -> None:
@@ -64,6 +65,19 @@ def test_samples_that_are_no_sound_are_a_sound_error(sample: float, tmp_path: Pa
 
     with pytest.raises(SoundError, match=r"samples that are NaN, infinite, or above 1e\+12"):
         read_wav(tmp_path / "a.wav")
+
+
+def test_a_track_whose_channels_change_is_read_on(tmp_path: Path) -> None:
+    write(tmp_path / "mono.ts", SoundTrack())
+    write(tmp_path / "stereo.ts", SoundTrack(((2.0, tone(2.0)),), layout="stereo"))
+    path = tmp_path / "both.ts"
+    path.write_bytes((tmp_path / "mono.ts").read_bytes() + (tmp_path / "stereo.ts").read_bytes())
+
+    sound = read_soundtrack(path)
+
+    assert sound.failure == ""
+    assert sound.duration == pytest.approx(4.0, abs=0.2)
+    assert [np.abs(sound.cut(t, t + 0.5)).max() for t in (1.0, 2.5)] == pytest.approx([0.5, 0.5], abs=0.1)
 
 
 def test_the_track_of_a_video_sounds_like_its_wav(tmp_path: Path) -> None:
