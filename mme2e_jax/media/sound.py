@@ -37,6 +37,8 @@ _GAP_S = 0.05
 _LONGEST_GAP_S = 600.0
 # Stated lengths may differ by a few frames.
 _SHORT_END_S = 0.5
+# Bytes by which programs misstate the size of a wav file; and the least that they state before they know it.
+_HEADER_SLACK, _STREAMED = 4096, 0x7FFF0000
 _BLOCK = 1 << 16
 
 
@@ -110,8 +112,11 @@ def stream_wav(path: Path, channel: int = 0) -> Iterator[Sound]:
         _require_rate(file.samplerate)
         require_length(file.frames / file.samplerate, path.stat().st_size)
         index = min(channel, file.channels - 1)
-        for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
+        # Not `file.blocks`, which yields unwritten memory where a file ends early.
+        while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
             yield _checked(np.ascontiguousarray(block[:, index]), file.samplerate, file.channels)
+        _require_end(file.tell(), file.frames / file.samplerate, file.samplerate)
+        _require_whole_riff(path)
 
 
 def stream_soundtrack(path: Path, channel: int = 0) -> Iterator[Sound]:
@@ -154,9 +159,8 @@ def stream_soundtrack(path: Path, channel: int = 0) -> Iterator[Sound]:
                 position += len(kept)
                 if len(kept):
                     yield _checked(kept, rate, channels)
-        # FFmpeg reports no error where a file was cut off.
-        if rate and stated is not None and position < (stated - _SHORT_END_S) * rate:
-            raise SoundError(f"it ends at {position / rate:.2f} s of {stated:.2f} s")
+        if rate and stated is not None:
+            _require_end(position, stated, rate)
 
 
 def _whole(pieces: Iterator[Sound]) -> Sound:
@@ -172,6 +176,21 @@ def _whole(pieces: Iterator[Sound]) -> Sound:
     gaps = tuple(gap for piece in read for gap in piece.gaps)
     wave = np.concatenate([piece.wave for piece in read])
     return Sound(wave, read[0].sample_rate, read[0].channels, gaps, failure)
+
+
+def _require_end(position: int, stated: float, rate: int) -> None:
+    """Raises `SoundError` where a sound ends before the stated seconds: the libraries report no error there."""
+    if position < (stated - _SHORT_END_S) * rate:
+        raise SoundError(f"it ends at {position / rate:.2f} s of {stated:.2f} s")
+
+
+def _require_whole_riff(path: Path) -> None:
+    """Raises `SoundError` if a wav file is shorter than its header states."""
+    with path.open("rb") as file:
+        kind, size = file.read(4), 8 + int.from_bytes(file.read(4), "little")
+    found = path.stat().st_size
+    if kind == b"RIFF" and found + _HEADER_SLACK < size < _STREAMED:
+        raise SoundError(f"it ends at {found} of {size} bytes")
 
 
 def _require_rate(rate: int) -> None:

@@ -1,6 +1,7 @@
 """Tests channels, cuts and errors of sounds."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,29 @@ def test_samples_that_are_no_sound_are_a_sound_error(sample: float, tmp_path: Pa
 
     with pytest.raises(SoundError, match=r"samples that are NaN, infinite, or above 1e\+12"):
         read_wav(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "end"), [("wav", "it ends at 64022 of 128044 bytes"), ("mp3", r"it ends at (1\.9|2\.0). s of 4\.00 s")]
+)
+def test_a_file_that_was_cut_off_is_read_to_its_end_and_says_so(suffix: str, end: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, tone(4.0), 16_000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    sound = read_wav(path)
+
+    assert sound.duration == pytest.approx(2.0, abs=0.1)
+    assert np.abs(sound.wave).max() == pytest.approx(0.5, abs=0.1)
+    assert re.match(end, sound.failure)
+
+
+def test_the_size_that_a_pipe_states_is_no_cut(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", tone(0.5))
+    content = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(content[:4] + b"\xff" * 4 + content[8:])
+
+    assert read_wav(tmp_path / "a.wav").failure == ""
 
 
 def test_a_track_whose_channels_change_is_read_on(tmp_path: Path) -> None:
