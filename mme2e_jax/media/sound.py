@@ -131,6 +131,8 @@ def stream_soundtrack(path: Path, channel: int = 0) -> Iterator[Sound]:
         zero = start_time(container)
         track = container.streams.audio[0]
         stated = stated_duration(container, track) if is_indexed(container) else None
+        # Damaged times may add up to hours of silence after the end that the file states.
+        end = LONGEST_S if container.duration is None else container.duration / av.time_base + _LONGEST_GAP_S
         packed, setup = av.AudioResampler(), ()
         for frame in container.decode(track):
             if not rate:
@@ -143,7 +145,8 @@ def stream_soundtrack(path: Path, channel: int = 0) -> Iterator[Sound]:
             skipped, exact = 0, not position
             if frame.time is not None or exact:
                 late = round(((frame.time or 0.0) - zero) * rate) - position
-                if late > _LONGEST_GAP_S * rate or position + late > LONGEST_S * rate:
+                last = end if late > _GAP_S * rate else LONGEST_S
+                if late > _LONGEST_GAP_S * rate or position + late > last * rate:
                     raise SoundError(f"the time jumps by {late / rate:.0f} s at {position / rate:.2f} s")
                 if late > (0 if exact else _GAP_S * rate):
                     gap = position / rate, (position + late) / rate

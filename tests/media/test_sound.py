@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,20 @@ def test_the_size_that_a_pipe_states_is_no_cut(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(content[:4] + b"\xff" * 4 + content[8:])
 
     assert read_wav(tmp_path / "a.wav").failure == ""
+
+
+def test_gaps_far_beyond_the_stated_end_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    write(path, SoundTrack(tuple((590.0 * i, tone(0.5)) for i in range(3)), codec="pcm_s16le"))
+    duration = b"\x44\x89\x88" + struct.pack(">d", 1_180_500.0)
+    content = path.read_bytes()
+    assert duration in content
+    path.write_bytes(content.replace(duration, b"\x44\x89\x88" + struct.pack(">d", 1000.0)))
+
+    sound = read_soundtrack(path)
+
+    assert sound.duration == 590.5
+    assert sound.failure == "the time jumps by 590 s at 590.50 s"
 
 
 def test_a_track_whose_channels_change_is_read_on(tmp_path: Path) -> None:
