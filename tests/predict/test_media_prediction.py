@@ -20,11 +20,11 @@ from tests.helpers.media import rotate, write_frames
 from tests.helpers.media_cases import CASES, Case, SoundTrack, make, write
 
 
-def count_inputs(batch: Batch) -> ClipOutput:
+def count_inputs(batch: Batch) -> list[ClipOutput]:
     """Logits that add up the frames and the chunks."""
-    counts = {"v": batch.frame_count[0], "a": batch.chunk_count[0]}
-    contributions = {m: count.astype(np.float32) for m, count in counts.items()}
-    return ClipOutput(contributions["v"] + contributions["a"], contributions, kept={})
+    counts = zip(batch.frame_count[0], batch.chunk_count[0], strict=True)
+    each_row = [{"v": np.float32([frames]), "a": np.float32([chunks])} for frames, chunks in counts]
+    return [ClipOutput(added["v"] + added["a"], added, kept={}) for added in each_row]
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,8 @@ def predictor() -> Iterator[Predictor]:
         sparse_threshold=None,
         preprocessing={},
         text_max_len=1,
+        mask_absent=False,
+        dataset="clips",
         load_encoder=None,
         infer=count_inputs,
     )
