@@ -39,7 +39,7 @@ from data_tools.releases.release import ReleaseError
 from data_tools.releases.sources import SOURCES
 from mme2e_jax.errors import UserError
 from mme2e_jax.media import tokens
-from mme2e_jax.media.face_choice import CHOICES, MOST_PROBABLE
+from mme2e_jax.media.face_choice import CHOICES, TRACKED
 from mme2e_jax.media.workers import run_jobs
 from mme2e_jax.runtime.console import PlainConsole
 from mme2e_jax.runtime.files import OutputExistsError, disk_errors, require_free, require_utf8
@@ -209,7 +209,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("beam_staging", None, "URL for the workers' results, if they cannot access --out.")
     flags.DEFINE_integer("seed", 0, "Seed of the split by video.")
     flags.DEFINE_integer("frame_interval_ms", 500, "Milliseconds between frames.")
-    flags.DEFINE_enum("face_choice", MOST_PROBABLE, list(CHOICES), "Face to take if a frame shows several.")
+    flags.DEFINE_enum("face_choice", TRACKED, list(CHOICES), "Face to take if a frame shows several.")
     flags.DEFINE_string("tokenizer", None, "For media: Hugging Face directory or hub id; `mini` trains a small one.")
     flags.DEFINE_string("splits", None, "Directory of {train,valid,test}_split.txt; default: by session or video.")
     flags.DEFINE_integer("fold", None, "IEMOCAP: session to test on; the next one validates; default: 1.")

@@ -202,7 +202,7 @@ def test_metadata_describes_settings_and_tokenizer(prepared: Path) -> None:
         "label_names": LABELS,
         "frame_interval_ms": 500,
         "face_size": 48,
-        "face_choice": "most_probable",
+        "face_choice": "tracked",
         "sample_rate": 16_000,
         "mel": {
             "n_fft": 400,

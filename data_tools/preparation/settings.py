@@ -7,7 +7,7 @@ from typing import Any
 from data_tools.records.record_kinds import KINDS
 from data_tools.releases.release import Release
 from data_tools.releases.sources import SOURCES, Source
-from mme2e_jax.media.face_choice import CHOICES, MOST_PROBABLE
+from mme2e_jax.media.face_choice import CHOICES, TRACKED
 
 OWN_TOKENIZER = "mini"  # name of a tokenizer that is trained on the training transcripts
 COMPUTED, PUBLISHED = FEATURES = ("computed", "published")
@@ -31,7 +31,7 @@ class Settings:
     fold: int | None = None  # IEMOCAP's session to test on; None for the first
     audio_from_video: bool = False  # whether the video's sound track replaces a missing wav file
     source_fps: float | None = None  # images per second of a processed release; None to estimate it from the sounds
-    face_choice: str = MOST_PROBABLE  # choice among several faces, one of `face_choice.CHOICES`
+    face_choice: str = TRACKED  # choice among several faces, one of `face_choice.CHOICES`
     features: str = COMPUTED  # `computed` from the media, or `published` by the paper's authors for a processed release
 
     def __post_init__(self) -> None:

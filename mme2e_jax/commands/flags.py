@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from absl import flags
 
 from mme2e_jax.config.cli import define_config_flag
+from mme2e_jax.media.face_choice import CHOICES
 
 if TYPE_CHECKING:
     from mme2e_jax.commands.train import MakeCorpus
@@ -83,6 +84,8 @@ def defined_flags(argv: Sequence[str], modes: Mapping[str, Mode]) -> flags.FlagV
     flags.DEFINE_enum("mode", "train", list(modes), "Command to run.", values)
     export_doc = "One file, or a directory in the layout of the Hugging Face hub."
     flags.DEFINE_enum("format", "file", ["file", "hub"], export_doc, values)
+    face_doc = "Face to take if a frame shows several. Default: the choice of the model's data."
+    flags.DEFINE_enum("face_choice", None, list(CHOICES), face_doc, values)
     for name, doc in _TEXT_FLAGS.items():
         flags.DEFINE_string(name, "" if name == "transcript" else None, doc, values)
     windows = "Seconds of overlapping windows, for words without times; 0 for up to 10 s side by side. Default: 3."

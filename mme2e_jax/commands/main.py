@@ -164,7 +164,7 @@ def _import_tensorflow() -> None:
     tf.config.set_visible_devices([], "GPU")
 
 
-_CLIP = ("input", "transcript", "transcript_file", "output_dir", "window", "hop")
+_CLIP = ("input", "transcript", "transcript_file", "face_choice", "output_dir", "window", "hop")
 _TRANSCRIPT = '--input=clip.mp4 --transcript="Hello."'
 _STORED_CONFIG = " The config comes from the checkpoint: leave out --config."
 _EVALUATION = ("--workdir=RUN", _evaluate, ("workdir", "data_dir", *PROCESSES), ("--workdir=RUN",), _STORED_CONFIG)

@@ -25,6 +25,7 @@ class ClipArguments(NamedTuple):
     path: str
     transcript: str
     transcript_file: str | None
+    face_choice: str | None  # None for the choice of the model's data
     output_dir: str | None  # None for predictions/CLIP, in the run if there is one
     window: float  # as for `Predictor`
     hop: float  # the same
@@ -96,6 +97,7 @@ def _predict_and_write(
             clip.path,
             clip.transcript,
             transcript_file=clip.transcript_file,
+            face_choice=clip.face_choice,
             window=clip.window,
             hop=clip.hop,
             progress=progress,

@@ -10,12 +10,11 @@ import cv2
 import numpy as np
 
 from mme2e_jax.constants import FACE_SIZE
+from mme2e_jax.media.face_choice import Box
 
 VIEW_SIZE = 360
 HALF_VIEW_SIZE = 224
 _MARGIN = 2
-
-Box = tuple[float, float, float, float]
 
 
 def centre_view(frame: np.ndarray) -> np.ndarray:

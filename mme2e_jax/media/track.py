@@ -7,7 +7,8 @@ import numpy as np
 
 from mme2e_jax.constants import FACE_SIZE
 from mme2e_jax.media.arrays import Footage
-from mme2e_jax.media.framing import Box, crop_centre, crop_face
+from mme2e_jax.media.face_choice import Box
+from mme2e_jax.media.framing import crop_centre, crop_face
 from mme2e_jax.media.utterance import Finding
 
 
@@ -19,15 +20,16 @@ class Track:
     faces: list[np.ndarray] = field(default_factory=list)
     face_found: list[bool] = field(default_factory=list)  # for each frame, whether it has a face
     frame_ms: list[float] = field(default_factory=list)  # for each frame, milliseconds from the utterance's start
-    last_box: Box | None = None  # box of the last chosen face; None before the first
+    last_box: Box | None = None  # box of the last chosen face, see `face_choice.Scene.previous`
     crowded: int = 0  # number of frames with several faces
 
     def add(self, image: np.ndarray, box: Box | None, face_count: int, milliseconds: float) -> None:
-        """Adds a frame with its chosen face (None without faces), at `milliseconds` from the utterance's start."""
+        """Adds a frame with its chosen face (None for none), at `milliseconds` from the utterance's start."""
         self.faces.append(crop_face(image, box) if box else crop_centre(image))
         self.face_found.append(box is not None)
         self.frame_ms.append(milliseconds)
-        self.last_box = box or self.last_box
+        # If all faces were left out, the next frame chooses afresh: the picture may have been cut to a wider view.
+        self.last_box = box or (None if face_count else self.last_box)
         self.crowded += face_count > 1
 
     def footage(self, wave: np.ndarray, sample_rate: int) -> Footage:

@@ -18,6 +18,7 @@ from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.contributions import shares
 from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.html.evidence import Evidence
+from mme2e_jax.media.face_choice import CHOICES
 from mme2e_jax.predict.batching import Capacity, ModelInput, Tokens, cut_tokens, make_batch
 from mme2e_jax.predict.clip_reader import Clip, ClipPart, ClipReader, open_clip
 from mme2e_jax.predict.cues import (
@@ -118,6 +119,7 @@ class Predictor:
         transcript_file: str | Path | None = None,
         window: float | None = None,
         hop: float = HOP_SECONDS,
+        face_choice: str | None = None,
         progress: Callable[[float, float], None] = lambda done, whole: None,
     ) -> Prediction:
         """Predicts the emotions of a clip, with one utterance for each cue or window with pictures or sound.
@@ -129,12 +131,16 @@ class Predictor:
             is cut into windows.
           window: seconds of windows that overlap, one every `hop` seconds; None for equal ones of at most 10 s.
           hop: seconds from window to window, and between the moments of `Prediction.timeline`.
+          face_choice: choice among several faces, one of `face_choice.CHOICES`; None for that of the model's data.
           progress: function called with the finished and the total seconds of the clip after each utterance.
 
         Raises:
           UserError: if the clip or the transcript cannot be used.
         """
         check_windows(window or WINDOW_SECONDS, hop)
+        if face_choice not in (None, *CHOICES):
+            raise UserError(f"Expected a choice of faces, one of {', '.join(CHOICES)}, found {face_choice!r}.")
+        settings = self._settings | ({"face_choice": face_choice} if face_choice else {})
         clip = open_clip(path)
         cues, notes = self._cues(clip, valid_unicode(transcript), transcript_file, window, hop)
         if self.model.dataset in EMBEDDED:
@@ -147,7 +153,7 @@ class Predictor:
         shown = set(np.linspace(0, len(cues) - 1, min(len(cues), SHOWN)).round().astype(int).tolist())
         utterances, left_out = [], []
         quiet = _FACES_MISSING if self.model.mask_absent else ()
-        with _one_ahead(self._reader.read(clip, cues, self._settings, quiet)) as parts:
+        with _one_ahead(self._reader.read(clip, cues, settings, quiet)) as parts:
             # While the reader is busy with the first part.
             tokens = self._tokens(cues)
             # Compiles the program, or loads it from the cache.

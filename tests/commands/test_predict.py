@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mme2e_jax.commands.predict import output_directory
+from mme2e_jax.commands.predict import ClipArguments, output_directory
+from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.files import write_json
+from tests.helpers.runs import run
 
 
 def write(directory: Path, clip: Path) -> None:
@@ -28,3 +30,21 @@ def test_clips_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
 )
 def test_no_name_leads_elsewhere(clip: str, name: str, tmp_path: Path) -> None:
     assert output_directory(tmp_path, Path(clip)) == tmp_path / name
+
+
+def test_the_choice_of_a_face_is_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    clips: list[ClipArguments] = []
+    monkeypatch.setattr("mme2e_jax.commands.predict.predict_clip", lambda workdir, clip, tokenizer: clips.append(clip))
+    monkeypatch.setattr("mme2e_jax.commands.predict.predict_exported", lambda model, clip: clips.append(clip))
+
+    run("--mode=predict", "--workdir=r", "--input=a.mp4", "--face_choice=central")
+    run("--mode=run_exported", "--model=m", "--input=a.mp4", "--face_choice=largest")
+    run("--mode=predict", "--workdir=r", "--input=a.mp4", "--output_dir=o")
+
+    assert [(clip.face_choice, clip.output_dir) for clip in clips] == [
+        ("central", None),
+        ("largest", None),
+        (None, "o"),
+    ]
+    with pytest.raises(UserError, match="face_choice"):
+        run("--mode=predict", "--workdir=r", "--input=a.mp4", "--face_choice=nearest")

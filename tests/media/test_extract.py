@@ -150,6 +150,8 @@ class TwoStripes:
         # at 48 and 80.
         ("central", [200, 200, 200, 50]),
         ("previous", [200, 50, 50, 200]),
+        # In the last frame the bright face does not overlap the one before, and the dark face does, by 640 of 3072.
+        ("tracked", [200, 200, 200, 50]),
     ],
 )
 def test_of_several_faces_the_chosen_one_is_cut_out(choice: str, levels: list[int], tmp_path: Path) -> None:
@@ -167,6 +169,23 @@ def test_of_several_faces_the_chosen_one_is_cut_out(choice: str, levels: list[in
     middles = result.arrays["v_0"]["faces"][:, 12:36, 12:36].mean((1, 2, 3))
     np.testing.assert_allclose(middles, levels, atol=6)
     assert Finding("v_0", "several_faces", "4 of 4 frames") in result.findings
+
+
+class AnEyeInTheDark:
+    """Finds the whole picture as a face where it is bright, and a tenth of its sides where it is dark."""
+
+    def find(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+        return [[Face((0.0, 0.0, 48.0, 48.0) if p.mean() > 100 else (9.0, 9.0, 14.0, 14.0), 0.99)] for p in pictures]
+
+
+def test_a_face_far_smaller_than_the_one_before_is_left_out_once(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4", [200] * 5 + [50] * 10 + [200] * 5, size=(48, 48))
+
+    result = run([(0.0, 2.0)], tmp_path / "v.mp4", None, AnEyeInTheDark(), face_choice="tracked")
+
+    # The second small face is a cut to a wider view.
+    assert result.arrays["v_0"]["face_found"].tolist() == [True, False, True, True]
+    assert Finding("v_0", "some_faces_missing", "1 of 4 frames") in result.findings
 
 
 def test_a_clip_past_the_end_is_cut_or_dropped(media: dict[str, Path]) -> None:

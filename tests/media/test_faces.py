@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from skimage import data
 
-from mme2e_jax.media.face_choice import MOST_PROBABLE, Face, Scene, choose_face
+from mme2e_jax.media.face_choice import MOST_PROBABLE, Box, Face, Scene, choose_face
 from mme2e_jax.media.faces import FaceDetector
-from mme2e_jax.media.framing import Box, crop_face
+from mme2e_jax.media.framing import crop_face
 
 # The face of skimage.data.astronaut() (512 x 512), by eye: left, top, right, bottom.
 FACE = (175.0, 60.0, 270.0, 180.0)

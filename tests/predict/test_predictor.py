@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -209,6 +210,25 @@ def test_windows_that_overlap_have_the_scores_of_their_own_times(release: Path, 
     assert last.scores == sliding.utterances[-1].scores
     with pytest.raises(UserError, match=r"--window, --hop: expected a window of 0\.1 to 120 .* found 3 and 4"):
         predictor(clip, window=3.0, hop=4.0)
+
+
+def test_faces_are_chosen_as_for_the_data_of_the_model_unless_a_choice_is_given(
+    release: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, choices = predictor._reader.read, []
+
+    def noted(clip: Any, cues: Any, settings: Any, quiet: Any) -> Any:
+        choices.append(settings["face_choice"])
+        return read(clip, cues, settings, quiet)
+
+    monkeypatch.setattr(predictor._reader, "read", noted)
+
+    predictor(release / "v4.mp4", WORDS[4])
+    predictor(release / "v4.mp4", WORDS[4], face_choice="central")
+
+    assert choices == ["tracked", "central"]
+    with pytest.raises(UserError, match=r"one of tracked, most_probable, .*, found 'nearest'"):
+        predictor(release / "v4.mp4", WORDS[4], face_choice="nearest")
 
 
 def test_a_sound_file_has_no_faces(tmp_path: Path, predictor: Predictor) -> None:

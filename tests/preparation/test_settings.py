@@ -22,7 +22,7 @@ from data_tools.preparation.settings import PrepareError, Settings
         ({"dataset": "mosei", "kind": "features", "tokenizer": "albert"}, "expected no tokenizer, found 'albert'"),
         (
             {"face_choice": "nearest"},
-            "face_choice 'nearest': expected one of most_probable, largest, central, previous",
+            "face_choice 'nearest': expected one of tracked, most_probable, largest, central, previous",
         ),
         ({"features": "ours"}, "features 'ours': expected one of computed, published"),
         (
@@ -54,7 +54,7 @@ def test_a_report_says_the_same_wherever_the_release_lies() -> None:
         "fold": None,
         "audio_from_video": False,
         "source_fps": None,
-        "face_choice": "most_probable",
+        "face_choice": "tracked",
         "features": "computed",
     }
 
