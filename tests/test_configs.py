@@ -16,7 +16,8 @@ from tests.helpers.synthetic import SIZES, shrink
 
 DATASETS = ("iemocap", "mini", "mosei")
 BASELINES = ("lf_rnn", "lf_transformer")
-NAMES = [f"{dataset}_{model}" for dataset in DATASETS for model in ("dense", "sparse", *BASELINES)]
+OWN = ("clips_dense", "clips_sparse")
+NAMES = [*OWN, *(f"{dataset}_{model}" for dataset in DATASETS for model in ("dense", "sparse", *BASELINES))]
 RESOLVED = Path(__file__).parent / "config" / "resolved.json"
 
 
@@ -29,7 +30,7 @@ def load(name: str) -> Any:
 
 def test_all_configs_are_here() -> None:
     end_to_end = [f"{dataset}_{model}" for dataset in DATASETS for model in ("dense", "sparse")]
-    assert sorted(p.stem for p in Path("configs").glob("[!_]*.py")) == sorted([*end_to_end, *BASELINES])
+    assert sorted(p.stem for p in Path("configs").glob("[!_]*.py")) == sorted([*OWN, *end_to_end, *BASELINES])
 
 
 def test_every_config_has_the_values_that_it_had() -> None:
@@ -49,6 +50,17 @@ def test_the_embedded_corpus_in_the_layout_of_iemocap_is_an_override() -> None:
 def test_a_baseline_on_an_unknown_dataset_is_refused() -> None:
     with pytest.raises(ValueError, match="expected one of mini, mosei, iemocap after the colon, found 'moseii'"):
         importlib.import_module("configs.lf_rnn").get_config("moseii")
+
+
+@pytest.mark.parametrize("model", ["dense", "sparse"])
+def test_own_clips_train_the_small_model_of_the_embedded_corpus(model: str) -> None:
+    found, mini = (parse_config(load(f"{data}_{model}")).to_dict() for data in ("clips", "mini"))
+
+    assert found["data"] == mini["data"] | {"dataset": "clips", "dir": "records/clips"}
+    assert found["data"]["max_shapes"] == 1
+    assert found["optim"]["clip"] > 0
+    del mini["mini"]
+    assert found | {"data": mini["data"]} == mini
 
 
 @pytest.mark.slow
@@ -86,7 +98,7 @@ def test_a_config_with_the_papers_values_has_them(name: str) -> None:
         if not name.startswith("mini"):
             _assert_recipe_of_baselines(config)
         return
-    if name.startswith("mini"):
+    if name.startswith(("mini", "clips")):
         assert config.model.width < 1
         assert config.model.text.init == "random"
         return

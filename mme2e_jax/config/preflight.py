@@ -17,7 +17,8 @@ def how_to_prepare(dataset: str, kind: str) -> str:
         option = "" if dataset == "mini" else f" --config.data.dataset={dataset}"
         how = f"`python launch.py --config=configs/{config}{option}` makes those of the embedded corpus"
     else:
-        option = {"media": "--tokenizer=albert-base-v2", "features": "--kind=features"}[kind]
+        tokenizer = "mini" if dataset == "clips" else "albert-base-v2"
+        option = {"media": f"--tokenizer={tokenizer}", "features": "--kind=features"}[kind]
         how = (
             "Make them from the raw release with\n"
             f"  python -m data_tools.prepare --dataset={dataset} --raw=RELEASE --out=RECORDS {option}\n(see its --help)"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from configs import lf_rnn, mini_dense, mosei_sparse
+from configs import clips_sparse, lf_rnn, mini_dense, mosei_sparse
 from mme2e_jax.config import preflight
 from mme2e_jax.config.parse import parse_config
 from mme2e_jax.errors import UserError
@@ -28,6 +28,12 @@ def test_a_baseline_needs_feature_records_and_no_weights() -> None:
 
     with pytest.raises(UserError, match=r"data_tools\.prepare --dataset=mosei .* --kind=features") as error:
         preflight.check(parse_config(lf_rnn.get_config("mosei")))
+    assert "albert" not in str(error.value)
+
+
+def test_records_of_own_clips_get_a_tokenizer_of_their_own() -> None:
+    with pytest.raises(UserError, match=r"--dataset=clips --raw=RELEASE --out=RECORDS --tokenizer=mini") as error:
+        preflight.check(parse_config(clips_sparse.get_config()))
     assert "albert" not in str(error.value)
 
 

@@ -18,6 +18,7 @@ MOSEI = "python launch.py --config=configs/mosei_sparse.py"
 TRAIN = f"{MOSEI} --config.data.dir=RECORDS --config.model.text.dir=ALBERT"
 TWO_PROCESSES = "tests/runtime/test_distributed.py::test_two_processes_train_and_evaluate_as_one_does"
 TWO = "--config.data.batch_size=128 --workdir=RUN --distributed --coordinator=HOST:PORT --process_count=2"
+CLIPS = "python launch.py --config=configs/clips_sparse.py --config.data.dir=RECORDS"
 OWN = "tests/docs/test_own_data.py::test_the_pages_commands_lead_from_a_table_to_predictions"
 
 # The test that runs each command, with real paths and small sizes; or the reason why none does.
@@ -147,15 +148,16 @@ RUN_BY = {
     ),
     "python -m docs.figures.architecture": "tests/docs/test_figures.py::test_a_figure_is_current",
     # your_own_data.md
-    f"{PREPARE} --dataset=clips --raw=FOLDER --tokenizer=ALBERT --dry_run": OWN,
+    f"{PREPARE} --dataset=clips --raw=FOLDER --tokenizer=mini --dry_run": OWN,
+    f"{PREPARE} --dataset=clips --raw=FOLDER --out=RECORDS --tokenizer=mini": OWN,
+    f"{CLIPS} --workdir=RUN": OWN,
     f"{PREPARE} --dataset=clips --raw=FOLDER --out=RECORDS --tokenizer=ALBERT": (
         "tests/predict/test_predictor.py::test_logits_are_those_of_prepared_records"
     ),
-    f"{MOSEI} --config.data.dataset=clips --config.data.dir=RECORDS --config.model.text.dir=ALBERT "
-    "--workdir=RUN": "tests/predict/test_predictor.py::test_logits_are_those_of_prepared_records",
-    f"{PREPARE} --dataset=clips --raw=FOLDER --out=RECORDS --tokenizer=mini": OWN,
-    f"{MOSEI} --config.data.dataset=clips --config.data.dir=RECORDS --config.model.width=0.125 "
-    "--config.model.text.size=tiny --config.model.text.init=random --config.optim.lr=1e-3 --workdir=RUN": OWN,
+    f"{CLIPS} --config.model.text.size=base --config.model.text.init=pretrained --config.model.text.dir=ALBERT "
+    "--config.optim.text_lr_factor=50 --workdir=RUN": (
+        "tests/predict/test_predictor.py::test_logits_are_those_of_prepared_records"
+    ),
     "python launch.py --mode=evaluate --workdir=RUN": ".ci/run",
     'python launch.py --mode=predict --workdir=RUN --input=clip.mp4 --transcript="What is said in it."': (
         "tests/predict/test_predictor.py::test_the_command_writes_to_its_output_and_refuses_invalid_flags"

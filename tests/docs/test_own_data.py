@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from mme2e_jax.media.tokens import train_mini
 from tests.helpers.commands import Command, commands
 from tests.helpers.media import tone, write_video
 
@@ -26,7 +25,7 @@ SMALL = (
     ),
     *("--config.model.sparse_anneal=0", "--config.model.modalities=ta"),
     *("--config.model.width=0.0625", "--config.model.trans_dim=16", "--config.model.trans_layers=1"),
-    *("--config.data.text_max_len=16", "--config.data.max_shapes=1", "--config.mesh.devices=1"),
+    *("--config.data.text_max_len=16", "--config.mesh.devices=1"),
 )
 
 
@@ -62,11 +61,9 @@ def test_the_pages_commands_lead_from_a_table_to_predictions(tmp_path: Path) -> 
     make_folder(tmp_path / "folder")
     clip = tmp_path / "folder" / "day3.mp4"
     (tmp_path / "film.srt").write_text("1\n00:00:00,000 --> 00:00:00,900\nIt was fun.\n")
-    train_mini(WORDS).save(tmp_path / "albert")
     paths = {
         "FOLDER": tmp_path / "folder",
         "RECORDS": tmp_path / "records",
-        "ALBERT": tmp_path / "albert",
         "RUN": tmp_path / "run",
     }
     page = "your_own_data.md"
@@ -83,7 +80,7 @@ def test_the_pages_commands_lead_from_a_table_to_predictions(tmp_path: Path) -> 
     assert output.startswith("clips, records of kind media")
     assert (tmp_path / "records-inspection" / "faces.png").is_file()
 
-    run(command_with(page, "--config.model.text.size=tiny"), paths, *SMALL)
+    run(command_with(page, "configs/clips_sparse.py --config.data.dir=RECORDS --workdir=RUN"), paths, *SMALL)
     evaluated = json.loads((paths["RUN"] / "report" / "metrics.json").read_text())
     assert list(evaluated["test"]["per_label"]) == ["happy", "sad"]
     film = {"runs/mini_sparse": paths["RUN"], "film.mkv": clip, "film.srt": tmp_path / "film.srt"}

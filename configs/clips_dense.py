@@ -1,0 +1,75 @@
+"""FE2E (dense) on your own clips, small and from scratch.
+
+Command: `python launch.py --config=configs/clips_dense.py --config.data.dir=RECORDS --workdir=RUN`
+How to prepare the records, and how to use ALBERT: docs/your_own_data.md. For some hundred utterances and a laptop: the
+model and its training are those of `mini_dense`. All batches have one padded shape, so each program is compiled once.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """All values of the experiment."""
+    config = ConfigDict()
+    config.seed = 0  # fixes initial values, order and dropout
+    config.profile = ""  # "START:STOP" traces these steps for TensorBoard or XProf
+
+    config.data = data = ConfigDict()
+    data.dataset = "clips"  # name of the corpus; the labels of clips are those of the records
+    data.dir = "records/clips"  # prepared records
+    data.batch_size = 8  # utterances per step, over all devices
+    data.text_max_len = 100  # tokens at which a text is cut
+    data.max_shapes = 1  # compiled shapes; several pay off with thousands of utterances of different lengths
+    data.skip_bad = 0  # utterances with unusable records that may be skipped; one more stops the run
+
+    config.model = model = ConfigDict()
+    model.name = "mme2e"  # mme2e_sparse is MESM, mme2e FE2E, lf_rnn LF-LSTM, lf_transformer LF-TRANS
+    model.modalities = "tav"  # text, audio and video, or some of them
+    model.width = 0.125  # CNN channels, relative to the paper's
+    model.trans_dim = 64  # width of the transformers over frames and mel chunks
+    model.trans_layers = 2  # layers of these transformers
+    model.trans_heads = 4  # attention heads of these transformers
+    model.dropout = 0.1  # share of values that training sets to 0
+    model.dtype = "float32"  # or "bfloat16": type of the encoders' computations; parameters stay float32
+    model.remat = False  # True computes the towers again for the gradient: less memory, more time
+    # Frames without a face, silent sound and empty text add nothing ("mask"), or are read all the same ("paper").
+    model.absent = "mask"
+    model.text = ConfigDict()
+    model.text.size = "tiny"  # size of ALBERT: tiny, base, large or xlarge
+    model.text.init = "random"  # or "pretrained": initial values of ALBERT
+    model.text.dir = ""  # directory of the ALBERT v2 checkpoint, if it is pretrained
+
+    config.init = ConfigDict()
+    config.init.checkpoint = ""  # directory of a run or shared model, or state dict of the paper's code, to start from
+    config.init.modalities = "tav"  # modalities whose weights are taken from it
+
+    config.optim = optim = ConfigDict()
+    optim.name = "adam"  # optimizer: adam, adamw or sgd
+    optim.lr = 1e-3  # learning rate
+    optim.weight_decay = 0.0  # strength of the weight decay, as in torch
+    optim.text_lr_factor = 5.0  # the text encoder and its head learn at lr / text_lr_factor
+    optim.epochs = 30  # passes over the training split
+    optim.early_stop = 0  # epochs without a better mean validation F1; 0 for never
+    optim.clip = 1.0  # largest norm of the gradient; 0 for no clipping
+    optim.accumulate = 1  # steps whose gradients are averaged for one update
+    optim.skip_nonfinite = 0  # steps with a non-finite loss or gradient that may be skipped; 0 stops the run
+    optim.schedule = "cosine"  # the learning rate falls to 0; or "constant"
+    optim.loss = "bce"  # training loss: bce, ce, mse or l1
+
+    config.evaluation = ConfigDict()
+    # Neighbours on either side that are averaged when a threshold is chosen by F1, for small validation splits.
+    # 0 is the paper's search.
+    config.evaluation.threshold_smoothing = 3
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.keep_last = 2  # last checkpoints that are kept, in addition to the best
+    config.checkpoint.every_steps = 500  # steps between checkpoints, in addition to those of epochs; 0 for none
+
+    config.log = ConfigDict()
+    config.log.every_steps = 10  # steps between logged values
+    config.log.tensorboard = True  # write curves for TensorBoard
+    config.log.wandb = ""  # Weights & Biases project to log to; needs `pip install wandb`
+
+    config.mesh = ConfigDict()
+    config.mesh.devices = 0  # number of devices; 0 for all
+    return config
