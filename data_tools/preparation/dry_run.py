@@ -44,14 +44,14 @@ def _with_media(release: Release, settings: Settings, report: Report) -> list[Ut
     usable = []
     for utterance in release.utterances:
         media = release.media[utterance.media_key]
+        if media.video is None and media.wav is None:
+            report.findings.append(Finding(utterance.id, "no_media"))
+            continue
+        usable.append(utterance)
         if media.video is None:
             report.findings.append(Finding(utterance.id, "no_video"))
         in_video = settings.source.sound_in_video and media.video is not None
         if media.wav is None and not in_video:
             from_video = settings.audio_from_video and media.video is not None
             report.findings.append(Finding(utterance.id, "audio_from_video" if from_video else "no_wav"))
-        if media.video is None and media.wav is None:
-            report.findings.append(Finding(utterance.id, "no_media"))
-        else:
-            usable.append(utterance)
     return usable

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_tools.prepare import Settings, prepare
+from data_tools.prepare import Settings, dry_run, prepare
 from data_tools.releases.clips import Clip, parse_rows, read_release
 from data_tools.releases.release import ReleaseError
 from mme2e_jax.media.findings import REASONS
@@ -206,6 +206,20 @@ def test_any_row_is_read_without_an_exception(rows: list[dict[str, str]]) -> Non
     assert all(0 <= clip.utterance.start < clip.utterance.end for clip in clips)
     assert all(finding.reason in REASONS for finding in findings)
     assert len(clips) + sum(finding.id.startswith("t:") for finding in findings) >= len(rows)
+
+
+def test_a_dry_run_reports_a_clip_without_a_file_as_dropped_and_not_as_degraded(tmp_path: Path) -> None:
+    root = write_table(tmp_path / "raw", "path,transcript,calm\na.wav,one,1\ngone.mp4,two,0\n")
+    write_wav(root / "a.wav", tone(2.0))
+    text = io.StringIO()
+
+    report = dry_run(root, Settings(dataset="clips"), console=PlainConsole(file=text, width=200))
+
+    assert [(finding.id, finding.reason) for finding in report.findings] == [
+        ("a_0", "no_video"),
+        ("gone_0", "no_media"),
+    ]
+    assert "1 utterances kept (1 of them degraded), 1 dropped, 0 excluded." in text.getvalue()
 
 
 def test_records_have_the_tables_labels(tmp_path: Path) -> None:
