@@ -52,26 +52,26 @@ def open_clip(path: str | Path) -> Clip:
     path = Path(path)
     if not path.is_file():
         found = "a directory" if path.is_dir() else "nothing"
-        raise UserError(f"--input: expected a video or sound file, found {found} at {str(path)!r}.")
+        raise UserError(f"Expected a video or sound file, found {found} at {str(path)!r}.")
     if not path.stat().st_size:
-        raise UserError(f"--input: expected a video or sound file, found an empty file at {path}.")
+        raise UserError(f"Expected a video or sound file, found an empty file at {path}.")
     try:
         with open_media(path) as container:
             tracks = {"pictures": picture_track(container), "sound": next(iter(container.streams.audio), None)}
             lengths = {name: track_duration(container, one) or 0.0 for name, one in tracks.items() if one}
     except VideoError as error:
-        raise UserError(f"--input: expected the length of a recording in {path}, found {error}.") from error
+        raise UserError(f"Expected the length of a recording in {path}, found {error}.") from error
     except (FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise UserError(
-            f"--input: expected a video or sound file that FFmpeg reads, found {path}: {reason}. If it plays "
+            f"Expected a video or sound file that FFmpeg reads, found {path}: {reason}. If it plays "
             "elsewhere, convert it: ffmpeg -i FILE clip.mp4."
         ) from error
     if not lengths:
-        raise UserError(f"--input: expected pictures or sound in {path}, found neither.")
+        raise UserError(f"Expected pictures or sound in {path}, found neither.")
     seconds = max(lengths.values())
     if not 0 < seconds < math.inf:
-        raise UserError(f"--input: expected pictures or sound in {path}, found {' and '.join(lengths)} of length 0.")
+        raise UserError(f"Expected pictures or sound in {path}, found {' and '.join(lengths)} of length 0.")
     return Clip(path, seconds, " and ".join(lengths))
 
 

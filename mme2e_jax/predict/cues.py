@@ -59,21 +59,20 @@ def read_cues(path: Path, clip: str) -> list[Cue]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise UserError(f"--transcript_file: expected a file, found {str(path)!r}: {error.strerror}.") from error
+        raise UserError(f"Expected a transcript file, found {str(path)!r}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UserError(
-            f"--transcript_file: expected text in UTF-8, found an invalid byte {error.start} in {path}. Save it as "
-            "UTF-8."
+            f"Expected text in UTF-8, found an invalid byte {error.start} in {path}. Save it as UTF-8."
         ) from error
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(
-            f"--transcript_file: expected a file {', '.join(SUFFIXES)} (.txt with lines "
-            f"ID___clip___start___end___text), found {path.name!r}. Give text without times with --transcript."
+            f"Expected a transcript file {', '.join(SUFFIXES)} (.txt with lines "
+            f"ID___clip___start___end___text), found {path.name!r}. Give text without times as the transcript itself."
         )
     cues = _mosei_cues(text, path, clip) if suffix == ".txt" else _subtitle_cues(text, path)
     if not cues:
-        raise UserError(f"--transcript_file: expected cues in {path}, found none.")
+        raise UserError(f"Expected cues in {path}, found none.")
     return sorted(cues, key=lambda cue: (cue.start, cue.end))
 
 

@@ -73,7 +73,7 @@ def test_lines_of_mosei_are_read_and_only_those_of_this_clip_if_there_are_severa
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.srt", "", r"expected cues in .*a\.srt, found none"),
+        ("a.srt", "", r"^Expected cues in .*a\.srt, found none"),
         (
             "a.srt",
             "1\n00:00:01 -> 00:00:02\nhello\n",
@@ -92,7 +92,7 @@ def test_lines_of_mosei_are_read_and_only_those_of_this_clip_if_there_are_severa
         ("a.txt", "just words\n", r"line 1: expected ID___clip___start___end___text .*found 1"),
         ("a.txt", "b___0___0___1___x\nc___0___0___1___x\n", r"expected lines of 'a', found those of b, c"),
         ("a.txt", "a___0___2___1___x\n", r"clip 0 does not end after it starts: 2 s to 1 s"),
-        ("a.doc", "x", r"expected a file \.srt, \.vtt, \.txt .*found 'a\.doc'"),
+        ("a.doc", "x", r"^Expected a transcript file \.srt, \.vtt, \.txt .*found 'a\.doc'"),
     ],
 )
 def test_an_invalid_transcript_is_refused(name: str, text: str, message: str, tmp_path: Path) -> None:
@@ -103,9 +103,9 @@ def test_an_invalid_transcript_is_refused(name: str, text: str, message: str, tm
 def test_a_binary_or_missing_transcript_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.srt").write_bytes(b"\xff\xfe1\x00")
 
-    with pytest.raises(UserError, match="expected text in UTF-8, found an invalid byte 0"):
+    with pytest.raises(UserError, match=r"^Expected text in UTF-8, found an invalid byte 0"):
         read_cues(tmp_path / "a.srt", "a")
-    with pytest.raises(UserError, match=r"expected a file, found .*b\.srt"):
+    with pytest.raises(UserError, match=r"^Expected a transcript file, found .*b\.srt"):
         read_cues(tmp_path / "b.srt", "a")
 
 

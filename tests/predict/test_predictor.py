@@ -330,13 +330,13 @@ def write_nothing(path: Path) -> None:
         (
             "a.mp4",
             lambda p: p.write_text("no video"),
-            r"expected a video or sound file that FFmpeg reads.*Invalid data",
+            r"^Expected a video or sound file that FFmpeg reads.*Invalid data",
         ),
-        ("a.mp4", lambda p: p.write_bytes(b""), r"found an empty file at .*a\.mp4"),
-        ("a.mp4", lambda p: p.mkdir(), r"found a directory"),
+        ("a.mp4", lambda p: p.write_bytes(b""), r"^Expected a video or sound file, found an empty file at .*a\.mp4"),
+        ("a.mp4", lambda p: p.mkdir(), r"^Expected a video or sound file, found a directory"),
         ("a.mp4", lambda p: None, r"found nothing"),
         ("a.mkv", write_nothing, r"End of file"),
-        ("a.mp4", write_nothing, r"expected pictures or sound in .*found neither"),
+        ("a.mp4", write_nothing, r"^Expected pictures or sound in .*found neither"),
     ],
 )
 def test_an_invalid_clip_is_refused(name: str, write, message: str, tmp_path: Path, predictor: Predictor) -> None:
