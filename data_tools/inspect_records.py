@@ -19,6 +19,7 @@ from rich.table import Table
 from data_tools.records.inspection import PROBLEMS, Inspection, Sample, inspect_records
 from mme2e_jax.constants import CHUNK_FRAMES
 from mme2e_jax.errors import UserError
+from mme2e_jax.html.images import mel_picture
 from mme2e_jax.runtime.console import PlainConsole
 from mme2e_jax.runtime.files import disk_errors, write_figure, write_json
 
@@ -55,7 +56,8 @@ def print_inspection(found: Inspection, console: PlainConsole) -> None:
     console.print(table)
     for problem, names in found.problems.items():
         some = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-        console.print(f"{len(names)} {PROBLEMS[problem]}: {some}")
+        noun, meaning = PROBLEMS[problem]
+        console.print(f"{len(names)} {noun}{'s' * (len(names) > 1)} {meaning}: {some}")
     if not found.problems:
         console.print("No leaks between splits; every utterance has words, sound and a face.")
 
@@ -114,12 +116,15 @@ def _mels(samples: Sequence[Sample]) -> Figure:
     longest = max(len(sample.mel) for sample in samples) * CHUNK_FRAMES
     column = figure.subplots(len(samples), squeeze=False, sharex=True)[:, 0]
     for axes, sample in zip(column, samples, strict=True):
-        # Power spans many orders of magnitude: shown in decibels; the model reads power.
-        axes.imshow(10 * np.log10(np.concatenate(list(sample.mel), axis=1) + 1e-6), origin="lower", aspect="auto")
+        # As pages draw it: in decibels, dark is loud. The model reads power.
+        picture = mel_picture(sample.mel)
+        bands, steps = picture.shape
+        extent = (-0.5, steps - 0.5, -0.5, bands - 0.5)
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="auto")
         axes.set_title(f"{sample.id}: {', '.join(sample.labels) or 'none'}", fontsize=9)
         # One scale with ticks at chunks for all; white after an utterance's last chunk.
         axes.set(ylabel="mel band", xlim=(-0.5, longest - 0.5), xticks=range(0, longest, CHUNK_FRAMES))
-    column[-1].set_xlabel(f"time step; a chunk has {CHUNK_FRAMES}")
+    column[-1].set_xlabel(f"time step; a chunk has {CHUNK_FRAMES}; dark is loud")
     return figure
 
 

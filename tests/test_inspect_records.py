@@ -112,6 +112,30 @@ def test_tables_and_pictures_are_written(tmp_path: Path) -> None:
     assert "No leaks between splits" in text.getvalue()
 
 
+def test_loud_sound_is_dark_as_on_the_pages(tmp_path: Path) -> None:
+    mel = np.ones((2, 128, 32), np.float32)
+    mel[1] = 1e-7
+
+    write_inspection(inspect_records(write(tmp_path / "r", train=[example("train", 0, mel=mel)])), tmp_path / "out")
+
+    with Image.open(tmp_path / "out" / "mel.png") as picture:
+        middle = np.asarray(picture.convert("L"))[picture.height // 2]
+    # 70 dB of 80 below: 0.875 of 255.
+    assert middle[int(0.35 * len(middle))] == 0
+    assert middle[int(0.75 * len(middle))] == pytest.approx(223, abs=2)
+
+
+def test_problems_are_counted_in_the_singular_and_the_plural(tmp_path: Path) -> None:
+    train = [example("train", 0, speaker="ann"), example("train", 1, transcript=""), example("train", 2, transcript="")]
+    text = io.StringIO()
+
+    found = inspect_records(write(tmp_path / "r", train=train, test=[example("test", 0, speaker="ann")]))
+    print_inspection(found, PlainConsole(file=text, width=160))
+
+    assert "1 speaker with utterances in more than one split" in text.getvalue()
+    assert "2 utterances with an empty transcript: train_1, train_2" in text.getvalue()
+
+
 def test_features_have_no_faces_to_show(tmp_path: Path) -> None:
     records = make_feature_records(tmp_path / "r")
 

@@ -56,15 +56,15 @@ class Inspection:
         }
 
 
-# Problems and their meaning.
+# What has each problem, and the meaning.
 PROBLEMS = {
-    "shared_dialogue": "dialogues (videos) with utterances in more than one split: scores will be too good",
-    "shared_speaker": "speakers with utterances in more than one split: scores are not speaker-independent",
-    "no_sound": "utterances without sound",
-    "silent": "utterances whose sound is silence",
-    "no_frames": "utterances without frames",
-    "no_face": "utterances in whose frames no face was found",
-    "no_words": "utterances with an empty transcript",
+    "shared_dialogue": ("dialogue", "with utterances in more than one split: scores will be too good"),
+    "shared_speaker": ("speaker", "with utterances in more than one split: scores are not speaker-independent"),
+    "no_sound": ("utterance", "without sound"),
+    "silent": ("utterance", "whose sound is silence"),
+    "no_frames": ("utterance", "without frames"),
+    "no_face": ("utterance", "in whose frames no face was found"),
+    "no_words": ("utterance", "with an empty transcript"),
 }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 # Cover of sites that are not kept, RGBA: a colour that occurs neither in faces nor in spectrograms.
 _VEIL = (196, 212, 232, 230)
 _DECIBELS = 80.0
+_SILENCE = -100.0  # in decibels
 
 
 def data_uri(picture: np.ndarray) -> str:
@@ -21,9 +22,12 @@ def data_uri(picture: np.ndarray) -> str:
 
 
 def mel_picture(mel: np.ndarray) -> np.ndarray:
-    """Draws mel chunks `[s, 128, 32]`, s > 0, as a spectrogram, grey uint8 `[128, 32 s]`: dark is loud, over 80 dB."""
-    level = 10 * np.log10(np.maximum(join_chunks(mel), 1e-10))
-    share = np.clip((level - level.max()) / _DECIBELS + 1, 0, 1)
+    """Draws mel chunks `[s, 128, 32]`, s > 0, as a spectrogram, grey uint8 `[128, 32 s]`.
+
+    Dark is loud, over 80 dB below the loudest point; silence is white.
+    """
+    level = 10 * np.log10(np.maximum(join_chunks(mel), 10 ** (_SILENCE / 10)))
+    share = np.clip((level - max(level.max(), _SILENCE + _DECIBELS)) / _DECIBELS + 1, 0, 1)
     return (255 * (1 - share)).astype(np.uint8)
 
 

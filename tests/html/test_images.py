@@ -32,6 +32,10 @@ def test_low_pitch_is_below_and_loud_is_dark() -> None:
     assert np.argwhere(kept).tolist() == [[62, 18]]
 
 
+def test_silence_is_white() -> None:
+    assert (mel_picture(np.zeros((2, 128, 32), np.float32)) == 255).all()
+
+
 def test_a_picture_keeps_its_colours() -> None:
     red = np.zeros((2, 2, 3), np.uint8)
     red[..., 0] = 255
