@@ -96,13 +96,6 @@ def matrix(c: Content) -> tuple[list[str], list[str], np.ndarray]:
     return rows, columns, counts[: len(rows), : len(columns)]
 
 
-def confusion(c: Content) -> Table:
-    """Counts of true and predicted labels."""
-    rows, columns, counts = matrix(c)
-    cells = [[name, *map(str, values)] for name, values in zip(rows, counts.tolist(), strict=True)]
-    return Table(["true \\ predicted", *columns], cells)
-
-
 def cost(c: Content) -> Table:
     """Multiply-adds of each part, compared with the dense model."""
     rows = [

@@ -166,6 +166,14 @@ def test_an_emotion_without_positives_is_named_and_has_no_curve(tmp_path: Path) 
     assert "nan" not in text
 
 
+def test_true_and_predicted_emotions_are_shown_once(tmp_path: Path) -> None:
+    text = written(content(), tmp_path)
+
+    section = text.partition('id="confusion"')[2].partition("<h2")[0]
+    assert 'src="cooccurrence.png"' in section
+    assert "<table" not in section
+
+
 def test_a_single_label_model_has_no_thresholds(tmp_path: Path) -> None:
     text = written(content(task=Task.SINGLE_LABEL), tmp_path)
 
