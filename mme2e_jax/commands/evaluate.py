@@ -47,7 +47,10 @@ def evaluate_run(
         results[split] = SplitResult(predictions, decide(model, predictions), scores)
         report[split] = scores.to_json()
         console.print(scores_table(f"{split} ({scores.utterances} utterances)", scores))
-        console.print(f"  all-positive baseline: mean F1 {scores.always_f1:.3f}\n")
+        console.print(f"  all-positive baseline: mean F1 {scores.always_f1:.3f}")
+        if always := results[split].decisions.always_predicted(model.label_names):
+            console.print(f"  predicted for every utterance: {', '.join(always)}")
+        console.print()
         if isinstance(run.spec, ModelSpec):
             report[split]["cost"] = flops.cost_report(run.spec, batches.seen_lengths(split), predictions.sites)
     if isinstance(run.spec, ModelSpec):

@@ -5,7 +5,7 @@ Axis legend: `g` device groups, `b` utterances per group, `n` utterances of a sp
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -59,6 +59,11 @@ class Decisions(NamedTuple):
     score: np.ndarray  # float64 [n, l]
     truth: np.ndarray  # bool [n, l]
     predicted: np.ndarray  # bool [n, l]
+
+    def always_predicted(self, label_names: Sequence[str]) -> tuple[str, ...]:
+        """Labels that are predicted for every utterance."""
+        columns = zip(label_names, self.predicted.T, strict=True)
+        return tuple(name for name, predicted in columns if predicted.all())
 
 
 class SplitResult(NamedTuple):

@@ -11,7 +11,7 @@ import pytest
 from configs import lf_rnn, mini_dense, mini_sparse
 from mme2e_jax.commands.evaluate import SPLITS, evaluate_run
 from mme2e_jax.evaluation import inference
-from mme2e_jax.evaluation.inference import InferenceState, infer_batch
+from mme2e_jax.evaluation.inference import Decisions, InferenceState, infer_batch
 from mme2e_jax.models.variables import initial_variables
 from mme2e_jax.report.gather import untaught_maps
 from mme2e_jax.report.training import last_record, read_step_losses
@@ -56,6 +56,24 @@ def test_training_and_evaluation_write_the_same_report(sparse_run: Path, workdir
     # Pixels too: figures are deterministic.
     assert files_of(workdir / "report") == files
     assert f"Wrote {workdir}/report/index.html" in told.get()
+
+
+def test_emotions_that_are_always_predicted_are_named(
+    sparse_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(sparse_run, tmp_path / "run")
+
+    def decide(model: Any, predictions: Any) -> Decisions:
+        decisions = inference.decide(model, predictions)
+        return decisions._replace(predicted=np.arange(decisions.truth.size).reshape(decisions.truth.shape) % 6 < 2)
+
+    monkeypatch.setattr("mme2e_jax.commands.evaluate.decide", decide)
+
+    with console.capture() as told:
+        evaluate_run(tmp_path / "run")
+
+    assert told.get().count("  predicted for every utterance: anger, disgust\n") == 2
+    assert "for every utterance of the test split: anger, disgust." in page_of(tmp_path / "run")
 
 
 def test_the_page_shows_pictures_and_kept_sites_of_utterances(workdir: Path) -> None:

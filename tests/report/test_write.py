@@ -166,6 +166,17 @@ def test_an_emotion_without_positives_is_named_and_has_no_curve(tmp_path: Path) 
     assert "nan" not in text
 
 
+def test_emotions_that_are_always_predicted_are_named() -> None:
+    c = content()
+    score, truth, predicted = c.decisions["test"]
+    predicted = predicted.copy()
+    predicted[:, :2] = True
+    always = dataclasses.replace(c, decisions={**c.decisions, "test": Decisions(score, truth, predicted)})
+
+    assert "The model predicts for every utterance of the test split: happy, &lt;sad&gt;." in page(always, {})
+    assert "for every utterance" not in page(c, {})
+
+
 def test_true_and_predicted_emotions_are_shown_once(tmp_path: Path) -> None:
     text = written(content(), tmp_path)
 
