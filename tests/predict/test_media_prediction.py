@@ -23,7 +23,7 @@ from tests.helpers.media_cases import CASES, Case, SoundTrack, make, write
 def count_inputs(batch: Batch) -> list[ClipOutput]:
     """Logits that add up the frames and the chunks."""
     counts = zip(batch.frame_count[0], batch.chunk_count[0], strict=True)
-    each_row = [{"v": np.float32([frames]), "a": np.float32([chunks])} for frames, chunks in counts]
+    each_row = [{"v": np.array([frames], np.float32), "a": np.array([chunks], np.float32)} for frames, chunks in counts]
     return [ClipOutput(added["v"] + added["a"], added, kept={}) for added in each_row]
 
 
