@@ -1,17 +1,24 @@
 """Results of prediction, and the files that store them."""
 
+import base64
 import csv
 import io
+import mimetypes
+import os
+import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.html.evidence import Evidence
 from mme2e_jax.predict.timeline import HOP_SECONDS, Moment, compute_moments, headline
 from mme2e_jax.runtime.files import write_json, write_text
+
+# A larger clip is linked to, not held by the page.
+_EMBEDDED_BYTES = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,11 @@ class Utterance:
             "contributions": {MODALITY_NAMES[m]: added for m, added in self.contributions.items()},
             "shares": {MODALITY_NAMES[m]: share for m, share in self.shares.items()},
         }
+
+
+class _Player(NamedTuple):
+    tag: str  # "video" or "audio"
+    source: str  # address
 
 
 @dataclass(frozen=True)
@@ -109,8 +121,12 @@ class Prediction:
             rows.writerow([f"{m.start:.3f}", f"{m.end:.3f}", *scores, *decisions])
         return text.getvalue()
 
-    def to_html(self) -> str:
-        """Returns a page that needs neither network nor scripts."""
+    def to_html(self, directory: Path | None = None) -> str:
+        """Returns a page that needs no network, for a file in `directory`.
+
+        It plays the clip, which it holds if that is smaller than 20 MB, and links to otherwise; without a directory, or
+        if the clip is gone, it has no player.
+        """
         # Imports jinja2, which most users of this module do not need.
         from mme2e_jax.html.page import render
 
@@ -126,7 +142,19 @@ class Prediction:
             low=low,
             high=high,
             score_name=score_name,
+            media=self._player(directory) if directory else None,
         )
+
+    def _player(self, directory: Path) -> "_Player | None":
+        path = Path(self.path)
+        tag = "video" if any(utterance.frames for utterance in self.utterances) else "audio"
+        try:
+            if path.stat().st_size >= _EMBEDDED_BYTES:
+                return _Player(tag, urllib.parse.quote(os.path.relpath(path, directory)))
+            content = base64.b64encode(path.read_bytes()).decode()
+        except (OSError, ValueError):
+            return None
+        return _Player(tag, f"data:{mimetypes.guess_type(path.name)[0] or f'{tag}/mp4'};base64,{content}")
 
     def write(self, directory: str | Path) -> list[Path]:
         """Writes `predictions.json`, `predictions.csv`, `timeline.csv` and, with any evidence, `predictions.html`.
@@ -143,7 +171,7 @@ class Prediction:
         write_text(paths[2], self.timeline_csv())
         if all(utterance.evidence is None for utterance in self.utterances):
             return paths[:3]
-        write_text(paths[3], self.to_html())
+        write_text(paths[3], self.to_html(directory))
         return paths
 
 

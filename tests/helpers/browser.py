@@ -22,23 +22,24 @@ _PROBE = """<script>addEventListener("load", async () => {
 })</script>"""
 
 
-def opened(page: str, directory: Path, width: int) -> dict[str, Any]:
+def opened(page: str, directory: Path, width: int, probe: str = _PROBE) -> dict[str, Any]:
     """Opens a page from a file and says how it looks; fails if the browser's console says anything.
 
     Args:
       page: as HTML.
       directory: where its pictures are; a copy of the page is written there.
       width: of its body in pixels.
+      probe: script that makes the result the document's title, as JSON.
 
     Returns:
-      The body's `width` and the width that is `needed`, whether each picture within the page is `loaded`, and of each
-      of its picture `files` the name and whether it is.
+      What the probe finds; by default the body's `width` and the width that is `needed`, whether each picture within
+      the page is `loaded`, and of each of its picture `files` the name and whether it is.
     """
     assert CHROMIUM is not None
     path = directory / "opened.html"
     # Windows are 500 pixels wide at least; pages have no rules that depend on the window.
     body = f'<body style="box-sizing:border-box;width:{width}px">'
-    path.write_text(page.replace("<body>", body).replace("</body>", f"{_PROBE}</body>"), encoding="utf-8")
+    path.write_text(page.replace("<body>", body).replace("</body>", f"{probe}</body>"), encoding="utf-8")
     result = subprocess.run(
         [
             CHROMIUM,

@@ -1,11 +1,21 @@
 """The page of a prediction in a real browser."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.browser import needs_browser, opened
+from tests.helpers.media import tone, write_video
 from tests.predict.test_results import prediction
+
+_CLICK = """<script>addEventListener("load", async () => {
+  const media = document.querySelector("video"), drawing = document.querySelector("svg[data-seconds]");
+  if (media.readyState < 1) await new Promise(done => media.addEventListener("loadedmetadata", done));
+  const box = drawing.getBoundingClientRect();
+  drawing.dispatchEvent(new MouseEvent("click", {clientX: box.left + box.width / 4, clientY: box.top + 5}));
+  document.title = JSON.stringify({at: media.currentTime, length: media.duration});
+})</script>"""
 
 
 @pytest.mark.slow
@@ -17,3 +27,15 @@ def test_the_page_fits_and_all_its_pictures_load(width: int, tmp_path: Path) -> 
     assert found["needed"] <= found["width"] == min(width, 1200)
     assert len(found["loaded"]) == 12
     assert all(found["loaded"])
+
+
+@pytest.mark.slow
+@needs_browser
+def test_a_click_on_the_timeline_moves_the_player_there(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", list(range(0, 200, 2)), size=(64, 48), wave=tone(10.0))
+    page = dataclasses.replace(prediction(), path=str(tmp_path / "a.mp4")).to_html(tmp_path)
+
+    found = opened(page, tmp_path, 800, probe=_CLICK)
+
+    assert found["length"] == pytest.approx(10, abs=0.2)
+    assert found["at"] == pytest.approx(2.5, abs=0.1)

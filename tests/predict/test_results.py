@@ -4,8 +4,12 @@ import csv
 import dataclasses
 import io
 import re
+from pathlib import Path
+
+import pytest
 
 from mme2e_jax.evaluation.metrics import Task
+from mme2e_jax.predict import results
 from mme2e_jax.predict.results import Prediction, Utterance
 from tests.helpers.pages import ParsedPage, random_evidence
 
@@ -100,3 +104,22 @@ def test_no_cell_of_the_table_is_a_formula() -> None:
     assert [row[-2] for row in rows] == ["transcript", "'=cmd|' /C calc'!A0", "'-1"]
     # Numbers stay numbers.
     assert rows[1][3] == "0.27"
+
+
+def test_the_page_plays_the_clip_that_it_holds_or_links_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = tmp_path / "a & b.mp4"
+    clip.write_bytes(b"film")
+    of_clip = dataclasses.replace(prediction(), path=str(clip))
+
+    def player(page: str) -> dict[str, str | None]:
+        seen = ParsedPage(page)
+        assert not seen.open
+        (values,) = [values for tag, values in seen.tags if tag in ("video", "audio")]
+        assert [tag for tag, _ in seen.tags].count("script") == 1
+        return values
+
+    assert player(of_clip.to_html(tmp_path / "out"))["src"] == "data:video/mp4;base64,ZmlsbQ=="
+    monkeypatch.setattr(results, "_EMBEDDED_BYTES", 4)
+    assert player(of_clip.to_html(tmp_path / "out"))["src"] == "../a%20%26%20b.mp4"
+    clip.unlink()
+    assert "<video" not in of_clip.to_html(tmp_path / "out")
