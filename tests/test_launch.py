@@ -48,7 +48,7 @@ def test_help_ends_quietly_if_its_reader_has_ended() -> None:
     [
         (["--config.optim.lr=1"], r"expected --config=FILE too"),
         ([], r"Expected --config=FILE"),
-        (["--config=configs/absent.py"], r"one of configs/iemocap_dense\.py, .*found 'configs/absent\.py'"),
+        (["--config=configs/absent.py"], r"one of configs/clips_dense\.py, .*found 'configs/absent\.py'"),
         (["--config=configs"], r"expected a config file.*found 'configs'"),
         ([SPARSE, "--config.nope=1"], r"config\.nope: no such key\. Valid keys: .*seed"),
         ([SPARSE, "--config.optim.nope=1"], r"config\.optim\.nope: no such key\. Valid keys: .*optim\.lr"),

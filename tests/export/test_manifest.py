@@ -22,6 +22,7 @@ MANIFEST: dict[str, Any] = {
     "sparse_threshold": None,
     "sparse_impl": None,
     "text_max_len": 16,
+    "mask_absent": True,
     "preprocessing": {"frame_interval_ms": 500, "face_choice": "most_probable"},
     "tokenizer": {"vocab_size": 30},
     **signature(media_inputs("ta")),
@@ -81,9 +82,15 @@ def test_any_value_in_any_place_is_valid_or_refused_by_its_key(data: st.DataObje
         assert json.loads(json.dumps(manifest.model_dump())) == content
 
 
-@pytest.mark.parametrize("key", MANIFEST)
+@pytest.mark.parametrize("key", [key for key in MANIFEST if key != "mask_absent"])
 def test_a_missing_key_is_named(key: str) -> None:
     content = {name: value for name, value in MANIFEST.items() if name != key}
 
     with pytest.raises(ValueError, match=rf"{key} is missing"):
         parse_json(Manifest, json.dumps(content))
+
+
+def test_a_file_of_an_earlier_version_masks_nothing() -> None:
+    content = {name: value for name, value in MANIFEST.items() if name != "mask_absent"}
+
+    assert not parse_json(Manifest, json.dumps(content)).mask_absent

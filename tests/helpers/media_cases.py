@@ -169,7 +169,7 @@ CASES = [
         0,
         {"no_wav", "broken_video", "no_media"},
         truncated,
-        "expected a video or sound file that FFmpeg reads, found .*truncated.mp4: Invalid data",
+        "Expected a video or sound file that FFmpeg reads, found .*truncated.mp4: Invalid data",
     ),
     Case(
         "forged.mkv",
@@ -179,7 +179,7 @@ CASES = [
         0,
         {"no_wav", "broken_video", "no_media"},
         forged,
-        "expected the length of a recording in .*forged.mkv, found a length of 3564.. s, expected at most 172800 s",
+        "Expected the length of a recording in .*forged.mkv, found a length of 3564.. s, expected at most 172800 s",
     ),
 ]
 

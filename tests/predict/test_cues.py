@@ -215,7 +215,7 @@ def test_every_block_of_subtitles_is_kept_or_named_by_its_line(
         with pytest.raises(UserError, match=rf"line {wrong}: expected"):
             read_cues(path, "a")
     elif not texts:
-        with pytest.raises(UserError, match=r"expected cues in .* found none"):
+        with pytest.raises(UserError, match=r"Expected cues in .* found none"):
             read_cues(path, "a")
     else:
         assert [cue.text for cue in read_cues(path, "a")] == texts
