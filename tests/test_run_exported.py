@@ -53,13 +53,15 @@ def test_an_exported_model_predicts_what_its_run_predicts(
     assert process.returncode == 0, process.stderr
     assert re.search(r"0:00\.0.*one two <3", process.stdout)
     assert "an exported model does not report its kept sites" in process.stdout
-    assert sorted(path.name for path in out.iterdir()) == ["predictions.csv", "predictions.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["predictions.csv", "predictions.json", "timeline.csv"]
     with Predictor.from_workdir(workdir) as predictor:
-        prediction = predictor(clip, "one two <3")
+        prediction = predictor(clip, "one two <3", window=3.0)
     expected, found = prediction.to_json(), json.loads((out / "predictions.json").read_text())
     assert found["run"] == str(exported)
     assert found["thresholds"] == expected["thresholds"]
-    assert [u["start"] for u in found["utterances"]] == [u["start"] for u in expected["utterances"]] == [0, 5.5]
+    starts = [u["start"] for u in found["utterances"]]
+    assert starts == [u["start"] for u in expected["utterances"]]
+    assert starts[:3] == [0, 0.5, 1]
     for a, b in zip(found["utterances"], expected["utterances"], strict=True):
         assert a["logits"] == pytest.approx(b["logits"], abs=1e-5)
         assert a["shares"] == pytest.approx(b["shares"], abs=1e-4)
