@@ -45,7 +45,7 @@ def check_windows(window: float, hop: float) -> None:
     """Raises `UserError` if windows of these lengths in seconds cannot be used."""
     if not (SHORTEST_WINDOW_SECONDS <= window <= LONGEST_CUE_SECONDS and SHORTEST_WINDOW_SECONDS <= hop <= window):
         raise UserError(
-            f"--window, --hop: expected a window of {SHORTEST_WINDOW_SECONDS:g} to {LONGEST_CUE_SECONDS:g} seconds and "
+            f"Expected a window of {SHORTEST_WINDOW_SECONDS:g} to {LONGEST_CUE_SECONDS:g} seconds and "
             f"a hop of {SHORTEST_WINDOW_SECONDS:g} seconds up to the window, found {window:g} and {hop:g}."
         )
 

@@ -198,7 +198,7 @@ class Predictor:
             cues = sliding_windows(clip.seconds, words, window, hop) if window else windows(clip.seconds, words)
             return cues, _notes_on_text(cues, "t" in self.model.modalities, self.model.mask_absent)
         if transcript:
-            raise UserError("Expected --transcript or --transcript_file, found both.")
+            raise UserError("Expected a transcript or a transcript file, found both.")
         read = read_cues(Path(transcript_file), clip.path.stem)
         cues = split_long_cues(read, clip.seconds)
         if len(cues) == len(read):

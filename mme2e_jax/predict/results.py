@@ -19,6 +19,7 @@ from mme2e_jax.runtime.files import write_json, write_text
 
 # A larger clip is linked to, not held by the page.
 _EMBEDDED_BYTES = 20_000_000
+_BARS, _TABLE_ROWS = 1200, 500  # most of each on a page
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ class Prediction:
     utterances: tuple[Utterance, ...]  # utterances in the order of time; windows may overlap
     hop: float = HOP_SECONDS  # seconds from moment to moment of the timeline
 
-    def timeline(self) -> list[Moment]:
-        """Computes scores over time: means over the utterances at each moment."""
-        return compute_moments(self.utterances, self.label_names, self.thresholds, self.task, self.hop)
+    def timeline(self, hop: float | None = None) -> list[Moment]:
+        """Computes scores over time: means over the utterances at each moment, `hop` seconds long or as predicted."""
+        return compute_moments(self.utterances, self.label_names, self.thresholds, self.task, hop or self.hop)
 
     def headline(self) -> str:
         """Puts the emotions over time into words; empty for values, which decide nothing."""
@@ -98,10 +99,8 @@ class Prediction:
         """Returns one row per utterance: times, a score and 0 or 1 for each label, shares, transcript, notes."""
         text = io.StringIO()
         rows = csv.writer(text)
-        decisions = [f"{name}_decided" for name in self.label_names]
         shares = [f"share_{MODALITY_NAMES[m]}" for m in self.modalities]
-        names = map(_inert, (*self.label_names, *decisions))
-        rows.writerow(["start", "end", *names, *shares, "transcript", "notes"])
+        rows.writerow([*self._score_columns(), *shares, "transcript", "notes"])
         for u in self.utterances:
             times = [f"{u.start:.3f}", f"{u.end:.3f}"]
             scores = [f"{u.scores[name]:.6g}" for name in self.label_names]
@@ -114,12 +113,16 @@ class Prediction:
         """Returns one row per moment: times, and a score and 0 or 1 for each label, empty where no utterance is."""
         text = io.StringIO()
         rows = csv.writer(text)
-        rows.writerow(["start", "end", *map(_inert, self.label_names), *(f"{n}_decided" for n in self.label_names)])
+        rows.writerow(self._score_columns())
         for m in self.timeline():
             scores = [f"{m.scores[name]:.6g}" if m.scores else "" for name in self.label_names]
             decisions = [int(name in m.decided) if m.scores else "" for name in self.label_names]
             rows.writerow([f"{m.start:.3f}", f"{m.end:.3f}", *scores, *decisions])
         return text.getvalue()
+
+    def _score_columns(self) -> list[str]:
+        decisions = [f"{name}_decided" for name in self.label_names]
+        return ["start", "end", *map(_inert, (*self.label_names, *decisions))]
 
     def to_html(self, directory: Path | None = None) -> str:
         """Returns a page that needs no network, for a file in `directory`.
@@ -134,10 +137,14 @@ class Prediction:
         if self.task is Task.REGRESSION:
             values = [score for utterance in self.utterances for score in utterance.scores.values()]
             low, high, score_name = min(0.0, *values), max(1.0, *values), "value"
+        # A long clip has thousands of moments, more than a screen has columns.
+        hop = max(self.hop, max(utterance.end for utterance in self.utterances) / _BARS)
         return render(
             "prediction",
             p=self,
-            moments=self.timeline(),
+            moments=self.timeline(hop),
+            hop=hop,
+            most_rows=_TABLE_ROWS,
             headline=self.headline(),
             low=low,
             high=high,

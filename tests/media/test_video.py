@@ -193,7 +193,7 @@ def test_an_unknown_codec_is_a_video_error(tmp_path: Path) -> None:
     write_video(tmp_path / "v.mkv", LEVELS)
     content = (tmp_path / "v.mkv").read_bytes()
     assert content.count(b"V_MPEG4/ISO/AVC") == 1
-    (tmp_path / "v.mkv").write_bytes(content.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XXX"))
+    (tmp_path / "v.mkv").write_bytes(content.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/NIL"))
 
     with pytest.raises(VideoError, match="no decoder for its codec"):
         list(frames_at(tmp_path / "v.mkv", [0.0]))

@@ -208,7 +208,7 @@ def test_windows_that_overlap_have_the_scores_of_their_own_times(release: Path, 
     first, last = sliding.timeline()[0], sliding.timeline()[-1]
     assert first.scores == sliding.utterances[0].scores
     assert last.scores == sliding.utterances[-1].scores
-    with pytest.raises(UserError, match=r"--window, --hop: expected a window of 0\.1 to 120 .* found 3 and 4"):
+    with pytest.raises(UserError, match=r"Expected a window of 0\.1 to 120 .* found 3 and 4"):
         predictor(clip, window=3.0, hop=4.0)
 
 
@@ -251,6 +251,14 @@ def test_a_clip_read_in_parts_gives_the_same_logits(
 
     assert [u.logits for u in parts.utterances] == [u.logits for u in whole.utterances]
     assert len(parts.utterances) == 3
+
+    # Windows that overlap end in one part and go on in the next.
+    sliding = predictor(tmp_path / "a.mp4", "one", window=4.0, hop=2.0)
+    monkeypatch.undo()
+    again = predictor(tmp_path / "a.mp4", "one", window=4.0, hop=2.0)
+
+    assert [u.logits for u in sliding.utterances] == [u.logits for u in again.utterances]
+    assert [u.start for u in sliding.utterances] == [2.0 * k for k in range(12)]
 
 
 def test_ten_thousand_words_are_cut_where_training_cuts_them(release: Path, predictor: Predictor) -> None:

@@ -123,3 +123,29 @@ def test_the_page_plays_the_clip_that_it_holds_or_links_to(tmp_path: Path, monke
     assert player(of_clip.to_html(tmp_path / "out"))["src"] == "../a%20%26%20b.mp4"
     clip.unlink()
     assert "<video" not in of_clip.to_html(tmp_path / "out")
+
+
+def test_a_long_clip_has_as_many_bars_and_rows_as_a_page_can_show() -> None:
+    short = prediction()
+    utterances = [dataclasses.replace(short.utterances[1], start=k / 2, end=k / 2 + 3) for k in range(4000)]
+    page = dataclasses.replace(short, seconds=2002.5, utterances=(short.utterances[0], *utterances)).to_html()
+
+    assert page.count("<title>") - 1 == 2 * 1200
+    assert page.count("<tr><td>0:") + page.count("<tr><td>1:") + page.count("<tr><td>2:") <= 500
+    assert "These are the first 500 of 4001 utterances" in page
+
+
+def test_the_table_of_moments_holds_no_formula_and_leaves_gaps_empty() -> None:
+    u = prediction().utterances[0]
+    one = dataclasses.replace(u, start=1.0, end=2.0, scores={"=1+1": 0.5}, decided=())
+    table = dataclasses.replace(
+        prediction(), label_names=("=1+1",), thresholds={"=1+1": 0.4}, utterances=(one,), hop=1.0
+    )
+
+    rows = list(csv.reader(io.StringIO(table.timeline_csv())))
+
+    assert rows == [
+        ["start", "end", "'=1+1", "'=1+1_decided"],
+        ["0.000", "1.000", "", ""],
+        ["1.000", "2.000", "0.5", "1"],
+    ]
