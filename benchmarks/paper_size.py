@@ -27,6 +27,7 @@ from mme2e_jax.models.variables import TrainState
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.sharding import DataMesh
 from mme2e_jax.training import setup
+from mme2e_jax.training.step import compiler_options
 
 LABELS = LABEL_NAMES["mosei"]
 # A mean utterance of CMU-MOSEI: 7.3 s.
@@ -113,7 +114,7 @@ def traced_step(config: Config, text_length: int, utterances: int = UTTERANCES) 
     mesh, state, batches, threshold = _inputs(config, text_length, utterances)
     step = setup.make_step(config, dataset(text_length), _optimizer(config))
     with mesh.active():
-        jitted = jax.jit(step, donate_argnums=0, compiler_options=setup.compiler_options(config))
+        jitted = jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
         return jitted.trace(state, batches, threshold)
 
 

@@ -40,6 +40,7 @@ from mme2e_jax.models.variables import TrainState, structures
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.sharding import DataMesh
 from mme2e_jax.training import setup
+from mme2e_jax.training.step import compiler_options
 
 _MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Models: dense, sparse; taught is sparse with a teacher.")
 _THRESHOLDS = flags.DEFINE_list("thresholds", ["0.8", "0.5", "0.3"], "Attention thresholds of the sparse model.")
@@ -112,8 +113,8 @@ class Trainee:
         start = time.perf_counter()
         if mode == "train":
             step = setup.make_step(self.config, paper_size.dataset(text_length), self.tx)
-            options = setup.compiler_options(self.config)
-            lowered = jax.jit(step, donate_argnums=0, compiler_options=options).lower(self.state, batch, self.threshold)
+            jitted = jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
+            lowered = jitted.lower(self.state, batch, self.threshold)
         else:
             lowered = infer_batch.lower(parameters(), batch)
         compiled = lowered.compile()

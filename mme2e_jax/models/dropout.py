@@ -4,10 +4,12 @@ An element is identified by integer coordinates (utterance, frame, channel, ...)
 step's seed, so that an utterance has the same masks on any number of devices and in any packing.
 """
 
+import functools
 import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
@@ -31,9 +33,17 @@ def _mix(bits: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
     return bits ^ (bits >> 16)
 
 
-def _absorb(bits: UInt32[Array, "..."], data: Int[Array, "..."]) -> UInt32[Array, "..."]:
+def _hash(data: Int[Array, "..."]) -> UInt32[Array, "..."]:
+    return _mix(data.astype(jnp.uint32) + jnp.uint32(0x6A09E667))
+
+
+def _combine(bits: UInt32[Array, "..."], hashed: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
     # Not symmetric in its arguments: (step 0 of run 1) must differ from (step 1 of run 0).
-    return _mix(bits * jnp.uint32(0x9E3779B1) + _mix(data.astype(jnp.uint32) + jnp.uint32(0x6A09E667)))
+    return _mix(bits * jnp.uint32(0x9E3779B1) + hashed)
+
+
+def _absorb(bits: UInt32[Array, "..."], data: Int[Array, "..."]) -> UInt32[Array, "..."]:
+    return _combine(bits, _hash(data))
 
 
 def dropout(
@@ -46,10 +56,12 @@ def dropout(
     """
     if seed is None or rate == 0.0:
         return x
-    bits = seed.value
-    for coordinate in coordinates:
-        bits = _absorb(bits, coordinate)
-    keep = jnp.broadcast_to(bits, x.shape) >= jnp.uint32(round(rate * 2**32))
+    *rows, columns = coordinates
+    # Small arrays of their own: otherwise XLA computes all hashes anew for every element, in many large programs.
+    bits = jax.lax.optimization_barrier(seed.value)
+    bits = functools.reduce(_absorb, rows, bits)
+    bits, hashed = jax.lax.optimization_barrier((bits, _hash(columns)))
+    keep = jnp.broadcast_to(_combine(bits, hashed), x.shape) >= jnp.uint32(round(rate * 2**32))
     return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))
 
 

@@ -40,7 +40,7 @@ from mme2e_jax.training.profiler import Profile, steps_to_profile
 from mme2e_jax.training.programs import CompileAhead, Program, RunPrograms, teacher_like
 from mme2e_jax.training.progress import ProgressBar
 from mme2e_jax.training.site_schedule import SiteSchedule
-from mme2e_jax.training.step import StepMetrics
+from mme2e_jax.training.step import StepMetrics, compiler_options
 from mme2e_jax.training.step_log import StepLog
 from mme2e_jax.training.timing import Clock
 
@@ -70,7 +70,7 @@ def train(config: Config, dataset: Dataset, workdir: Path) -> BatchLoader:
         step = jax.jit(
             setup.make_step(config, dataset, tx),
             donate_argnums=0,
-            compiler_options=setup.compiler_options(config),
+            compiler_options=compiler_options(),
             out_shardings=mesh.replicated,
         )
         _Loop(config, batches, mesh, spec, step, writer, workdir, state, record).run(stop)

@@ -1,6 +1,5 @@
 """Builds optimizer, training step and initial variables from a config."""
 
-import jax
 import optax
 
 from mme2e_jax.config import schema
@@ -9,7 +8,7 @@ from mme2e_jax.config.schema import Config
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.models.variables import Spec, Variables, initial_variables
-from mme2e_jax.training import losses, step
+from mme2e_jax.training import losses
 from mme2e_jax.training.optimizer import learning_rate, optimizer
 from mme2e_jax.training.step import TrainStep, make_train_step
 from mme2e_jax.training.teaching import Teaching, logit_distance
@@ -56,12 +55,6 @@ def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation
         teaching=teaching,
         skip_nonfinite=o.skip_nonfinite > 0,
     )
-
-
-def compiler_options(config: Config) -> dict[str, str] | None:
-    """Compiler options of the training step."""
-    remat = isinstance(config.model, schema.EndToEndModelConfig) and config.model.remat
-    return step.compiler_options(jax.default_backend(), remat=remat)
 
 
 def start_variables(config: Config, spec: Spec) -> Variables:

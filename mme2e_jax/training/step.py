@@ -87,10 +87,10 @@ def make_train_step(
     return train_step
 
 
-def compiler_options(backend: str, *, remat: bool) -> dict[str, str] | None:
-    """Compiler options of a step on a JAX backend; `remat` tells whether it recomputes the towers for the gradient."""
-    if backend == "cpu" and remat:
-        # This pass removes the barriers between the two computations, so that they would be merged and their results
-        # kept. Other backends remove the barriers late.
+def compiler_options() -> dict[str, str] | None:
+    """Compiler options of a training step on the default backend."""
+    if jax.default_backend() == "cpu":
+        # This pass removes barriers before programs are fused. Dropout's hashes would be inlined everywhere, and the
+        # recomputation of the towers (`model.remat`) merged with the first one. Other backends remove barriers late.
         return {"xla_disable_hlo_passes": "cse_barrier_expander"}
     return None

@@ -64,8 +64,7 @@ def begin_typed(config: Config, dataset: Dataset) -> Beginning:
 
     # Placed and donated as in a run, so that a run's compiled step serves here too.
     state = jax.jit(fresh_state, out_shardings=mesh.replicated)(mesh.put_replicated(variables))
-    options = setup.compiler_options(config)
-    compiled = jax.jit(setup.make_step(config, dataset, tx), donate_argnums=0, compiler_options=options)
+    compiled = jax.jit(setup.make_step(config, dataset, tx), donate_argnums=0, compiler_options=step.compiler_options())
     return Beginning(mesh, batches, variables, state, compiled)
 
 

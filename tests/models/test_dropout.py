@@ -1,9 +1,11 @@
 """Dropout by coordinates."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mme2e_jax.models.dropout import dropout, step_seed
+from mme2e_jax.training.step import compiler_options
 
 
 def grid(rows, columns):
@@ -43,6 +45,30 @@ def test_the_order_of_coordinates_matters():
     x = jnp.ones((30, 30))
     a = np.asarray(dropout(x, 0.5, step_seed(0, 0), grid(np.arange(30), 30)))
     assert not np.array_equal(a, a.T)
+
+
+def numpy_bits(seed: int, *coordinates: np.ndarray) -> np.ndarray:
+    """Hashes by MurmurHash3's finaliser, in 64 bits."""
+
+    def mix(x):
+        x = ((x ^ (x >> 16)) * 0x85EBCA6B) % 2**32
+        x = ((x ^ (x >> 13)) * 0xC2B2AE35) % 2**32
+        return x ^ (x >> 16)
+
+    bits = np.asarray(seed, np.uint64)
+    for c in coordinates:
+        bits = mix((bits * 0x9E3779B1 + mix((c.astype(np.uint64) + 0x6A09E667) % 2**32)) % 2**32)
+    return bits
+
+
+def test_masks_are_those_of_a_hash_of_all_coordinates():
+    coordinates = np.arange(5)[:, None, None], np.arange(3, 7)[None, :, None], np.arange(6)[None, None]
+    x = jnp.ones((5, 4, 6))
+    seed = step_seed(3, 4)
+    given = [jnp.asarray(c) for c in coordinates]
+    jitted = jax.jit(lambda x: dropout(x, 0.25, seed, given), compiler_options=compiler_options())
+    expected = np.where(numpy_bits(int(seed.value), *coordinates) >= 2**30, 1 / 0.75, 0)
+    np.testing.assert_allclose(jitted(x), expected, rtol=1e-6)
 
 
 def test_evaluation_and_rate_zero_change_nothing():

@@ -46,8 +46,7 @@ def compiled(sparse: bool, remat: bool):
             vectors = model(x, valid, train=True)
         return jnp.sum(jnp.tanh(vectors) * valid[:, None]), nnx.state(model, nnx.BatchStat)
 
-    options = compiler_options("cpu", remat=remat)
-    step: Any = jax.jit(jax.grad(loss, has_aux=True), compiler_options=options)
+    step: Any = jax.jit(jax.grad(loss, has_aux=True), compiler_options=compiler_options())
     return variables, step.lower(variables.params).compile()
 
 
@@ -72,8 +71,3 @@ def test_gradients_and_statistics_are_the_same_and_less_is_kept(sparse: bool) ->
         assert not np.allclose(a, old, rtol=1e-3, atol=0)
     less, more = (p.memory_analysis().temp_size_in_bytes for p in (computed, kept))
     assert less < 0.9 * more
-
-
-def test_compiler_options_are_set_only_where_needed() -> None:
-    assert compiler_options("cpu", remat=False) is None
-    assert compiler_options("gpu", remat=True) is None
