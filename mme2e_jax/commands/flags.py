@@ -17,11 +17,12 @@ PROGRAM = "python launch.py"
 _TEXT_FLAGS = {
     "workdir": "Run directory. Default for training: runs/CONFIG_NAME. Other modes also take a shared model.",
     "data_dir": "Records to evaluate on. Default: the records of training.",
-    "input": "Video or sound file.",
-    "transcript": "Words of the clip.",
+    "input": "Video or sound file. Or many: a folder with its subfolders, a pattern in quotes such as 'day*/*.mp4', or "
+    "a .txt file with a path per line.",
+    "transcript": "Words of the clip. Default: those of clip.srt, .vtt or .txt next to clip.mp4, if it exists.",
     "transcript_file": "Words with times: .srt, .vtt, or .txt of ID___clip___start___end___text.",
     "tokenizer": "Tokenizer directory, if neither the run nor its records hold one.",
-    "output_dir": "Output directory. Default: predictions/CLIP, in the run if there is one.",
+    "output_dir": "Output directory. Default: predictions/CLIP, or predictions/ for many; in the run if there is one.",
     "out": "File of an export (default WORKDIR/model.mme2e), or directory (WORKDIR/hub); directory of a sweep (default "
     "runs/sweep-CONFIG_NAME).",
     "model": "Exported model.",

@@ -96,9 +96,9 @@ def _evaluate(a: Arguments) -> None:
 
 
 def _predict(a: Arguments) -> None:
-    from mme2e_jax.commands.predict import ClipArguments, predict_clip
+    from mme2e_jax.commands.predict import ClipArguments, predict_clips
 
-    predict_clip(a["workdir"], ClipArguments(*(a[flag] for flag in _CLIP)), a["tokenizer"])
+    predict_clips(a["workdir"], ClipArguments(*(a[flag] for flag in _CLIP)), a["tokenizer"])
 
 
 def _export(a: Arguments) -> None:
@@ -178,7 +178,7 @@ MODES = {
     ),
     "evaluate": Mode("Evaluates the best checkpoint of a run and writes its report.", *_EVALUATION),
     "predict": Mode(
-        "Predicts the emotions in a clip.",
+        "Predicts the emotions in a clip, or in many.",
         f"--workdir=RUN {_TRANSCRIPT}",
         _predict,
         ("workdir", *_CLIP, "tokenizer"),
@@ -194,7 +194,7 @@ MODES = {
         _STORED_CONFIG,
     ),
     "run_exported": Mode(
-        "Predicts the emotions in a clip with an exported model.",
+        "Predicts the emotions in a clip, or in many, with an exported model.",
         f"--model=model.mme2e {_TRANSCRIPT}",
         _run_exported,
         ("model", *_CLIP),

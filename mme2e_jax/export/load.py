@@ -6,6 +6,7 @@ input: digests keep damaged programs from it, but a malicious one can end the pr
 of people you trust only.
 """
 
+import hashlib
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -32,12 +33,14 @@ _CUSTOM_CALL = re.compile(r"custom_call\b(?: @([\w.$-]+)\()?")
 
 
 class ExportedModel:
-    """An exported program with its weights, its `manifest` and the members of the file, `files`."""
+    """An exported program with its weights, its `manifest`, the members of the file, `files`, and their `digest`."""
 
     def __init__(self, path: str | Path):
         """Reads a file; raises `UserError` if it is missing, damaged, no exported model, or for another platform."""
         self.path = Path(path)
         content, self.files = archive.read_archive(self.path)
+        # The manifest holds those of the other members.
+        self.digest = hashlib.sha256(content).hexdigest()
         try:
             self.manifest = parse_json(Manifest, content)
         except ValueError as error:

@@ -1,5 +1,6 @@
 """Renders the HTML pages from their templates."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -36,3 +37,8 @@ _ENVIRONMENT.filters |= {
 def render(template: str, **values: Any) -> str:
     """Renders `templates/TEMPLATE.html.jinja`. Every value is escaped; a missing one raises."""
     return _ENVIRONMENT.get_template(f"{template}.html.jinja").render(values)
+
+
+def stream(template: str, **values: Any) -> Iterator[str]:
+    """Renders as `render`, in pieces: iterators among the values are read as the page grows."""
+    return _ENVIRONMENT.get_template(f"{template}.html.jinja").generate(values)

@@ -76,12 +76,13 @@ def open_clip(path: str | Path) -> Clip:
 
 
 class ClipReader:
-    """Reads clips in a separate process. Its start takes seconds: keep the reader, and close it at the end."""
+    """Reads clips in separate processes. Their start takes seconds: keep the reader, and close it at the end."""
 
-    def __init__(self) -> None:
-        """Starts the process."""
-        self._extractor = Extractor()
-        self._extractor.start()
+    def __init__(self, processes: int = 1) -> None:
+        """Starts the first process; the first clip of each other one, of `processes`, starts it."""
+        self.processes = processes
+        self._extractors = [Extractor() for _ in range(processes)]
+        self._extractors[0].start()
 
     def __enter__(self) -> "ClipReader":
         return self
@@ -90,16 +91,22 @@ class ClipReader:
         self.close()
 
     def close(self) -> None:
-        """Ends the process; the next clip starts a new one."""
-        self._extractor.close()
+        """Ends the processes; the next clip starts a new one."""
+        for extractor in self._extractors:
+            extractor.close()
 
     def read(
-        self, clip: Clip, cues: Sequence[Cue], settings: Mapping[str, Any], quiet: Sequence[str] = ()
+        self,
+        clip: Clip,
+        cues: Sequence[Cue],
+        settings: Mapping[str, Any],
+        quiet: Sequence[str] = (),
+        process: int = 0,
     ) -> Iterator[list[ClipPart]]:
         """Yields the media of the cues, which are in the order of time, about five minutes of the clip at a time.
 
         `settings` are values of `media.extract.ExtractSettings` that the data of the model were prepared with.
-        Findings with the reasons `quiet` become no notes.
+        Findings with the reasons `quiet` become no notes. A process, given by its number, reads one clip at a time.
         """
         sound_only = clip.path.suffix.lower() in SOUND_SUFFIXES
         # As preparation reads `--dataset=clips`, except that a wav file next to the video is ignored.
@@ -112,10 +119,14 @@ class ClipReader:
                 ]
                 options = {"sound_in_video": True, **settings}
                 job = Job(utterances, media, options, Path(scratch) / "part.npz", in_parts=True)
-                yield self._run(job, part, clip.seconds, (*quiet, "no_video") if sound_only else quiet)
+                yield self._run(
+                    self._extractors[process], job, part, clip.seconds, (*quiet, "no_video") if sound_only else quiet
+                )
 
-    def _run(self, job: Job, part: Sequence[Cue], seconds: float, quiet: Sequence[str]) -> list[ClipPart]:
-        result = self._extractor.run(job)
+    def _run(
+        self, extractor: Extractor, job: Job, part: Sequence[Cue], seconds: float, quiet: Sequence[str]
+    ) -> list[ClipPart]:
+        result = extractor.run(job)
         notes: dict[str, list[str]] = {utterance.id: [] for utterance in job.utterances}
         for finding in result.findings:
             if finding.reason not in quiet:

@@ -56,14 +56,7 @@ def read_cues(path: Path, clip: str) -> list[Cue]:
     Of lines that name several videos, those of `clip`, the name of the clip without its suffix, are used. Returns at
     least one cue, in the order of time; raises `UserError`, which names the line, if the transcript is invalid.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"Expected a transcript file, found {str(path)!r}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"Expected text in UTF-8, found an invalid byte {error.start} in {path}. Save it as UTF-8."
-        ) from error
+    text = read_text(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(
@@ -74,6 +67,18 @@ def read_cues(path: Path, clip: str) -> list[Cue]:
     if not cues:
         raise UserError(f"Expected cues in {path}, found none.")
     return sorted(cues, key=lambda cue: (cue.start, cue.end))
+
+
+def read_text(path: Path) -> str:
+    """Reads a text file in UTF-8; raises `UserError` if it cannot be read or has another encoding."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"Expected a transcript file, found {str(path)!r}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"Expected text in UTF-8, found an invalid byte {error.start} in {path}. Save it as UTF-8."
+        ) from error
 
 
 def split_long_cues(cues: Sequence[Cue], seconds: float) -> list[Cue]:

@@ -32,6 +32,7 @@ def clip_model(path: str | Path) -> ClipModel:
     return ClipModel(
         source=str(path),
         step=manifest.provenance["step"],
+        digest=model.digest,
         name=manifest.model,
         label_names=tuple(manifest.label_names),
         thresholds=manifest.thresholds,

@@ -31,6 +31,7 @@ class ClipModel:
 
     source: str  # run directory, or exported file
     step: int  # step of the checkpoint
+    digest: str  # digest of the weights and all else that decides
     name: str  # name of the architecture
     label_names: tuple[str, ...]  # labels in the order of the logits
     thresholds: Mapping[str, float]  # score threshold by label; empty if none were chosen

@@ -2,12 +2,11 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,17 +19,9 @@ from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.html.evidence import Evidence
 from mme2e_jax.media.face_choice import CHOICES
 from mme2e_jax.predict.batching import Capacity, ModelInput, Tokens, cut_tokens, make_batch
-from mme2e_jax.predict.clip_reader import Clip, ClipPart, ClipReader, open_clip
-from mme2e_jax.predict.cues import (
-    LONGEST_WINDOW_SECONDS,
-    WINDOW_SECONDS,
-    Cue,
-    check_windows,
-    read_cues,
-    sliding_windows,
-    split_long_cues,
-    windows,
-)
+from mme2e_jax.predict.clip_reader import ClipPart, ClipReader
+from mme2e_jax.predict.clip_stream import ClipRequest, OpenedClip, read_ahead
+from mme2e_jax.predict.cues import LONGEST_WINDOW_SECONDS, WINDOW_SECONDS, Cue, check_windows
 from mme2e_jax.predict.model import ClipModel, ClipOutput
 from mme2e_jax.predict.results import Prediction, Utterance
 from mme2e_jax.predict.timeline import HOP_SECONDS
@@ -49,6 +40,17 @@ _FACES_MISSING = ("no_face", "some_faces_missing")  # findings that masking abse
 _NO_MEDIA = np.zeros((0, FACE_SIZE, FACE_SIZE, 3), np.uint8), np.zeros((0, MEL_BANDS, CHUNK_FRAMES), np.float32)
 
 
+class _Shape(NamedTuple):
+    """The size of the batches of one program."""
+
+    rows: int  # utterances
+    seconds: float  # length of each, for which there is room; batches of longer ones are doubled
+
+    @classmethod
+    def of_clip(cls, request: ClipRequest, window: float | None) -> "_Shape":
+        return cls(_ROWS, window) if window and request.transcript_file is None else cls(1, LONGEST_WINDOW_SECONDS)
+
+
 class Predictor:
     """A trained model that predicts on clips, and a process that reads them: `close` it, or use a `with` block."""
 
@@ -61,6 +63,7 @@ class Predictor:
         preprocessing = model.preprocessing
         self._settings = {name: preprocessing[name] for name in _READER_SETTINGS if name in preprocessing}
         self._interval_ms = preprocessing.get("frame_interval_ms", _DEFAULT_INTERVAL_MS)
+        self._compiled: set[_Shape] = set()
 
     @classmethod
     def from_workdir(
@@ -137,37 +140,75 @@ class Predictor:
         Raises:
           UserError: if the clip or the transcript cannot be used.
         """
+        request = ClipRequest(path, transcript, transcript_file)
+        options = {"window": window, "hop": hop, "face_choice": face_choice, "progress": progress}
+        (outcome,) = self.predict_each([request], **options)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def predict_each(
+        self,
+        requests: Iterable[ClipRequest],
+        *,
+        window: float | None = None,
+        hop: float = HOP_SECONDS,
+        face_choice: str | None = None,
+        progress: Callable[[float, float], None] = lambda done, whole: None,
+    ) -> Iterator[Prediction | Exception]:
+        """Predicts clips one after the other; the next ones are read while the model computes.
+
+        Yields for each request its prediction, or the exception that prevented it; requests are taken when a process
+        of the reader is free. Arguments and errors as for a call.
+        """
         check_windows(window or WINDOW_SECONDS, hop)
         if face_choice not in (None, *CHOICES):
             raise UserError(f"Expected a choice of faces, one of {', '.join(CHOICES)}, found {face_choice!r}.")
         settings = self._settings | ({"face_choice": face_choice} if face_choice else {})
-        clip = open_clip(path)
-        cues, notes = self._cues(clip, valid_unicode(transcript), transcript_file, window, hop)
+        requests = iter(requests)
+        first = next(requests, None)
+        if first is None:
+            return
+        requests, quiet = itertools.chain([first], requests), _FACES_MISSING if self.model.mask_absent else ()
+        with read_ahead(self._reader, requests, window, hop, settings, quiet) as clips:
+            # While the reader is busy with the first part.
+            self._prepare(_Shape.of_clip(first, window))
+            for opened, parts in clips:
+                try:
+                    if isinstance(opened, Exception):
+                        raise opened
+                    outcome = self._prediction(opened, parts, _Shape.of_clip(opened.request, window), hop, progress)
+                except Exception as error:
+                    outcome = error
+                yield outcome
+
+    def _prediction(
+        self,
+        opened: OpenedClip,
+        parts: Iterator[ClipPart],
+        shape: _Shape,
+        hop: float,
+        progress: Callable[[float, float], None],
+    ) -> Prediction:
+        clip, cues = opened.clip, opened.cues
+        notes = _notes_on_text(opened, "t" in self.model.modalities, self.model.mask_absent)
         if self.model.dataset in EMBEDDED:
             notes.append("The model learned from one synthetic face and voice: its answers on others mean little.")
         if not self.model.thresholds and self._task is not Task.SINGLE_LABEL:
             notes.append(f"The model has no thresholds (imported weights): {_DEFAULT_THRESHOLD} is used.")
-        rows, seconds = (_ROWS, window) if window and transcript_file is None else (1, LONGEST_WINDOW_SECONDS)
-        capacity = Capacity.of_window(self._interval_ms, seconds)
-        infer = functools.partial(self._infer, rows=rows, window=capacity)
         shown = set(np.linspace(0, len(cues) - 1, min(len(cues), SHOWN)).round().astype(int).tolist())
         utterances, left_out = [], []
-        quiet = _FACES_MISSING if self.model.mask_absent else ()
-        with _one_ahead(self._reader.read(clip, cues, settings, quiet)) as parts:
-            # While the reader is busy with the first part.
-            tokens = self._tokens(cues)
-            # Compiles the program, or loads it from the cache.
-            infer([ModelInput(np.zeros(1, np.int32), *_NO_MEDIA)])
-            numbered = enumerate(itertools.chain.from_iterable(parts))
-            while group := list(itertools.islice(numbered, rows)):
-                if self.model.mask_absent:
-                    group = [(i, self._present(part, tokens[i])) for i, part in group]
-                left_out += [(part.cue, " ".join(part.notes)) for _, part in group if not part.arrays]
-                present = [(i, part) for i, part in group if part.arrays]
-                inputs = [ModelInput(tokens[i].ids, part.arrays["faces"], part.arrays["mel"]) for i, part in present]
-                for (i, part), output in zip(present, infer(inputs) if inputs else [], strict=True):
-                    utterances.append(self._utterance(part, tokens[i], output, with_evidence=i in shown))
-                progress(min(group[-1][1].cue.end, clip.seconds), clip.seconds)
+        tokens = self._tokens(cues)
+        numbered = enumerate(parts)
+        while group := list(itertools.islice(numbered, shape.rows)):
+            if self.model.mask_absent:
+                group = [(i, self._present(part, tokens[i])) for i, part in group]
+            left_out += [(part.cue, " ".join(part.notes)) for _, part in group if not part.arrays]
+            present = [(i, part) for i, part in group if part.arrays]
+            inputs = [ModelInput(tokens[i].ids, part.arrays["faces"], part.arrays["mel"]) for i, part in present]
+            for (i, part), output in zip(present, self._infer(inputs, shape) if inputs else [], strict=True):
+                utterances.append(self._utterance(part, tokens[i], output, with_evidence=i in shown))
+            progress(min(group[-1][1].cue.end, clip.seconds), clip.seconds)
         if not utterances:
             why = sorted({reason for _, reason in left_out})
             raise UserError(f"No usable pictures or sound in {clip.path}, which states {clip.tracks}. {' '.join(why)}")
@@ -189,29 +230,21 @@ class Predictor:
             hop=hop,
         )
 
-    def _cues(
-        self, clip: Clip, transcript: str, transcript_file: str | Path | None, window: float | None, hop: float
-    ) -> tuple[list[Cue], list[str]]:
-        """The cues of a clip, and notes on its text."""
-        if transcript_file is None:
-            words = " ".join(transcript.split())
-            cues = sliding_windows(clip.seconds, words, window, hop) if window else windows(clip.seconds, words)
-            return cues, _notes_on_text(cues, "t" in self.model.modalities, self.model.mask_absent)
-        if transcript:
-            raise UserError("Expected a transcript or a transcript file, found both.")
-        read = read_cues(Path(transcript_file), clip.path.stem)
-        cues = split_long_cues(read, clip.seconds)
-        if len(cues) == len(read):
-            return cues, []
-        return cues, [f"Long cues were divided, with repeated text: {len(read)} became {len(cues)} utterances."]
-
     @functools.cached_property
     def _encoder(self) -> "TextEncoder | None":
         return self.model.load_encoder and self.model.load_encoder()
 
-    def _infer(self, inputs: Sequence[ModelInput], rows: int, window: Capacity) -> list[ClipOutput]:
+    def _prepare(self, shape: _Shape) -> None:
+        """Loads the tokenizer, and compiles the program or loads it from the cache; it takes seconds, once."""
+        if shape not in self._compiled:
+            self._tokens([])
+            self._infer([ModelInput(np.zeros(1, np.int32), *_NO_MEDIA)], shape)
+
+    def _infer(self, inputs: Sequence[ModelInput], shape: _Shape) -> list[ClipOutput]:
+        self._compiled.add(shape)
+        capacity = Capacity.of_window(self._interval_ms, shape.seconds)
         tokens, labels = self.model.text_max_len, len(self.model.label_names)
-        return self.model.infer(make_batch(inputs, rows, tokens, window, labels))[: len(inputs)]
+        return self.model.infer(make_batch(inputs, shape.rows, tokens, capacity, labels))[: len(inputs)]
 
     def _tokens(self, cues: Sequence[Cue]) -> list[Tokens]:
         if self._encoder is None:
@@ -278,22 +311,6 @@ def _starting(reader: ClipReader | None) -> Iterator[ClipReader]:
         raise
 
 
-@contextmanager
-def _one_ahead(parts: Iterator[list[ClipPart]]) -> Iterator[Iterator[list[ClipPart]]]:
-    """Yields the same parts, each read while the previous one is in use."""
-    with ThreadPoolExecutor(1) as thread:
-        # Starts at once, not when the first part is needed.
-        first = thread.submit(next, parts, None)
-
-        def taken() -> Iterator[list[ClipPart]]:
-            upcoming = first
-            while (part := upcoming.result()) is not None:
-                upcoming = thread.submit(next, parts, None)
-                yield part
-
-        yield taken()
-
-
 def _evidence(arrays: Any, kept: Mapping[str, list[np.ndarray]]) -> Evidence:
     return Evidence(
         faces=arrays["faces"],
@@ -308,7 +325,12 @@ def _by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float]:
     return {name: float(value) for name, value in zip(names, values, strict=True)}
 
 
-def _notes_on_text(cues: Sequence[Cue], read: bool, masked: bool) -> list[str]:
+def _notes_on_text(opened: OpenedClip, read: bool, masked: bool) -> list[str]:
+    cues = opened.cues
+    if opened.request.transcript_file is not None:
+        if len(cues) == opened.divided:
+            return []
+        return [f"Long cues were divided, with repeated text: {opened.divided} became {len(cues)} utterances."]
     if not read:
         return ["The model does not read text."]
     if not cues[0].text:

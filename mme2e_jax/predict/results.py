@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.html.evidence import Evidence
-from mme2e_jax.predict.timeline import HOP_SECONDS, Moment, compute_moments, headline
+from mme2e_jax.predict.timeline import HOP_SECONDS, Moment, compute_moments, dominant, headline
 from mme2e_jax.runtime.files import write_json, write_text
 
 # A larger clip is linked to, not held by the page.
@@ -93,6 +93,7 @@ class Prediction:
             "modalities": [MODALITY_NAMES[m] for m in self.modalities],
             "utterances": [utterance.to_json() for utterance in self.utterances],
             "headline": self.headline(),
+            "dominant": dominant(self.timeline()),
         }
 
     def to_csv(self) -> str:
@@ -106,7 +107,7 @@ class Prediction:
             scores = [f"{u.scores[name]:.6g}" for name in self.label_names]
             decisions = [int(name in u.decided) for name in self.label_names]
             shares = [f"{u.shares[m]:.4f}" for m in self.modalities]
-            rows.writerow([*times, *scores, *decisions, *shares, _inert(u.transcript), _inert(" ".join(u.notes))])
+            rows.writerow([*times, *scores, *decisions, *shares, inert(u.transcript), inert(" ".join(u.notes))])
         return text.getvalue()
 
     def timeline_csv(self) -> str:
@@ -122,7 +123,7 @@ class Prediction:
 
     def _score_columns(self) -> list[str]:
         decisions = [f"{name}_decided" for name in self.label_names]
-        return ["start", "end", *map(_inert, (*self.label_names, *decisions))]
+        return ["start", "end", *map(inert, (*self.label_names, *decisions))]
 
     def to_html(self, directory: Path | None = None) -> str:
         """Returns a page that needs no network, for a file in `directory`.
@@ -163,25 +164,29 @@ class Prediction:
             return None
         return _Player(tag, f"data:{mimetypes.guess_type(path.name)[0] or f'{tag}/mp4'};base64,{content}")
 
-    def write(self, directory: str | Path) -> list[Path]:
+    def write(self, directory: str | Path, request: Mapping[str, Any] | None = None) -> list[Path]:
         """Writes `predictions.json`, `predictions.csv`, `timeline.csv` and, with any evidence, `predictions.html`.
 
-        The directory may exist.
+        The directory may exist. `request`, the plain values that were asked for, is stored with the predictions.
         """
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         paths = [
             directory / name for name in ("predictions.json", "predictions.csv", "timeline.csv", "predictions.html")
         ]
-        write_json(paths[0], self.to_json(), indent=1, ensure_ascii=False)
+        # First gone and last written: where it is, the other files are complete.
+        paths[0].unlink(missing_ok=True)
         write_text(paths[1], self.to_csv())
         write_text(paths[2], self.timeline_csv())
         if all(utterance.evidence is None for utterance in self.utterances):
-            return paths[:3]
-        write_text(paths[3], self.to_html(directory))
+            paths.pop().unlink(missing_ok=True)
+        else:
+            write_text(paths[3], self.to_html(directory))
+        content = self.to_json() | ({"request": dict(request)} if request else {})
+        write_json(paths[0], content, indent=1, ensure_ascii=False)
         return paths
 
 
-def _inert(cell: str) -> str:
+def inert(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula."""
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

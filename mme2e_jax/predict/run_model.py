@@ -1,9 +1,13 @@
 """Loads the model of a run for prediction on clips."""
 
+import dataclasses
+import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
+import numpy as np
 
 from mme2e_jax.batch import Batch
 from mme2e_jax.errors import UserError
@@ -54,6 +58,7 @@ def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> 
     return ClipModel(
         source=str(workdir),
         step=run.step,
+        digest=_digest(run),
         name=run.config.model.name,
         label_names=tuple(run.record.label_names),
         thresholds=run.record.thresholds,
@@ -67,3 +72,11 @@ def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> 
         load_encoder=load if directory is not None else None,
         infer=infer,
     )
+
+
+def _digest(run: Run) -> str:
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(run.record), sort_keys=True).encode())
+    for name, array in sorted(run.model.state.variables.arrays().items()):
+        digest.update(name.encode())
+        digest.update(np.asarray(array).tobytes())
+    return digest.hexdigest()

@@ -4,6 +4,7 @@ Axes: `k` moments, `l` labels.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -77,6 +78,12 @@ def headline(moments: Sequence[Moment]) -> str:
         return "mostly " + ", then ".join(f"{emotion} ({time:.0f} s)" for emotion, time in ranked)
     ends = [f"{part.emotion} until {format_time(round(part.end)).removesuffix('.0')}" for part in parts[:-1]]
     return ", then ".join([*ends, parts[-1].emotion])
+
+
+def dominant(moments: Sequence[Moment]) -> str:
+    """The emotion that is predicted for most of the time, the first of equals; empty if none is."""
+    counts = Counter(name for moment in moments for name in moment.decided)
+    return counts.most_common(1)[0][0] if counts else ""
 
 
 class _Part(NamedTuple):

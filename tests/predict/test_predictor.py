@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from mme2e_jax.evaluation.inference import infer_batch
 from mme2e_jax.media.tokens import train_mini
 from mme2e_jax.predict.batching import Capacity, ModelInput, make_batch
 from mme2e_jax.predict.clip_reader import ClipReader
+from mme2e_jax.predict.clip_stream import ClipRequest
+from mme2e_jax.predict.results import Prediction
 from mme2e_jax.predict.run_model import clip_model
 from mme2e_jax.runs.load import load_run
 from mme2e_jax.runs.spec import model_spec
@@ -217,9 +220,9 @@ def test_faces_are_chosen_as_for_the_data_of_the_model_unless_a_choice_is_given(
 ) -> None:
     read, choices = predictor._reader.read, []
 
-    def noted(clip: Any, cues: Any, settings: Any, quiet: Any) -> Any:
+    def noted(clip: Any, cues: Any, settings: Any, *more: Any) -> Any:
         choices.append(settings["face_choice"])
-        return read(clip, cues, settings, quiet)
+        return read(clip, cues, settings, *more)
 
     monkeypatch.setattr(predictor._reader, "read", noted)
 
@@ -363,6 +366,51 @@ def test_a_missing_or_different_tokenizer_is_refused(workdir: Path, tmp_path: Pa
         clip_model(loaded, workdir, tokenizer=tmp_path / "other")
     with pytest.raises(UserError, match=r"--tokenizer: expected a directory with tokenizer\.json"):
         clip_model(loaded, workdir, tokenizer=tmp_path)
+
+
+def test_several_clips_are_predicted_as_each_alone(release: Path, tmp_path: Path, predictor: Predictor) -> None:
+    (tmp_path / "bad.mp4").write_text("no video")
+    requests = [
+        ClipRequest(release / "v4.mp4", WORDS[4]),
+        ClipRequest(tmp_path / "bad.mp4"),
+        ClipRequest(release / "v5.mp4", WORDS[5]),
+    ]
+
+    first, failed, last = predictor.predict_each(requests)
+
+    assert isinstance(failed, UserError)
+    for prediction, clip, words in ((first, "v4.mp4", WORDS[4]), (last, "v5.mp4", WORDS[5])):
+        assert isinstance(prediction, Prediction)
+        assert [u.logits for u in prediction.utterances] == [
+            u.logits for u in predictor(release / clip, words).utterances
+        ]
+    assert list(predictor.predict_each([])) == []
+
+
+@pytest.mark.slow
+def test_the_command_predicts_a_folder_and_goes_on_where_it_was_stopped(
+    release: Path, workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("b/v4.mp4", "a/v4.mp4", "v5.mp4"):
+        (tmp_path / "clips" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(release / Path(name).name, tmp_path / "clips" / name)
+    (tmp_path / "clips" / "bad.mp4").write_text("no video")
+    (tmp_path / "clips" / "v5.txt").write_text(WORDS[5])
+    command = ("--mode=predict", f"--workdir={workdir}", f"--output_dir={tmp_path / 'out'}")
+
+    launched(*command, f"--input={tmp_path / 'clips' / '[ab]' / '*.mp4'}")
+    launched(*command, f"--input={tmp_path / 'clips'}", "--window=0")
+
+    assert "Predicted 3 of 4 files" in capsys.readouterr().out
+    launched(*command, f"--input={tmp_path / 'clips'}", "--window=0")
+    assert "Predicted 3 of 4 files, 3 of them before. 1 failed" in capsys.readouterr().out
+    with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == ["bad.mp4", "v5.mp4", "a/v4.mp4", "b/v4.mp4"]
+    assert rows[1]["transcript"] == WORDS[5]
+    assert {**rows[2], "file": ""} == {**rows[3], "file": ""}
+    assert "Invalid data" in rows[0]["notes"]
+    assert (tmp_path / "out" / "a" / "v4.mp4" / "predictions.html").is_file()
 
 
 def test_the_command_writes_to_its_output_and_refuses_invalid_flags(
