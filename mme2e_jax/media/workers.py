@@ -11,6 +11,7 @@ import contextlib
 import os
 import pickle
 import queue
+import signal
 import subprocess
 import sys
 import traceback
@@ -98,14 +99,15 @@ class Extractor:
             if answer is not None:
                 names = ", ".join(utterance.id for utterance in job.utterances[:3])
                 raise RuntimeError(f"Extracting {names} of {job.media} failed:\n{answer}")
-            self.close()
+            if self.close() == -signal.SIGINT:
+                # Ctrl-C reaches the caller too; a new worker would keep it waiting.
+                raise KeyboardInterrupt
         return dead_worker_result(job)
 
-    def close(self) -> None:
-        """Ends the worker process, if there is one."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+    def close(self) -> int:
+        """Ends the worker process, if there is one; returns its exit status, the negative number of a signal."""
+        worker, self._worker = self._worker, None
+        return worker.close() if worker is not None else 0
 
 
 class _Worker:
@@ -133,12 +135,13 @@ class _Worker:
         except (BrokenPipeError, EOFError, pickle.UnpicklingError):
             return None
 
-    def close(self) -> None:
-        """Ends the process."""
+    def close(self) -> int:
+        """Ends the process; returns its exit status."""
         with self._process:
             if self._process.stdin and not self._process.stdin.closed:
                 with contextlib.suppress(BrokenPipeError):
                     self._process.stdin.close()
+        return self._process.returncode
 
 
 def dead_worker_result(job: Job) -> JobResult:
@@ -148,6 +151,8 @@ def dead_worker_result(job: Job) -> JobResult:
 
 def work() -> None:
     """Runs the jobs of standard input until it ends."""
+    # Ctrl-C ends it without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Libraries print to standard output, so the answers use a separate file descriptor.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -154,9 +154,7 @@ def test_an_unexpected_error_is_a_row_too(folder: Path, tmp_path: Path, capsys: 
 
 def test_what_cannot_work_is_an_error(folder: Path, tmp_path: Path) -> None:
     command = ("--mode=predict", f"--workdir={tmp_path}")
-    with pytest.raises(
-        UserError, match=r"are for one clip, but .* names 4\. Put the transcript of each clip next to it"
-    ):
+    with pytest.raises(UserError, match=r"are for one clip, but .* names 4\. Put the transcript of each"):
         run(*command, f"--input={folder}", "--transcript=one")
     with pytest.raises(UserError, match=r"None of 1 files in .* was predicted; see above"):
         run(*command, f"--input={folder / '*.mp4'}")
