@@ -54,6 +54,9 @@ COVERED_BY = {
     "data_tools/records/inspection.py": (
         "tests/test_inspect_records.py::test_counts_and_balance_are_those_of_the_records"
     ),
+    "data_tools/records/inspection_page.py": (
+        "tests/test_inspect_records.py::test_the_page_needs_no_other_file_and_escapes_all_text"
+    ),
     "data_tools/records/shards.py": (
         "tests/records/test_records.py::test_what_is_written_is_read_back_in_order_over_several_shards"
     ),

@@ -1,7 +1,7 @@
 """Renders the HTML pages from their templates."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -32,6 +32,13 @@ _ENVIRONMENT.filters |= {
     "percent": "{:.0%}".format,
     "thousands": "{:,}".format,
 }
+
+
+class Table(NamedTuple):
+    """A table; each row has one cell per heading."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 def render(template: str, **values: Any) -> str:

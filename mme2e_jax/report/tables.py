@@ -1,7 +1,6 @@
 """Builds the tables of a report as plain text."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -9,6 +8,7 @@ from mme2e_jax.config.parse import flatten
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.evaluation.curves import cooccurrence
 from mme2e_jax.html.formats import format_score
+from mme2e_jax.html.page import Table
 from mme2e_jax.report.content import REPORTED, Content
 from mme2e_jax.report.paper import TABLES
 from mme2e_jax.report.preparation import Preparation
@@ -31,13 +31,6 @@ _TITLES = {
     "corr": "correlation",
 }
 _WITH_INTERVAL = ("f1", "auc", "weighted_accuracy", "accuracy")
-
-
-class Table(NamedTuple):
-    """A table; each row has one cell per heading."""
-
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
 
 
 def with_interval(value: float | None, interval: Mapping[str, float | None]) -> str:

@@ -78,7 +78,7 @@ def test_the_pages_commands_lead_from_a_table_to_predictions(tmp_path: Path) -> 
     assert report["settings"]["tokenizer"] == "mini-bpe"
     output = run(command_with(page, "data_tools.inspect_records"), paths)
     assert output.startswith("clips, records of kind media")
-    assert (tmp_path / "records-inspection" / "faces.png").is_file()
+    assert (tmp_path / "records-inspection" / "index.html").is_file()
 
     run(command_with(page, "configs/clips_sparse.py --config.data.dir=RECORDS --workdir=RUN"), paths, *SMALL)
     evaluated = json.loads((paths["RUN"] / "report" / "metrics.json").read_text())
