@@ -125,9 +125,6 @@ COVERED_BY = {
         "tests/commands/test_evaluate.py::test_a_baseline_that_chooses_one_emotion_has_a_report"
     ),
     "mme2e_jax/report/paper.py": "tests/report/test_write.py::test_our_scores_are_compared_with_the_papers",
-    "mme2e_jax/report/sparsity_figure.py": (
-        "tests/commands/test_sparsity_curve.py::test_the_figure_shows_scores_gflops_and_active_sites"
-    ),
     "mme2e_jax/report/tables.py": "tests/report/test_write.py::test_scores_are_shown_with_their_intervals",
     "mme2e_jax/report/terminal.py": "tests/test_launch.py::test_a_run_reports_its_best_checkpoint",
     "mme2e_jax/report/write_json.py": "tests/test_launch.py::test_evaluating_a_run_reports_what_training_did",

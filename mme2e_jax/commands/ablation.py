@@ -20,17 +20,17 @@ from jaxtyping import Float
 from rich.table import Table
 
 from mme2e_jax.constants import MODALITY_NAMES
-from mme2e_jax.evaluation import tasks
-from mme2e_jax.evaluation.inference import Predictions, predict, score_predictions
+from mme2e_jax.evaluation import bootstrap, tasks
+from mme2e_jax.evaluation.inference import Predictions, decide, predict, score_predictions
 from mme2e_jax.models.fusion import sort_modalities
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import fusion_weights
+from mme2e_jax.report.studies import ABLATION
 from mme2e_jax.report.terminal import SUMMARY, numeric, summary_cells
-from mme2e_jax.report.write_json import write_report
+from mme2e_jax.report.write_json import write_study
 from mme2e_jax.runs.load import load_run, model_with_thresholds, open_batch_loader
 from mme2e_jax.runtime.console import console
 
-FILE = "ablation.json"
 SPLIT = "test"
 
 
@@ -55,10 +55,11 @@ def keep_modalities(predictions: Predictions, weights: Mapping[str, float], kept
 
 
 def ablation(workdir: str | Path, data_dir: str | Path | None = None) -> dict[str, Any]:
-    """Evaluates the best checkpoint on the test split with every subset of its modalities; prints and writes a table.
+    """Evaluates the best checkpoint on the test split with every subset of its modalities; prints and reports a table.
 
     The records are those of `data_dir`, or else of training. Returns the content of `report/ablation.json`: `subsets`
-    have modalities and scores, the whole set first. Raises `UserError` if run or data are missing or do not fit.
+    have modalities, scores and their intervals, the whole set first. Raises `UserError` if run or data are missing or
+    do not fit.
     """
     run = load_run(workdir)
     batches = open_batch_loader(run, data_dir)
@@ -67,8 +68,10 @@ def ablation(workdir: str | Path, data_dir: str | Path | None = None) -> dict[st
     predictions = predict(model.state, batches.evaluation(SPLIT), model.loss, model.mesh)
     results = []
     for kept in subsets(sort_modalities(run.spec.modalities, "tav")):
-        scores = score_predictions(model, keep_modalities(predictions, weights, kept, model.loss))
-        results.append({"modalities": kept, "scores": scores.to_json()})
+        decisive = keep_modalities(predictions, weights, kept, model.loss)
+        intervals = bootstrap.intervals(*decide(model, decisive), model.label_names, run.config.seed)
+        scores = score_predictions(model, decisive).to_json()
+        results.append({"modalities": kept, "scores": scores, "intervals": intervals})
     guided = isinstance(run.spec, ModelSpec) and run.spec.sparse
     report = {
         "step": run.step,
@@ -81,7 +84,7 @@ def ablation(workdir: str | Path, data_dir: str | Path | None = None) -> dict[st
     console.print(ablation_table(report))
     if guided:
         console.print("  Text guides where the model looks, even if it is left out of the decision.\n")
-    write_report(workdir, FILE, report)
+    write_study(workdir, ABLATION, report)
     return report
 
 

@@ -20,19 +20,16 @@ from rich.table import Table
 
 from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.errors import UserError
-from mme2e_jax.evaluation import flops
-from mme2e_jax.evaluation.inference import InferenceState, Model, predict, score_predictions
+from mme2e_jax.evaluation import bootstrap, flops
+from mme2e_jax.evaluation.inference import InferenceState, Model, decide, predict, score_predictions
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import structures
-from mme2e_jax.report.sparsity_figure import draw
+from mme2e_jax.report.studies import SPARSITY_CURVE
 from mme2e_jax.report.terminal import SUMMARY, numeric, summary_cells
-from mme2e_jax.report.write_json import write_report
+from mme2e_jax.report.write_json import write_study
 from mme2e_jax.runs.load import Run, load_run, model_with_thresholds, open_batch_loader
 from mme2e_jax.runtime.console import console
-from mme2e_jax.runtime.distributed import is_first
-from mme2e_jax.runtime.files import write_figure
 
-FILE, FIGURE = "sparsity_curve.json", "sparsity_curve.png"
 SPLIT = "test"
 # Timed passes over a split end after this many seconds in total, or this many passes.
 _SECONDS, _PASSES = 1.0, 5
@@ -45,7 +42,7 @@ def thresholds(trained: float) -> list[float]:
 
 
 def sparsity_curve(workdir: str | Path, data_dir: str | Path | None = None) -> dict[str, Any]:
-    """Evaluates a sparse run on the test split at each of `thresholds`; prints, writes and draws the curve.
+    """Evaluates a sparse run on the test split at each of `thresholds`; prints and reports the curve.
 
     The records are those of `data_dir`, or else of training. Returns the content of `report/sparsity_curve.json`, a
     `point` for each threshold. Raises `UserError` if run or data are missing or do not fit, or the model is not sparse.
@@ -59,15 +56,11 @@ def sparsity_curve(workdir: str | Path, data_dir: str | Path | None = None) -> d
         "step": run.step,
         "split": SPLIT,
         "trained_threshold": trained,
-        "points": [point(model, spec, batches, p) for p in thresholds(trained)],
+        "points": [point(model, spec, batches, p, run.config.seed) for p in thresholds(trained)],
         "skipped": batches.skipped.report(),
     }
     console.print(curve_table(report))
-    write_report(workdir, FILE, report)
-    if is_first():
-        path = Path(workdir) / "report" / FIGURE
-        write_figure(path, draw(report), dpi=120)
-        console.print(f"Wrote {path}")
+    write_study(workdir, SPARSITY_CURVE, report)
     return report
 
 
@@ -76,9 +69,10 @@ def at_threshold(state: InferenceState, spec: ModelSpec, threshold: float) -> In
     return InferenceState(dataclasses.replace(state.variables, graphdef=structures(spec)(threshold)), threshold)
 
 
-def point(model: Model, spec: ModelSpec, batches: BatchLoader, threshold: float) -> dict[str, Any]:
+def point(model: Model, spec: ModelSpec, batches: BatchLoader, threshold: float, seed: int) -> dict[str, Any]:
     """Evaluates a trained model at an attention threshold in (0, 1], for `report/sparsity_curve.json`.
 
+    `seed` draws the resamples of the intervals.
     `way` is "rows" or "masks", `active_fraction` the active share by tower and stage; GFLOPs are per utterance.
     """
     state = at_threshold(model.state, spec, threshold)
@@ -94,6 +88,7 @@ def point(model: Model, spec: ModelSpec, batches: BatchLoader, threshold: float)
         "threshold": threshold,
         "way": "rows" if 0 < threshold <= spec.rows_threshold else "masks",
         "scores": score_predictions(model, predictions).to_json(),
+        "intervals": bootstrap.intervals(*decide(model, predictions), model.label_names, seed),
         **{name: cost[name] for name in kept},
         "seconds_per_utterance": seconds / len(predictions.truth),
     }

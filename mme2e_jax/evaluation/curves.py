@@ -18,6 +18,7 @@ class Curve(NamedTuple):
 
     x: Float[np.ndarray, "c"]
     y: Float[np.ndarray, "c"]
+    threshold: Float[np.ndarray, "c"]  # lowest score that counts as positive; infinite where none does
     area: float
     decisions: tuple[float, float]
 
@@ -26,17 +27,19 @@ def roc(score: Scores, truth: Labels, predicted: Labels) -> Curve | None:
     """False and true positive rates; None unless there are both positives and negatives."""
     if truth.all() or not truth.any():
         return None
-    x, y, _ = scores.roc_curve(truth, score)
-    return Curve(x, y, float(scores.roc_auc_score(truth, score)), (_rate(predicted, ~truth), _rate(predicted, truth)))
+    x, y, threshold = scores.roc_curve(truth, score)
+    area = float(scores.roc_auc_score(truth, score))
+    return Curve(x, y, threshold, area, (_rate(predicted, ~truth), _rate(predicted, truth)))
 
 
 def precision_recall(score: Scores, truth: Labels, predicted: Labels) -> Curve | None:
     """Recall and precision, average precision as area; None without positives. Without decisions, precision is NaN."""
     if not truth.any():
         return None
-    precision, recall, _ = scores.precision_recall_curve(truth, score)
+    precision, recall, threshold = scores.precision_recall_curve(truth, score)
     area = float(scores.average_precision_score(truth, score))
-    return Curve(recall, precision, area, (_rate(predicted, truth), _rate(truth, predicted)))
+    threshold = np.append(threshold, np.inf)
+    return Curve(recall, precision, threshold, area, (_rate(predicted, truth), _rate(truth, predicted)))
 
 
 def cooccurrence(truth: Bool[np.ndarray, "n l"], predicted: Bool[np.ndarray, "n l"]) -> Int[np.ndarray, "l+1 l+1"]:

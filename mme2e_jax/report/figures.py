@@ -1,7 +1,7 @@
 """Draws the figures of a report from numbers that are computed elsewhere."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib import ticker
@@ -9,15 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mme2e_jax.constants import MODALITY_COLOURS, MODALITY_NAMES
-from mme2e_jax.evaluation.curves import Curve
 from mme2e_jax.report.training import Training
 
 DPI = 160
 _SIZE = (5.6, 4.0)
-_BLUE, _ORANGE, _GREY = "#1f5a99", "#e66100", "#8a8a8a"
-# Distinguishable with any colour vision (P. Tol's "bright", without its grey).
-_COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
-_LINES = ("-", "--", ":", "-.")
+_BLUE, _ORANGE = "#1f5a99", "#e66100"
 
 
 class Bar(NamedTuple):
@@ -68,22 +64,6 @@ def bars(values: Sequence[Bar], name: str, reference: str) -> Figure:
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     _legend_below(axes)
-    return figure
-
-
-def roc(curves: Mapping[str, Curve]) -> Figure:
-    """Draws ROC curves, with the decisions as dots."""
-    figure, axes = _axes("false positive rate", "true positive rate (recall)")
-    axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1)
-    _draw_curves(axes, curves, "default")
-    return figure
-
-
-def precision_recall(curves: Mapping[str, Curve]) -> Figure:
-    """Draws precision-recall curves, with the decisions as dots."""
-    figure, axes = _axes("recall", "precision")
-    # Precision is not linear between two points of recall.
-    _draw_curves(axes, curves, "steps-post")
     return figure
 
 
@@ -138,15 +118,6 @@ def _by_epoch(axes: Axes, values: Sequence[float], label: str, colour: str) -> N
 def _finish_training(axes: Axes, training: Training) -> None:
     axes.axvline(training.best, color=_ORANGE, linestyle="--", linewidth=1.3, label="reported")
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=8))
-    _legend_below(axes)
-
-
-def _draw_curves(axes: Axes, curves: Mapping[str, Curve], drawstyle: Literal["default", "steps-post"]) -> None:
-    for number, (name, curve) in enumerate(curves.items()):
-        colour, line = _COLOURS[number % len(_COLOURS)], _LINES[number // len(_COLOURS) % len(_LINES)]
-        axes.plot(curve.x, curve.y, line, color=colour, label=f"{_short(name)} {curve.area:.2f}", drawstyle=drawstyle)
-        axes.plot(*curve.decisions, "o", color=colour, markersize=6, markeredgecolor="black")
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     _legend_below(axes)
 
 

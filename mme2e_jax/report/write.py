@@ -7,15 +7,16 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from mme2e_jax.constants import MODALITY_NAMES
-from mme2e_jax.evaluation import bootstrap, curves
+from mme2e_jax.evaluation import bootstrap
 from mme2e_jax.html.page import render
 from mme2e_jax.report import figures, paper, tables, utterances
 from mme2e_jax.report.content import REPORTED, Content
+from mme2e_jax.report.curve_plots import curve_plots
 from mme2e_jax.report.figures import Bar
+from mme2e_jax.report.studies import PAGE, embed, render_studies
 from mme2e_jax.runtime.files import write_figure, write_text
 
-PAGE = "index.html"
-_FIGURES = ("loss", "validation", "f1", "auc", "roc", "precision_recall", "cooccurrence", "active")
+_FIGURES = ("loss", "validation", "f1", "auc", "cooccurrence", "active")
 
 
 class Picture(NamedTuple):
@@ -41,16 +42,22 @@ def write(content: Content, directory: Path) -> Path:
         width, height = figure.get_size_inches()
         pictures[name] = Picture(file.name, alt, round(100 * width), round(100 * height))
     path = directory / PAGE
-    write_text(path, page(content, pictures))
+    studies = render_studies(directory, content.metrics["step"])
+    write_text(path, page(content, pictures, studies))
     return path
 
 
-def page(content: Content, pictures: Mapping[str, Picture]) -> str:
-    """Returns the page as HTML; it needs its figures, `pictures` by name, but neither network nor scripts."""
+def page(content: Content, pictures: Mapping[str, Picture], studies: str = "") -> str:
+    """Returns the page as HTML; it needs its figures, `pictures` by name, but no network.
+
+    `studies` are from `render_studies`.
+    """
     return render(
         "report",
         c=content,
         pictures=pictures,
+        curves=curve_plots(content),
+        studies=embed(studies),
         t=tables,
         paper=paper,
         name=Path(content.run).name,
@@ -66,20 +73,13 @@ def draw(c: Content) -> Iterator[tuple[str, tuple[Figure, str]]]:
     if c.training is not None:
         yield "loss", (figures.loss(c.training), "Training loss by epoch")
         yield "validation", (figures.scores(c.training), "Mean F1 and mean AUC on the validation split by epoch")
-    score, truth, predicted = c.decisions[REPORTED]
+    truth = c.decisions[REPORTED].truth
     # F1 of the all-positive baseline: its recall is 1, and its precision is the share of positives.
     always = [*(2 * truth.sum(0) / (truth.sum(0) + len(truth))).tolist(), c.scores["always_f1"]]
     f1 = figures.bars(_bars(c, "f1", always), "F1", "all-positive baseline")
     yield "f1", (f1, "F1 of each emotion, with its interval")
     auc = figures.bars(_bars(c, "auc", [0.5] * len(always)), "ROC-AUC", "chance")
     yield "auc", (auc, "ROC-AUC of each emotion, with its interval")
-    precision_recall = curves.precision_recall, figures.precision_recall, "Precision-recall curve of each emotion"
-    kinds = {"roc": (curves.roc, figures.roc, "ROC curve of each emotion"), "precision_recall": precision_recall}
-    for name, (curve, drawing, alt) in kinds.items():
-        drawn = {label: curve(score[:, i], truth[:, i], predicted[:, i]) for i, label in enumerate(c.label_names)}
-        known = {label: values for label, values in drawn.items() if values is not None}
-        if known:
-            yield name, (drawing(known), alt)
     rows, columns, counts = tables.matrix(c)
     yield "cooccurrence", (figures.cooccurrence(counts, rows, columns), "Counts of true and predicted emotions")
     if c.sparse_threshold is not None:

@@ -67,8 +67,16 @@ def test_all_modalities_have_the_evaluations_scores(workdir: Path) -> None:
 
     assert [subset["modalities"] for subset in ablated["subsets"]] == ["tav", "ta", "tv", "av", "t", "a", "v"]
     assert ablated["subsets"][0]["scores"] == evaluated["test"]
+    assert ablated["subsets"][0]["intervals"] == evaluated["intervals"]["test"]
     assert ablated["step"] == evaluated["step"]
     assert ablated["text_guides_attention"] is True
+
+
+def test_the_report_shows_the_ablation(workdir: Path) -> None:
+    page = (workdir / "report" / "index.html").read_text(encoding="utf-8")
+
+    assert "<td>sound + faces</td>" in page
+    assert "--mode=ablation" not in page
 
 
 def test_the_models_logits_are_the_weighted_sum_of_its_modalities(workdir: Path) -> None:

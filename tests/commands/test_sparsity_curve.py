@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
 
 from configs import mini_dense, mini_sparse
 from mme2e_jax.checkpoints.reader import RunRecord
@@ -20,7 +19,7 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation.inference import InferenceState, predict
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import initial_variables
-from mme2e_jax.report.sparsity_figure import draw
+from mme2e_jax.report.tables import with_interval
 from mme2e_jax.runs import spec
 from mme2e_jax.runs.load import load_run, open_batch_loader
 from mme2e_jax.runtime.console import console
@@ -61,6 +60,7 @@ def test_at_the_threshold_it_was_trained_for_the_curve_has_the_evaluations_score
     assert curve["step"] == evaluated["step"]
     cost = evaluated["test"].pop("cost")
     assert own["scores"] == evaluated["test"]
+    assert own["intervals"] == evaluated["intervals"]["test"]
     assert {name: own[name] for name in cost if name in own} == {
         name: cost[name] for name in ("active_fraction", "extraction_gflops", "dense_extraction_gflops")
     }
@@ -116,28 +116,21 @@ def test_the_table_has_a_row_for_each_threshold(curve: dict) -> None:
     assert "trained for 0.5" in shown.get()
 
 
-def test_the_figure_shows_scores_gflops_and_active_sites(workdir: Path, curve: dict) -> None:
-    height, width, _ = imread(workdir / "report" / "sparsity_curve.png").shape
-    assert height > 400
-    assert width > 1200
+def test_the_report_shows_the_curve(workdir: Path, curve: dict) -> None:
+    page = (workdir / "report" / "index.html").read_text(encoding="utf-8")
 
-    scores, gflops, active = draw(curve).axes
-    f1 = next(line for line in scores.lines if line.get_label() == "F1")
-    np.testing.assert_array_equal(f1.get_ydata(), [e["scores"]["mean"]["f1"] for e in curve["points"]])
-    np.testing.assert_array_equal(f1.get_xdata(), thresholds(0.5))
-    np.testing.assert_array_equal(gflops.lines[0].get_ydata(), [e["extraction_gflops"] for e in curve["points"]])
-    # Three stages of two towers, and the mark of the run's own threshold.
-    assert len(active.lines) == 7
+    around = at(curve, 0.5)["intervals"]["mean"]["f1"]
+    assert with_interval(at(curve, 0.5)["scores"]["mean"]["f1"], around) in page
+    assert "--mode=sparsity_curve" not in page
+    # Not measured yet.
+    assert "--mode=ablation" in page
 
 
-def test_a_score_that_does_not_exist_leaves_a_gap(curve: dict) -> None:
+def test_a_score_that_does_not_exist_is_an_empty_cell(curve: dict) -> None:
     bare = json.loads(json.dumps(curve))
     for entry in bare["points"]:
         entry["scores"]["mean"]["auc"] = None
 
-    auc = next(line for line in draw(bare).axes[0].lines if line.get_label() == "AUC")
-
-    assert np.isnan(np.asarray(auc.get_ydata(), float)).all()
     with console.capture() as shown:
         console.print(curve_table(bare))
     assert "None" not in shown.get()

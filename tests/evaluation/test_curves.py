@@ -16,6 +16,7 @@ def test_a_roc_curve_goes_up_with_each_positive_and_right_with_each_negative() -
     assert curve is not None
     points = list(zip(curve.x.tolist(), curve.y.tolist(), strict=True))
     assert points == [(0, 0), (0, 0.5), (0.5, 0.5), (0.5, 1), (1, 1)]
+    assert curve.threshold.tolist() == [np.inf, 0.9, 0.8, 0.7, 0.1]
     # Of the four pairs of a positive and a negative three are in order.
     assert curve.area == 0.75
     assert curve.decisions == (0.5, 0.5)
@@ -28,6 +29,7 @@ def test_precision_and_recall_by_hand() -> None:
     # With the highest score alone, with two, with three, with all.
     assert curve.x.tolist() == [1, 1, 0.5, 0.5, 0]
     assert curve.y.tolist() == pytest.approx([2 / 4, 2 / 3, 1 / 2, 1, 1])
+    assert curve.threshold.tolist() == [0.1, 0.7, 0.8, 0.9, np.inf]
     # Half of the positives at precision 1, the other half at 2/3.
     assert curve.area == pytest.approx(0.5 + 0.5 * 2 / 3)
     assert curve.decisions == (0.5, 0.5)
