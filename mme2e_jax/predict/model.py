@@ -45,3 +45,4 @@ class ClipModel:
     # Function that loads the tokenizer; None for a model that reads no text.
     load_encoder: "Callable[[], TextEncoder] | None"
     infer: Callable[[Batch], list[ClipOutput]]  # function that computes the output for each row of a batch of one group
+    chance_remark: str = ""  # a sentence if the model may know no more than chance

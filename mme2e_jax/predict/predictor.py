@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mme2e_jax.batch import present_media
-from mme2e_jax.constants import CHUNK_FRAMES, EMBEDDED, EMPTY_TEXT_TOKENS, FACE_SIZE, MEL_BANDS
+from mme2e_jax.constants import CHUNK_FRAMES, EMPTY_TEXT_TOKENS, FACE_SIZE, MEL_BANDS
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.contributions import shares
@@ -23,6 +23,7 @@ from mme2e_jax.predict.clip_reader import ClipPart, ClipReader
 from mme2e_jax.predict.clip_stream import ClipRequest, OpenedClip, read_ahead
 from mme2e_jax.predict.cues import LONGEST_WINDOW_SECONDS, WINDOW_SECONDS, Cue, check_windows
 from mme2e_jax.predict.model import ClipModel, ClipOutput
+from mme2e_jax.predict.remarks import DEFAULT_THRESHOLD, remarks
 from mme2e_jax.predict.results import Prediction, Utterance
 from mme2e_jax.predict.timeline import HOP_SECONDS
 from mme2e_jax.runtime.files import valid_unicode
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 _ROWS = 8  # windows in a batch
 SHOWN = 12  # number of utterances with evidence, which the page shows
-_DEFAULT_THRESHOLD = 0.5
 # Settings of preparation that vary; all others are the same in every version.
 _READER_SETTINGS = ("frame_interval_ms", "face_choice")
 _DEFAULT_INTERVAL_MS = 500
@@ -59,7 +59,7 @@ class Predictor:
         self.model = model
         self._reader = reader or ClipReader()
         self._task = tasks.TASKS[model.loss]
-        self._thresholds = {name: float(model.thresholds.get(name, _DEFAULT_THRESHOLD)) for name in model.label_names}
+        self._thresholds = {name: float(model.thresholds.get(name, DEFAULT_THRESHOLD)) for name in model.label_names}
         preprocessing = model.preprocessing
         self._settings = {name: preprocessing[name] for name in _READER_SETTINGS if name in preprocessing}
         self._interval_ms = preprocessing.get("frame_interval_ms", _DEFAULT_INTERVAL_MS)
@@ -192,10 +192,7 @@ class Predictor:
     ) -> Prediction:
         clip, cues = opened.clip, opened.cues
         notes = _notes_on_text(opened, "t" in self.model.modalities, self.model.mask_absent)
-        if self.model.dataset in EMBEDDED:
-            notes.append("The model learned from one synthetic face and voice: its answers on others mean little.")
-        if not self.model.thresholds and self._task is not Task.SINGLE_LABEL:
-            notes.append(f"The model has no thresholds (imported weights): {_DEFAULT_THRESHOLD} is used.")
+        notes += remarks(self.model)
         shown = set(np.linspace(0, len(cues) - 1, min(len(cues), SHOWN)).round().astype(int).tolist())
         utterances, left_out = [], []
         tokens = self._tokens(cues)

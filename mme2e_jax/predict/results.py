@@ -6,7 +6,7 @@ import io
 import mimetypes
 import os
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -151,7 +151,17 @@ class Prediction:
             high=high,
             score_name=score_name,
             media=self._player(directory) if directory else None,
+            frames=list(self._frames()),
         )
+
+    def _frames(self) -> Iterator[tuple[float, str, bool]]:
+        """Yields the time of each shown frame in the clip, the name of its picture in the page, and if it is a face."""
+        shown = [utterance for utterance in self.utterances if utterance.evidence]
+        for number, utterance in enumerate(shown):
+            assert utterance.evidence is not None
+            times = utterance.start + utterance.evidence.frame_ms / 1000
+            for i, (time, found) in enumerate(zip(times.tolist(), utterance.evidence.face_found.tolist(), strict=True)):
+                yield round(time, 3), f"u{number}-{i}", found
 
     def _player(self, directory: Path) -> "_Player | None":
         path = Path(self.path)

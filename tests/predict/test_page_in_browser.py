@@ -1,6 +1,7 @@
 """The page of a prediction in a real browser."""
 
 import dataclasses
+import html
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,14 @@ _CLICK = """<script>addEventListener("load", async () => {
   const box = drawing.getBoundingClientRect();
   drawing.dispatchEvent(new MouseEvent("click", {clientX: box.left + box.width / 4, clientY: box.top + 5}));
   document.title = JSON.stringify({at: media.currentTime, length: media.duration});
+})</script>"""
+
+_POINT = """<script>addEventListener("load", () => {
+  const drawing = document.querySelector("svg[data-seconds]"), seen = document.querySelector(".seen");
+  const box = drawing.getBoundingClientRect();
+  drawing.dispatchEvent(new PointerEvent("pointermove", {clientX: box.left + 0.06 * box.width, clientY: box.top + 5}));
+  document.title = JSON.stringify({tip: document.querySelector(".tip").textContent,
+    face: seen.querySelector("use").getAttribute("href"), caption: seen.querySelector("span").textContent});
 })</script>"""
 
 
@@ -39,3 +48,14 @@ def test_a_click_on_the_timeline_moves_the_player_there(tmp_path: Path) -> None:
 
     assert found["length"] == pytest.approx(10, abs=0.2)
     assert found["at"] == pytest.approx(2.5, abs=0.1)
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_timeline_tells_scores_and_the_face_at_the_pointer(tmp_path: Path) -> None:
+    found = opened(prediction().to_html(), tmp_path, 800, probe=_POINT)
+
+    # At 0.6 s of 10.
+    assert html.unescape(found["tip"]).splitlines() == ["0:00.5 to 0:01.0", "happy 0.62, predicted", "<sad> 0.27"]
+    assert found["face"] == "#u0-1"
+    assert found["caption"] == "0:00.5: no face, the middle of the frame"
