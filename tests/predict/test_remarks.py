@@ -25,6 +25,7 @@ def model(**changes: Any) -> ClipModel:
         "mask_absent": True,
         "dataset": "clips",
         "load_encoder": None,
+        "digest": "0",
         "infer": lambda _: [],
     }
     return ClipModel(**values | changes)
