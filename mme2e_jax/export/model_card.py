@@ -14,9 +14,8 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.html.formats import format_score
 from mme2e_jax.models.variables import fusion_order, parameter_count
 from mme2e_jax.runs.load import Run
-from mme2e_jax.runtime.json_schema import JsonObject, parse_json
+from mme2e_jax.runs.stored_scores import REPORT, StoredReport, read_scores
 
-REPORT = Path("report", "metrics.json")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#])")
 _DATASETS = {
     "mini": "the embedded corpus of mme2e_jax",
@@ -41,40 +40,12 @@ _METRICS = {
 }
 
 
-class _Interval(JsonObject):
-    low: float | None
-    high: float | None
-
-
-class _Scores(JsonObject):
-    mean: dict[str, float | None]
-    per_label: dict[str, dict[str, float | None]]
-    utterances: int
-    always_f1: float
-
-
-class _TestIntervals(JsonObject):
-    mean: dict[str, _Interval]
-    per_label: dict[str, dict[str, _Interval]]
-
-
-class _Intervals(JsonObject):
-    level: float
-    test: _TestIntervals
-
-
-class _Report(JsonObject):
-    step: int
-    test: _Scores
-    intervals: _Intervals
-
-
 def render_card(run: Run, workdir: Path) -> str:
     """The card, with the scores of the run's report if it is of the same checkpoint.
 
     Raises `UserError` if the report is damaged.
     """
-    config, report = run.config, _read_report(workdir / REPORT, run.step)
+    config, report = run.config, _read_report(workdir, run.step)
     modalities = fusion_order(run.spec)
     name, dataset = workdir.resolve().name, _DATASETS[config.data.dataset]
     reads_clips = isinstance(config.model, EndToEndModelConfig)
@@ -103,17 +74,14 @@ def render_card(run: Run, workdir: Path) -> str:
     )
 
 
-def _read_report(path: Path, step: int) -> _Report | None:
-    if not path.is_file():
-        return None
+def _read_report(workdir: Path, step: int) -> StoredReport | None:
     try:
-        report = parse_json(_Report, path.read_bytes())
+        return read_scores(workdir, step)
     except ValueError as error:
-        raise UserError(f"{path} is damaged or was edited: {error}. Evaluate the run again.") from error
-    return report if report.step == step else None
+        raise UserError(f"{workdir / REPORT} is damaged or was edited: {error}. Evaluate the run again.") from error
 
 
-def _results(report: _Report, task: str, dataset: str, title: str) -> list[EvalResult]:
+def _results(report: StoredReport, task: str, dataset: str, title: str) -> list[EvalResult]:
     return [
         EvalResult(
             task_type=task,

@@ -6,36 +6,10 @@ from mme2e_jax.constants import EMBEDDED
 from mme2e_jax.evaluation.metrics import THRESHOLD_GRID, Task
 from mme2e_jax.evaluation.tasks import TASKS
 from mme2e_jax.predict.model import ClipModel
-from mme2e_jax.runtime.json_schema import JsonObject, parse_json
+from mme2e_jax.runs.stored_scores import read_scores
 
-REPORT = Path("report", "metrics.json")  # in a run directory
 DEFAULT_THRESHOLD = 0.5
 _CHANCE, _NEAR_CHANCE = 0.5, 0.55  # ROC-AUC
-
-
-class _Interval(JsonObject):
-    low: float | None
-    high: float | None
-
-
-class _Scores(JsonObject):
-    mean: dict[str, float | None]
-
-
-class _TestIntervals(JsonObject):
-    mean: dict[str, _Interval]
-
-
-class _Intervals(JsonObject):
-    test: _TestIntervals
-
-
-class _Report(JsonObject):
-    """The part of `metrics.json` that is used here."""
-
-    step: int
-    test: _Scores
-    intervals: _Intervals
 
 
 def remarks(model: ClipModel) -> list[str]:
@@ -62,13 +36,13 @@ def remarks(model: ClipModel) -> list[str]:
 def read_chance_remark(workdir: Path, step: int) -> str:
     """A sentence if the report of a run says that its checkpoint `step` may rank no better than chance; else empty."""
     try:
-        report = parse_json(_Report, (workdir / REPORT).read_bytes())
+        report = read_scores(workdir, step)
     except (OSError, ValueError):
         # A prediction needs no report.
         return ""
-    auc, around = report.test.mean.get("auc"), report.intervals.test.mean.get("auc")
-    if report.step != step or auc is None:
+    if report is None or (auc := report.test.mean.get("auc")) is None:
         return ""
+    around = report.intervals.test.mean.get("auc")
     low = auc if around is None or around.low is None else around.low
     if low > _CHANCE and auc >= _NEAR_CHANCE:
         return ""

@@ -12,6 +12,7 @@ from mme2e_jax.evaluation import bootstrap
 from mme2e_jax.html.page import Table, render
 from mme2e_jax.html.plot import COLOURS, DASHES, GREY, Line, Plot, Tip
 from mme2e_jax.report.tables import with_interval
+from mme2e_jax.runs.stored_scores import MeanIntervals, MeanScores
 from mme2e_jax.runtime.files import write_text
 from mme2e_jax.runtime.json_schema import JsonObject, parse_json
 
@@ -26,30 +27,11 @@ _ASIDE = 0.012  # distance of intervals at one threshold
 S = TypeVar("S", bound="Study")
 
 
-class Interval(JsonObject):
-    """A confidence interval; None if the score is undefined."""
-
-    low: float | None
-    high: float | None
-
-
-class Scores(JsonObject):
-    """Scores of one evaluation."""
-
-    mean: dict[str, float | None]
-
-
-class Intervals(JsonObject):
-    """Intervals of the same scores."""
-
-    mean: dict[str, Interval]
-
-
 class Scored(JsonObject):
     """Scores with their intervals."""
 
-    scores: Scores
-    intervals: Intervals
+    scores: MeanScores
+    intervals: MeanIntervals
 
     def value(self, name: str) -> tuple[float, float, float]:
         """A mean score and its interval; NaN where undefined."""

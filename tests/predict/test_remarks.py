@@ -34,8 +34,8 @@ def model(**changes: Any) -> ClipModel:
 def chance_remark(workdir: Path, auc: float | None, low: float | None, high: float | None, step: int = 3) -> str:
     report = {
         "step": 3,
-        "test": {"mean": {"auc": auc}},
-        "intervals": {"test": {"mean": {"auc": {"low": low, "high": high}}}},
+        "test": {"mean": {"auc": auc}, "per_label": {}, "utterances": 9, "always_f1": 0.4},
+        "intervals": {"level": 0.95, "test": {"mean": {"auc": {"low": low, "high": high}}, "per_label": {}}},
     }
     (workdir / "report").mkdir(exist_ok=True)
     (workdir / "report" / "metrics.json").write_text(json.dumps(report))
