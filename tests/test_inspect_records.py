@@ -77,7 +77,7 @@ def test_equal_recordings_and_transcripts_in_two_splits_are_found(tmp_path: Path
     # "Yes I do" is short enough to be said twice.
     assert found.problems == {
         "shared_media": ["train_3 = test_0"],
-        "shared_transcript": ["we said it all before"],
+        "shared_transcript": ['"we said it all before"'],
     }
 
 

@@ -128,7 +128,8 @@ def inspect_records(directory: Path, samples: int = 48, seed: int = 0) -> Inspec
     for group, by_key in owners.items():
         shared = {key: splits for key, splits in by_key.items() if len(splits) > 1}
         names = (" = ".join(ids.values()) if group == "media" else key for key, ids in shared.items())
-        problems[f"shared_{group}"] = [textwrap.shorten(name, _NAME_LETTERS, placeholder=" ...") for name in names]
+        short = [textwrap.shorten(name, _NAME_LETTERS, placeholder=" ...") for name in names]
+        problems[f"shared_{group}"] = [f'"{name}"' for name in short] if group == "transcript" else short
     result.problems = {problem: sorted(names) for problem, names in problems.items() if names}
     return result
 
