@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -50,6 +51,10 @@ def _no_programs_of_other_modules() -> Iterator[None]:
     yield
     # Most modules need no JAX, and none should wait for its import.
     if "jax" in sys.modules:
+        for thread in threading.enumerate():
+            # A run that ended early may still compile: XLA crashes if caches are cleared meanwhile.
+            if thread.name.startswith("compile"):
+                thread.join()
         sys.modules["jax"].clear_caches()
         gc.collect()
 

@@ -44,6 +44,17 @@ def test_a_second_run_in_a_workdir_is_refused_and_disturbs_nothing(feature_recor
         assert sorted((tmp_path / "run").rglob("*")) == before
 
 
+def test_a_second_run_is_refused_before_frameworks_are_imported(feature_records: Path, tmp_path: Path) -> None:
+    arguments = shrunk_run(lf_rnn, feature_records, tmp_path / "run")
+    with lock_workdir(tmp_path / "run"):
+        code = "from mme2e_jax.commands.main import main\ntry: main(sys.argv, None)\nfinally: print([*sys.modules])"
+        command = [sys.executable, "-c", f"import sys\n{code}", *arguments]
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert "Another run works in" in done.stderr
+    assert "'mme2e_jax.config.parse'" in done.stdout
+    assert not {"'jax'", "'tensorflow'"} & set(done.stdout.strip("[]\n").split(", "))
+
+
 def test_a_run_whose_records_vanish_names_them_and_ends_as_if_left_alone_once_they_are_back_elsewhere(
     feature_records: Path, baseline_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.runtime.console import printable
 from mme2e_jax.runtime.files import disk_errors
 from mme2e_jax.runtime.jax_cache import configure_jax
+from mme2e_jax.runtime.lock import check_unlocked
 
 if TYPE_CHECKING:
     from mme2e_jax.commands.train import MakeCorpus
@@ -76,6 +77,9 @@ def _train(a: Arguments) -> None:
     config = parse_config(loaded_config(a.values))
     preflight.check(config)
     workdir = Path(a["workdir"] or Path("runs") / config_name(a.values))
+    if not a["distributed"]:
+        # The first of several processes may hold its own directory already.
+        check_unlocked(workdir)
     _import_frameworks(a)
     from mme2e_jax.commands.train import train_and_evaluate
 

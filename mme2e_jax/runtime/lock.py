@@ -34,6 +34,19 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
     if not is_first():
         yield
         return
-    refusal = UserError(f"Another run works in {workdir}. Wait until it ends, or give another --workdir.")
-    with lock_file(workdir / FILE, refusal):
+    with lock_file(workdir / FILE, _refusal(workdir)):
         yield
+
+
+def check_unlocked(workdir: Path) -> None:
+    """Raises `UserError` if a run holds a directory: an early answer, before frameworks are imported.
+
+    Only `lock_workdir` keeps others out.
+    """
+    if (workdir / FILE).exists():
+        with lock_file(workdir / FILE, _refusal(workdir)):
+            pass
+
+
+def _refusal(workdir: Path) -> UserError:
+    return UserError(f"Another run works in {workdir}. Wait until it ends, or give another --workdir.")

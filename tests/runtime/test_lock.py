@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mme2e_jax.errors import UserError
-from mme2e_jax.runtime.lock import lock_workdir
+from mme2e_jax.runtime.lock import check_unlocked, lock_workdir
 
 HOLD = """
 import sys, time
@@ -31,6 +31,14 @@ def test_a_second_run_in_a_directory_is_refused_until_the_first_ends(tmp_path: P
             pass
     with lock_workdir(workdir):
         pass
+
+
+def test_a_directory_without_a_run_is_unlocked_and_stays_as_it_is(tmp_path: Path) -> None:
+    check_unlocked(tmp_path / "none")
+    assert not any(tmp_path.iterdir())
+    with lock_workdir(tmp_path), pytest.raises(UserError, match="Another run works in"):
+        check_unlocked(tmp_path)
+    check_unlocked(tmp_path)
 
 
 def test_a_run_that_is_killed_leaves_no_lock(tmp_path: Path) -> None:
