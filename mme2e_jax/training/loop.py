@@ -36,6 +36,7 @@ from mme2e_jax.runtime.signals import Interrupted, Stopped, StopRequests
 from mme2e_jax.training import losses, setup
 from mme2e_jax.training.hooks import FiniteCheck, Hook, refuse_nonfinite_scores
 from mme2e_jax.training.loggers import ScalarLog, TensorBoard, WeightsAndBiases
+from mme2e_jax.training.optimizer import without_moments
 from mme2e_jax.training.profiler import Profile, steps_to_profile
 from mme2e_jax.training.programs import CompileAhead, Program, RunPrograms, teacher_like
 from mme2e_jax.training.progress import ProgressBar
@@ -219,6 +220,9 @@ class _Loop:
     def _freeze_teacher(self) -> None:
         self.state = self.state._replace(teacher=teacher_like(_copy(self.state.variables), self.spec))
         if self.schedule.dense_steps:
+            # The scores had no gradient so far. Adam's long memory of that would make their first steps far too large.
+            moments = self.mesh.put_replicated(without_moments(self.state.optimizer))
+            self.state = self.state._replace(optimizer=moments)
             console.print("From here on, the model as it is now is the teacher, and its copy learns with fewer sites.")
 
     def _await_programs(self, programs: Sequence[Program], stop: StopRequests) -> None:

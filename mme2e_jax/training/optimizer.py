@@ -5,6 +5,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 
 from mme2e_jax.runtime import pytree
@@ -63,3 +64,13 @@ def optimizer(
         optax.scale_by_learning_rate(schedule),
     )
     return tx if accumulate == 1 else optax.MultiSteps(tx, accumulate).gradient_transformation()
+
+
+def without_moments(state: Any) -> Any:
+    """The optimizer's state with moments of 0, numpy arrays, as at the start of a run; the schedule goes on."""
+    moments = (optax.ScaleByAdamState, optax.TraceState)
+
+    def restarted(part: Any) -> Any:
+        return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), part) if isinstance(part, moments) else part
+
+    return jax.tree.map(restarted, state, is_leaf=lambda part: isinstance(part, moments))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -14,7 +15,7 @@ from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import abstract_variables
 from mme2e_jax.runtime import pytree
 from mme2e_jax.training import setup
-from mme2e_jax.training.optimizer import group_labels, learning_rate, optimizer
+from mme2e_jax.training.optimizer import group_labels, learning_rate, optimizer, without_moments
 
 SPEC = ModelSpec("tav", True, 6, 50, SIZES["tiny"], 0.0625, 16, 1, 2, 0.1)
 
@@ -69,6 +70,25 @@ def test_each_phase_of_a_run_that_teaches_itself_has_a_schedule_of_its_own() -> 
 
     expected = 0.05 * (1 + np.cos(np.pi * np.array([0, 1, 2, 3] * 2) / 4))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_without_moments_the_next_update_is_a_first_one_at_the_rate_of_its_place(name: str) -> None:
+    def make(schedule: optax.Schedule) -> optax.GradientTransformation:
+        return optimizer(name, schedule, text_lr_factor=1.0, weight_decay=0.0, clip=0.0)
+
+    params, gradient = {"x": jnp.ones(3)}, {"x": jnp.full(3, 0.5)}
+    tx = make(lambda update: 0.1 / (update + 1))
+    state = tx.init(params)
+    for _ in range(4):
+        _, state = tx.update({"x": jnp.zeros(3)}, state, params)
+
+    found, after = tx.update(gradient, without_moments(state), params)
+
+    first = make(optax.constant_schedule(0.1 / 5))
+    expected, _ = first.update(gradient, first.init(params), params)
+    np.testing.assert_allclose(*(pytree.flatten(updates)["x"] for updates in (found, expected)), rtol=1e-6)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
 
 
 def test_a_cosine_schedule_ends_at_zero():

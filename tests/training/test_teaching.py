@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from configs import mini_sparse
@@ -17,7 +18,9 @@ from mme2e_jax.data.dataset import open_dataset
 from mme2e_jax.models.towers import Stage
 from mme2e_jax.models.variables import TrainState, Variables, structures
 from mme2e_jax.runs.spec import model_spec
+from mme2e_jax.training import loop
 from mme2e_jax.training.loop import train
+from mme2e_jax.training.optimizer import without_moments
 from mme2e_jax.training.teaching import attention_loss, distillation_loss, logit_distance, site_cross_entropy
 from tests.helpers.steps import begin
 from tests.helpers.synthetic import shrink
@@ -110,7 +113,16 @@ def run(config: Any, workdir: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_a_run_teaches_itself_and_resumes_before_and_after_its_teacher_is_there(records: Path, tmp_path: Path) -> None:
+def test_a_run_teaches_itself_and_resumes_before_and_after_its_teacher_is_there(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restarts: list[int] = []
+
+    def restarted(state: Any) -> Any:
+        restarts.append(int(optax.tree.get_all_with_path(state, "count")[0][1]))
+        return without_moments(state)
+
+    monkeypatch.setattr(loop, "without_moments", restarted)
     config = small(records)
     config.checkpoint.update(keep_last=9, every_steps=2)
     whole = run(config, tmp_path)
@@ -126,6 +138,8 @@ def test_a_run_teaches_itself_and_resumes_before_and_after_its_teacher_is_there(
             if step > resumed:
                 shutil.rmtree(directory / str(step))
         np.testing.assert_equal(run(config, tmp_path), whole)
+    # In the whole run, and in the one that is resumed before its teacher is there.
+    assert restarts == [3, 3]
 
     losses = [json.loads(line)["loss"] for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
     assert len(losses) == last
