@@ -62,13 +62,16 @@ class Row(NamedTuple):
     label: str
     config: str
     overrides: Sequence[str]
-    control: str = ""  # "random" or "fixed"; keeps the shares of the row `taught`
+    control: str = ""  # "random" or "fixed"; keeps the shares of the row `self_kd`
 
 
 _SALIENCY = ("optim.teacher_saliency=0.1", "optim.score_lr_factor=5.0", "optim.teacher_kd=0.0")
 _TAUGHT = ("init.teacher={dense}", "optim.dense_epochs=0", *_SALIENCY)
 _SELF = ("optim.dense_epochs={first}", *_SALIENCY)
 _FROM_DENSE = ("init.checkpoint={dense}", *UNTAUGHT, "optim.epochs={more}")
+# Taught the logits alone, as a control of where the model looks.
+_CONTROL = ("init.teacher={dense}", "optim.dense_epochs=0", "optim.teacher_saliency=0.0", "optim.teacher_kd=0.5")
+_CONTROL = (*_CONTROL, "optim.score_lr_factor=1.0", "optim.epochs={more}")
 ROWS = {
     "dense": Row("dense", "mini_dense", ["optim.epochs={first}"]),
     "dense_more": Row("dense, then more epochs", "mini_dense", ["init.checkpoint={dense}", "optim.epochs={more}"]),
@@ -79,8 +82,8 @@ ROWS = {
         "sparse, teaches itself, logits too", "mini_sparse", [*_SELF, "optim.teacher_kd=0.5", "optim.epochs={all}"]
     ),
     "untaught": Row("sparse, untaught, from dense weights", "mini_sparse", _FROM_DENSE),
-    "random": Row("sparse, random sites", "mini_sparse", _FROM_DENSE, "random"),
-    "fixed": Row("sparse, one map for all images", "mini_sparse", _FROM_DENSE, "fixed"),
+    "random": Row("sparse, random sites, logits taught", "mini_sparse", _CONTROL, "random"),
+    "fixed": Row("sparse, one map for all images, logits taught", "mini_sparse", _CONTROL, "fixed"),
     "taught_kd": Row(
         "sparse, taught by the dense run, logits too",
         "mini_sparse",
@@ -179,9 +182,9 @@ class Bench:
         row, workdir = ROWS[name], self._workdir(name, seed)
         control: dict[str, np.ndarray] = {}
         if row.control:
-            taught = measured.find("taught", seed)
+            taught = measured.find("self_kd", seed)
             if taught is None:
-                raise app.UsageError("--rows: random and fixed keep the shares of the row taught; measure that first")
+                raise app.UsageError("--rows: random and fixed keep the shares of the row self_kd; measure that first")
             control = self._control(row.control, seed, taught)
         self._train(row, seed, workdir, control)
         if control:
@@ -214,7 +217,7 @@ class Bench:
 
     def _control(self, kind: str, seed: str, taught: dict) -> dict[str, np.ndarray]:
         """Sites that are random or the teacher's mean saliency over the training split, at the shares of `taught`."""
-        run = load_run(self._workdir("taught", seed))
+        run = load_run(self._workdir("self_kd", seed))
         maps = self._mean_saliency(run, seed) if kind == "fixed" else dict.fromkeys(TOWERS)
         control: dict[str, np.ndarray] = {}
         for m in TOWERS:

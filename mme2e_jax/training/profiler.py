@@ -27,7 +27,10 @@ class Profile:
     def before(self, step: int) -> None:
         """Starts or ends the trace before a step if that is due."""
         if step in self._steps and not self._running:
-            jax.profiler.start_trace(str(self._directory))
+            options = jax.profiler.ProfileOptions()
+            # Calls of Python's functions would fill the trace, and other threads may compile meanwhile.
+            options.python_tracer_level = 0
+            jax.profiler.start_trace(str(self._directory), profiler_options=options)
             self._running = True
         elif step not in self._steps:
             self.close()
