@@ -4,6 +4,8 @@ The threshold p, the share of an image's attention that the kept sites hold, is 
 needs training. The weights were trained at the run's own threshold, which is always one of the points. All points use
 the decision thresholds of the checkpoint, chosen on the validation split at the run's own threshold.
 
+If a teacher trained the scores of sites, a second curve has the same weights with the scores that the run started with.
+
 Up to the threshold that the model's rows are sized for it computes on rows of active sites, above it with masks
 (`models.variables.structures`), where dropped sites still cost time. GFLOPs count kept sites in both cases
 (`evaluation.flops`). Seconds are wall-clock time of a pass over the split per utterance, without compilation but with
@@ -27,7 +29,7 @@ from mme2e_jax.models.variables import structures
 from mme2e_jax.report.studies import SPARSITY_CURVE
 from mme2e_jax.report.terminal import SUMMARY, numeric, summary_cells
 from mme2e_jax.report.write_json import write_study
-from mme2e_jax.runs.load import Run, load_run, model_with_thresholds, open_batch_loader
+from mme2e_jax.runs.load import Run, load_run, model_with_thresholds, open_batch_loader, untaught_state
 from mme2e_jax.runtime.console import console
 
 SPLIT = "test"
@@ -45,21 +47,28 @@ def sparsity_curve(workdir: str | Path, data_dir: str | Path | None = None) -> d
     """Evaluates a sparse run on the test split at each of `thresholds`; prints and reports the curve.
 
     The records are those of `data_dir`, or else of training. Returns the content of `report/sparsity_curve.json`, a
-    `point` for each threshold. Raises `UserError` if run or data are missing or do not fit, or the model is not sparse.
+    `point` for each threshold, and `untaught` ones if a teacher trained the scores of sites. Raises `UserError` if run
+    or data are missing or do not fit, or the model is not sparse.
     """
     run = load_run(workdir)
     spec = _sparse_spec(run, workdir)
     batches = open_batch_loader(run, data_dir)
     model = model_with_thresholds(run, batches)
     trained, _ = run.config.site_selection
+    untaught = untaught_state(run)
+    models = [model] if untaught is None else [model, dataclasses.replace(model, state=untaught)]
+    curves = [[point(m, spec, batches, p, run.config.seed) for p in thresholds(trained)] for m in models]
     report = {
         "step": run.step,
         "split": SPLIT,
         "trained_threshold": trained,
-        "points": [point(model, spec, batches, p, run.config.seed) for p in thresholds(trained)],
+        "points": curves[0],
+        "untaught": curves[1] if len(curves) > 1 else [],
         "skipped": batches.skipped.report(),
     }
     console.print(curve_table(report))
+    if report["untaught"]:
+        console.print(curve_table(report, taught=False))
     write_study(workdir, SPARSITY_CURVE, report)
     return report
 
@@ -113,13 +122,15 @@ def _sparse_spec(run: Run, workdir: str | Path) -> ModelSpec:
     return spec
 
 
-def curve_table(report: Mapping[str, Any]) -> Table:
-    """A table of the result of `sparsity_curve`, with a row for each threshold."""
-    points: Sequence[Mapping[str, Any]] = report["points"]
+def curve_table(report: Mapping[str, Any], *, taught: bool = True) -> Table:
+    """A table of the result of `sparsity_curve`, or of its `untaught` points, with a row for each threshold."""
+    points: Sequence[Mapping[str, Any]] = report["points" if taught else "untaught"]
+    scores = "" if taught else ", with scores of sites as they were before a teacher trained them"
     towers = [f"active {m}" for m in points[0]["active_fraction"]]
     table = Table(
         *numeric("p", *SUMMARY.values(), *towers, "GFLOPs", "seconds", "by"),
-        title=f"thresholds of the sparse attention: {report['split']} ({points[0]['scores']['utterances']} utterances)",
+        title=f"thresholds of the sparse attention{scores}: {report['split']} "
+        f"({points[0]['scores']['utterances']} utterances)",
         caption=f"trained for {report['trained_threshold']:g}; active sites per stage; per utterance: GFLOPs of "
         f"feature extraction (dense: {points[0]['dense_extraction_gflops']:.3f}), seconds with input",
     )

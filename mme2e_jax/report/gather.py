@@ -1,6 +1,5 @@
 """Gathers the content of a report from a run and its results."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from mme2e_jax.checkpoints import reader
-from mme2e_jax.config.schema import SparseOptimConfig
 from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.attention_maps import AttentionMapStore
@@ -16,14 +14,14 @@ from mme2e_jax.evaluation.contributions import contributions, shares
 from mme2e_jax.evaluation.inference import Model, SplitResult, predict
 from mme2e_jax.models.fusion import sort_modalities
 from mme2e_jax.models.mme2e import MODALITIES, ModelSpec
-from mme2e_jax.models.variables import fusion_weights, initial_variables, parameter_count
+from mme2e_jax.models.variables import fusion_weights, parameter_count
 from mme2e_jax.report import utterances
 from mme2e_jax.report.content import REPORTED, Content
 from mme2e_jax.report.preparation import read_preparation
 from mme2e_jax.report.provenance import provenance
 from mme2e_jax.report.training import last_record, read_training
 from mme2e_jax.report.utterances import Shown
-from mme2e_jax.runs.load import Run
+from mme2e_jax.runs.load import Run, untaught_state
 
 
 def gather(
@@ -99,13 +97,9 @@ def _examples(run: Run, model: Model, batches: BatchLoader, result: SplitResult,
 
 def untaught_maps(run: Run, model: Model, batches: BatchLoader, examples: Sequence[int]) -> AttentionMapStore:
     """Attention maps of some utterances with the run's untrained scores; none if no teacher trained them."""
-    optim = run.config.optim
-    if not examples or not isinstance(optim, SparseOptimConfig) or not optim.teacher_saliency:
+    state = untaught_state(run) if examples else None
+    if state is None:
         return AttentionMapStore()
-    trained = model.state.variables
-    arrays, start = trained.arrays(), initial_variables(run.spec, run.config.seed).arrays()
-    untrained = {path: model.mesh.put_replicated(start[path]) for path in arrays if "/scores/" in path}
-    state = dataclasses.replace(model.state, variables=trained.with_arrays(arrays | untrained))
     shown = batches.evaluation(REPORTED, only=examples)
     maps = predict(state, shown, model.loss, model.mesh, keep_maps=True).attention_maps
     assert maps is not None

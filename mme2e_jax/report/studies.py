@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 from markupsafe import Markup
+from pydantic import Field
 
 from mme2e_jax.constants import MODALITY_COLOURS, MODALITY_NAMES
 from mme2e_jax.evaluation import bootstrap
@@ -83,6 +84,8 @@ class SparsityCurve(Study):
 
     trained_threshold: float
     points: list[Point]
+    # The same weights with the scores that the run started with, if a teacher trained them.
+    untaught: list[Point] = Field(default_factory=list)
 
 
 def render_studies(directory: Path, step: int) -> Markup:
@@ -94,7 +97,8 @@ def render_studies(directory: Path, step: int) -> Markup:
             ablation=_read(directory / ABLATION, Ablation, step),
             curve=curve,
             plots=[] if curve is None else curve_plots(curve),
-            curve_table=None if curve is None else _curve_table(curve),
+            curve_table=None if curve is None else _curve_table(curve.points),
+            untaught_table=_curve_table(curve.untaught) if curve and curve.untaught else None,
             scores=_SCORES,
             run=directory.parent,
             level=f"{bootstrap.LEVEL:.0%}",
@@ -125,7 +129,7 @@ def update_page(directory: Path, step: int) -> Path | None:
 
 
 def curve_plots(curve: SparsityCurve) -> list[Plot]:
-    """Plots of scores, GFLOPs and active sites over the threshold."""
+    """Plots of scores, GFLOPs and active sites over the threshold, and of what a teacher added."""
     points = curve.points
     p = [point.threshold for point in points]
     towers = [m for m in points[0].active_fraction if m in MODALITY_NAMES]
@@ -145,7 +149,25 @@ def curve_plots(curve: SparsityCurve) -> list[Plot]:
         _plot(curve, "mean over the emotions", 1.0, scores),
         _plot(curve, "GFLOPs of feature extraction", 1.05 * max(*gflops, dense), cost),
         _plot(curve, "share of sites that are active", 1.0, active),
+        *([_taught_plot(curve)] if curve.untaught else []),
     ]
+
+
+def _taught_plot(curve: SparsityCurve) -> Plot:
+    """ROC-AUC over GFLOPs, where a teacher trained the scores of sites and where not."""
+    lines = []
+    for number, (name, points) in enumerate(
+        (("scores taught", curve.points), ("scores as at the start", curve.untaught))
+    ):
+        x, auc = [point.extraction_gflops for point in points], [point.value("auc")[0] for point in points]
+        tips = [
+            Tip(at, value, f"{name}: ROC-AUC {point.cell('auc')}\nat p = {point.threshold:g}, {at:.3g} GFLOPs")
+            for at, value, point in zip(x, auc, points, strict=True)
+            if value == value
+        ]
+        lines.append(Line(name, x, auc, COLOURS[number], DASHES[number], tips=tips))
+    top = 1.05 * max(max(line.x) for line in lines)
+    return Plot("GFLOPs of feature extraction", "ROC-AUC, mean over the emotions", (0, top), (0, 1), lines)
 
 
 def _plot(curve: SparsityCurve, y_name: str, top: float, lines: Sequence[Line]) -> Plot:
@@ -170,8 +192,8 @@ def _tips(p: Sequence[float], values: Sequence[float], name: str) -> list[Tip]:
     return [Tip(x, y, f"{name} {y:.3g}\nat p = {x:g}") for x, y in zip(p, values, strict=True)]
 
 
-def _curve_table(curve: SparsityCurve) -> Table:
-    towers = [m for m in curve.points[0].active_fraction if m in MODALITY_NAMES]
+def _curve_table(points: Sequence[Point]) -> Table:
+    towers = [m for m in points[0].active_fraction if m in MODALITY_NAMES]
     rows = [
         [
             f"{point.threshold:g}",
@@ -179,7 +201,7 @@ def _curve_table(curve: SparsityCurve) -> Table:
             f"{point.extraction_gflops:.3f}",
             *(" / ".join(f"{share:.2f}" for share in point.active_fraction[m]) for m in towers),
         ]
-        for point in curve.points
+        for point in points
     ]
     active = [f"active sites of {MODALITY_NAMES[m]}, by stage" for m in towers]
     return Table(["p", *_SCORES.values(), "GFLOPs", *active], rows)

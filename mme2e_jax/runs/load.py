@@ -10,13 +10,13 @@ from mme2e_jax.checkpoints import reader
 from mme2e_jax.checkpoints.hub import open_model
 from mme2e_jax.config.devices import largest_divisor
 from mme2e_jax.config.parse import read_stored_config
-from mme2e_jax.config.schema import Config, FeatureDataConfig, FeatureModelConfig
+from mme2e_jax.config.schema import Config, FeatureDataConfig, FeatureModelConfig, SparseOptimConfig
 from mme2e_jax.data.audio_columns import audio_columns
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.inference import InferenceState, Model, Predictions, predict
-from mme2e_jax.models.variables import Spec, abstract_variables
+from mme2e_jax.models.variables import Spec, abstract_variables, initial_variables
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.sharding import DataMesh
@@ -51,6 +51,16 @@ def load_run(workdir: str | Path, devices: int | None = None) -> Run:
     state = InferenceState(variables, config.site_selection[0])
     model = Model(state, tuple(record.label_names), record.thresholds, config.optim.loss, mesh)
     return Run(model, config, record, step, spec)
+
+
+def untaught_state(run: Run) -> InferenceState | None:
+    """The run's weights with the attention scores that it started with; None if no teacher trained them."""
+    optim, state = run.config.optim, run.model.state
+    if not isinstance(optim, SparseOptimConfig) or not optim.teacher_saliency:
+        return None
+    arrays, start = state.variables.arrays(), initial_variables(run.spec, run.config.seed).arrays()
+    scores = {path: run.model.mesh.put_replicated(start[path]) for path in arrays if "/scores/" in path}
+    return dataclasses.replace(state, variables=state.variables.with_arrays(arrays | scores))
 
 
 def make_batch_loader(config: Config, dataset: Dataset, mesh: DataMesh, epochs: int) -> "BatchLoader":

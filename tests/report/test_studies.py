@@ -74,6 +74,24 @@ def test_plots_show_scores_gflops_and_active_sites() -> None:
     ]
 
 
+def test_the_curve_of_a_taught_run_is_compared_with_that_of_its_first_scores_at_the_same_cost(tmp_path: Path) -> None:
+    cost = {"active_fraction": {"v": [0.6, 0.5, 0.5]}, "dense_extraction_gflops": 2.0}
+    untaught = [scored(0.4, threshold=0.5, extraction_gflops=1.5, **cost)]
+    found = curve() | {"untaught": untaught}
+
+    taught = curve_plots(parse_json(SparsityCurve, json.dumps(found)))[-1]
+
+    assert [(line.name, list(line.x)) for line in taught.lines] == [
+        ("scores taught", [0.2, 1.0, 2.0]),
+        ("scores as at the start", [1.5]),
+    ]
+    assert taught.lines[1].tips[0].text.startswith("scores as at the start: ROC-AUC 0.400 (0.30 to 0.50)\nat p = 0.5")
+    save(tmp_path, "sparsity_curve.json", found)
+    text = render_studies(tmp_path, STEP)
+    assert "With the scores that the run started with:" in text
+    assert "0.60 / 0.50 / 0.50" in text
+
+
 @pytest.mark.parametrize(
     "found", [ablation(step=11), {"step": STEP}, [], ablation() | {"subsets": [{"modalities": "t"}]}]
 )
