@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import html
 import importlib.util
 import ipaddress
@@ -10,7 +11,7 @@ import signal
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,19 +22,21 @@ from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.jax_cache import configure_jax
 
 if TYPE_CHECKING:
-    from mme2e_jax.predict.predictor import Predictor
+    from mme2e_jax.predict.results import Prediction
 
 _WAITING = 20  # most requests in the queue
 _UNUSED_SECONDS = 600  # uploads for which no prediction is asked are deleted after this time
-_NO_CLIP = "Upload or record a clip first."
 # The page of a prediction is a document of its own, and as high as its content, which can be unfolded.
 _FIT = (
     "const page = this.contentDocument.documentElement, "
     "fit = () => this.style.height = page.getBoundingClientRect().height + 'px'; "
     "new ResizeObserver(fit).observe(page); fit()"
 )
-# The footer keeps its place although it has no links.
-_STYLE = ".gradio-container { max-width: 1240px !important; } footer { display: none !important; }"
+# Trimming would load a program from another server.
+_STYLE = """
+.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
+button[aria-label="Trim video to selection"], button[aria-label="Reset video to initial value"] { display: none; }
+"""
 
 
 class DemoArguments(NamedTuple):
@@ -76,7 +79,10 @@ def serve_demo(workdir: str, arguments: DemoArguments) -> None:
         predictor.warm_up(arguments.window)
         # Gradio reads both when it is imported or a page is made.
         os.environ |= {"GRADIO_TEMP_DIR": uploads, "GRADIO_ANALYTICS_ENABLED": "False"}
-        page = _make_page(lambda *request: answer(predictor, arguments, *request), arguments)
+        predict = functools.partial(
+            predictor, window=arguments.window, hop=arguments.hop, face_choice=arguments.face_choice
+        )
+        page = _make_page(functools.partial(answer, predict, arguments), arguments)
         try:
             address = _launch(page, arguments)
             console.print(f"Open {address} in a browser. Ctrl-C ends the demo.")
@@ -90,42 +96,48 @@ def serve_demo(workdir: str, arguments: DemoArguments) -> None:
 
 
 def answer(
-    predictor: "Predictor",
+    predict: "Callable[..., Prediction]",
     arguments: DemoArguments,
-    clip: str | None,
+    clips: Sequence[str],
     transcript: str,
     progress: Callable[[float, float], None] = lambda done, whole: None,
 ) -> str:
-    """Returns HTML with the page of the prediction, or with a message if there is none, and deletes the clip."""
-    if clip is None:
-        return _message(_NO_CLIP)
-    path = Path(clip)
+    """Returns HTML with the page of the prediction, or with a message if there is none, and deletes the files.
+
+    Args:
+      predict: function of path, transcript and `progress`, as `Predictor.__call__`.
+      arguments: limits of the clip.
+      clips: paths of the given clips, each in a directory of its own; the user must give exactly one.
+      transcript: spoken words; may be empty.
+      progress: as for `Predictor.__call__`.
+    """
+    paths = [Path(clip) for clip in clips]
     try:
-        return _frame(_predict(predictor, arguments, path, transcript, progress))
+        if len(paths) != 1:
+            raise UserError(
+                "Expected one clip, found a video and a sound. Give only one of them."
+                if paths
+                else "Expected a clip, found none. Upload or record one first."
+            )
+        _check_limits(paths[0], arguments)
+        return _frame(_page_of(predict(paths[0], transcript, progress=progress)))
     except UserError as error:
         # The user knows the file by its name.
-        return _message(str(error).replace(str(path), path.name))
+        return _message(str(error).replace(str(paths[0]), paths[0].name) if paths else str(error))
     except (Exception, KeyboardInterrupt) as error:
         # It may be a mistake of ours. A thread of the server gets KeyboardInterrupt if Ctrl-C ends the reader.
         if isinstance(error, Exception):
             traceback.print_exception(error)
-        return _message("The clip was not predicted: the terminal of the demo shows the error.")
+        return _message("The clip was not predicted. The terminal of the demo shows the error.")
     finally:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
-            path.parent.rmdir()
+        for path in paths:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+                path.parent.rmdir()
 
 
-def _predict(
-    predictor: "Predictor",
-    arguments: DemoArguments,
-    path: Path,
-    transcript: str,
-    progress: Callable[[float, float], None],
-) -> str:
-    from mme2e_jax.predict.results import EMBEDDED_BYTES
-
-    # Gradio limits the size while it receives a file, but only for uploads of its own page.
+def _check_limits(path: Path, arguments: DemoArguments) -> None:
+    # Gradio limits the size while it receives a file; this message also says what to do.
     megabytes, seconds = path.stat().st_size / 1e6, open_clip(path).seconds
     if megabytes > arguments.max_megabytes:
         raise UserError(
@@ -136,41 +148,47 @@ def _predict(
             f"Expected a clip of at most {arguments.max_seconds:g} s (--max_seconds), found {seconds:.1f} s. Cut it, "
             "or predict on it with --mode=predict."
         )
-    options: dict[str, Any] = {"window": arguments.window, "hop": arguments.hop, "face_choice": arguments.face_choice}
-    prediction = predictor(path, transcript, progress=progress, **options)
-    if megabytes * 1e6 < EMBEDDED_BYTES:
+
+
+def _page_of(prediction: "Prediction") -> str:
+    # Imports scikit-learn.
+    from mme2e_jax.predict.results import EMBEDDED_BYTES
+
+    path = Path(prediction.path)
+    if path.stat().st_size < EMBEDDED_BYTES:
         return prediction.to_html(path.parent)
     note = f"The clip has {EMBEDDED_BYTES / 1e6:g} MB or more, so that this page does not play it."
     return dataclasses.replace(prediction, notes=(*prediction.notes, note)).to_html()
 
 
 def _make_page(predict: Callable[..., str], arguments: DemoArguments) -> Any:
-    """The page as `gradio.Blocks`; `predict` takes the path of a clip, its transcript and a report of progress."""
+    """The page as `gradio.Blocks`; `predict` takes clips, a transcript and a report of progress."""
     import gradio as gr
 
-    def run(clip: str | None, transcript: str, progress: gr.Progress = gr.Progress()) -> tuple[str, None]:  # noqa: B008
-        # Without its file, a clip cannot be shown again; the answer holds it.
-        return predict(clip, transcript, lambda done, whole: progress(min(done / whole, 1.0))), None
+    def run(
+        video: str | None,
+        sound: str | None,
+        transcript: str,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[str, None, None]:
+        clips = [clip for clip in (video, sound) if clip is not None]
+        # The clips are cleared, as their files are deleted; the page of a prediction holds its clip.
+        return predict(clips, transcript, lambda done, whole: progress(min(done / whole, 1.0))), None, None
 
-    with gr.Blocks(
-        title="Emotions in a clip", analytics_enabled=False, delete_cache=(60, _UNUSED_SECONDS), fill_width=True
-    ) as page:
+    with gr.Blocks(title="Emotions in a clip", analytics_enabled=False, delete_cache=(60, _UNUSED_SECONDS)) as page:
         gr.Markdown(
             "# Emotions in a clip\n"
             "Upload a clip, or record one with webcam and microphone: at most "
             f"{arguments.max_megabytes:g} MB and {arguments.max_seconds:g} s. It is deleted after the answer."
         )
-        clips = []
         with gr.Tab("Video"):
             video = gr.Video(sources=["upload", "webcam"], include_audio=True, label="Video", height=320)
-            clips.append((video, gr.Button("Predict the video", variant="primary")))
         with gr.Tab("Sound only"):
             sound = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Sound")
-            clips.append((sound, gr.Button("Predict the sound", variant="primary")))
         transcript = gr.Textbox(label="Transcript", placeholder="What is said in the clip; may stay empty", lines=2)
-        result = gr.HTML(label="Prediction")
-        for clip, button in clips:
-            button.click(run, [clip, transcript], [result, clip], concurrency_limit=1, concurrency_id="model")
+        button = gr.Button("Predict", variant="primary")
+        result = gr.HTML(padding=False)
+        button.click(run, [video, sound, transcript], [result, video, sound], concurrency_limit=1)
     return page.queue(max_size=_WAITING)
 
 
