@@ -1,4 +1,4 @@
-"""Serves a page in the browser that predicts on uploaded and recorded clips."""
+"""Serves a page that predicts on uploaded and recorded clips."""
 
 import contextlib
 import dataclasses
@@ -8,6 +8,7 @@ import importlib.util
 import ipaddress
 import os
 import signal
+import socket
 import tempfile
 import threading
 import traceback
@@ -65,6 +66,7 @@ def serve_demo(workdir: str, arguments: DemoArguments) -> None:
     if not Path(workdir).is_dir():
         raise UserError(f"Expected --workdir=RUN, the directory of a training run; {workdir} does not exist.")
     check_windows(arguments.window or WINDOW_SECONDS, arguments.hop)
+    _check_address(arguments.host, arguments.port)
     if importlib.util.find_spec("gradio") is None:
         raise UserError("The demo needs gradio, which is not installed: pip install -r requirements-demo.txt.")
     stop = threading.Event()
@@ -193,7 +195,7 @@ def _make_page(predict: Callable[..., str], arguments: DemoArguments) -> Any:
 
 
 def _launch(page: Any, arguments: DemoArguments) -> str:
-    """Starts the server in a thread and returns its address; raises `UserError` if that is not free."""
+    """Starts the server in a thread and returns its address."""
     try:
         _, address, _ = page.launch(
             server_name=arguments.host,
@@ -213,12 +215,24 @@ def _launch(page: Any, arguments: DemoArguments) -> str:
             css=_STYLE,
         )
     except OSError as error:
-        port = "one from 7860 to 7959" if arguments.port is None else str(arguments.port)
-        raise UserError(
-            f"Expected an address of this computer and a free port, found --host={arguments.host} and port {port}: "
-            f"{error}"
-        ) from error
+        # Another program was faster, or has all ports that Gradio tries.
+        raise UserError(f"Expected a free port of {arguments.host}, found none. Choose another --port.") from error
     return address
+
+
+def _check_address(host: str, port: int | None) -> None:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # As the server does, so that a port is free as soon as its last server has ended.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        where = f"--host={host}" if port is None else f"--host={host} --port={port}"
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"Expected an address of this computer with a free port, found {where}: {reason}. Choose another."
+        ) from error
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +50,19 @@ def test_without_gradio_the_error_says_what_to_install(tmp_path: Path, monkeypat
 
     with pytest.raises(UserError, match=r"gradio, which is not installed: pip install -r requirements-demo\.txt\.$"):
         run("--mode=demo", f"--workdir={tmp_path}")
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no host"])
+def test_an_address_of_another_computer_is_refused(host: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"address of this computer .* found --host={host}: "):
+        run("--mode=demo", f"--workdir={tmp_path}", f"--host={host}")
+
+
+def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(UserError, match=rf"free port, found --host=127\.0\.0\.1 --port={port}: "):
+            run("--mode=demo", f"--workdir={tmp_path}", f"--port={port}")
 
 
 def _upload(directory: Path, seconds: float, name: str = "a.wav") -> Path:
