@@ -35,7 +35,7 @@ _FIT = (
 )
 # Trimming would load a program from another server.
 _STYLE = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important; }
 button[aria-label="Trim video to selection"], button[aria-label="Reset video to initial value"] { display: none; }
 """
 
@@ -77,7 +77,7 @@ def serve_demo(workdir: str, arguments: DemoArguments) -> None:
         from mme2e_jax.predict.predictor import Predictor
 
         predictor = Predictor.from_workdir(workdir, arguments.tokenizer, reader)
-        # The first answer is as fast as the others.
+        # Not while the first user waits.
         predictor.warm_up(arguments.window)
         # Gradio reads both when it is imported or a page is made.
         os.environ |= {"GRADIO_TEMP_DIR": uploads, "GRADIO_ANALYTICS_ENABLED": "False"}

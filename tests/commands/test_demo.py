@@ -231,6 +231,7 @@ def test_an_uploaded_clip_has_the_page_that_the_command_writes(demo: _Demo, widt
         fits += "d.scrollWidth <= d.clientWidth)"
         page.wait_for(f"{_RESULT}.querySelector('video')?.readyState > 0")
         assert page.evaluate(fits) == [True, True]
+        assert page.evaluate("document.querySelector('iframe').offsetWidth") > 0.7 * width
         # The frame grows with its page, which has no scroll bar of its own.
         before = page.evaluate("document.querySelector('iframe').offsetHeight")
         page.evaluate(f"{_RESULT}.querySelector('details').setAttribute('open', '')")
