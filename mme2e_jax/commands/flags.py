@@ -26,6 +26,7 @@ _TEXT_FLAGS = {
     "out": "File of an export (default WORKDIR/model.mme2e), or directory (WORKDIR/hub); directory of a sweep (default "
     "runs/sweep-CONFIG_NAME).",
     "model": "Exported model.",
+    "host": "Address to bind to. Default: 127.0.0.1, which only this computer reaches.",
     "from": "State dict of the paper's code (.pt, .npz), or ALBERT v2 directory.",
     "coordinator": "HOST:PORT of process 0; not needed where JAX finds a cluster.",
 }
@@ -88,10 +89,16 @@ def defined_flags(argv: Sequence[str], modes: Mapping[str, Mode]) -> flags.FlagV
     face_doc = "Face to take if a frame shows several. Default: the choice of the model's data."
     flags.DEFINE_enum("face_choice", None, list(CHOICES), face_doc, values)
     for name, doc in _TEXT_FLAGS.items():
-        flags.DEFINE_string(name, "" if name == "transcript" else None, doc, values)
+        flags.DEFINE_string(name, {"transcript": "", "host": "127.0.0.1"}.get(name), doc, values)
     windows = "Seconds of overlapping windows, for words without times; 0 for up to 10 s side by side. Default: 3."
     flags.DEFINE_float("window", 3.0, windows, 0.0, flag_values=values)
     flags.DEFINE_float("hop", 0.5, "Seconds from window to window. Default: 0.5.", 0.0, flag_values=values)
+    port = "Port of the demo. Default: the first free one from 7860."
+    flags.DEFINE_integer("port", None, port, 1, 65535, flag_values=values)
+    size = "Largest file that the demo takes. Default: 100."
+    flags.DEFINE_float("max_megabytes", 100.0, size, 0.001, flag_values=values)
+    length = "Length in seconds of the longest clip that the demo takes. Default: 120."
+    flags.DEFINE_float("max_seconds", 120.0, length, 0.1, flag_values=values)
     flags.DEFINE_list("seeds", [], "Seeds of the runs, such as 0,1,2.", values)
     flags.DEFINE_multi_string("grid", [], "config.KEY=VALUE,VALUE. All combinations are run", values)
     flags.DEFINE_bool("distributed", False, "This process is one of several.", values)

@@ -105,6 +105,12 @@ def _predict(a: Arguments) -> None:
     predict_clips(a["workdir"], ClipArguments(*(a[flag] for flag in _CLIP)), a["tokenizer"])
 
 
+def _demo(a: Arguments) -> None:
+    from mme2e_jax.commands.demo import DemoArguments, serve_demo
+
+    serve_demo(a["workdir"], DemoArguments(*(a[flag] for flag in _DEMO)))
+
+
 def _export(a: Arguments) -> None:
     configure_jax()
     from mme2e_jax.commands.export import export_run, export_to_hub_layout
@@ -169,6 +175,7 @@ def _import_tensorflow() -> None:
 
 
 _CLIP = ("input", "transcript", "transcript_file", "face_choice", "output_dir", "window", "hop")
+_DEMO = ("tokenizer", "face_choice", "window", "hop", "host", "port", "max_megabytes", "max_seconds")
 _TRANSCRIPT = '--input=clip.mp4 --transcript="Hello."'
 _STORED_CONFIG = " The config comes from the checkpoint: leave out --config."
 _EVALUATION = ("--workdir=RUN", _evaluate, ("workdir", "data_dir", *PROCESSES), ("--workdir=RUN",), _STORED_CONFIG)
@@ -187,6 +194,14 @@ MODES = {
         _predict,
         ("workdir", *_CLIP, "tokenizer"),
         ("--workdir=RUN", "--input=FILE"),
+        _STORED_CONFIG,
+    ),
+    "demo": Mode(
+        "Serves a page that predicts the emotions in clips that you upload or record.",
+        "--workdir=RUN",
+        _demo,
+        ("workdir", *_DEMO),
+        ("--workdir=RUN",),
         _STORED_CONFIG,
     ),
     "export": Mode(

@@ -114,6 +114,13 @@ class Predictor:
         """Ends the process that reads clips; the next prediction starts a new one."""
         self._reader.close()
 
+    def warm_up(self, window: float | None = None) -> None:
+        """Compiles the program for clips without a transcript file, or loads it from the cache; `window` as for a call.
+
+        Without it, the first prediction does so.
+        """
+        self._prepare(_Shape.of_clip(ClipRequest(""), window))
+
     def __call__(
         self,
         path: str | Path,

@@ -18,7 +18,7 @@ from mme2e_jax.predict.timeline import HOP_SECONDS, Moment, compute_moments, dom
 from mme2e_jax.runtime.files import write_json, write_text
 
 # A larger clip is linked to, not held by the page.
-_EMBEDDED_BYTES = 20_000_000
+EMBEDDED_BYTES = 20_000_000
 _BARS, _TABLE_ROWS = 1200, 500  # most of each on a page
 
 
@@ -167,7 +167,7 @@ class Prediction:
         path = Path(self.path)
         tag = "video" if any(utterance.frames for utterance in self.utterances) else "audio"
         try:
-            if path.stat().st_size >= _EMBEDDED_BYTES:
+            if path.stat().st_size >= EMBEDDED_BYTES:
                 return _Player(tag, urllib.parse.quote(os.path.relpath(path, directory)))
             content = base64.b64encode(path.read_bytes()).decode()
         except (OSError, ValueError):

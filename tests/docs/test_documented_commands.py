@@ -20,6 +20,7 @@ TWO_PROCESSES = "tests/runtime/test_distributed.py::test_two_processes_train_and
 TWO = "--config.data.batch_size=128 --workdir=RUN --distributed --coordinator=HOST:PORT --process_count=2"
 CLIPS = "python launch.py --config=configs/clips_sparse.py --config.data.dir=RECORDS"
 OWN = "tests/docs/test_own_data.py::test_the_pages_commands_lead_from_a_table_to_predictions"
+DEMO = "tests/commands/test_demo.py::test_an_uploaded_clip_has_the_page_that_the_command_writes"
 
 # The test that runs each command, with real paths and small sizes; or the reason why none does.
 RUN_BY = {
@@ -40,6 +41,8 @@ RUN_BY = {
     "python launch.py --mode=predict --workdir=runs/mini_sparse --input=clips": (
         "tests/predict/test_predictor.py::test_the_command_predicts_a_folder_and_goes_on_where_it_was_stopped"
     ),
+    "pip install -r requirements.txt -r requirements-demo.txt": ".ci/run",
+    "python launch.py --mode=demo --workdir=runs/mini_sparse": DEMO,
     "python launch.py --mode=export --workdir=runs/mini_sparse --out=model.mme2e": (
         "tests/export/test_load.py::test_the_command_exports_to_the_run_and_replaces_exports_only"
     ),
@@ -165,6 +168,7 @@ RUN_BY = {
     'python launch.py --mode=predict --workdir=RUN --input=clip.mp4 --transcript="What is said in it."': (
         "tests/predict/test_predictor.py::test_the_command_writes_to_its_output_and_refuses_invalid_flags"
     ),
+    "python launch.py --mode=demo --workdir=RUN": DEMO,
 }
 # Programs of other projects.
 _INSTALLED = ("pip", "hf", "tensorboard")
