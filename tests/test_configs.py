@@ -70,6 +70,9 @@ def test_a_config_trains_a_step_and_evaluates(name: str, records: Path, feature_
     kind = parse_config(config).records_kind
     directory = {"media": records, "features": feature_records}[kind]
     shrink(config, directory)
+    if kind == "media" and not name.startswith("mini"):
+        # One tower: two take twice as long to compile.
+        config.model.modalities = "tv"
 
     trained = run_steps(config, open_dataset(directory, kind=kind), steps=1)
 

@@ -4,6 +4,7 @@ Axes: `t` frames, `s` mel chunks or rows of audio features.
 """
 
 import math
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -50,8 +51,9 @@ def open_clip(path: str | Path) -> Clip:
     Raises `UserError` if it is not a video or sound file, or has no track of either kind.
     """
     path = Path(path)
-    if not path.is_file():
-        found = "a directory" if path.is_dir() else "nothing"
+    # Not Path.is_file: lists may hold names that no file can have.
+    if not os.path.isfile(path):
+        found = "a directory" if os.path.isdir(path) else "nothing"
         raise UserError(f"Expected a video or sound file, found {found} at {str(path)!r}.")
     if not path.stat().st_size:
         raise UserError(f"Expected a video or sound file, found an empty file at {path}.")

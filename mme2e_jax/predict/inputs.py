@@ -59,8 +59,9 @@ def find_clips(given: str) -> Clips:
 def find_transcript(file: ClipFile) -> Path | None:
     """The transcript next to a clip: a file of the same name with a suffix of `cues.SUFFIXES`."""
     for suffix in SUFFIXES:
-        path = file.path.with_suffix(suffix)
-        if path.is_file() and _stays_inside(path, file.root):
+        path = Path(f"{os.path.splitext(file.path)[0]}{suffix}")
+        # Not Path.is_file: lists may hold names that no file can have.
+        if os.path.isfile(path) and _stays_inside(path, file.root):
             return path
     return None
 

@@ -1,12 +1,19 @@
 """The clips that an input names, and their transcripts."""
 
+import contextlib
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck, example, settings
+from hypothesis import strategies as st
 
 from mme2e_jax.errors import UserError
+from mme2e_jax.predict.clip_reader import open_clip
 from mme2e_jax.predict.inputs import ClipFile, find_clips, find_transcript, read_words
+
+BOM = b"\xef\xbb\xbf"
 
 
 def touch(*paths: Path) -> None:
@@ -89,3 +96,42 @@ def test_a_transcript_lies_next_to_its_clip(tmp_path: Path) -> None:
     assert read_words(tmp_path / "a.b.vtt") is None
     (tmp_path / "a.b.txt").write_text("a.b___0___1.25___4.5___nine\n")
     assert read_words(tmp_path / "a.b.txt") is None
+
+
+fuzz = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+any_line = st.binary(max_size=12).filter(lambda line: b"\n" not in line)
+
+
+@fuzz
+@hypothesis.given(st.lists(any_line, max_size=6))
+@example([b"/", b".", b"..", b"\0", b"a" * 300 + b".mp4", b"~", b"list.txt/a"])
+def test_every_line_of_a_list_is_a_file_that_is_opened_or_refused(tmp_path: Path, lines: list[bytes]) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"\n".join(lines))
+    # A mark of UTF-8 and ends of lines belong to no path.
+    named = [os.fsdecode(line.removesuffix(b"\r")) for line in path.read_bytes().removeprefix(BOM).split(b"\n")]
+    wanted = [*dict.fromkeys(line for line in named if line.strip())]
+
+    if not wanted:
+        with pytest.raises(UserError, match="found none"):
+            find_clips(str(path))
+        return
+    files = find_clips(str(path)).files
+    assert [file.path for file in files] == [tmp_path / line for line in wanted]
+    for file in files:
+        find_transcript(file)
+        with pytest.raises(UserError, match=r"^Expected a video or sound file, found"):
+            open_clip(file.path)
+
+
+@fuzz
+@hypothesis.given(st.sampled_from([".srt", ".vtt", ".txt"]), st.binary(max_size=40))
+def test_any_transcript_next_to_a_clip_is_read_or_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"clip{suffix}"
+    path.write_bytes(content)
+
+    assert find_transcript(ClipFile(tmp_path / "clip.mp4", "clip.mp4")) == path
+    with contextlib.suppress(UserError):
+        words = read_words(path)
+        assert words is None or words == content.decode("utf-8-sig").strip()
+    path.unlink()
