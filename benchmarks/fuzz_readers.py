@@ -73,7 +73,7 @@ class Reader(NamedTuple):
 class _AnyFace:
     """Finds a face, of the whole picture, in every picture; the real detector takes most of the time."""
 
-    def find(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+    def find(self, pictures: Sequence[np.ndarray], smallest: float = 0.0) -> list[list[Face]]:
         height, width = pictures[0].shape[:2]
         return [[Face((0.0, 0.0, float(width), float(height)), 1.0)]] * len(pictures)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from mme2e_jax.media.arrays import Arrays, Footage
-from mme2e_jax.media.face_choice import MOST_PROBABLE, Scene, choose_face
+from mme2e_jax.media.face_choice import MOST_PROBABLE, Box, Face, Scene, choose_face
+from mme2e_jax.media.face_search import FaceSearch, Frame
 from mme2e_jax.media.faces import BATCH_SIZE, FaceDetector
 from mme2e_jax.media.framing import VIEWS
 from mme2e_jax.media.image_sequence import images_at, sequence_duration
@@ -202,16 +203,25 @@ def _extract_faces(
             if moment < length - TIME_TOLERANCE_S:
                 sharing.setdefault((round(moment, _MOMENT_DIGITS), views[name]), []).append((moment, name))
     requested = sorted(sharing)
-    batch: list[tuple[int, np.ndarray]] = []
+    batch: list[Frame] = []
+    search = FaceSearch(detector, settings.face_choice)
+
+    def followed(frame: Frame) -> list[Box]:
+        boxes = [tracks[name].last_box for _, name in sharing[requested[frame.index]]]
+        return [box for box in boxes if box]
+
+    def take(frame: Frame, faces: list[Face]) -> list[Box]:
+        height, width = frame.image.shape[:2]
+        boxes = []
+        for moment, name in sharing[requested[frame.index]]:
+            box = choose_face(faces, settings.face_choice, Scene(width, height, tracks[name].last_box))
+            tracks[name].add(frame.image, box, len(faces), 1000 * (moment - spans[name][0]))
+            boxes += [box] if box else []
+        return boxes
 
     def finish_batch() -> None:
         with result.timed("faces"):
-            faces_of_images = detector.find([image for _, image in batch])
-            for (index, image), faces in zip(batch, faces_of_images, strict=True):
-                height, width = image.shape[:2]
-                for moment, name in sharing[requested[index]]:
-                    box = choose_face(faces, settings.face_choice, Scene(width, height, tracks[name].last_box))
-                    tracks[name].add(image, box, len(faces), 1000 * (moment - spans[name][0]))
+            search.find(batch, followed, take)
         batch.clear()
 
     failure = "decoding ended early"
@@ -219,9 +229,9 @@ def _extract_faces(
         times, wanted = [sharing[key][0][0] for key in requested], [view for _, view in requested]
         for index, image in _timed_views(media.video, times, wanted, result):
             # The frame size may change within a video; all images of a batch have one size.
-            if batch and (len(batch) == BATCH_SIZE or batch[0][1].shape != image.shape):
+            if batch and (len(batch) == BATCH_SIZE or batch[0].image.shape != image.shape):
                 finish_batch()
-            batch.append((index, image))
+            batch.append(Frame(index, wanted[index], image))
     except VideoError as error:
         failure = str(error)
     if batch:

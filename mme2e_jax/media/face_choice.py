@@ -46,7 +46,8 @@ def _area(box: Box) -> float:
     return (right - left) * (bottom - top)
 
 
-def _is_same_face(box: Box, previous: Box) -> bool:
+def is_same_face(box: Box, previous: Box) -> bool:
+    """Whether two boxes, half a second apart, are taken for the face of one person."""
     width = min(box[2], previous[2]) - max(box[0], previous[0])
     height = min(box[3], previous[3]) - max(box[1], previous[1])
     common = max(width, 0.0) * max(height, 0.0)
@@ -54,7 +55,7 @@ def _is_same_face(box: Box, previous: Box) -> bool:
 
 
 def _tracked(face: Face, scene: Scene) -> tuple[bool, float]:
-    followed = scene.previous is not None and _is_same_face(face.box, scene.previous)
+    followed = scene.previous is not None and is_same_face(face.box, scene.previous)
     return followed, face.probability * _area(face.box)
 
 

@@ -2,7 +2,8 @@
 
 Two defects of that version are handled here:
 
-- with `min_face_size` above 20 its smallest scale can fall below the first network's window;
+- with `min_face_size` above 20 it computes other scales, of which the smallest can fall below the first network's
+  window: here the scales stay, and those of smaller faces are left out;
 - it reads every `InvalidArgumentError` of TensorFlow as "no face in any image", so that one defective image
   silently empties its whole batch.
 """
@@ -37,30 +38,49 @@ class FaceDetector:
         # Importing TensorFlow takes seconds.
         import tensorflow as tf
         from mtcnn import MTCNN
-        from mtcnn.stages import StageONet, StagePNet, StageRNet
+        from mtcnn.stages import StageONet, StagePNet, StageRNet, stage_pnet
 
+        stage_pnet.build_scale_pyramid = _scales
         stages: Any = [StagePNet(), StageRNet(), StageONet()]
         for stage in stages:
             # A graph takes 2/3 of the time of eager execution.
             stage._model = tf.function(stage.model, reduce_retracing=True)
         self._mtcnn = MTCNN(stages=stages)
 
-    def find(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
-        """The faces of each image, with boxes in pixels. Images are uint8 RGB of one size; a dozen at once is fast."""
+    def find(self, images: Sequence[np.ndarray], smallest: float = 0.0) -> list[list[Face]]:
+        """The faces of each image, with boxes in pixels.
+
+        Args:
+          images: uint8 RGB of one size; a dozen at once is fast.
+          smallest: side in pixels below which faces may be left out; at least 20.
+        """
         if not images:
             return []
-        faces = self._find(images)
+        faces = self._find(images, smallest)
         if len(images) > 1 and not any(faces):
             # Either no image has a face, or one image made the whole batch fail.
-            faces = [self._find([image])[0] for image in images]
+            faces = [self._find([image], smallest)[0] for image in images]
         return faces
 
-    def _find(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
+    def _find(self, images: Sequence[np.ndarray], smallest: float) -> list[list[Face]]:
         faces: list[list[Face]] = [[] for _ in images]
         # float32: with uint8 the package computes in float64, which takes twice the time.
         batch = [image.astype(np.float32) for image in images]
-        found = self._mtcnn.detect_faces(batch, min_face_size=MIN_FACE_SIZE, output_type="numpy", box_format="xyxy")
+        size = max(smallest, MIN_FACE_SIZE)
+        found = self._mtcnn.detect_faces(batch, min_face_size=size, output_type="numpy", box_format="xyxy")
         for index, left, top, right, bottom, probability in np.asarray(found)[:, :6].tolist():
             if right > left and bottom > top:
                 faces[int(index)].append(Face((left, top, right, bottom), probability))
         return faces
+
+
+def _scales(width: int, height: int, min_face_size: float, scale_factor: float, min_size: int = 12) -> np.ndarray:
+    """The package's scales for faces of 20 pixels and more, without those that find faces below `min_face_size`.
+
+    At a scale s the first network's window of 12 pixels shows a face of 12 / s.
+    """
+    from mtcnn.utils.images import build_scale_pyramid
+
+    scales = build_scale_pyramid(width, height, MIN_FACE_SIZE, scale_factor, min_size)
+    kept = scales[min_size / scales >= min_face_size - 1e-6]
+    return kept if len(kept) else scales[-1:]

@@ -29,7 +29,7 @@ class BrightFaces:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def find(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+    def find(self, pictures: Sequence[np.ndarray], smallest: float = 0.0) -> list[list[Face]]:
         self.batches.append(len(pictures))
         height, width = pictures[0].shape[:2]
         whole = Face((0.0, 0.0, float(width), float(height)), 1.0)
@@ -131,7 +131,7 @@ def test_pictures_go_to_the_detector_in_batches(media: dict[str, Path]) -> None:
 class TwoStripes:
     """Finds a surer, smaller face in the dark third of a picture, and a larger one in the bright rest, which move."""
 
-    def find(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+    def find(self, pictures: Sequence[np.ndarray], smallest: float = 0.0) -> list[list[Face]]:
         found = []
         for picture in pictures:
             dark = picture.mean((0, 2)) < 125
@@ -174,7 +174,7 @@ def test_of_several_faces_the_chosen_one_is_cut_out(choice: str, levels: list[in
 class AnEyeInTheDark:
     """Finds the whole picture as a face where it is bright, and a tenth of its sides where it is dark."""
 
-    def find(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+    def find(self, pictures: Sequence[np.ndarray], smallest: float = 0.0) -> list[list[Face]]:
         return [[Face((0.0, 0.0, 48.0, 48.0) if p.mean() > 100 else (9.0, 9.0, 14.0, 14.0), 0.99)] for p in pictures]
 
 
