@@ -45,9 +45,9 @@ def main(argv: list[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="mme2e-start-") as scratch:
         cold, warm = Path(scratch) / "cold", Path(scratch) / "warm"
         rows = {
-            "first command, cold": _measure(train, cold, Path(scratch) / "xla"),
-            "the same, warm": _measure(train, warm, Path(scratch) / "xla"),
-            "--mode=evaluate, warm": _measure(["--mode=evaluate", "--workdir=run"], warm, Path(scratch) / "xla"),
+            "first command, cold": measure(train, cold, Path(scratch) / "xla"),
+            "the same, warm": measure(train, warm, Path(scratch) / "xla"),
+            "--mode=evaluate, warm": measure(["--mode=evaluate", "--workdir=run"], warm, Path(scratch) / "xla"),
         }
     columns = ("seconds", "CPU seconds", "memory MB", "process MB", *PHASES)
     table = Table(title=f"{flags.FLAGS.config} on {os.cpu_count()} cores")
@@ -60,8 +60,11 @@ def main(argv: list[str]) -> None:
         Path(flags.FLAGS.json).write_text(json.dumps(rows, indent=2) + "\n")
 
 
-def _measure(arguments: Sequence[str], directory: Path, cache: Path) -> dict[str, float]:
-    """Runs the launcher in a directory; returns seconds, CPU seconds, memory and phases."""
+def measure(arguments: Sequence[str], directory: Path, cache: Path) -> dict[str, float]:
+    """Runs the launcher in a directory; returns seconds, CPU seconds, memory and phases.
+
+    `cache` is the directory of compiled programs. Raises `SystemExit` with the output if the command fails.
+    """
     directory.mkdir(exist_ok=True)
     start, before = time.perf_counter(), os.times()
     process = subprocess.Popen(
