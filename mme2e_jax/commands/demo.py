@@ -14,16 +14,14 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from mme2e_jax.errors import UserError
 from mme2e_jax.predict.clip_reader import ClipReader, open_clip
 from mme2e_jax.predict.cues import WINDOW_SECONDS, check_windows
+from mme2e_jax.predict.results import EMBEDDED_BYTES, Prediction
 from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.jax_cache import configure_jax
-
-if TYPE_CHECKING:
-    from mme2e_jax.predict.results import Prediction
 
 _WAITING = 20  # most requests in the queue
 _UNUSED_SECONDS = 600  # uploads for which no prediction is asked are deleted after this time
@@ -98,7 +96,7 @@ def serve_demo(workdir: str, arguments: DemoArguments) -> None:
 
 
 def answer(
-    predict: "Callable[..., Prediction]",
+    predict: Callable[..., Prediction],
     arguments: DemoArguments,
     clips: Sequence[str],
     transcript: str,
@@ -152,10 +150,7 @@ def _check_limits(path: Path, arguments: DemoArguments) -> None:
         )
 
 
-def _page_of(prediction: "Prediction") -> str:
-    # Imports scikit-learn.
-    from mme2e_jax.predict.results import EMBEDDED_BYTES
-
+def _page_of(prediction: Prediction) -> str:
     path = Path(prediction.path)
     if path.stat().st_size < EMBEDDED_BYTES:
         return prediction.to_html(path.parent)

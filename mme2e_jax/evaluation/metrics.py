@@ -9,11 +9,11 @@ import dataclasses
 import enum
 import warnings
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from sklearn import metrics as scores
 
 # The scores that tables show; the last two exist for REGRESSION only.
 TABLE = ("accuracy", "weighted_accuracy", "recall", "precision", "f1", "auc", "mae", "corr")
@@ -77,7 +77,7 @@ def compute(
     """
     if not np.all(np.isfinite(score)):
         raise ValueError(f"{np.sum(~np.isfinite(score))} of {score.size} scores are not finite.")
-    positive = truth > 0.5
+    scores, positive = _sklearn_metrics(), truth > 0.5
     predicted = decide(score, label_names, thresholds, task)
     chosen = {} if task is Task.SINGLE_LABEL else {name: float(thresholds[name]) for name in label_names}
     per_label = {}
@@ -115,7 +115,7 @@ def regression(
     def agreement(limit: float) -> float:
         return float(np.mean(np.round(np.clip(value, -limit, limit)) == np.round(np.clip(truth, -limit, limit))))
 
-    used = (truth != 0) | (not exclude_zero)
+    scores, used = _sklearn_metrics(), (truth != 0) | (not exclude_zero)
     above, predicted = truth[used] > 0, value[used] > 0
     varied = np.ptp(value) > 0 and np.ptp(truth) > 0
     return {
@@ -142,6 +142,7 @@ def best_thresholds(
     """
     if task is Task.SINGLE_LABEL:
         return {}
+    scores = _sklearn_metrics()
 
     def best(p, t):
         f1 = [scores.f1_score(t, p > c, zero_division=_ZERO) for c in THRESHOLD_GRID]
@@ -166,6 +167,7 @@ def _whole(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
 
 
 def _scores(score: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    scores = _sklearn_metrics()
     recall_of_negatives = scores.recall_score(~truth, ~predicted, zero_division=_ZERO)
     recall = scores.recall_score(truth, predicted, zero_division=_ZERO)
     both = truth.any() and not truth.all()
@@ -178,3 +180,10 @@ def _scores(score: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> dict
         "weighted_f1": float(scores.f1_score(truth, predicted, average="weighted", zero_division=_ZERO)),
         "auc": float(scores.roc_auc_score(truth, score)) if both else float("nan"),
     }
+
+
+def _sklearn_metrics() -> ModuleType:
+    # Takes a second to import, and prediction needs none of it.
+    from sklearn import metrics
+
+    return metrics
