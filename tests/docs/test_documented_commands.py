@@ -37,6 +37,9 @@ RUN_BY = {
     'python launch.py --mode=predict --workdir=runs/mini_sparse --input=clip.mp4 --transcript="What is said in it."': (
         "tests/predict/test_predictor.py::test_the_command_writes_to_its_output_and_refuses_invalid_flags"
     ),
+    "python launch.py --mode=predict --workdir=runs/mini_sparse --input=clip.mp4": (
+        "tests/predict/test_predictor.py::test_the_command_writes_to_its_output_and_refuses_invalid_flags"
+    ),
     "python launch.py --mode=predict --workdir=runs/mini_sparse --input=film.mkv --transcript_file=film.srt": OWN,
     "python launch.py --mode=predict --workdir=runs/mini_sparse --input=clips": (
         "tests/predict/test_predictor.py::test_the_command_predicts_a_folder_and_goes_on_where_it_was_stopped"
