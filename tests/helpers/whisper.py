@@ -8,8 +8,6 @@ import numpy as np
 WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _WIDTH, _HEADS, _INNER = 16, 2, 32
 _MEL, _FRAMES, _TOKENS = 80, 1500, 448
-# CTranslate2 takes a model for one of several languages if its vocabulary has at least this size.
-_MULTILINGUAL = 51865
 
 
 def save_whisper(directory: Path, seed: int = 0, *, multilingual: bool = False) -> Path:
@@ -21,9 +19,8 @@ def save_whisper(directory: Path, seed: int = 0, *, multilingual: bool = False) 
     times = [f"<|{0.02 * i:.2f}|>" for i in range(1501)]
     special = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|de|>", "<|translate|>", "<|transcribe|>"]
     special += ["<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
-    words = ["<unk>", *WORDS]
-    if multilingual:
-        words += [f"unused{i}" for i in range(_MULTILINGUAL - len(words) - len(special) - len(times))]
+    # CTranslate2 knows the tokenizer for many languages by its empty token.
+    words = ["<unk>", *WORDS, *([""] if multilingual else [])]
     vocabulary = [*words, *special, *times]
 
     directory.mkdir(parents=True)
@@ -32,7 +29,6 @@ def save_whisper(directory: Path, seed: int = 0, *, multilingual: bool = False) 
     embeddings = random.normal(size=(len(vocabulary), _WIDTH))
     # Times are many: their logits are smaller, as their sum competes with the words.
     embeddings[len(words) + len(special) :] *= 0.3
-    embeddings[1 + len(WORDS) : len(words)] *= 0.1
     _fill(spec, embeddings.astype(np.float32), random)
     spec.register_vocabulary(vocabulary)
     spec.config.suppress_ids = []
