@@ -1,5 +1,6 @@
 """Reads clips ahead of the model, several at a time."""
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +26,7 @@ class ClipRequest(NamedTuple):
     @property
     def has_words(self) -> bool:
         """Whether words are given, so that none are recognised."""
-        return bool(self.transcript) or self.transcript_file is not None
+        return bool(self.transcript.strip()) or self.transcript_file is not None
 
 
 class OpenedClip(NamedTuple):
@@ -95,7 +96,9 @@ def read_ahead(
         try:
             clip, speech = open_clip(request.path), None
             if transcriber and not request.has_words:
-                speech = transcriber.recognize(lambda a, b: reader.read_speech(clip, a, b, place), clip.seconds)
+                speech = transcriber.recognize(
+                    lambda a, b: reader.read_speech(clip, a, b, place), clip.seconds, stopped.is_set
+                )
             opened = cut_into_cues(clip, request, window, hop, speech)
             left = len(opened.cues)
             for parts in reader.read(opened.clip, opened.cues, settings, quiet, place):
@@ -104,7 +107,7 @@ def read_ahead(
         except Exception as error:
             yield _Item(opened or error, error, last=True)
 
-    requests = iter(requests)
+    requests, stopped = iter(requests), threading.Event()
     readings: deque[_Reading] = deque()
     with ThreadPoolExecutor(reader.processes) as threads:
 
@@ -142,4 +145,8 @@ def read_ahead(
 
         for place in range(reader.processes):
             start(place)
-        yield clips()
+        try:
+            yield clips()
+        finally:
+            # The executor waits for its threads, and recognition takes long.
+            stopped.set()

@@ -57,16 +57,22 @@ class Transcriber:
         # Plain values that differ after a change of the model or the language.
         self.identity = [self._name, weights.st_size, weights.st_mtime_ns, language]
 
-    def recognize(self, read: Callable[[float, float], np.ndarray], seconds: float) -> Speech:
+    def recognize(
+        self,
+        read: Callable[[float, float], np.ndarray],
+        seconds: float,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Speech:
         """Recognises the speech of a clip of `seconds`; the same sound gives the same cues.
 
-        `read` returns the sound between two times in seconds, float32 `[x]` at 16 kHz; empty if there is none.
+        `read` returns the sound between two times in seconds, float32 `[x]` at 16 kHz; empty if there is none. Raises
+        `InterruptedError` once `stopped` returns true.
         """
         cues: list[Cue] = []
         start, language = 0.0, self._language
         while start < seconds:
             end = min(start + _BLOCK_SECONDS, seconds)
-            segments, found_language = self._segments(read(start, end), language)
+            segments, found_language = self._segments(read(start, end), language, stopped)
             found = make_cues(segments, start, end)
             if found:
                 language = found_language
@@ -81,7 +87,7 @@ class Transcriber:
             f"The transcript was recognised by the model {self._name} (language: {language}); words can be wrong.",
         )
 
-    def _segments(self, wave: np.ndarray, language: str | None) -> tuple[list[Any], str]:
+    def _segments(self, wave: np.ndarray, language: str | None, stopped: Callable[[], bool]) -> tuple[list[Any], str]:
         if not wave.any():
             return [], ""
         # Without chance: no temperature above 0 is tried, and no text carries its mistakes to the next window.
@@ -94,7 +100,13 @@ class Transcriber:
             condition_on_previous_text=False,
             vad_filter=True,
         )
-        return (list(segments) if found.duration_after_vad else []), found.language
+        heard = []
+        # Segments come while the model runs, window by window.
+        for segment in segments if found.duration_after_vad else ():
+            if stopped():
+                raise InterruptedError
+            heard.append(segment)
+        return heard, found.language
 
 
 def check_model(directory: str | Path) -> None:

@@ -31,10 +31,11 @@ def save_whisper(directory: Path, seed: int = 0, *, multilingual: bool = False) 
     embeddings[len(words) + len(special) :] *= 0.3
     _fill(spec, embeddings.astype(np.float32), random)
     spec.register_vocabulary(vocabulary)
-    spec.config.suppress_ids = []
-    spec.config.suppress_ids_begin = [vocabulary.index("<|endoftext|>")]
-    spec.config.lang_ids = [vocabulary.index("<|en|>"), vocabulary.index("<|de|>")]
-    spec.config.alignment_heads = [(0, 0)]
+    config: Any = spec.config
+    config.suppress_ids = []
+    config.suppress_ids_begin = [vocabulary.index("<|endoftext|>")]
+    config.lang_ids = [vocabulary.index("<|en|>"), vocabulary.index("<|de|>")]
+    config.alignment_heads = [(0, 0)]
     spec.validate()
     spec.save(str(directory))
     Tokenizer(WordLevel({token: i for i, token in enumerate(vocabulary)}, "<unk>")).save(

@@ -1,7 +1,7 @@
 """Clips are read ahead in order, by several processes, and failures stay with their clip."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,8 @@ def test_at_most_one_part_of_each_process_waits(monkeypatch: pytest.MonkeyPatch)
 class Recognizer:
     """Finds one cue of the whole clip; clip c has no words."""
 
-    def recognize(self, read: Any, seconds: float) -> Speech:
+    def recognize(self, read: Any, seconds: float, stopped: Callable[[], bool]) -> Speech:
+        assert not stopped()
         assert read(0.0, seconds).tolist() == [0.0, seconds, 0.0]
         return Speech([Cue(0.0, seconds, "heard")] if seconds == LENGTHS["d"] else [], "by a model")
 

@@ -120,7 +120,7 @@ def test_a_cue_that_a_block_cuts_off_begins_the_next_block(model: Path, monkeypa
         [segment(0.0, 2.5, "e")],
     ])  # fmt: skip
     monkeypatch.setattr(transcribe, "_BLOCK_SECONDS", 10.0)
-    monkeypatch.setattr(transcriber, "_segments", lambda wave, language: (next(answers), "en"))
+    monkeypatch.setattr(transcriber, "_segments", lambda *_: (next(answers), "en"))
 
     def read(start: float, end: float) -> np.ndarray:
         blocks.append((start, end))
@@ -150,6 +150,11 @@ def test_a_model_answers_with_cues_in_order_and_always_the_same(model: Path, mon
     assert Transcriber(model).recognize(reading(wave / np.abs(wave).max()), seconds) == Transcriber(model).recognize(
         reading(2.0**30 * wave), seconds
     )
+
+
+def test_recognition_ends_when_it_is_stopped(model: Path) -> None:
+    with pytest.raises(InterruptedError):
+        Transcriber(model).recognize(reading(speech()), len(speech()) / 16_000, lambda: True)
 
 
 @pytest.mark.parametrize(
