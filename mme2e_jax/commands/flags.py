@@ -21,6 +21,8 @@ _TEXT_FLAGS = {
     "a .txt file with a path per line.",
     "transcript": "Words of the clip. Default: those of clip.srt, .vtt or .txt next to clip.mp4, if it exists.",
     "transcript_file": "Words with times: .srt, .vtt, or .txt of ID___clip___start___end___text.",
+    "transcribe": "Directory of a Whisper model (CTranslate2) that recognises the words of clips without any.",
+    "language": "Language that --transcribe recognises, such as en. Default: it is detected in each clip.",
     "tokenizer": "Tokenizer directory, if neither the run nor its records hold one.",
     "output_dir": "Output directory. Default: predictions/CLIP, or predictions/ for many; in the run if there is one.",
     "out": "File of an export (default WORKDIR/model.mme2e), or directory (WORKDIR/hub); directory of a sweep (default "

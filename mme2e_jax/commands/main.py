@@ -174,7 +174,10 @@ def _import_tensorflow() -> None:
     tf.config.set_visible_devices([], "GPU")
 
 
-_CLIP = ("input", "transcript", "transcript_file", "face_choice", "output_dir", "window", "hop")
+_CLIP = (
+    *("input", "transcript", "transcript_file", "face_choice", "output_dir", "window", "hop"),
+    *("transcribe", "language"),
+)
 _DEMO = ("tokenizer", "face_choice", "window", "hop", "host", "port", "max_megabytes", "max_seconds")
 _TRANSCRIPT = '--input=clip.mp4 --transcript="Hello."'
 _STORED_CONFIG = " The config comes from the checkpoint: leave out --config."

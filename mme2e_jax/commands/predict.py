@@ -15,6 +15,7 @@ from mme2e_jax.predict.clip_reader import ClipReader, open_clip
 from mme2e_jax.predict.clip_stream import ClipRequest
 from mme2e_jax.predict.cues import WINDOW_SECONDS, check_windows, read_cues
 from mme2e_jax.predict.inputs import ClipFile, find_clips, find_transcript, read_words
+from mme2e_jax.predict.transcribe import Transcriber, check_model
 from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.files import valid_unicode
 from mme2e_jax.runtime.jax_cache import configure_jax
@@ -38,6 +39,8 @@ class ClipArguments(NamedTuple):
     output_dir: str | None  # None for predictions/, in the run if there is one; in it CLIP for a single clip
     window: float  # as for `Predictor`
     hop: float  # the same
+    transcribe: str | None = None  # directory of a speech recognition model, for clips without words
+    language: str | None = None  # as for `Transcriber`
 
 
 def predict_clips(workdir: str, clips: ClipArguments, tokenizer: str | None) -> None:
@@ -81,12 +84,17 @@ def _predict(
     check_windows(arguments.window or WINDOW_SECONDS, arguments.hop)
     if arguments.transcript_file is not None:
         read_cues(Path(arguments.transcript_file), clip.path.stem)
+    if arguments.transcribe is not None:
+        check_model(arguments.transcribe)
+    elif arguments.language is not None:
+        raise UserError(f"Expected --transcribe=MODEL_DIR with --language={arguments.language}, found none.")
     # The reader's process imports TensorFlow while this one imports JAX.
     with ClipReader(max(1, min(os.cpu_count() or 1, _READERS, len(files) // _CLIPS_PER_READER))) as reader:
         configure_jax()
         from mme2e_jax.predict.predictor import Predictor
 
-        _Task(arguments, parent / "predictions", files, many).run(load(Predictor, reader))
+        transcriber = Transcriber(arguments.transcribe, arguments.language) if arguments.transcribe else None
+        _Task(arguments, parent / "predictions", files, many, transcriber).run(load(Predictor, reader))
 
 
 class _Planned(NamedTuple):
@@ -101,10 +109,18 @@ class _Planned(NamedTuple):
 class _Task:
     """The prediction on the files of one input."""
 
-    def __init__(self, arguments: ClipArguments, parent: Path, files: list[ClipFile], many: bool):
+    def __init__(
+        self,
+        arguments: ClipArguments,
+        parent: Path,
+        files: list[ClipFile],
+        many: bool,
+        transcriber: Transcriber | None,
+    ):
         from mme2e_jax.predict.progress import FileProgress
 
         self._arguments, self._parent, self._files, self._many = arguments, parent, files, many
+        self._transcriber = transcriber
         self._out = Path(arguments.output_dir or parent)
         self._failed: dict[str, str] = {}
         self._planned: collections.deque[_Planned] = collections.deque()
@@ -120,6 +136,7 @@ class _Task:
                 window=options.window,
                 hop=options.hop,
                 face_choice=options.face_choice,
+                transcriber=self._transcriber,
                 progress=lambda done, whole: self._progress.advance(_size(self._planned[0].file), 0.999 * done / whole),
             )
             for outcome in outcomes:
@@ -154,22 +171,29 @@ class _Task:
     def _plan(self, file: ClipFile, digest: str) -> _Planned:
         if file.problem:
             raise UserError(file.problem)
-        _, _, transcript_file, face_choice, _, window, hop = self._arguments
-        transcript, notes = self._arguments.transcript, ()
+        options = self._arguments
+        transcript, transcript_file, notes = options.transcript, options.transcript_file, ()
         if not transcript and transcript_file is None and (found := find_transcript(file)):
             words = read_words(found)
             transcript, transcript_file = (words, None) if words is not None else ("", str(found))
-            notes = (f"The transcript is that of {valid_unicode(found.name)}, next to the clip.",)
+            source = f"{valid_unicode(found.name)}, next to the clip"
+            notes = (
+                f"The transcript file {source}, is empty." if words == "" else f"The transcript is that of {source}.",
+            )
+        request = ClipRequest(file.path, transcript, transcript_file)
         stored = {
             "file": _state(file.path),
             "transcript": valid_unicode(transcript),
             "transcript_file": transcript_file and [valid_unicode(transcript_file), *_state(Path(transcript_file))],
-            "face_choice": face_choice,
-            "window": window,
-            "hop": hop,
+            "face_choice": options.face_choice,
+            "window": options.window,
+            "hop": options.hop,
             "model": digest,
         }
-        return _Planned(file, ClipRequest(file.path, transcript, transcript_file), stored, notes)
+        if self._transcriber and not request.has_words:
+            # Another model does not change predictions with given words.
+            stored["transcribe"] = self._transcriber.identity
+        return _Planned(file, request, stored, notes)
 
     def _directory(self, file: ClipFile) -> Path:
         from mme2e_jax.predict.outputs import output_directory, safe_name, safe_path

@@ -6,11 +6,14 @@ Axes: `t` frames of an utterance, `x` samples, `s` mel chunks or rows of audio f
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import av
 import numpy as np
 
 from mme2e_jax.media.features.audio import audio_features
 from mme2e_jax.media.features.video import video_features
 from mme2e_jax.media.mel import mel_chunks
+
+SPEECH_RATE = 16_000  # samples per second that speech recognition reads
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,21 @@ def feature_arrays(footage: Footage) -> Arrays:
     """What baselines read: hand-crafted features, `audio` float32 `[s, 144]` and `video` float32 `[t, 35]`."""
     video = video_features(footage.faces, footage.face_found)
     return {"audio": audio_features(footage.wave, footage.sample_rate), "video": video}
+
+
+def speech_arrays(footage: Footage) -> Arrays:
+    """What speech recognition reads: the sound of the footage, `wave` float32 `[x]` at `SPEECH_RATE`."""
+    return {"wave": _resample(footage.wave, footage.sample_rate, SPEECH_RATE)}
+
+
+def _resample(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    if rate == new_rate or not len(wave):
+        return wave
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave[None], np.float32), format="fltp", layout="mono")
+    frame.sample_rate = rate
+    resampler = av.AudioResampler(format="fltp", layout="mono", rate=new_rate)
+    pieces = [piece.to_ndarray()[0] for piece in (*resampler.resample(frame), *resampler.resample(None))]
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
 
 
 # By record kind.

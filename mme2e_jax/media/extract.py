@@ -65,15 +65,16 @@ def extract(
     utterances: Sequence[Utterance],
     media: Media,
     settings: ExtractSettings,
-    detector: FaceDetector,
+    detector: FaceDetector | None,
     to_arrays: Callable[[Footage], Arrays],
     streams: SoundStreamCache | None = None,
 ) -> Extracted:
     """Reads the frames and the sound of all utterances of one video, decoding it once.
 
     Frames are taken every `frame_interval_ms` from the utterance's start (`video.sample_times`, `video.frames_at`); one
-    face of each is cropped, by `face_choice`. `to_arrays` converts the result to stored arrays (`arrays.TO_ARRAYS`). An
-    unreadable modality stays empty and is reported; an utterance without frames and sound is dropped.
+    face of each is cropped, by `face_choice`. Without a detector only the sound is read. `to_arrays` converts the
+    result to stored arrays (`arrays.TO_ARRAYS`). An unreadable modality stays empty and is reported; an utterance
+    without frames and sound is dropped.
 
     Successive calls with the parts of a video in order of time share its open sounds, `streams`; without them the sound
     is read as a whole.
@@ -189,12 +190,12 @@ def _extract_faces(
     media: Media,
     length: float | None,
     settings: ExtractSettings,
-    detector: FaceDetector,
+    detector: FaceDetector | None,
     result: Extracted,
 ) -> dict[str, Track]:
     """Decodes the video once and fills a track for each utterance."""
     tracks = {name: Track() for name in spans}
-    if media.video is None or length is None:
+    if detector is None or media.video is None or length is None:
         return tracks
     # Utterances may overlap: the video is decoded once, in order of time, and faces of a moment are found once.
     sharing: dict[tuple[float, str], list[tuple[float, str]]] = {}  # moments and names by moment and view

@@ -28,6 +28,7 @@ from mme2e_jax.runtime.files import atomic_file
 
 _REPOSITORY = Path(__file__).resolve().parent.parent.parent
 _ATTEMPTS = 2
+SPEECH = "speech"  # kind of a job that reads the sound only, for speech recognition
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Job:
     media: Media  # files of the video
     settings: dict[str, Any]  # fields of `extract.ExtractSettings`
     spool: Path  # npz file to write the arrays to, as `IDENTIFIER/NAME`
-    kind: str = "media"  # record kind, one of `arrays.TO_ARRAYS`
+    kind: str = "media"  # record kind, one of `arrays.TO_ARRAYS`; or `SPEECH`
     # Whether successive jobs read the parts of one video in order of time; its sound stays open between them.
     in_parts: bool = False
 
@@ -181,10 +182,12 @@ def work() -> None:
 
 def extract_job(job: Job, detector: Any, streams: Any) -> JobResult:
     """The result of a job; an exception of the extraction becomes a finding of each utterance."""
-    from mme2e_jax.media.arrays import TO_ARRAYS
+    from mme2e_jax.media.arrays import TO_ARRAYS, speech_arrays
     from mme2e_jax.media.extract import ExtractSettings, extract
 
-    settings, to_arrays = ExtractSettings(**job.settings), TO_ARRAYS[job.kind]
+    settings, to_arrays = ExtractSettings(**job.settings), TO_ARRAYS.get(job.kind, speech_arrays)
+    if job.kind == SPEECH:
+        detector = None
     try:
         extracted = extract(job.utterances, job.media, settings, detector, to_arrays, streams if job.in_parts else None)
     except Exception as error:

@@ -18,7 +18,7 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.media.findings import REASONS
 from mme2e_jax.media.utterance import SOUND_SUFFIXES, Media, Utterance
 from mme2e_jax.media.video import VideoError, open_media, picture_track, track_duration
-from mme2e_jax.media.workers import Extractor, Job
+from mme2e_jax.media.workers import SPEECH, Extractor, Job
 from mme2e_jax.predict.cues import Cue
 
 # Seconds of a clip that are in memory at once; also the interval between reports of progress.
@@ -110,9 +110,7 @@ class ClipReader:
         `settings` are values of `media.extract.ExtractSettings` that the data of the model were prepared with.
         Findings with the reasons `quiet` become no notes. A process, given by its number, reads one clip at a time.
         """
-        sound_only = clip.path.suffix.lower() in SOUND_SUFFIXES
-        # As preparation reads `--dataset=clips`, except that a wav file next to the video is ignored.
-        media = Media(None, clip.path.absolute()) if sound_only else Media(clip.path.absolute(), None)
+        media = _media(clip)
         with tempfile.TemporaryDirectory(prefix="mme2e-clip-") as scratch:
             for part in _parts(cues, clip.seconds):
                 utterances = [
@@ -122,8 +120,23 @@ class ClipReader:
                 options = {"sound_in_video": True, **settings}
                 job = Job(utterances, media, options, Path(scratch) / "part.npz", in_parts=True)
                 yield self._run(
-                    self._extractors[process], job, part, clip.seconds, (*quiet, "no_video") if sound_only else quiet
+                    self._extractors[process], job, part, clip.seconds, quiet if media.video else (*quiet, "no_video")
                 )
+
+    def read_speech(self, clip: Clip, start: float, end: float, process: int = 0) -> np.ndarray:
+        """Reads the sound between two times in seconds for speech recognition, exactly what the model hears.
+
+        Returns float32 `[x]`, one channel at `arrays.SPEECH_RATE`; empty if there is none or it cannot be read, which
+        the notes of `read` tell.
+        """
+        with tempfile.TemporaryDirectory(prefix="mme2e-clip-") as scratch:
+            utterances = [Utterance("clip_0", "clip", start, end, "", (), "clip")]
+            options = {"sound_in_video": True}
+            job = Job(utterances, _media(clip), options, Path(scratch) / "sound.npz", kind=SPEECH, in_parts=True)
+            if not self._extractors[process].run(job).kept:
+                return np.zeros(0, np.float32)
+            with np.load(job.spool) as spool:
+                return spool["clip_0/wave"]
 
     def _run(
         self, extractor: Extractor, job: Job, part: Sequence[Cue], seconds: float, quiet: Sequence[str]
@@ -141,6 +154,12 @@ class ClipReader:
                     arrays[name][what] = spool[key]
         cues = [cue if cue.start >= seconds else replace(cue, end=min(cue.end, seconds)) for cue in part]
         return [ClipPart(cue, arrays[u.id], tuple(notes[u.id])) for cue, u in zip(cues, job.utterances, strict=True)]
+
+
+def _media(clip: Clip) -> Media:
+    # As preparation reads `--dataset=clips`, except that a wav file next to the video is ignored.
+    path = clip.path.absolute()
+    return Media(None, path) if clip.path.suffix.lower() in SOUND_SUFFIXES else Media(path, None)
 
 
 def _parts(cues: Sequence[Cue], seconds: float) -> Iterator[list[Cue]]:

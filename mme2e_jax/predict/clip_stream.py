@@ -1,5 +1,6 @@
 """Reads clips ahead of the model, several at a time."""
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 from mme2e_jax.errors import UserError
 from mme2e_jax.predict.clip_reader import Clip, ClipPart, ClipReader, open_clip
 from mme2e_jax.predict.cues import Cue, read_cues, sliding_windows, split_long_cues, windows
+from mme2e_jax.predict.transcribe import Speech, Transcriber
 from mme2e_jax.runtime.files import valid_unicode
 
 
@@ -21,6 +23,11 @@ class ClipRequest(NamedTuple):
     transcript: str = ""
     transcript_file: str | Path | None = None
 
+    @property
+    def has_words(self) -> bool:
+        """Whether words are given, so that none are recognised."""
+        return bool(self.transcript.strip()) or self.transcript_file is not None
+
 
 class OpenedClip(NamedTuple):
     """A clip whose tracks and transcript can be read."""
@@ -28,7 +35,8 @@ class OpenedClip(NamedTuple):
     request: ClipRequest
     clip: Clip
     cues: list[Cue]
-    divided: int  # number of cues of the transcript file before long ones were divided; 0 without a file
+    divided: int  # number of cues of the transcript, before long ones were divided; 0 for windows
+    note: str = ""  # sentence about recognised speech
 
 
 class _Item(NamedTuple):
@@ -47,12 +55,19 @@ class _Reading:
     ended: bool = False
 
 
-def cut_into_cues(clip: Clip, request: ClipRequest, window: float | None, hop: float) -> OpenedClip:
-    """Divides a clip into cues of its transcript file, or windows; raises `UserError` as `read_cues`."""
+def cut_into_cues(
+    clip: Clip, request: ClipRequest, window: float | None, hop: float, speech: Speech | None = None
+) -> OpenedClip:
+    """Divides a clip into cues of its transcript file or its recognised speech, else into windows.
+
+    Raises `UserError` as `read_cues`.
+    """
+    if speech is not None and speech.cues:
+        return OpenedClip(request, clip, split_long_cues(speech.cues, clip.seconds), len(speech.cues), speech.note)
     if request.transcript_file is None:
         words = " ".join(valid_unicode(request.transcript).split())
         cues = sliding_windows(clip.seconds, words, window, hop) if window else windows(clip.seconds, words)
-        return OpenedClip(request, clip, cues, 0)
+        return OpenedClip(request, clip, cues, 0, speech.note if speech else "")
     if request.transcript:
         raise UserError("Expected a transcript or a transcript file, found both.")
     read = read_cues(Path(request.transcript_file), clip.path.stem)
@@ -67,18 +82,24 @@ def read_ahead(
     hop: float,
     settings: Mapping[str, Any],
     quiet: Sequence[str],
+    transcriber: Transcriber | None = None,
 ) -> Iterator[Iterator[tuple[OpenedClip | Exception, Iterator[ClipPart]]]]:
     """Yields the clips in order, each with its media.
 
     Each process of the reader has one clip and reads the next five minutes of it while the last ones are in use. An
     exception takes the place of a clip that cannot be opened; the media of one that cannot be read raise it.
-    `settings` and `quiet` as for `ClipReader.read`.
+    `settings` and `quiet` as for `ClipReader.read`. `transcriber` recognises the words of clips without any.
     """
 
     def read(request: ClipRequest, place: int) -> Iterator[_Item]:
         opened = None
         try:
-            opened = cut_into_cues(open_clip(request.path), request, window, hop)
+            clip, speech = open_clip(request.path), None
+            if transcriber and not request.has_words:
+                speech = transcriber.recognize(
+                    lambda a, b: reader.read_speech(clip, a, b, place), clip.seconds, stopped.is_set
+                )
+            opened = cut_into_cues(clip, request, window, hop, speech)
             left = len(opened.cues)
             for parts in reader.read(opened.clip, opened.cues, settings, quiet, place):
                 left -= len(parts)
@@ -86,7 +107,7 @@ def read_ahead(
         except Exception as error:
             yield _Item(opened or error, error, last=True)
 
-    requests = iter(requests)
+    requests, stopped = iter(requests), threading.Event()
     readings: deque[_Reading] = deque()
     with ThreadPoolExecutor(reader.processes) as threads:
 
@@ -124,4 +145,8 @@ def read_ahead(
 
         for place in range(reader.processes):
             start(place)
-        yield clips()
+        try:
+            yield clips()
+        finally:
+            # The executor waits for its threads, and recognition takes long.
+            stopped.set()

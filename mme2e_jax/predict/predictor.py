@@ -30,6 +30,7 @@ from mme2e_jax.runtime.files import valid_unicode
 
 if TYPE_CHECKING:
     from mme2e_jax.media.tokens import TextEncoder
+    from mme2e_jax.predict.transcribe import Transcriber
 
 _ROWS = 8  # windows in a batch
 SHOWN = 12  # number of utterances with evidence, which the page shows
@@ -47,8 +48,9 @@ class _Shape(NamedTuple):
     seconds: float  # length of each, for which there is room; batches of longer ones are doubled
 
     @classmethod
-    def of_clip(cls, request: ClipRequest, window: float | None) -> "_Shape":
-        return cls(_ROWS, window) if window and request.transcript_file is None else cls(1, LONGEST_WINDOW_SECONDS)
+    def for_clip(cls, window: float | None, *, timed: bool) -> "_Shape":
+        """The shape for windows, or for a clip whose words have times."""
+        return cls(_ROWS, window) if window and not timed else cls(1, LONGEST_WINDOW_SECONDS)
 
 
 class Predictor:
@@ -119,7 +121,7 @@ class Predictor:
 
         Without it, the first prediction does so.
         """
-        self._prepare(_Shape.of_clip(ClipRequest(""), window))
+        self._prepare(_Shape.for_clip(window, timed=False))
 
     def __call__(
         self,
@@ -130,6 +132,7 @@ class Predictor:
         window: float | None = None,
         hop: float = HOP_SECONDS,
         face_choice: str | None = None,
+        transcriber: "Transcriber | None" = None,
         progress: Callable[[float, float], None] = lambda done, whole: None,
     ) -> Prediction:
         """Predicts the emotions of a clip, with one utterance for each cue or window with pictures or sound.
@@ -142,13 +145,16 @@ class Predictor:
           window: seconds of windows that overlap, one every `hop` seconds; None for equal ones of at most 10 s.
           hop: seconds from window to window, and between the moments of `Prediction.timeline`.
           face_choice: choice among several faces, one of `face_choice.CHOICES`; None for that of the model's data.
+          transcriber: speech recognition, see `transcribe.Transcriber`, for a clip without words: each recognised cue
+            is an utterance. The clip is cut into windows if there is no speech.
           progress: function called with the finished and the total seconds of the clip after each utterance.
 
         Raises:
           UserError: if the clip or the transcript cannot be used.
         """
         request = ClipRequest(path, transcript, transcript_file)
-        options = {"window": window, "hop": hop, "face_choice": face_choice, "progress": progress}
+        options = {"window": window, "hop": hop, "face_choice": face_choice}
+        options |= {"transcriber": transcriber, "progress": progress}
         (outcome,) = self.predict_each([request], **options)
         if isinstance(outcome, Exception):
             raise outcome
@@ -161,6 +167,7 @@ class Predictor:
         window: float | None = None,
         hop: float = HOP_SECONDS,
         face_choice: str | None = None,
+        transcriber: "Transcriber | None" = None,
         progress: Callable[[float, float], None] = lambda done, whole: None,
     ) -> Iterator[Prediction | Exception]:
         """Predicts clips one after the other; the next ones are read while the model computes.
@@ -177,14 +184,16 @@ class Predictor:
         if first is None:
             return
         requests, quiet = itertools.chain([first], requests), _FACES_MISSING if self.model.mask_absent else ()
-        with read_ahead(self._reader, requests, window, hop, settings, quiet) as clips:
-            # While the reader is busy with the first part.
-            self._prepare(_Shape.of_clip(first, window))
+        with read_ahead(self._reader, requests, window, hop, settings, quiet, transcriber) as clips:
+            # While the reader is busy with the first part. Most clips have speech.
+            timed = first.transcript_file is not None or (transcriber is not None and not first.has_words)
+            self._prepare(_Shape.for_clip(window, timed=timed))
             for opened, parts in clips:
                 try:
                     if isinstance(opened, Exception):
                         raise opened
-                    outcome = self._prediction(opened, parts, _Shape.of_clip(opened.request, window), hop, progress)
+                    shape = _Shape.for_clip(window, timed=bool(opened.divided))
+                    outcome = self._prediction(opened, parts, shape, hop, progress)
                 except Exception as error:
                     outcome = error
                 yield outcome
@@ -330,18 +339,21 @@ def _by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float]:
 
 
 def _notes_on_text(opened: OpenedClip, read: bool, masked: bool) -> list[str]:
-    cues = opened.cues
-    if opened.request.transcript_file is not None:
-        if len(cues) == opened.divided:
-            return []
-        return [f"Long cues were divided, with repeated text: {opened.divided} became {len(cues)} utterances."]
-    if not read:
-        return ["The model does not read text."]
-    if not cues[0].text:
-        return ["No transcript was given: " + ("text adds nothing." if masked else "the model's text input is empty.")]
-    if len(cues) > 1:
-        return [
+    cues, notes = opened.cues, [opened.note] if opened.note else []
+    if opened.divided:
+        if len(cues) > opened.divided:
+            notes.append(f"Long cues were divided, with repeated text: {opened.divided} became {len(cues)} utterances.")
+    elif not read:
+        notes.append("The model does not read text.")
+    elif not cues[0].text:
+        notes.append(
+            "No transcript was given: " + ("text adds nothing." if masked else "the model's text input is empty.")
+        )
+        if not opened.note:
+            notes.append("To give words: --transcript, --transcript_file, or --transcribe, which recognises speech.")
+    elif len(cues) > 1:
+        notes.append(
             f"The transcript has no times: each of {len(cues)} windows got the whole text. Give one with times "
             "(--transcript_file) to divide it."
-        ]
-    return []
+        )
+    return notes

@@ -28,7 +28,7 @@ class Utterance:
 
     start: float  # seconds from the start of the clip
     end: float  # the same
-    transcript: str  # given text
+    transcript: str  # given or recognised text
     logits: Mapping[str, float]  # logit by label
     # Probability by label (a distribution over labels if the model chooses one; values if it was trained on values).
     scores: Mapping[str, float]

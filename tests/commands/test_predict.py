@@ -140,6 +140,38 @@ def test_words_next_to_a_clip_are_its_transcript(folder: Path, tmp_path: Path) -
     }
 
 
+class Recognizer:
+    """A speech recognition model; its identity is that of the directory and the language."""
+
+    def __init__(self, directory: str, language: str | None):
+        self.identity = [directory, language]
+
+
+def test_clips_without_words_are_predicted_again_with_another_recognition(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mme2e_jax.commands.predict.check_model", lambda directory: None)
+    monkeypatch.setattr("mme2e_jax.commands.predict.Transcriber", Recognizer)
+    (folder / "=c.mp4").unlink()
+    (folder / "d.txt").write_text("What I say.")
+    (folder / "a" / "clip.txt").write_text(" ")
+    command = ("--mode=predict", f"--workdir={tmp_path}", f"--input={folder}")
+
+    run(*command)
+    assert len(asked()) == 3
+    for arguments, names in [
+        (("--transcribe=m",), ["clip.mp4", "clip.mp4"]),
+        (("--transcribe=m",), []),
+        (("--transcribe=m", "--language=en"), ["clip.mp4", "clip.mp4"]),
+        (("--transcribe=n", "--language=en"), ["clip.mp4", "clip.mp4"]),
+        ((), ["clip.mp4", "clip.mp4"]),
+    ]:
+        run(*command, *arguments)
+        assert asked() == names
+    stored = json.loads((tmp_path / "predictions" / "a" / "clip.mp4" / "predictions.json").read_text())
+    assert stored["notes"][0] == "The transcript file clip.txt, next to the clip, is empty."
+
+
 def test_an_unexpected_error_is_a_row_too(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "d.wav").write_text("bad")
 

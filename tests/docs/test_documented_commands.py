@@ -171,6 +171,12 @@ RUN_BY = {
     'python launch.py --mode=predict --workdir=RUN --input=clip.mp4 --transcript="What is said in it."': (
         "tests/predict/test_predictor.py::test_the_command_writes_to_its_output_and_refuses_invalid_flags"
     ),
+    "pip install -r requirements.txt -r requirements-transcribe.txt": ".ci/run",
+    "hf download Systran/faster-whisper-base --local-dir=MODEL_DIR": "not run: needs a network",
+    "python launch.py --mode=predict --workdir=RUN --input=clip.mp4 --transcribe=MODEL_DIR": (
+        "tests/predict/test_transcribe.py::"
+        "test_clips_without_words_are_recognised_and_predicted_again_with_another_model"
+    ),
     "python launch.py --mode=demo --workdir=RUN": DEMO,
 }
 # Programs of other projects.

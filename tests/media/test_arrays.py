@@ -1,8 +1,11 @@
 """Tests the stored arrays of each record kind."""
 
-import numpy as np
+import dataclasses
 
-from mme2e_jax.media.arrays import TO_ARRAYS, Footage
+import numpy as np
+import pytest
+
+from mme2e_jax.media.arrays import SPEECH_RATE, TO_ARRAYS, Footage, speech_arrays
 from mme2e_jax.media.features.audio import audio_features
 from mme2e_jax.media.features.video import video_features
 from mme2e_jax.media.mel import mel_chunks
@@ -47,3 +50,17 @@ def test_nothing_is_arrays_of_no_rows() -> None:
     arrays = TO_ARRAYS["features"](NOTHING)
 
     assert (arrays["audio"].shape, arrays["video"].shape) == ((0, 144), (0, 35))
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])
+def test_speech_recognition_gets_the_same_sound_at_its_rate(rate: int) -> None:
+    def sine(at: int) -> np.ndarray:
+        return 0.5 * np.sin(2 * np.pi * 440 * np.arange(at) / at).astype(np.float32)
+
+    wave = speech_arrays(dataclasses.replace(FOOTAGE, wave=sine(rate), sample_rate=rate))["wave"]
+
+    assert wave.dtype == np.float32
+    assert abs(len(wave) - SPEECH_RATE) <= 1
+    # The filter has too few samples at the ends.
+    np.testing.assert_allclose(wave[200:-200], sine(SPEECH_RATE)[200 : len(wave) - 200], atol=2e-3)
+    assert len(speech_arrays(dataclasses.replace(NOTHING, sample_rate=rate))["wave"]) == 0

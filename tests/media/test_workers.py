@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from mme2e_jax.media import workers
+from mme2e_jax.media.sound import read_soundtrack
 from mme2e_jax.media.utterance import Media, Utterance
-from mme2e_jax.media.workers import Job, JobResult, extract_job, run_jobs
-from tests.helpers.media import write_video
+from mme2e_jax.media.workers import SPEECH, Job, JobResult, extract_job, run_jobs
+from tests.helpers.media import tone, write_video
 
 
 def make_jobs(count: int) -> list[Job]:
@@ -121,3 +122,17 @@ def test_an_exception_of_one_video_is_a_finding_of_its_utterances(
         ("v_0", "extraction_failed", "OverflowError: too long")
     ]
     assert "OverflowError: too long" in capfd.readouterr().err
+
+
+def test_speech_recognition_gets_the_sound_of_a_video_without_its_frames(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4", [0] * 20, wave=tone(2.0))
+    utterances = [Utterance("clip_0", "clip", 0.5, 1.5, "", (), "clip")]
+    media, options, spool = Media(tmp_path / "v.mp4", None), {"sound_in_video": True}, tmp_path / "s.npz"
+
+    # Without a detector, which would look at the frames.
+    result = extract_job(Job(utterances, media, options, spool, SPEECH), None, None)
+
+    assert (result.kept, result.findings) == (["clip_0"], [])
+    with np.load(spool) as arrays:
+        assert arrays.files == ["clip_0/wave"]
+        np.testing.assert_array_equal(arrays["clip_0/wave"], read_soundtrack(tmp_path / "v.mp4").cut(0.5, 1.5))

@@ -1,16 +1,19 @@
 """Clips are read ahead in order, by several processes, and failures stay with their clip."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mme2e_jax.errors import UserError
 from mme2e_jax.predict import clip_stream
 from mme2e_jax.predict.clip_reader import Clip, ClipPart
 from mme2e_jax.predict.clip_stream import ClipRequest, read_ahead
+from mme2e_jax.predict.cues import Cue
+from mme2e_jax.predict.transcribe import Speech
 
 LENGTHS = {"a": 1.0, "b": 3.0, "c": 1.0, "d": 2.0}
 
@@ -22,6 +25,11 @@ class Reader:
         self.processes = processes
         self.busy: set[int] = set()
         self.lock = threading.Lock()
+
+    def read_speech(self, clip: Clip, start: float, end: float, process: int) -> np.ndarray:
+        if clip.path.name == "b":
+            raise UserError("no sound")
+        return np.array([start, end, process], np.float32)
 
     def read(self, clip: Clip, cues: Any, settings: Any, quiet: Any, process: int) -> Iterator[list[ClipPart]]:
         for cue in cues:
@@ -87,3 +95,42 @@ def test_at_most_one_part_of_each_process_waits(monkeypatch: pytest.MonkeyPatch)
         for number, (_, parts) in enumerate(clips):
             assert len(list(parts)) == 1
             assert len(taken) <= number + 3
+
+
+class Recognizer:
+    """Finds one cue of the whole clip; clip c has no words."""
+
+    def recognize(self, read: Any, seconds: float, stopped: Callable[[], bool]) -> Speech:
+        assert not stopped()
+        assert read(0.0, seconds).tolist() == [0.0, seconds, 0.0]
+        return Speech([Cue(0.0, seconds, "heard")] if seconds == LENGTHS["d"] else [], "by a model")
+
+
+def test_only_clips_without_words_are_recognised(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(clip_stream, "open_clip", lambda path: Clip(path, LENGTHS[path.name], "sound"))
+    (tmp_path / "d.srt").write_text("1\n00:00:00,000 --> 00:00:01,500\nwritten\n")
+    requests = [
+        ClipRequest(Path("d")),
+        ClipRequest(Path("d"), "given"),
+        ClipRequest(Path("d"), transcript_file=tmp_path / "d.srt"),
+        ClipRequest(Path("b")),
+        ClipRequest(Path("c")),
+    ]
+    found = []
+    reader: Any = Reader(1)
+    recognizer: Any = Recognizer()
+
+    with read_ahead(reader, requests, 1.0, 1.0, {}, (), recognizer) as clips:
+        for opened, parts in clips:
+            if isinstance(opened, Exception):
+                found.append(str(opened))
+                continue
+            found.append((opened.note, opened.divided, [(part.cue.start, part.cue.text) for part in parts]))
+
+    assert found == [
+        ("by a model", 1, [(0.0, "heard")]),
+        ("", 0, [(0.0, "given"), (1.0, "given")]),
+        ("", 1, [(0.0, "written")]),
+        "no sound",
+        ("by a model", 0, [(0.0, "")]),
+    ]
