@@ -109,7 +109,7 @@ def test_an_exception_of_one_video_is_a_finding_of_its_utterances(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     class Failing:
-        def find(self, images: list[np.ndarray]) -> None:
+        def find(self, images: list[np.ndarray], smallest: float) -> None:
             raise OverflowError("too long")
 
     write_video(tmp_path / "v.mp4", [100] * 10)

@@ -119,7 +119,7 @@ def test_the_page_plays_the_clip_that_it_holds_or_links_to(tmp_path: Path, monke
         return values
 
     assert player(of_clip.to_html(tmp_path / "out"))["src"] == "data:video/mp4;base64,ZmlsbQ=="
-    monkeypatch.setattr(results, "_EMBEDDED_BYTES", 4)
+    monkeypatch.setattr(results, "EMBEDDED_BYTES", 4)
     assert player(of_clip.to_html(tmp_path / "out"))["src"] == "../a%20%26%20b.mp4"
     clip.unlink()
     assert "<video" not in of_clip.to_html(tmp_path / "out")
