@@ -64,10 +64,14 @@ Shared = Callable[[str, Callable[[Path], object]], Path]
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
-    """Makes a directory once for all workers: `shared(name, make)` calls `make(path)` if no worker has done so."""
+    """Makes a directory once for all workers: `shared(name, make)` calls `make(path)` if no worker has done so.
+
+    With MME2E_TEST_SHARED, a directory, also once for several test runs of the same code.
+    """
     base = tmp_path_factory.getbasetemp()
-    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
-    root.mkdir(exist_ok=True)
+    own = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    root = Path(os.environ.get("MME2E_TEST_SHARED", own))
+    root.mkdir(parents=True, exist_ok=True)
 
     def directory(name: str, make: Callable[[Path], object]) -> Path:
         path, made = root / name, root / f"{name}.made"
