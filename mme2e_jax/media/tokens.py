@@ -108,7 +108,9 @@ def load_tokenizer(source: str) -> TextEncoder:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
         ids = tokenizer("a")["input_ids"]
-    except Exception as error:  # tokenizers raises no narrower type
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # tokenizers raises no narrower type; panics of its Rust code are no Exception
         found = "is neither a local directory nor available from the Hugging Face hub"
         if is_path:
             found = "is damaged, or needs code of its own, which is not run"

@@ -120,3 +120,14 @@ def test_settings_of_another_type_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(TokenizerError, match="is damaged, or needs code of its own"):
         load_tokenizer(str(tmp_path))
+
+
+def test_a_panic_of_the_library_is_a_refusal(tmp_path: Path) -> None:
+    train_mini(TEXTS).save(tmp_path)
+    content = json.loads((tmp_path / "tokenizer.json").read_text())
+    special = content["post_processor"]["special_tokens"]
+    special["[CLx]"] = special.pop("[CLS]")
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+
+    with pytest.raises(TokenizerError, match="is damaged, or needs code of its own"):
+        load_tokenizer(str(tmp_path))
