@@ -1,7 +1,7 @@
 """Compares ways to train the sparse model with the dense one, on a larger corpus of the generator.
 
     python -m benchmarks.quality --json=FILE
-    python -m benchmarks.quality --json=FILE --rows=dense,taught --seeds=0
+    python -m benchmarks.quality --json=FILE --rows=dense,self_kd --seeds=0
 
 The corpus has 900 utterances (training 500, validation 150, test 250, by video) of one generator seed. Each row and
 seed is a run of `launch.py` with its own run directory. Its figures are stored in FILE as soon as it is finished, and
@@ -70,8 +70,8 @@ _TAUGHT = ("init.teacher={dense}", "optim.dense_epochs=0", *_SALIENCY)
 _SELF = ("optim.dense_epochs={first}", *_SALIENCY)
 _FROM_DENSE = ("init.checkpoint={dense}", *UNTAUGHT, "optim.epochs={more}")
 # Taught the logits alone, as a control of where the model looks.
-_CONTROL = ("init.teacher={dense}", "optim.dense_epochs=0", "optim.teacher_saliency=0.0", "optim.teacher_kd=0.5")
-_CONTROL = (*_CONTROL, "optim.score_lr_factor=1.0", "optim.epochs={more}")
+_LOGITS = ("optim.teacher_saliency=0.0", "optim.teacher_kd=0.5", "optim.score_lr_factor=1.0")
+_CONTROL = ("init.teacher={dense}", "optim.dense_epochs=0", *_LOGITS, "optim.epochs={more}")
 ROWS = {
     "dense": Row("dense", "mini_dense", ["optim.epochs={first}"]),
     "dense_more": Row("dense, then more epochs", "mini_dense", ["init.checkpoint={dense}", "optim.epochs={more}"]),
@@ -216,7 +216,7 @@ class Bench:
         subprocess.run(command, check=True, cwd=root, stdout=subprocess.DEVNULL, env=os.environ)
 
     def _control(self, kind: str, seed: str, taught: dict) -> dict[str, np.ndarray]:
-        """Sites that are random or the teacher's mean saliency over the training split, at the shares of `taught`."""
+        """Sites that are random or the teacher's mean saliency over the training split, at the shares of `self_kd`."""
         run = load_run(self._workdir("self_kd", seed))
         maps = self._mean_saliency(run, seed) if kind == "fixed" else dict.fromkeys(TOWERS)
         control: dict[str, np.ndarray] = {}

@@ -162,11 +162,11 @@ def _make_page(predict: Callable[..., str], arguments: DemoArguments) -> Any:
     """The page as `gradio.Blocks`; `predict` takes clips, a transcript and a report of progress."""
     import gradio as gr
 
+    # Gradio finds the bar that a function moves by its default.
+    bar = gr.Progress()
+
     def run(
-        video: str | None,
-        sound: str | None,
-        transcript: str,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
+        video: str | None, sound: str | None, transcript: str, progress: gr.Progress = bar
     ) -> tuple[str, None, None]:
         clips = [clip for clip in (video, sound) if clip is not None]
         # The clips are cleared, as their files are deleted; the page of a prediction holds its clip.

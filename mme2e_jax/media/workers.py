@@ -185,9 +185,12 @@ def extract_job(job: Job, detector: Any, streams: Any) -> JobResult:
     from mme2e_jax.media.arrays import TO_ARRAYS, speech_arrays
     from mme2e_jax.media.extract import ExtractSettings, extract
 
-    settings, to_arrays = ExtractSettings(**job.settings), TO_ARRAYS.get(job.kind, speech_arrays)
+    settings = ExtractSettings(**job.settings)
     if job.kind == SPEECH:
-        detector = None
+        # No pictures are decoded.
+        to_arrays, detector = speech_arrays, None
+    else:
+        to_arrays = TO_ARRAYS[job.kind]
     try:
         extracted = extract(job.utterances, job.media, settings, detector, to_arrays, streams if job.in_parts else None)
     except Exception as error:
