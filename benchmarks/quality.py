@@ -72,9 +72,12 @@ _FROM_DENSE = ("init.checkpoint={dense}", *UNTAUGHT, "optim.epochs={more}")
 # Taught the logits alone, as a control of where the model looks.
 _LOGITS = ("optim.teacher_saliency=0.0", "optim.teacher_kd=0.5", "optim.score_lr_factor=1.0")
 _CONTROL = ("init.teacher={dense}", "optim.dense_epochs=0", *_LOGITS, "optim.epochs={more}")
+# The sparse model with all sites is a dense one: what teaching the logits does by itself.
+_ALL_SITES = ("init.teacher={dense}", "optim.dense_epochs=0", *_LOGITS, "model.sparse_threshold=1.0")
 ROWS = {
     "dense": Row("dense", "mini_dense", ["optim.epochs={first}"]),
     "dense_more": Row("dense, then more epochs", "mini_dense", ["init.checkpoint={dense}", "optim.epochs={more}"]),
+    "dense_kd": Row("dense, then taught its own logits", "mini_sparse", [*_ALL_SITES, "optim.epochs={more}"]),
     "scratch": Row("sparse, untaught, from scratch", "mini_sparse", [*UNTAUGHT, "optim.epochs={all}"]),
     "taught": Row("sparse, taught by the dense run", "mini_sparse", [*_TAUGHT, "optim.epochs={more}"]),
     "self": Row("sparse, teaches itself", "mini_sparse", [*_SELF, "optim.epochs={all}"]),
