@@ -30,6 +30,7 @@ from mme2e_jax.data.batch_loader import BatchLoader
 from mme2e_jax.data.dataset import Dataset, Split, open_dataset
 from mme2e_jax.data.description import Files
 from mme2e_jax.data.plan import Lengths
+from mme2e_jax.media.face_choice import TRACKED
 
 _UTTERANCES = flags.DEFINE_integer("utterances", 600, "Records to write.", lower_bound=64)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Utterances per batch, for one device.", lower_bound=1)
@@ -45,6 +46,7 @@ METADATA: dict[str, Any] = {
     "label_names": list(LABEL_NAMES["mosei"]),
     "frame_interval_ms": 500,
     "face_size": FACE_SIZE,
+    "face_choice": TRACKED,
     "sample_rate": 16000,
     "mel": {},
     "tokenizer": {"name": "made", "vocab_size": VOCABULARY, "sep_id": 3},

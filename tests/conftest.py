@@ -22,16 +22,19 @@ if _OWN_CACHE:
     # Many tests compile the same programs: the workers of one test run share them.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="mme2e-test-xla-")
 
-# Added to the caller's flags, which may simulate another processor. Workers inherit it and need it once.
-_DEVICES = "--xla_force_host_platform_device_count=8"
+# Added to the caller's flags, which may simulate another processor. Workers inherit them and need them once.
 _FLAGS = os.environ.get("XLA_FLAGS", "").split()
+_DEVICES = "--xla_force_host_platform_device_count=8"
+# Tests run small programs once: half of the time to compile them would be LLVM's optimisation. XLA's own passes stay.
+# `.ci/run` also runs the tests of the models with all optimisation, as users run them.
+_OPTIMIZATION = "--xla_backend_optimization_level"
+_ADDED = [_DEVICES] + [f"{_OPTIMIZATION}=0"] * (not any(flag.startswith(_OPTIMIZATION) for flag in _FLAGS))
 
 os.environ |= {
     "JAX_PLATFORMS": "cpu",
     # Seconds that a program must take to compile for the cache to keep it.
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-    # Not with xla_backend_optimization_level=0, which would halve the time to compile: gradients come out wrong then.
-    "XLA_FLAGS": " ".join([*(flag for flag in _FLAGS if flag != _DEVICES), _DEVICES]),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "XLA_FLAGS": " ".join([*(flag for flag in _FLAGS if flag != _DEVICES), *_ADDED]),
     # Arrays of different ranks never broadcast by accident.
     "JAX_NUMPY_RANK_PROMOTION": "raise",
     "TF_CPP_MIN_LOG_LEVEL": "3",

@@ -1,6 +1,6 @@
 """Builds batches from records, packed end to end or padded by row.
 
-In numpy, which copies each byte twice; TensorFlow's operations (parse, join, decode) copy it four times.
+In numpy, which copies each byte once; TensorFlow's operations (parse, join, decode) copy it four times.
 
 Axis legend: `g` device groups, `b` utterances per group, `t` tokens, `f` packed frames, `c` packed mel chunks, `n` rows
 of one modality's features, `d` their width.
@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import tensorflow as tf
-from google.protobuf.message import DecodeError
 
 from mme2e_jax.batch import Batch, FeatureBatch, present_media
 from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
 from mme2e_jax.data import plan as planning
+from mme2e_jax.data.example_proto import byte_values
 from mme2e_jax.data.plan import Layout, Lengths, Shape
 
 
@@ -53,9 +52,9 @@ class RecordValues:
         """Args: row: group and row in the batch; utterance_id: expected id; serialized: a `tf.train.Example`."""
         self._row = row
         try:
-            self._features: Any = tf.train.Example.FromString(serialized).features.feature
-        except DecodeError as error:
-            raise BadRecord(row, f"expected a tf.train.Example, found {len(serialized)} other bytes") from error
+            self._values = byte_values(serialized)
+        except ValueError as error:
+            raise BadRecord(row, str(error)) from error
         found = self.text("utterance_id")
         if found != utterance_id:
             raise BadRecord(row, f"it holds another utterance, {found[:80]!r}")
@@ -74,7 +73,7 @@ class RecordValues:
 
     def text(self, name: str) -> str:
         """A text feature."""
-        return self._bytes(name).decode(errors="replace")
+        return str(self._bytes(name), errors="replace")
 
     def tokens(self, count: int, vocabulary: int) -> np.ndarray:
         """The token ids, int32 `[count]`; they must be in the vocabulary, which indexes the embedding."""
@@ -92,9 +91,8 @@ class RecordValues:
             raise BadRecord(self._row, f"expected labels 0 and 1, found {label.tolist()}")
         return label
 
-    def _bytes(self, name: str) -> bytes:
-        # Protobuf would create an empty feature if a missing one were read.
-        stored = self._features[name].bytes_list.value if name in self._features else ()
+    def _bytes(self, name: str) -> bytes | memoryview:
+        stored = self._values.get(name, ())
         if len(stored) != 1:
             raise BadRecord(self._row, f"expected {name} as one value of bytes, found {len(stored)}")
         return stored[0]
