@@ -178,7 +178,10 @@ _CLIP = (
     *("input", "transcript", "transcript_file", "face_choice", "output_dir", "window", "hop"),
     *("transcribe", "language"),
 )
-_DEMO = ("tokenizer", "face_choice", "window", "hop", "host", "port", "max_megabytes", "max_seconds")
+_DEMO = (
+    *("tokenizer", "face_choice", "window", "hop", "host", "port", "max_megabytes", "max_seconds"),
+    *("transcribe", "language"),
+)
 _TRANSCRIPT = '--input=clip.mp4 --transcript="Hello."'
 _STORED_CONFIG = " The config comes from the checkpoint: leave out --config."
 _EVALUATION = ("--workdir=RUN", _evaluate, ("workdir", "data_dir", *PROCESSES), ("--workdir=RUN",), _STORED_CONFIG)

@@ -92,6 +92,10 @@ class ClipReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def warm_up(self) -> None:
+        """Waits for the first process, and runs its face detector once; else its first clip does both."""
+        self._extractors[0].warm_up()
+
     def close(self) -> None:
         """Ends the processes; the next clip starts a new one."""
         for extractor in self._extractors:

@@ -3,6 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -116,12 +117,16 @@ class Predictor:
         """Ends the process that reads clips; the next prediction starts a new one."""
         self._reader.close()
 
-    def warm_up(self, window: float | None = None) -> None:
-        """Compiles the program for clips without a transcript file, or loads it from the cache; `window` as for a call.
+    def warm_up(self, window: float | None = None, *, timed: bool = False) -> None:
+        """Compiles a program or loads it from the cache, and runs the face detector; else the first prediction does so.
 
-        Without it, the first prediction does so.
+        It is the program for clips without a transcript file, `window` as for a call; or with `timed` that for
+        transcript files and recognised speech.
         """
-        self._prepare(_Shape.for_clip(window, timed=False))
+        with ThreadPoolExecutor(1) as thread:
+            reader = thread.submit(self._reader.warm_up)
+            self._prepare(_Shape.for_clip(window, timed=timed))
+            reader.result()
 
     def __call__(
         self,
@@ -349,8 +354,6 @@ def _notes_on_text(opened: OpenedClip, read: bool, masked: bool) -> list[str]:
         notes.append(
             "No transcript was given: " + ("text adds nothing." if masked else "the model's text input is empty.")
         )
-        if not opened.note:
-            notes.append("To give words: --transcript, --transcript_file, or --transcribe, which recognises speech.")
     elif len(cues) > 1:
         notes.append(
             f"The transcript has no times: each of {len(cues)} windows got the whole text. Give one with times "

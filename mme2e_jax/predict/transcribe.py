@@ -109,6 +109,14 @@ class Transcriber:
         return heard, found.language
 
 
+def check_flags(directory: str | None, language: str | None) -> None:
+    """Raises `UserError` as `check_model` if a model is given, and if a language is given without a model."""
+    if directory is not None:
+        check_model(directory)
+    elif language is not None:
+        raise UserError(f"Expected --transcribe=MODEL_DIR with --language={language}, found none.")
+
+
 def check_model(directory: str | Path) -> None:
     """Raises `UserError` unless a directory has the files of a model and the package that runs it is installed."""
     path = Path(directory)

@@ -1,5 +1,6 @@
 """What each kind of media file yields in a prediction: the input of the model, notes, or a refusal."""
 
+import dataclasses
 import io
 import json
 from collections.abc import Iterator
@@ -106,3 +107,21 @@ def test_pictures_that_lie_on_their_side_are_turned(tmp_path: Path, predictor: P
     left, right = np.split(utterance.evidence.faces[0].mean((0, 2)), 2)
     assert left.mean() < 20
     assert right.mean() > 180
+
+
+def test_a_warm_up_runs_the_program_of_each_shape_and_the_face_detector(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def infer(batch: Batch) -> list[ClipOutput]:
+        ran.append(f"{batch.token_count.shape[1]} rows")
+        return count_inputs(batch)
+
+    monkeypatch.setattr(ClipReader, "warm_up", lambda _: ran.append("faces"))
+    cold = Predictor(dataclasses.replace(predictor.model, infer=infer), predictor._reader)
+
+    cold.warm_up(3.0)
+    assert sorted(ran) == ["8 rows", "faces"]
+    cold.warm_up(timed=True)
+    assert sorted(ran) == ["1 rows", "8 rows", "faces", "faces"]
