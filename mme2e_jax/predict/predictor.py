@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from mme2e_jax.predict.clip_stream import ClipRequest, OpenedClip, read_ahead
 from mme2e_jax.predict.cues import LONGEST_WINDOW_SECONDS, WINDOW_SECONDS, Cue, check_windows
 from mme2e_jax.predict.model import ClipModel, ClipOutput
 from mme2e_jax.predict.remarks import DEFAULT_THRESHOLD, remarks
-from mme2e_jax.predict.results import Prediction, Utterance
+from mme2e_jax.predict.results import Prediction, SeenFrame, Utterance
 from mme2e_jax.predict.timeline import HOP_SECONDS
 from mme2e_jax.runtime.files import valid_unicode
 
@@ -216,9 +217,14 @@ class Predictor:
         notes += remarks(self.model)
         shown = set(np.linspace(0, len(cues) - 1, min(len(cues), SHOWN)).round().astype(int).tolist())
         utterances, left_out = [], []
+        frames: dict[float, SeenFrame] = {}
         tokens = self._tokens(cues)
         numbered = enumerate(parts)
         while group := list(itertools.islice(numbered, shape.rows)):
+            if "v" in self.model.modalities:
+                # Windows overlap: the first one has followed the face for the longest time.
+                for _, part in group:
+                    frames = {frame.time: frame for frame in _seen_frames(part)} | frames
             if self.model.mask_absent:
                 group = [(i, self._present(part, tokens[i])) for i, part in group]
             left_out += [(part.cue, " ".join(part.notes)) for _, part in group if not part.arrays]
@@ -246,6 +252,7 @@ class Predictor:
             notes=tuple(notes),
             utterances=tuple(utterances),
             hop=hop,
+            frames=tuple(frames[time] for time in sorted(frames)),
         )
 
     @functools.cached_property
@@ -337,6 +344,14 @@ def _evidence(arrays: Any, kept: Mapping[str, list[np.ndarray]]) -> Evidence:
         mel=arrays["mel"],
         kept=kept,
     )
+
+
+def _seen_frames(part: ClipPart) -> Iterator[SeenFrame]:
+    if part.arrays:
+        times = part.cue.start + part.arrays["frame_ms"] / 1000
+        for time, box in zip(times.tolist(), part.arrays["boxes"].tolist(), strict=True):
+            found = None if math.isnan(box[0]) else tuple(round(side, 4) for side in box)
+            yield SeenFrame(round(time, 3), found)
 
 
 def _by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float]:
