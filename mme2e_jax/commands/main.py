@@ -2,7 +2,8 @@
 
 import os
 
-# TensorFlow, which only loads data here, reads these when it is imported.
+# JAX and TensorFlow, which only loads data here, read these when they are imported. XLA logs its alarm after two
+# minutes of compiling as an error, and has no flag for it; what fails raises an exception, too.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
