@@ -297,3 +297,25 @@ def test_a_model_of_one_family_refuses_the_others_records(
 
     with pytest.raises(UserError, match=r"of the kind '\w+'; this model reads the kind '\w+'"):
         run(*shrunk_run(experiment, wrong, tmp_path / "run"))
+
+
+@pytest.mark.parametrize(("environment", "silent"), [({}, True), ({"TF_CPP_MIN_LOG_LEVEL": "1"}, False)])
+def test_errors_in_xlas_log_are_silent_unless_the_user_wants_them(environment: dict[str, str], silent: bool) -> None:
+    # Its alarm for slow compilation is such an error; this one comes at once.
+    inherited = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    failing = {"XLA_FLAGS": "--xla_dump_to=/proc/nowhere"}
+    program = "import mme2e_jax.commands.main, jax; print(jax.jit(lambda x: x + 1)(1.0))"
+
+    process = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        env=inherited | failing | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=600,
+    )
+
+    assert process.stdout == "2.0\n"
+    assert ("Could not create directory" in process.stderr) is not silent
+    assert (process.stderr == "") is silent

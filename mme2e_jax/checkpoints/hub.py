@@ -16,7 +16,7 @@ from pydantic import FiniteFloat, NonNegativeInt
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from mme2e_jax.checkpoints.metadata import Names, Preprocessing, Tokenizer, check_thresholds
+from mme2e_jax.checkpoints.metadata import MeanAuc, Names, Preprocessing, Tokenizer, check_thresholds
 from mme2e_jax.checkpoints.reader import DIRECTORY, Checkpoints, RunRecord, open_checkpoints
 from mme2e_jax.config.parse import read_stored_config
 from mme2e_jax.errors import UserError
@@ -49,6 +49,7 @@ class HubConfig(JsonObject):
     fingerprint: str  # fingerprint of the training data
     weights_sha256: str  # digest of `model.safetensors`
     config: dict[str, Any]  # config of the run
+    test_auc: MeanAuc | None = None  # None if the run had no report, and in files of earlier versions
 
 
 class HubModel:
@@ -68,7 +69,7 @@ class HubModel:
             )
         with self._reading(CONFIG) as content:
             self._config = parse_json(HubConfig, content)
-        self.step = self._config.step
+        self.step, self.test_auc = self._config.step, self._config.test_auc
 
     def read_record(self, step: int) -> RunRecord:
         """The metadata of the model; raises `UserError` if a file is missing or invalid."""

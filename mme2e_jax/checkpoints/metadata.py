@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, PositiveInt, StringConstraints
 from typing_extensions import TypedDict
 
 from mme2e_jax.media.face_choice import CHOICES
+from mme2e_jax.runtime.json_schema import JsonObject
 
 
 def one_of(names: Collection[str]) -> AfterValidator:
@@ -35,6 +36,9 @@ Names = Annotated[
 ]
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class Preprocessing(TypedDict, extra_items=Any):
     """How the data of the run were prepared. Readers of clips depend on these keys."""
 
@@ -46,6 +50,14 @@ class Tokenizer(TypedDict, extra_items=Any):
     """What is known of the tokenizer."""
 
     vocab_size: PositiveInt
+
+
+class MeanAuc(JsonObject):
+    """The mean ROC-AUC of a model on its test split, with a confidence interval if it is known."""
+
+    value: Share
+    low: Share | None
+    high: Share | None
 
 
 def check_thresholds(thresholds: Mapping[str, float], label_names: Collection[str], *, probabilities: bool) -> None:

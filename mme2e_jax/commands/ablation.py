@@ -22,6 +22,7 @@ from rich.table import Table
 from mme2e_jax.constants import MODALITY_NAMES
 from mme2e_jax.evaluation import bootstrap, tasks
 from mme2e_jax.evaluation.inference import Predictions, decide, predict, score_predictions
+from mme2e_jax.html.formats import format_difference
 from mme2e_jax.models.fusion import sort_modalities
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import fusion_weights
@@ -58,20 +59,28 @@ def ablation(workdir: str | Path, data_dir: str | Path | None = None) -> dict[st
     """Evaluates the best checkpoint on the test split with every subset of its modalities; prints and reports a table.
 
     The records are those of `data_dir`, or else of training. Returns the content of `report/ablation.json`: `subsets`
-    have modalities, scores and their intervals, the whole set first. Raises `UserError` if run or data are missing or
-    do not fit.
+    have modalities, scores and their intervals, the whole set first; the others also the `differences` of their mean
+    scores to those of the whole set, with paired intervals. Raises `UserError` if run or data are missing
+    or do not fit.
     """
     run = load_run(workdir)
     batches = open_batch_loader(run, data_dir)
     model = model_with_thresholds(run, batches)
     weights = fusion_weights(run.spec, model.state.variables)
     predictions = predict(model.state, batches.evaluation(SPLIT), model.loss, model.mesh)
-    results = []
+    results, whole = [], None
     for kept in subsets(sort_modalities(run.spec.modalities, "tav")):
         decisive = keep_modalities(predictions, weights, kept, model.loss)
-        intervals = bootstrap.intervals(*decide(model, decisive), model.label_names, run.config.seed)
+        decided = decide(model, decisive)
+        intervals = bootstrap.intervals(*decided, model.label_names, run.config.seed)
         scores = score_predictions(model, decisive).to_json()
         results.append({"modalities": kept, "scores": scores, "intervals": intervals})
+        means = bootstrap.mean_resamples(*decided, run.config.seed)
+        if whole is None:
+            whole = means
+        else:
+            found = bootstrap.differences(means, whole)
+            results[-1]["differences"] = _with_values(found, scores["mean"], results[0]["scores"]["mean"])
     guided = isinstance(run.spec, ModelSpec) and run.spec.sparse
     report = {
         "step": run.step,
@@ -88,15 +97,27 @@ def ablation(workdir: str | Path, data_dir: str | Path | None = None) -> dict[st
     return report
 
 
+def _with_values(
+    intervals: Mapping[str, Any], scores: Mapping[str, float | None], others: Mapping[str, float | None]
+) -> dict[str, Any]:
+    found = {}
+    for name, around in intervals.items():
+        score, other = scores[name], others[name]
+        value = None if score is None or other is None else score - other
+        found[name] = {"value": value, "low": around["low"], "high": around["high"]}
+    return found
+
+
 def ablation_table(report: Mapping[str, Any]) -> Table:
     """A table of the result of `ablation`, with a row for each subset."""
     subsets = report["subsets"]
     utterances = subsets[0]["scores"]["utterances"]
     title = f"modalities that decide: {report['split']} ({utterances} utterances), mean over the emotions"
-    table = Table("modalities", *numeric(*SUMMARY.values()), title=title)
+    table = Table("modalities", *numeric(*SUMMARY.values(), "F1 against all"), title=title)
     for number, subset in enumerate(subsets):
         names = " + ".join(MODALITY_NAMES[m] for m in subset["modalities"])
-        table.add_row(names, *summary_cells(subset["scores"]["mean"]), style="bold" if number == 0 else "")
+        against = format_difference(**subset["differences"]["f1"]) if number else ""
+        table.add_row(names, *summary_cells(subset["scores"]["mean"]), against, style="bold" if number == 0 else "")
     weights = ", ".join(f"{MODALITY_NAMES[m]} {weight:.2f}" for m, weight in report["fusion_weights"].items())
     table.caption = f"weights in the decision: {weights}"
     return table

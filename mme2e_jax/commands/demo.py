@@ -20,6 +20,7 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.predict.clip_reader import ClipReader, open_clip
 from mme2e_jax.predict.cues import WINDOW_SECONDS, check_windows
 from mme2e_jax.predict.results import EMBEDDED_BYTES, Prediction
+from mme2e_jax.predict.transcribe import Transcriber, check_flags
 from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.jax_cache import configure_jax
 
@@ -38,6 +39,11 @@ button[aria-label="Trim video to selection"], button[aria-label="Reset video to 
 """
 
 
+_NO_WORDS = (
+    "To give words, type them under Transcript. A demo that is started with --transcribe=MODEL_DIR recognises speech."
+)
+
+
 class DemoArguments(NamedTuple):
     """How the demo predicts, and where and for what clips."""
 
@@ -49,6 +55,8 @@ class DemoArguments(NamedTuple):
     port: int | None  # None for the first free one from 7860 on
     max_megabytes: float  # largest file
     max_seconds: float  # longest clip
+    transcribe: str | None = None  # directory of a speech recognition model, for clips without words
+    language: str | None = None  # as for `Transcriber`
 
 
 def serve_demo(workdir: str, arguments: DemoArguments) -> None:
@@ -64,6 +72,7 @@ def serve_demo(workdir: str, arguments: DemoArguments) -> None:
     if not Path(workdir).is_dir():
         raise UserError(f"Expected --workdir=RUN, the directory of a training run; {workdir} does not exist.")
     check_windows(arguments.window or WINDOW_SECONDS, arguments.hop)
+    check_flags(arguments.transcribe, arguments.language)
     _check_address(arguments.host, arguments.port)
     if importlib.util.find_spec("gradio") is None:
         raise UserError("The demo needs gradio, which is not installed: pip install -r requirements-demo.txt.")
@@ -74,14 +83,16 @@ def serve_demo(workdir: str, arguments: DemoArguments) -> None:
         configure_jax()
         from mme2e_jax.predict.predictor import Predictor
 
+        transcriber = Transcriber(arguments.transcribe, arguments.language) if arguments.transcribe else None
         predictor = Predictor.from_workdir(workdir, arguments.tokenizer, reader)
         # Not while the first user waits.
         predictor.warm_up(arguments.window)
+        if transcriber:
+            predictor.warm_up(timed=True)
         # Gradio reads both when it is imported or a page is made.
         os.environ |= {"GRADIO_TEMP_DIR": uploads, "GRADIO_ANALYTICS_ENABLED": "False"}
-        predict = functools.partial(
-            predictor, window=arguments.window, hop=arguments.hop, face_choice=arguments.face_choice
-        )
+        options = {"window": arguments.window, "hop": arguments.hop, "face_choice": arguments.face_choice}
+        predict = functools.partial(predictor, **options, transcriber=transcriber)
         page = _make_page(functools.partial(answer, predict, arguments), arguments)
         try:
             address = _launch(page, arguments)
@@ -120,7 +131,10 @@ def answer(
                 else "Expected a clip, found none. Upload or record one first."
             )
         _check_limits(paths[0], arguments)
-        return _frame(_page_of(predict(paths[0], transcript, progress=progress)))
+        prediction = predict(paths[0], transcript, progress=progress)
+        if not transcript.strip() and arguments.transcribe is None and "t" in prediction.modalities:
+            prediction = dataclasses.replace(prediction, notes=(*prediction.notes, _NO_WORDS))
+        return _frame(_page_of(prediction))
     except UserError as error:
         # The user knows the file by its name.
         return _message(str(error).replace(str(paths[0]), paths[0].name) if paths else str(error))
@@ -182,7 +196,9 @@ def _make_page(predict: Callable[..., str], arguments: DemoArguments) -> Any:
             video = gr.Video(sources=["upload", "webcam"], include_audio=True, label="Video", height=320)
         with gr.Tab("Sound only"):
             sound = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Sound")
-        transcript = gr.Textbox(label="Transcript", placeholder="What is said in the clip; may stay empty", lines=2)
+        empty = "the speech is recognised" if arguments.transcribe else "the model gets no words"
+        hint = f"What is said in the clip. If it stays empty, {empty}."
+        transcript = gr.Textbox(label="Transcript", placeholder=hint, lines=2)
         button = gr.Button("Predict", variant="primary")
         result = gr.HTML(padding=False)
         button.click(run, [video, sound, transcript], [result, video, sound], concurrency_limit=1)

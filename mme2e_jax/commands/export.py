@@ -27,7 +27,7 @@ def export_run(workdir: str | Path, out: str | Path | None = None, tokenizer: st
     run = load_run(workdir, devices=1)
     directory = find_tokenizer(run, Path(workdir), tokenizer)
     try:
-        sizes = save_run(run, path, directory)
+        sizes = save_run(run, Path(workdir), path, directory)
     except OSError as error:
         raise UserError(f"--out: {path} could not be written: {error.strerror}.") from error
     main_members = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in sizes.items() if "/" not in name)

@@ -2,7 +2,8 @@
 
 import os
 
-# TensorFlow, which only loads data here, reads these when it is imported.
+# JAX and TensorFlow, which only loads data here, read these when they are imported. XLA logs its alarm after two
+# minutes of compiling as an error, and has no flag for it; what fails raises an exception, too.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
@@ -178,7 +179,10 @@ _CLIP = (
     *("input", "transcript", "transcript_file", "face_choice", "output_dir", "window", "hop"),
     *("transcribe", "language"),
 )
-_DEMO = ("tokenizer", "face_choice", "window", "hop", "host", "port", "max_megabytes", "max_seconds")
+_DEMO = (
+    *("tokenizer", "face_choice", "window", "hop", "host", "port", "max_megabytes", "max_seconds"),
+    *("transcribe", "language"),
+)
 _TRANSCRIPT = '--input=clip.mp4 --transcript="Hello."'
 _STORED_CONFIG = " The config comes from the checkpoint: leave out --config."
 _EVALUATION = ("--workdir=RUN", _evaluate, ("workdir", "data_dir", *PROCESSES), ("--workdir=RUN",), _STORED_CONFIG)

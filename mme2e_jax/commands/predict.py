@@ -15,7 +15,7 @@ from mme2e_jax.predict.clip_reader import ClipReader, open_clip
 from mme2e_jax.predict.clip_stream import ClipRequest
 from mme2e_jax.predict.cues import WINDOW_SECONDS, check_windows, read_cues
 from mme2e_jax.predict.inputs import ClipFile, find_clips, find_transcript, read_words
-from mme2e_jax.predict.transcribe import Transcriber, check_model
+from mme2e_jax.predict.transcribe import Transcriber, check_flags
 from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.files import valid_unicode
 from mme2e_jax.runtime.jax_cache import configure_jax
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _READERS = 8  # most processes that read clips; each takes about 1 GB
+_NO_WORDS = "To give words: --transcript, --transcript_file, or --transcribe, which recognises speech."
 _CLIPS_PER_READER = 8  # with fewer short ones, a process takes longer to start than it saves
 
 
@@ -84,10 +85,7 @@ def _predict(
     check_windows(arguments.window or WINDOW_SECONDS, arguments.hop)
     if arguments.transcript_file is not None:
         read_cues(Path(arguments.transcript_file), clip.path.stem)
-    if arguments.transcribe is not None:
-        check_model(arguments.transcribe)
-    elif arguments.language is not None:
-        raise UserError(f"Expected --transcribe=MODEL_DIR with --language={arguments.language}, found none.")
+    check_flags(arguments.transcribe, arguments.language)
     # The reader's process imports TensorFlow while this one imports JAX.
     with ClipReader(max(1, min(os.cpu_count() or 1, _READERS, len(files) // _CLIPS_PER_READER))) as reader:
         configure_jax()
@@ -205,7 +203,9 @@ class _Task:
     def _finish(self, planned: _Planned, prediction: "Prediction") -> None:
         from mme2e_jax.predict.table import notes, predictions_table
 
-        prediction = dataclasses.replace(prediction, notes=(*planned.notes, *prediction.notes))
+        without_words = self._transcriber is None and not planned.request.has_words and "t" in prediction.modalities
+        hints = (_NO_WORDS,) if without_words else ()
+        prediction = dataclasses.replace(prediction, notes=(*planned.notes, *prediction.notes, *hints))
         written = prediction.write(self._directory(planned.file), planned.stored)
         words = prediction.headline()
         if self._many:

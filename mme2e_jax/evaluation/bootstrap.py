@@ -26,15 +26,29 @@ def intervals(score: Scores, truth: Labels, predicted: Labels, label_names: Sequ
 
     Each has `low`, `high` (None if no resample defines the score) and `undefined` (resamples that do not define it).
     """
-    parts = list(_resampled_blocks(score, truth, predicted, np.random.default_rng(seed)))
-    constant = truth.all(0) | ~truth.any(0)
-    mean, per_label = {}, {label: {} for label in label_names}
-    for name in SCORES:
-        values, exists = (np.concatenate([part[name][i] for part in parts]) for i in (0, 1))
-        mean[name] = _interval(_mean(values, exists | constant))
-        for i, label in enumerate(label_names):
-            per_label[label][name] = _interval(np.where(exists[:, i], values[:, i], np.nan))
+    resampled = _resample(score, truth, predicted, seed)
+    mean = {name: _interval(values) for name, values in _means(resampled, truth).items()}
+    per_label = {
+        label: {name: _interval(np.where(r.exists[:, i], r.value[:, i], np.nan)) for name, r in resampled.items()}
+        for i, label in enumerate(label_names)
+    }
     return {"mean": mean, "per_label": per_label}
+
+
+def mean_resamples(score: Scores, truth: Labels, predicted: Labels, seed: int) -> dict[str, Float[np.ndarray, "r"]]:
+    """The mean scores of each resample, NaN where undefined, for `differences`; equal seeds draw equally."""
+    return _means(_resample(score, truth, predicted, seed), truth)
+
+
+def differences(
+    means: Mapping[str, Float[np.ndarray, "r"]], others: Mapping[str, Float[np.ndarray, "r"]]
+) -> dict[str, Any]:
+    """Intervals, as of `intervals`, of the mean scores of some predictions minus those of others, resample by resample.
+
+    Both are `mean_resamples` of the same utterances with one seed. What makes utterances hard for both leaves the
+    difference unchanged, so that these intervals are narrower than those of the two scores suggest.
+    """
+    return {name: _interval(means[name] - others[name]) for name in SCORES}
 
 
 class Resampled(NamedTuple):
@@ -60,6 +74,16 @@ def score_resamples(
         "accuracy": Resampled((both + neither) / n, np.ones_like(varied)),
         "weighted_accuracy": Resampled((_ratio(both, positive) + _ratio(neither, negative)) / 2, varied),
     }
+
+
+def _resample(score, truth, predicted, seed: int) -> dict[str, "Resampled"]:
+    parts = list(_resampled_blocks(score, truth, predicted, np.random.default_rng(seed)))
+    return {name: Resampled(*(np.concatenate([part[name][i] for part in parts]) for i in (0, 1))) for name in SCORES}
+
+
+def _means(resampled: Mapping[str, "Resampled"], truth: Labels) -> dict[str, Float[np.ndarray, "r"]]:
+    constant = truth.all(0) | ~truth.any(0)
+    return {name: _mean(values, exists | constant) for name, (values, exists) in resampled.items()}
 
 
 def _resampled_blocks(score, truth, predicted, rng: np.random.Generator) -> Iterator[Mapping[str, Resampled]]:

@@ -16,6 +16,7 @@ from mme2e_jax.config.parse import without_directories
 from mme2e_jax.export import archive
 from mme2e_jax.export.model_card import render_card
 from mme2e_jax.runs.load import Run
+from mme2e_jax.runs.stored_scores import read_test_auc
 from mme2e_jax.runtime.files import atomic_file, finished_directory
 from mme2e_jax.runtime.json_schema import parse_json
 
@@ -27,6 +28,7 @@ def save_model(run: Run, workdir: Path, directory: Path, tokenizer: Path | None)
     Raises `UserError` if the report is damaged, and `OutputExistsError` if the directory holds something else.
     """
     variables, record = jax.device_get(run.model.state.variables), run.record
+    auc = read_test_auc(workdir, run.step)
     weights = save({hub.tensor_name(path): np.ascontiguousarray(x) for path, x in variables.arrays().items()})
     config = dict(
         library_name=hub.LIBRARY,
@@ -38,6 +40,7 @@ def save_model(run: Run, workdir: Path, directory: Path, tokenizer: Path | None)
         fingerprint=record.fingerprint,
         weights_sha256=hashlib.sha256(weights).hexdigest(),
         config=without_directories(record.config),
+        test_auc=auc and auc.model_dump(),
     )
     # Nothing is written that a reader would refuse.
     parse_json(hub.HubConfig, _json(config))

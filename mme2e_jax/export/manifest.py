@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import AfterValidator, Field, FiniteFloat, NonNegativeInt, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
-from mme2e_jax.checkpoints.metadata import Names, Preprocessing, Tokenizer, check_thresholds, different, one_of
+from mme2e_jax.checkpoints.metadata import MeanAuc, Names, Preprocessing, Tokenizer, check_thresholds, different, one_of
 from mme2e_jax.config.schema import END_TO_END_MODELS, FAMILIES
 from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.evaluation.tasks import TASKS
@@ -58,6 +58,7 @@ class Manifest(JsonObject):
     platforms: Names  # platforms that the program runs on
     calling_convention_version: int  # version of `jax.export`
     jax_version: str  # version that exported the program
+    test_auc: MeanAuc | None = None  # None if the run had no report, and in files of earlier versions
     provenance: Provenance  # step, config and data of the run
 
     @property

@@ -15,11 +15,12 @@ from mme2e_jax.export.signature import signature
 from mme2e_jax.models import variables as model_variables
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.runs.load import Run
+from mme2e_jax.runs.stored_scores import read_test_auc
 from mme2e_jax.runtime.json_schema import parse_json
 
 
-def save_run(run: Run, path: Path, tokenizer: Path | None) -> dict[str, int]:
-    """Writes a run on one device as an exported file; returns sizes in bytes by member.
+def save_run(run: Run, workdir: Path, path: Path, tokenizer: Path | None) -> dict[str, int]:
+    """Writes the run of `workdir`, on one device, as an exported file; returns sizes in bytes by member.
 
     `tokenizer` is its directory, None for a model that reads no text. Raises OSError if the file cannot be written.
     """
@@ -30,12 +31,13 @@ def save_run(run: Run, path: Path, tokenizer: Path | None) -> dict[str, int]:
         archive.WEIGHTS: save({name: np.ascontiguousarray(x) for name, x in variables.arrays().items()}),
         **archive.tokenizer_members(tokenizer),
     }
-    archive.write_archive(path, _manifest(run, exported).model_dump(), members)
+    archive.write_archive(path, _manifest(run, workdir, exported).model_dump(), members)
     return {name: len(content) for name, content in members.items()}
 
 
-def _manifest(run: Run, exported: jax.export.Exported) -> Manifest:
+def _manifest(run: Run, workdir: Path, exported: jax.export.Exported) -> Manifest:
     spec, config, record = run.spec, run.config, run.record
+    auc = read_test_auc(workdir, run.step)
     media = spec if isinstance(spec, ModelSpec) else None
     sparse = media if media and media.sparse else None
     manifest = dict(
@@ -55,6 +57,7 @@ def _manifest(run: Run, exported: jax.export.Exported) -> Manifest:
         platforms=list(exported.platforms),
         calling_convention_version=exported.calling_convention_version,
         jax_version=jax.__version__,
+        test_auc=auc and auc.model_dump(),
         provenance={"step": run.step, "config": without_directories(record.config), "fingerprint": record.fingerprint},
     )
     # Nothing is written that a reader would refuse.

@@ -23,6 +23,7 @@ class Footage:
     faces: np.ndarray  # uint8 RGB `[t, 48, 48, 3]`
     face_found: np.ndarray  # bool `[t]`; False where the centre of the frame replaces a face
     frame_ms: np.ndarray  # float32 `[t]`, milliseconds from the utterance's start
+    boxes: np.ndarray  # float32 `[t, 4]`, left, top, right, bottom of the face as shares of the picture; NaN without
     wave: np.ndarray  # float32 `[x]`, full scale [-1, 1]; `x` is 0 without sound
     sample_rate: int  # samples per second
 
@@ -34,6 +35,11 @@ def media_arrays(footage: Footage) -> Arrays:
     """What end-to-end models read: the faces of the footage, and `mel` float32 `[s, 128, 32]`."""
     mel = mel_chunks(footage.wave, footage.sample_rate)
     return {"faces": footage.faces, "face_found": footage.face_found, "frame_ms": footage.frame_ms, "mel": mel}
+
+
+def clip_arrays(footage: Footage) -> Arrays:
+    """What prediction reads: `media_arrays`, and `boxes` float32 `[t, 4]` of the footage."""
+    return media_arrays(footage) | {"boxes": footage.boxes}
 
 
 def feature_arrays(footage: Footage) -> Arrays:

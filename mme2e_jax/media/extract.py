@@ -14,7 +14,7 @@ from mme2e_jax.media.arrays import Arrays, Footage
 from mme2e_jax.media.face_choice import MOST_PROBABLE, Box, Face, Scene, choose_face
 from mme2e_jax.media.face_search import FaceSearch, Frame
 from mme2e_jax.media.faces import BATCH_SIZE, FaceDetector
-from mme2e_jax.media.framing import VIEWS
+from mme2e_jax.media.framing import VIEWS, view_part
 from mme2e_jax.media.image_sequence import images_at, sequence_duration
 from mme2e_jax.media.sound import Sound, SoundError, read_soundtrack, read_wav, sample_range
 from mme2e_jax.media.sound_stream import SoundStream, SoundStreamCache
@@ -216,7 +216,7 @@ def _extract_faces(
         boxes = []
         for moment, name in sharing[requested[frame.index]]:
             box = choose_face(faces, settings.face_choice, Scene(width, height, tracks[name].last_box))
-            tracks[name].add(frame.image, box, len(faces), 1000 * (moment - spans[name][0]))
+            tracks[name].add(frame.image, box, len(faces), 1000 * (moment - spans[name][0]), frame.part)
             boxes += [box] if box else []
         return boxes
 
@@ -228,11 +228,11 @@ def _extract_faces(
     failure = "decoding ended early"
     try:
         times, wanted = [sharing[key][0][0] for key in requested], [view for _, view in requested]
-        for index, image in _timed_views(media.video, times, wanted, result):
+        for index, image, part in _timed_views(media.video, times, wanted, result):
             # The frame size may change within a video; all images of a batch have one size.
             if batch and (len(batch) == BATCH_SIZE or batch[0].image.shape != image.shape):
                 finish_batch()
-            batch.append(Frame(index, wanted[index], image))
+            batch.append(Frame(index, wanted[index], image, part))
     except VideoError as error:
         failure = str(error)
     if batch:
@@ -246,12 +246,13 @@ def _extract_faces(
 
 def _timed_views(
     video: Path | ImageSequence, times: Sequence[float], views: Sequence[str], result: Extracted
-) -> Iterator[tuple[int, np.ndarray]]:
+) -> Iterator[tuple[int, np.ndarray, Box]]:
     frames = images_at(video, times) if isinstance(video, ImageSequence) else frames_at(video, times)
     while True:
         with result.timed("decode"):
             item = next(frames, None)
-            view = None if item is None else VIEWS[views[item[0]]](item[1])
-        if item is None or view is None:
-            return
-        yield item[0], view
+            if item is None:
+                return
+            index, frame = item
+            view = VIEWS[views[index]](frame)
+        yield index, view, view_part(views[index], frame.shape[1], frame.shape[0])

@@ -24,6 +24,7 @@ class Frame(NamedTuple):
     index: int
     view: str  # the part of the video's pictures that it shows
     image: np.ndarray  # uint8 RGB `[h, w, 3]`
+    part: Box = (0.0, 0.0, 1.0, 1.0)  # what the image shows of the video's picture, see `framing.view_part`
 
 
 class FaceSearch:

@@ -47,6 +47,17 @@ class FaceDetector:
             stage._model = tf.function(stage.model, reduce_retracing=True)
         self._mtcnn = MTCNN(stages=stages)
 
+    def warm_up(self) -> None:
+        """Makes the graphs of all networks for any number of images and faces, so that the first search is fast."""
+        blank = np.zeros((96, 128, 3), np.uint8)
+        # The second shape of an input makes the graph that takes all further ones. Blank images have no face, so that
+        # the search ends after the first network.
+        self.find([blank])
+        self.find([blank, blank])
+        for stage, size in zip(self._mtcnn.stages[1:], (24, 48), strict=True):
+            for count in (1, 2):
+                stage._model(np.zeros((count, size, size, 3), np.float32))
+
     def find(self, images: Sequence[np.ndarray], smallest: float = 0.0) -> list[list[Face]]:
         """The faces of each image, with boxes in pixels.
 

@@ -50,6 +50,23 @@ VIEWS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+def view_part(view: str, width: int, height: int) -> Box:
+    """The part of a frame that a view shows: left, top, right, bottom as shares of the frame's width and height."""
+    first, whole, size = 0, width, VIEW_SIZE
+    if view == "whole":
+        return 0.0, 0.0, 1.0, 1.0
+    if view == "centre":
+        if height > VIEW_SIZE:
+            width, height = max(width // 2, 1), height // 2
+        whole = width
+    else:
+        width, size = max(width // 2, 1), HALF_VIEW_SIZE
+        first = 0 if view == "left" else whole - width
+    size = min(size, width, height)
+    left, top = first + (width - size) // 2, (height - size) // 2
+    return left / whole, top / height, (left + size) / whole, (top + size) / height
+
+
 def crop_face(image: np.ndarray, box: Box) -> np.ndarray:
     """Crops a face to uint8 `[48, 48, 3]`, as facenet-pytorch with image size 48 and margin 2; values are not scaled.
 

@@ -29,6 +29,8 @@ from mme2e_jax.runtime.files import atomic_file
 _REPOSITORY = Path(__file__).resolve().parent.parent.parent
 _ATTEMPTS = 2
 SPEECH = "speech"  # kind of a job that reads the sound only, for speech recognition
+CLIP = "clip"  # kind of a job that reads a clip for prediction
+_WARM_UP = "warm_up"  # kind of a job that reads nothing, but runs the face detector
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Job:
     media: Media  # files of the video
     settings: dict[str, Any]  # fields of `extract.ExtractSettings`
     spool: Path  # npz file to write the arrays to, as `IDENTIFIER/NAME`
-    kind: str = "media"  # record kind, one of `arrays.TO_ARRAYS`; or `SPEECH`
+    kind: str = "media"  # record kind, one of `arrays.TO_ARRAYS`; `CLIP`, `SPEECH` or `_WARM_UP`
     # Whether successive jobs read the parts of one video in order of time; its sound stays open between them.
     in_parts: bool = False
 
@@ -89,6 +91,10 @@ class Extractor:
     def start(self) -> None:
         """Starts the worker process before the first job, because this takes seconds."""
         self._worker = self._worker or _Worker()
+
+    def warm_up(self) -> None:
+        """Runs the face detector once, so that the first job does not take seconds longer than the next one."""
+        self.run(Job([], Media(None, None), {}, Path(), _WARM_UP))
 
     def run(self, job: Job) -> JobResult:
         """The result of a job; a job that kills the worker or raises an exception is handled as in `run_jobs`."""
@@ -182,7 +188,10 @@ def work() -> None:
 
 def extract_job(job: Job, detector: Any, streams: Any) -> JobResult:
     """The result of a job; an exception of the extraction becomes a finding of each utterance."""
-    from mme2e_jax.media.arrays import TO_ARRAYS, speech_arrays
+    if job.kind == _WARM_UP:
+        detector.warm_up()
+        return JobResult(job, [], [], {})
+    from mme2e_jax.media.arrays import TO_ARRAYS, clip_arrays, speech_arrays
     from mme2e_jax.media.extract import ExtractSettings, extract
 
     settings = ExtractSettings(**job.settings)
@@ -190,7 +199,7 @@ def extract_job(job: Job, detector: Any, streams: Any) -> JobResult:
         # No pictures are decoded.
         to_arrays, detector = speech_arrays, None
     else:
-        to_arrays = TO_ARRAYS[job.kind]
+        to_arrays = clip_arrays if job.kind == CLIP else TO_ARRAYS[job.kind]
     try:
         extracted = extract(job.utterances, job.media, settings, detector, to_arrays, streams if job.in_parts else None)
     except Exception as error:

@@ -18,7 +18,7 @@ from mme2e_jax.errors import UserError
 from mme2e_jax.media.findings import REASONS
 from mme2e_jax.media.utterance import SOUND_SUFFIXES, Media, Utterance
 from mme2e_jax.media.video import VideoError, open_media, picture_track, track_duration
-from mme2e_jax.media.workers import SPEECH, Extractor, Job
+from mme2e_jax.media.workers import CLIP, SPEECH, Extractor, Job
 from mme2e_jax.predict.cues import Cue
 
 # Seconds of a clip that are in memory at once; also the interval between reports of progress.
@@ -39,8 +39,8 @@ class ClipPart:
     """The media of one cue."""
 
     cue: Cue  # time and text; `end` is finite
-    # By name: faces uint8 `[t, 48, 48, 3]`, face_found bool `[t]`, frame_ms float32 `[t]`, mel float32 `[s, 128, 32]`;
-    # or audio and video features float32. Empty if there is nothing to read.
+    # By name: faces uint8 `[t, 48, 48, 3]`, face_found bool `[t]`, frame_ms float32 `[t]`, boxes float32 `[t, 4]`, see
+    # `media.arrays.Footage`, and mel float32 `[s, 128, 32]`. Empty if there is nothing to read.
     arrays: Mapping[str, np.ndarray]
     notes: tuple[str, ...]  # sentences about what is missing or replaced
 
@@ -92,6 +92,10 @@ class ClipReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def warm_up(self) -> None:
+        """Waits for the first process, and runs its face detector once; else its first clip does both."""
+        self._extractors[0].warm_up()
+
     def close(self) -> None:
         """Ends the processes; the next clip starts a new one."""
         for extractor in self._extractors:
@@ -118,7 +122,7 @@ class ClipReader:
                     for i, cue in enumerate(part)
                 ]
                 options = {"sound_in_video": True, **settings}
-                job = Job(utterances, media, options, Path(scratch) / "part.npz", in_parts=True)
+                job = Job(utterances, media, options, Path(scratch) / "part.npz", kind=CLIP, in_parts=True)
                 yield self._run(
                     self._extractors[process], job, part, clip.seconds, quiet if media.video else (*quiet, "no_video")
                 )

@@ -45,4 +45,5 @@ def clip_model(path: str | Path) -> ClipModel:
         dataset=manifest.dataset,
         load_encoder=model.load_encoder if "t" in manifest.modalities else None,
         infer=infer,
+        test_auc=manifest.test_auc,
     )

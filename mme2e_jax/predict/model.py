@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from mme2e_jax.batch import Batch
+from mme2e_jax.checkpoints.metadata import MeanAuc
 
 if TYPE_CHECKING:
     from mme2e_jax.media.tokens import TextEncoder
@@ -45,4 +46,4 @@ class ClipModel:
     # Function that loads the tokenizer; None for a model that reads no text.
     load_encoder: "Callable[[], TextEncoder] | None"
     infer: Callable[[Batch], list[ClipOutput]]  # function that computes the output for each row of a batch of one group
-    chance_remark: str = ""  # a sentence if the model may know no more than chance
+    test_auc: MeanAuc | None = None  # on the test split of the training; None if unknown

@@ -2,7 +2,9 @@
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +26,7 @@ from mme2e_jax.predict.clip_stream import ClipRequest, OpenedClip, read_ahead
 from mme2e_jax.predict.cues import LONGEST_WINDOW_SECONDS, WINDOW_SECONDS, Cue, check_windows
 from mme2e_jax.predict.model import ClipModel, ClipOutput
 from mme2e_jax.predict.remarks import DEFAULT_THRESHOLD, remarks
-from mme2e_jax.predict.results import Prediction, Utterance
+from mme2e_jax.predict.results import Prediction, SeenFrame, Utterance
 from mme2e_jax.predict.timeline import HOP_SECONDS
 from mme2e_jax.runtime.files import valid_unicode
 
@@ -116,12 +118,16 @@ class Predictor:
         """Ends the process that reads clips; the next prediction starts a new one."""
         self._reader.close()
 
-    def warm_up(self, window: float | None = None) -> None:
-        """Compiles the program for clips without a transcript file, or loads it from the cache; `window` as for a call.
+    def warm_up(self, window: float | None = None, *, timed: bool = False) -> None:
+        """Compiles a program or loads it from the cache, and runs the face detector; else the first prediction does so.
 
-        Without it, the first prediction does so.
+        It is the program for clips without a transcript file, `window` as for a call; or with `timed` that for
+        transcript files and recognised speech.
         """
-        self._prepare(_Shape.for_clip(window, timed=False))
+        with ThreadPoolExecutor(1) as thread:
+            reader = thread.submit(self._reader.warm_up)
+            self._prepare(_Shape.for_clip(window, timed=timed))
+            reader.result()
 
     def __call__(
         self,
@@ -211,9 +217,14 @@ class Predictor:
         notes += remarks(self.model)
         shown = set(np.linspace(0, len(cues) - 1, min(len(cues), SHOWN)).round().astype(int).tolist())
         utterances, left_out = [], []
+        frames: dict[float, SeenFrame] = {}
         tokens = self._tokens(cues)
         numbered = enumerate(parts)
         while group := list(itertools.islice(numbered, shape.rows)):
+            if "v" in self.model.modalities:
+                # Windows overlap: the first one has followed the face for the longest time.
+                for _, part in group:
+                    frames = {frame.time: frame for frame in _seen_frames(part)} | frames
             if self.model.mask_absent:
                 group = [(i, self._present(part, tokens[i])) for i, part in group]
             left_out += [(part.cue, " ".join(part.notes)) for _, part in group if not part.arrays]
@@ -241,6 +252,7 @@ class Predictor:
             notes=tuple(notes),
             utterances=tuple(utterances),
             hop=hop,
+            frames=tuple(frames[time] for time in sorted(frames)),
         )
 
     @functools.cached_property
@@ -334,6 +346,14 @@ def _evidence(arrays: Any, kept: Mapping[str, list[np.ndarray]]) -> Evidence:
     )
 
 
+def _seen_frames(part: ClipPart) -> Iterator[SeenFrame]:
+    if part.arrays:
+        times = part.cue.start + part.arrays["frame_ms"] / 1000
+        for time, box in zip(times.tolist(), part.arrays["boxes"].tolist(), strict=True):
+            found = None if math.isnan(box[0]) else tuple(round(side, 4) for side in box)
+            yield SeenFrame(round(time, 3), found)
+
+
 def _by_name(names: Sequence[str], values: np.ndarray) -> dict[str, float]:
     return {name: float(value) for name, value in zip(names, values, strict=True)}
 
@@ -349,8 +369,6 @@ def _notes_on_text(opened: OpenedClip, read: bool, masked: bool) -> list[str]:
         notes.append(
             "No transcript was given: " + ("text adds nothing." if masked else "the model's text input is empty.")
         )
-        if not opened.note:
-            notes.append("To give words: --transcript, --transcript_file, or --transcribe, which recognises speech.")
     elif len(cues) > 1:
         notes.append(
             f"The transcript has no times: each of {len(cues)} windows got the whole text. Give one with times "

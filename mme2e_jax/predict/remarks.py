@@ -1,12 +1,10 @@
 """Remarks on models whose answers mean little."""
 
-from pathlib import Path
-
+from mme2e_jax.checkpoints.metadata import MeanAuc
 from mme2e_jax.constants import EMBEDDED
 from mme2e_jax.evaluation.metrics import THRESHOLD_GRID, Task
 from mme2e_jax.evaluation.tasks import TASKS
 from mme2e_jax.predict.model import ClipModel
-from mme2e_jax.runs.stored_scores import read_scores
 
 DEFAULT_THRESHOLD = 0.5
 _CHANCE, _NEAR_CHANCE = 0.5, 0.55  # ROC-AUC
@@ -17,8 +15,8 @@ def remarks(model: ClipModel) -> list[str]:
     found = []
     if model.dataset in EMBEDDED:
         found.append("The model learned from one synthetic face and voice: its answers on others mean little.")
-    if model.chance_remark:
-        found.append(model.chance_remark)
+    if model.test_auc and (remark := _chance_remark(model.test_auc)):
+        found.append(remark)
     if TASKS[model.loss] is Task.SINGLE_LABEL:
         return found
     if not model.thresholds:
@@ -33,21 +31,13 @@ def remarks(model: ClipModel) -> list[str]:
     return found
 
 
-def read_chance_remark(workdir: Path, step: int) -> str:
-    """A sentence if the report of a run says that its checkpoint `step` may rank no better than chance; else empty."""
-    try:
-        report = read_scores(workdir, step)
-    except (OSError, ValueError):
-        # A prediction needs no report.
+def _chance_remark(auc: MeanAuc) -> str:
+    """A sentence if a model may rank no better than chance; else empty."""
+    low = auc.value if auc.low is None else auc.low
+    if low > _CHANCE and auc.value >= _NEAR_CHANCE:
         return ""
-    if report is None or (auc := report.test.mean.get("auc")) is None:
-        return ""
-    around = report.intervals.test.mean.get("auc")
-    low = auc if around is None or around.low is None else around.low
-    if low > _CHANCE and auc >= _NEAR_CHANCE:
-        return ""
-    interval = "" if around is None or around.low is None else f" (interval {low:.2f} to {around.high:.2f})"
+    interval = "" if auc.low is None or auc.high is None else f" (interval {auc.low:.2f} to {auc.high:.2f})"
     return (
-        f"The model may know no more than chance: the mean ROC-AUC on its test split is {auc:.2f}{interval}; chance "
-        f"is {_CHANCE:g}."
+        f"The model may know no more than chance: the mean ROC-AUC on its test split is {auc.value:.2f}{interval}; "
+        f"chance is {_CHANCE:g}."
     )

@@ -54,6 +54,14 @@ class Utterance:
         }
 
 
+class SeenFrame(NamedTuple):
+    """A frame of the video in which a face was looked for."""
+
+    time: float  # seconds from the start of the clip
+    # The chosen face: left, top, right, bottom as shares of the picture; None if there is none.
+    box: tuple[float, ...] | None
+
+
 class _Player(NamedTuple):
     tag: str  # "video" or "audio"
     source: str  # address
@@ -77,6 +85,7 @@ class Prediction:
     notes: tuple[str, ...]  # sentences about the clip as a whole
     utterances: tuple[Utterance, ...]  # utterances in the order of time; windows may overlap
     hop: float = HOP_SECONDS  # seconds from moment to moment of the timeline
+    frames: tuple[SeenFrame, ...] = ()  # in the order of time; empty if the model does not read faces
 
     def timeline(self, hop: float | None = None) -> list[Moment]:
         """Computes scores over time: means over the utterances at each moment, `hop` seconds long or as predicted."""
@@ -92,6 +101,7 @@ class Prediction:
             "task": self.task.value,
             "modalities": [MODALITY_NAMES[m] for m in self.modalities],
             "utterances": [utterance.to_json() for utterance in self.utterances],
+            "frames": [frame._asdict() for frame in self.frames],
             "headline": self.headline(),
             "dominant": dominant(self.timeline()),
         }
@@ -151,10 +161,10 @@ class Prediction:
             high=high,
             score_name=score_name,
             media=self._player(directory) if directory else None,
-            frames=list(self._frames()),
+            crops=list(self._crops()),
         )
 
-    def _frames(self) -> Iterator[tuple[float, str, bool]]:
+    def _crops(self) -> Iterator[tuple[float, str, bool]]:
         """Yields the time of each shown frame in the clip, the name of its picture in the page, and if it is a face."""
         shown = [utterance for utterance in self.utterances if utterance.evidence]
         for number, utterance in enumerate(shown):

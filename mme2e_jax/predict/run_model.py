@@ -17,8 +17,8 @@ from mme2e_jax.evaluation.inference import infer_batch
 from mme2e_jax.models import variables
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.predict.model import ClipModel, ClipOutput
-from mme2e_jax.predict.remarks import read_chance_remark
 from mme2e_jax.runs.load import Run
+from mme2e_jax.runs.stored_scores import read_test_auc
 from mme2e_jax.runs.tokenizer import find_tokenizer
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def clip_model(run: Run, workdir: Path, tokenizer: str | Path | None = None) -> 
         dataset=run.config.data.dataset,
         load_encoder=load if directory is not None else None,
         infer=infer,
-        chance_remark=read_chance_remark(workdir, run.step),
+        test_auc=read_test_auc(workdir, run.step),
     )
 
 

@@ -1,6 +1,7 @@
 """Recognises the speech of clips with a Whisper model."""
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +37,8 @@ class Transcriber:
         faster-whisper is not installed, the model cannot be loaded, or it does not know the language.
         """
         check_model(directory)
+        # ONNX Runtime, which finds the voice, reads it when it is imported; it would report its use to Microsoft.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         from faster_whisper import WhisperModel
 
         try:
@@ -107,6 +110,14 @@ class Transcriber:
                 raise InterruptedError
             heard.append(segment)
         return heard, found.language
+
+
+def check_flags(directory: str | None, language: str | None) -> None:
+    """Raises `UserError` as `check_model` if a model is given, and if a language is given without a model."""
+    if directory is not None:
+        check_model(directory)
+    elif language is not None:
+        raise UserError(f"Expected --transcribe=MODEL_DIR with --language={language}, found none.")
 
 
 def check_model(directory: str | Path) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from mme2e_jax.constants import MODALITY_COLOURS, MODALITY_NAMES
 from mme2e_jax.evaluation import bootstrap
+from mme2e_jax.html.formats import format_difference
 from mme2e_jax.html.page import Table, render
 from mme2e_jax.html.plot import COLOURS, DASHES, GREY, Line, Plot, Tip
 from mme2e_jax.report.tables import with_interval
@@ -52,15 +53,29 @@ class Study(JsonObject):
     split: str
 
 
+class Difference(JsonObject):
+    """A difference of two scores with its interval; None if undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
 class Subset(Scored):
     """Decisions from some of the modalities."""
 
     modalities: str
+    # By score, the difference of its mean to that of all modalities; empty for these, and in earlier versions.
+    differences: dict[str, Difference] = Field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The names of the modalities."""
         return " + ".join(MODALITY_NAMES[m] for m in self.modalities)
+
+    def against_all(self, name: str) -> str:
+        """The difference of a mean score to that of all modalities; empty if it is not stored."""
+        return format_difference(**self.differences[name].model_dump()) if name in self.differences else ""
 
 
 class Ablation(Study):

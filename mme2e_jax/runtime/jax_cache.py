@@ -9,9 +9,10 @@ from mme2e_jax.runtime.console import console
 
 def configure_jax() -> None:
     """Stores compiled programs in the user's cache, for the next runs."""
-    # They log missing accelerators and available fonts; Orbax warns of every checkpoint without scores.
-    for name, level in (("absl", logging.ERROR), ("jax", logging.WARNING), ("matplotlib", logging.WARNING)):
-        logging.getLogger(name).setLevel(level)
+    # They log missing accelerators and available fonts.
+    for name in ("absl", "jax", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("absl").addFilter(_is_no_warning_of_orbax)
     # Here, not at the top: the import takes a second.
     import jax
 
@@ -28,3 +29,8 @@ def configure_jax() -> None:
         )
     else:
         jax.config.update("jax_compilation_cache_dir", str(cache))
+
+
+def _is_no_warning_of_orbax(record: logging.LogRecord) -> bool:
+    # Orbax warns of checkpoints without scores, such as those from within an epoch.
+    return record.levelno >= logging.ERROR or "orbax" not in Path(record.pathname).parts

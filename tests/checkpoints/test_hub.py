@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from configs import mini_dense
-from mme2e_jax.checkpoints.hub import FORMAT_VERSION, find_model
+from mme2e_jax.checkpoints.hub import FORMAT_VERSION, HubModel, find_model
 from mme2e_jax.commands.export import export_to_hub_layout
 from mme2e_jax.errors import UserError
 from mme2e_jax.evaluation.metrics import Task
@@ -110,6 +110,7 @@ def test_a_missing_or_unreadable_file_is_named(copy: Path, name: str) -> None:
         ("config.json", {"label_names": ["calm"]}, "expected none, or those of the labels"),
         ("config.json", {"tokenizer": {"vocab_size": 0}}, "tokenizer.vocab_size: expected greater than 0"),
         ("config.json", {"step": -1}, "step: expected greater than or equal to 0"),
+        ("config.json", {"test_auc": {"value": 2.0, "low": None, "high": None}}, "test_auc.value: expected less than"),
         ("config.json", {"config": {}}, "config.model.name: missing"),
         ("config.json", {"config": {"model": 3}}, "config.model: no such key"),
         ("preprocessor_config.json", {"frame_interval_ms": 0}, "frame_interval_ms: expected greater than 0"),
@@ -124,6 +125,12 @@ def test_invalid_metadata_is_refused_by_its_key(copy: Path, name: str, change: d
     rewrite(copy, name, lambda content: content.update(change))
 
     assert found in refusal(copy)
+
+
+def test_a_model_of_an_earlier_version_has_no_auc(copy: Path) -> None:
+    rewrite(copy, "config.json", lambda content: content.pop("test_auc"))
+
+    assert HubModel(copy).test_auc is None
 
 
 def test_only_values_of_a_regression_may_have_any_threshold(copy: Path) -> None:

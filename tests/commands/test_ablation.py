@@ -72,6 +72,21 @@ def test_all_modalities_have_the_evaluations_scores(workdir: Path) -> None:
     assert ablated["text_guides_attention"] is True
 
 
+def test_subsets_differ_from_all_modalities_with_an_interval(workdir: Path) -> None:
+    whole, *others = report_of(workdir, "ablation.json")["subsets"]
+
+    assert "differences" not in whole
+    for subset in others:
+        for name in ("f1", "auc", "accuracy", "weighted_accuracy"):
+            value, other = (s["scores"]["mean"][name] for s in (subset, whole))
+            found = subset["differences"][name]
+            if value is None or other is None:
+                assert found["value"] is None
+            else:
+                assert found["value"] == pytest.approx(value - other)
+                assert found["low"] <= found["high"]
+
+
 def test_the_report_shows_the_ablation(workdir: Path) -> None:
     page = (workdir / "report" / "index.html").read_text(encoding="utf-8")
 
@@ -128,6 +143,8 @@ def test_the_table_names_the_modalities(workdir: Path) -> None:
     ]
     assert rows[0][1] == f"{report['subsets'][0]['scores']['mean']['f1']:.3f}"
     assert rows[6][4] == ""
+    assert rows[0][5] == ""
+    assert rows[1][5].startswith(f"{report['subsets'][1]['differences']['f1']['value']:+.3f} (")
 
 
 def test_a_baseline_is_ablated_in_the_order_of_its_own_fusion(baseline_run: Path, tmp_path: Path) -> None:

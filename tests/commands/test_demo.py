@@ -19,11 +19,13 @@ from mme2e_jax.commands.demo import DemoArguments, answer
 from mme2e_jax.errors import UserError
 from mme2e_jax.predict.results import EMBEDDED_BYTES, Prediction
 from tests.helpers.browser import needs_browser
-from tests.helpers.clip_run import WORDS, make_clip_run, write_clips
+from tests.helpers.clip_run import SIZE, WORDS, levels, make_clip_run, write_clips
 from tests.helpers.devtools import Page, browser
 from tests.helpers.media import tone, write_video, write_wav
 from tests.helpers.runs import REPOSITORY, run
+from tests.helpers.whisper import save_whisper
 from tests.predict.test_results import prediction
+from tests.predict.test_transcribe import SEED, speech
 
 LIMITS = DemoArguments(None, None, 3.0, 0.5, "127.0.0.1", None, max_megabytes=1.0, max_seconds=5.0)
 
@@ -35,6 +37,8 @@ LIMITS = DemoArguments(None, None, 3.0, 0.5, "127.0.0.1", None, max_megabytes=1.
         (("--workdir=absent",), "absent does not exist"),
         (("--workdir=.", "--hop=4"), "found 3 and 4"),
         (("--workdir=.", "--port=70000"), "70000"),
+        (("--workdir=.", "--transcribe=absent"), "found no such directory: absent"),
+        (("--workdir=.", "--language=en"), "Expected --transcribe=MODEL_DIR with --language=en"),
         (("--workdir=.", "--max_seconds=0"), "max_seconds"),
         (("--workdir=.", "--input=clip.mp4"), "--input is not a flag of --mode=demo"),
     ],
@@ -73,7 +77,7 @@ def _upload(directory: Path, seconds: float, name: str = "a.wav") -> Path:
 
 
 def _predict(path: Path, transcript: str, **_: Any) -> Prediction:
-    return dataclasses.replace(prediction(), clip=path.name, path=str(path), notes=(transcript,))
+    return dataclasses.replace(prediction(), clip=path.name, path=str(path), notes=(transcript,), modalities="tva")
 
 
 def _never(*_: object, **__: object) -> Prediction:
@@ -93,6 +97,18 @@ def test_the_answer_is_the_page_of_the_prediction_and_the_clip_is_deleted(tmp_pa
     assert "data:audio/" in expected
     assert html.unescape(re.findall('srcdoc="(.*?)"', shown, re.DOTALL)[0]) == expected
     assert not path.parent.exists()
+
+
+def test_a_page_without_words_says_how_to_get_some(tmp_path: Path) -> None:
+    hint = "To give words, type them under Transcript. A demo that is started with --transcribe=MODEL_DIR recognises"
+    recognising = LIMITS._replace(transcribe="MODEL_DIR")
+
+    def shown(arguments: DemoArguments, transcript: str) -> str:
+        return html.unescape(answer(_predict, arguments, [str(_upload(tmp_path, 1))], transcript))
+
+    assert hint in shown(LIMITS, " ")
+    assert hint not in shown(LIMITS, "six two")
+    assert hint not in shown(recognising, "")
 
 
 def test_a_clip_too_large_to_embed_has_a_page_that_says_so(tmp_path: Path) -> None:
@@ -162,12 +178,14 @@ class _Demo(NamedTuple):
 
 @pytest.fixture(scope="module")
 def demo(shared: Callable[[str, Callable[[Path], object]], Path], tmp_path_factory: pytest.TempPathFactory):
-    """A running demo of a small model, which takes clips of up to 8 s and 1 MB."""
+    """A running demo of a small model, which takes clips of up to 8 s and 1 MB, and recognises speech if it can."""
     pytest.importorskip("gradio")
     clips = write_clips(tmp_path_factory.mktemp("clips"))
     workdir = make_clip_run(clips, tmp_path_factory.mktemp("demo"))
     temporary = tmp_path_factory.mktemp("temporary")
-    command = ("--mode=demo", f"--workdir={workdir}", "--max_seconds=8", "--max_megabytes=1")
+    command = ["--mode=demo", f"--workdir={workdir}", "--max_seconds=8", "--max_megabytes=1"]
+    if importlib.util.find_spec("faster_whisper"):
+        command.append(f"--transcribe={save_whisper(tmp_path_factory.mktemp('whisper') / 'tiny', SEED)}")
     log = temporary.with_name("demo.log")
     with (
         log.open("w") as errors,
@@ -241,6 +259,25 @@ def test_an_uploaded_clip_has_the_page_that_the_command_writes(demo: _Demo, widt
         others = [url for url in page.requests if not url.startswith((demo.address, "data:", "blob:", "about:"))]
         assert others == []
     assert demo.uploads() == []
+
+
+@pytest.mark.slow
+@needs_browser
+def test_speech_is_recognised_unless_words_are_typed(demo: _Demo, tmp_path: Path) -> None:
+    pytest.importorskip("faster_whisper")
+    write_video(tmp_path / "spoken.mp4", levels(5, 1), size=SIZE, wave=speech())
+
+    with browser(tmp_path / "profile") as page:
+        found = []
+        for words in ("", "six two"):
+            page.open(demo.address)
+            _upload_and_predict(page, tmp_path / "spoken.mp4", words)
+            found.append(page.evaluate(f"{_RESULT}.body.innerText"))
+
+    assert "The transcript was recognised by the model tiny" in found[0]
+    assert "No transcript was given" not in found[0]
+    assert "recognised" not in found[1]
+    assert "six two" in found[1]
 
 
 @pytest.mark.slow

@@ -150,7 +150,7 @@ class Recognizer:
 def test_clips_without_words_are_predicted_again_with_another_recognition(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mme2e_jax.commands.predict.check_model", lambda directory: None)
+    monkeypatch.setattr("mme2e_jax.commands.predict.check_flags", lambda directory, language: None)
     monkeypatch.setattr("mme2e_jax.commands.predict.Transcriber", Recognizer)
     (folder / "=c.mp4").unlink()
     (folder / "d.txt").write_text("What I say.")

@@ -5,7 +5,14 @@ import pytest
 from sklearn import metrics as scores
 
 from mme2e_jax.evaluation import bootstrap, metrics
-from mme2e_jax.evaluation.bootstrap import RESAMPLES, SCORES, intervals, score_resamples
+from mme2e_jax.evaluation.bootstrap import (
+    RESAMPLES,
+    SCORES,
+    differences,
+    intervals,
+    mean_resamples,
+    score_resamples,
+)
 
 NAMES = ("a", "b")
 
@@ -143,3 +150,32 @@ def test_resamples_are_as_many_in_blocks(monkeypatch: pytest.MonkeyPatch) -> Non
     found = intervals(np.zeros((40, 1)), never, never, ("a",), seed=0)
 
     assert found["per_label"]["a"]["f1"]["undefined"] == RESAMPLES
+
+
+def test_means_of_resamples_have_the_intervals_of_the_means() -> None:
+    decided = drawn(40)
+    around = intervals(*decided, NAMES, seed=3)["mean"]
+
+    for name, values in mean_resamples(*decided, seed=3).items():
+        assert np.quantile(values, [0.025, 0.975]).tolist() == [around[name]["low"], around[name]["high"]]
+
+
+def test_a_difference_is_taken_within_each_resample() -> None:
+    (score, truth, predicted), (_, _, others) = drawn(20), drawn(20, seed=1)
+
+    found = differences(mean_resamples(score, truth, predicted, 5), mean_resamples(score, truth, others, 5))
+
+    # Accuracy by hand: the difference of an utterance is 1 where only the first predictions are right.
+    gain = ((predicted == truth).astype(float) - (others == truth)).mean(1)
+    resampled = gain[np.random.default_rng(5).integers(20, size=(RESAMPLES, 20))].mean(1)
+    assert [found["accuracy"]["low"], found["accuracy"]["high"]] == pytest.approx(
+        np.quantile(resampled, [0.025, 0.975])
+    )
+
+
+def test_predictions_that_rank_alike_differ_by_nothing() -> None:
+    score, truth, predicted = drawn(20)
+
+    found = differences(mean_resamples(score, truth, predicted, 0), mean_resamples(2 * score, truth, predicted, 0))
+
+    assert {(around["low"], around["high"]) for around in found.values()} == {(0.0, 0.0)}

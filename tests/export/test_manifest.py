@@ -29,6 +29,7 @@ MANIFEST: dict[str, Any] = {
     "platforms": ["cpu"],
     "calling_convention_version": 9,
     "jax_version": "0.7.0",
+    "test_auc": {"value": 0.6, "low": 0.5, "high": None},
     "provenance": {"step": 3, "config": {}},
 }
 # Keys that are checked together.
@@ -39,6 +40,7 @@ TOGETHER = {
     "loss": ("task",),
     "dimensions": ("inputs",),
 }
+OPTIONAL = ("mask_absent", "test_auc")
 VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -82,7 +84,7 @@ def test_any_value_in_any_place_is_valid_or_refused_by_its_key(data: st.DataObje
         assert json.loads(json.dumps(manifest.model_dump())) == content
 
 
-@pytest.mark.parametrize("key", [key for key in MANIFEST if key != "mask_absent"])
+@pytest.mark.parametrize("key", [key for key in MANIFEST if key not in OPTIONAL])
 def test_a_missing_key_is_named(key: str) -> None:
     content = {name: value for name, value in MANIFEST.items() if name != key}
 
@@ -90,7 +92,10 @@ def test_a_missing_key_is_named(key: str) -> None:
         parse_json(Manifest, json.dumps(content))
 
 
-def test_a_file_of_an_earlier_version_masks_nothing() -> None:
-    content = {name: value for name, value in MANIFEST.items() if name != "mask_absent"}
+def test_a_file_of_an_earlier_version_masks_nothing_and_has_no_auc() -> None:
+    content = {name: value for name, value in MANIFEST.items() if name not in OPTIONAL}
 
-    assert not parse_json(Manifest, json.dumps(content)).mask_absent
+    manifest = parse_json(Manifest, json.dumps(content))
+
+    assert not manifest.mask_absent
+    assert manifest.test_auc is None

@@ -1,6 +1,6 @@
 """Formatting of times and scores."""
 
-from mme2e_jax.html.formats import format_score, format_time
+from mme2e_jax.html.formats import format_difference, format_score, format_time
 
 
 def test_times_have_hours_only_where_needed() -> None:
@@ -9,3 +9,9 @@ def test_times_have_hours_only_where_needed() -> None:
 
 def test_a_missing_score_is_a_dash() -> None:
     assert [format_score(value) for value in (0.12345, None)] == ["0.123", "–"]
+
+
+def test_a_difference_has_its_sign_and_its_interval() -> None:
+    assert format_difference(-0.1234, -0.2, 0.01) == "-0.123 (-0.20 to +0.01)"
+    assert format_difference(0.5, None, None) == "+0.500"
+    assert format_difference(None, None, None) == "–"

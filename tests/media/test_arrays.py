@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mme2e_jax.media.arrays import SPEECH_RATE, TO_ARRAYS, Footage, speech_arrays
+from mme2e_jax.media.arrays import SPEECH_RATE, TO_ARRAYS, Footage, clip_arrays, speech_arrays
 from mme2e_jax.media.features.audio import audio_features
 from mme2e_jax.media.features.video import video_features
 from mme2e_jax.media.mel import mel_chunks
@@ -16,6 +16,7 @@ FOOTAGE = Footage(
     faces=RNG.integers(0, 256, (3, 48, 48, 3), dtype=np.uint8),
     face_found=np.array([True, False, True]),
     frame_ms=np.array([0, 500, 1000], np.float32),
+    boxes=np.array([[0.1, 0.2, 0.3, 0.4], [np.nan] * 4, [0, 0, 1, 1]], np.float32),
     wave=tone(1.0).astype(np.float32),
     sample_rate=16_000,
 )
@@ -23,6 +24,7 @@ NOTHING = Footage(
     faces=np.zeros((0, 48, 48, 3), np.uint8),
     face_found=np.zeros(0, bool),
     frame_ms=np.zeros(0, np.float32),
+    boxes=np.zeros((0, 4), np.float32),
     wave=np.zeros(0, np.float32),
     sample_rate=16_000,
 )
@@ -36,6 +38,13 @@ def test_media_are_faces_and_mel_chunks() -> None:
     np.testing.assert_array_equal(arrays["face_found"], FOOTAGE.face_found)
     np.testing.assert_array_equal(arrays["frame_ms"], FOOTAGE.frame_ms)
     np.testing.assert_array_equal(arrays["mel"], mel_chunks(FOOTAGE.wave, 16_000))
+
+
+def test_prediction_also_gets_the_boxes_of_the_faces() -> None:
+    arrays = clip_arrays(FOOTAGE)
+
+    assert set(arrays) == {*TO_ARRAYS["media"](FOOTAGE), "boxes"}
+    np.testing.assert_array_equal(arrays["boxes"], FOOTAGE.boxes)
 
 
 def test_features_are_rows_of_sound_and_of_faces() -> None:

@@ -153,6 +153,19 @@ def test_the_crop_of_a_found_face_is_mostly_skin(detector: FaceDetector, portrai
     assert red > 150
 
 
+def test_after_a_warm_up_no_search_makes_another_graph(portrait: np.ndarray) -> None:
+    detector = FaceDetector()
+    models = [stage._model for stage in detector._mtcnn.stages]
+
+    detector.warm_up()
+
+    made = [model.experimental_get_tracing_count() for model in models]
+    assert all(detector.find([portrait]))
+    assert all(detector.find([portrait[:, ::-1], portrait, portrait]))
+    assert all(detector.find([cv2.resize(portrait, (320, 200))]))
+    assert [model.experimental_get_tracing_count() for model in models] == made
+
+
 @pytest.mark.parametrize("size", [20, 36, 48, 97])
 def test_small_pictures_are_no_error(detector: FaceDetector, size: int) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)

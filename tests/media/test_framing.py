@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mme2e_jax.media.framing import VIEWS, centre_view, crop_centre, crop_face
+from mme2e_jax.media.framing import VIEWS, centre_view, crop_centre, crop_face, view_part
 
 
 def coordinates(height: int, width: int) -> np.ndarray:
@@ -21,6 +21,20 @@ def test_a_tall_frame_is_halved_and_cut_in_the_middle() -> None:
 
     assert view.shape == (360, 360, 3)
     assert (view == 200).all()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize(("height", "width"), [(720, 1280), (360, 640), (240, 320), (300, 200), (480, 600)])
+def test_the_part_that_a_view_shows_is_where_its_pixels_come_from(view: str, height: int, width: int) -> None:
+    rows, columns = np.mgrid[:height, :width]
+    frame = np.stack([(columns + 0.5) / width, (rows + 0.5) / height, 0 * rows], axis=-1).astype(np.float32)
+
+    seen = VIEWS[view](frame)
+
+    left, top, right, bottom = view_part(view, width, height)
+    x, y = ((np.arange(size) + 0.5) / size for size in (seen.shape[1], seen.shape[0]))
+    np.testing.assert_allclose(seen[0, :, 0], left + x * (right - left), atol=1e-5)
+    np.testing.assert_allclose(seen[:, 0, 1], top + y * (bottom - top), atol=1e-5)
 
 
 def test_a_frame_of_360_rows_is_not_halved() -> None:

@@ -10,7 +10,7 @@ import pytest
 from mme2e_jax.media import workers
 from mme2e_jax.media.sound import read_soundtrack
 from mme2e_jax.media.utterance import Media, Utterance
-from mme2e_jax.media.workers import SPEECH, Job, JobResult, extract_job, run_jobs
+from mme2e_jax.media.workers import SPEECH, Extractor, Job, JobResult, extract_job, run_jobs
 from tests.helpers.media import tone, write_video
 
 
@@ -122,6 +122,22 @@ def test_an_exception_of_one_video_is_a_finding_of_its_utterances(
         ("v_0", "extraction_failed", "OverflowError: too long")
     ]
     assert "OverflowError: too long" in capfd.readouterr().err
+
+
+def test_a_warm_up_runs_the_face_detector_and_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Detector:
+        warm = 0
+
+        def warm_up(self) -> None:
+            self.warm += 1
+
+    detector = Detector()
+    extractor = Extractor()
+    monkeypatch.setattr(Extractor, "run", lambda _, job: extract_job(job, detector, None))
+
+    extractor.warm_up()
+
+    assert detector.warm == 1
 
 
 def test_speech_recognition_gets_the_sound_of_a_video_without_its_frames(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """What each kind of media file yields in a prediction: the input of the model, notes, or a refusal."""
 
+import dataclasses
 import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from skimage import data
 
 from mme2e_jax.batch import Batch
 from mme2e_jax.errors import UserError
@@ -106,3 +109,39 @@ def test_pictures_that_lie_on_their_side_are_turned(tmp_path: Path, predictor: P
     left, right = np.split(utterance.evidence.faces[0].mean((0, 2)), 2)
     assert left.mean() < 20
     assert right.mean() > 180
+
+
+def test_a_warm_up_runs_the_program_of_each_shape_and_the_face_detector(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def infer(batch: Batch) -> list[ClipOutput]:
+        ran.append(f"{batch.token_count.shape[1]} rows")
+        return count_inputs(batch)
+
+    monkeypatch.setattr(ClipReader, "warm_up", lambda _: ran.append("faces"))
+    cold = Predictor(dataclasses.replace(predictor.model, infer=infer), predictor._reader)
+
+    cold.warm_up(3.0)
+    assert sorted(ran) == ["8 rows", "faces"]
+    cold.warm_up(timed=True)
+    assert sorted(ran) == ["1 rows", "8 rows", "faces", "faces"]
+
+
+def test_the_boxes_of_faces_are_shares_of_the_whole_picture(tmp_path: Path, predictor: Predictor) -> None:
+    # The model looks at the 480 x 480 pixels in the middle.
+    pictures = np.full((20, 480, 640, 3), 128, np.uint8)
+    pictures[:10, 40:440, 200:600] = cv2.resize(data.astronaut(), (400, 400), interpolation=cv2.INTER_AREA)
+    write_frames(tmp_path / "a.mp4", pictures)
+
+    frames = predictor(tmp_path / "a.mp4", window=1.0, hop=0.5).frames
+
+    assert [frame.time for frame in frames] == [0.0, 0.5, 1.0, 1.5]
+    left, top, right, bottom = 200 + 175 * 400 / 512, 40 + 60 * 400 / 512, 200 + 270 * 400 / 512, 40 + 180 * 400 / 512
+    for frame in frames[:2]:
+        # By eye, so that the box may differ by a tenth of the face.
+        assert frame.box == pytest.approx((left / 640, top / 480, right / 640, bottom / 480), abs=0.025)
+    assert [frame.box for frame in frames[2:]] == [None, None]
+    deaf = Predictor(dataclasses.replace(predictor.model, modalities="a"), predictor._reader)
+    assert deaf(tmp_path / "a.mp4").frames == ()

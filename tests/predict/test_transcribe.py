@@ -5,6 +5,8 @@ import importlib.util
 import itertools
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +23,7 @@ from mme2e_jax.predict.cues import Cue
 from mme2e_jax.predict.transcribe import Transcriber, check_model, make_cues
 from tests.helpers.clip_run import SIZE, levels, make_clip_run, write_clips
 from tests.helpers.media import write_video, write_wav
-from tests.helpers.runs import run
+from tests.helpers.runs import REPOSITORY, run
 from tests.helpers.whisper import WORDS, save_whisper
 
 FILES = ("model.bin", "config.json", "tokenizer.json", "vocabulary.json")
@@ -207,6 +209,20 @@ def test_a_damaged_model_is_refused(name: str, model: Path, tmp_path: Path) -> N
 
     with pytest.raises(UserError, match=r"found files that cannot be loaded: .*\. Download it again: hf download"):
         Transcriber(directory)
+
+
+def test_recognition_reports_nothing_to_others(model: Path, tmp_path: Path) -> None:
+    program = "import sys; from mme2e_jax.predict.transcribe import Transcriber; Transcriber(sys.argv[1])"
+    # Neither the choice of the caller, nor a variable that the library takes for one.
+    environment = {k: v for k, v in os.environ.items() if k not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    paths = {"TMPDIR": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+
+    subprocess.run(
+        [sys.executable, "-c", f"{program}; import onnxruntime", str(model)], env=environment | paths, check=True
+    )
+
+    # Its telemetry keeps a session there.
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

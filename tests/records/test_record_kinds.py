@@ -18,7 +18,7 @@ def make_kind(name: str) -> RecordKind:
 def test_an_example_is_words_and_what_workers_store_and_a_label(name: str) -> None:
     kind = make_kind(name)
     found, times, wave = (np.zeros(0, dtype) for dtype in (np.bool_, np.float32, np.float32))
-    nothing = Footage(np.zeros((0, 48, 48, 3), np.uint8), found, times, wave, 16_000)
+    nothing = Footage(np.zeros((0, 48, 48, 3), np.uint8), found, times, np.zeros((0, 4), np.float32), wave, 16_000)
 
     assert kind.schema.metadata["kind"] == name
     assert {*kind.encode_text("a few words"), *TO_ARRAYS[name](nothing), "label"} == set(kind.schema.arrays)

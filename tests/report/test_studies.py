@@ -27,7 +27,12 @@ def scored(f1: float | None, **more: Any) -> dict[str, Any]:
 
 
 def ablation(step: int = STEP) -> dict[str, Any]:
-    subsets = [scored(0.5, modalities="tv"), scored(0.4, modalities="t"), scored(None, modalities="v")]
+    lower = {"value": -0.1, "low": -0.15, "high": -0.05}
+    subsets = [
+        scored(0.5, modalities="tv"),
+        scored(0.4, modalities="t", differences={"f1": lower, "auc": {"value": None, "low": None, "high": None}}),
+        scored(None, modalities="v"),
+    ]
     return {"step": step, "split": "test", "text_guides_attention": True, "subsets": subsets}
 
 
@@ -47,7 +52,9 @@ def test_scores_of_subsets_have_their_intervals(tmp_path: Path) -> None:
     text = render_studies(tmp_path, STEP)
 
     assert "<td>text + faces</td>" in text
-    assert "0.500 (0.40 to 0.60)" in text
+    assert "0.500 (0.40 to 0.60)</td>" in text
+    assert '0.400 (0.30 to 0.50)<br><span class="small">-0.100 (-0.15 to -0.05)</span></td>' in text
+    assert '<span class="small">–</span>' in text
     assert "Text guides where the model looks" in text
     assert "nan" not in text
     assert "--mode=sparsity_curve" in text

@@ -1,5 +1,6 @@
 """Where JAX's compiled programs are kept."""
 
+import logging
 from pathlib import Path
 
 import jax
@@ -39,6 +40,24 @@ def test_a_user_without_a_home_runs_without_the_cache(
 
     assert not updates
     assert capsys.readouterr().out.count("Set JAX_COMPILATION_CACHE_DIR to a directory") == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "level", "shown"),
+    [
+        ("/site-packages/orbax/checkpoint/checkpoint_manager.py", logging.WARNING, False),
+        ("/site-packages/orbax/checkpoint/checkpoint_manager.py", logging.ERROR, True),
+        ("/site-packages/array_record/reader.py", logging.WARNING, True),
+    ],
+)
+def test_only_warnings_of_orbax_are_silent(path: str, level: int, shown: bool) -> None:
+    logger = logging.getLogger("absl")
+    record = logger.makeRecord("absl", level, path, 1, "a message", (), None)
+
+    configure_jax()
+
+    assert logger.isEnabledFor(level)
+    assert bool(logger.filter(record)) is shown
 
 
 def _no_home() -> Path:
