@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,9 @@ def run(make_corpus: "MakeCorpus | None", argv: Sequence[str] | None = None) -> 
     Only training needs `make_corpus`, the generator of the embedded corpus. `argv` is by default that of this process.
     """
     argv = sys.argv if argv is None else argv
+    # Python's default is 700. Frameworks make half a million objects that stay: searching them again and again for
+    # garbage takes a second of CPU time of every command.
+    gc.set_threshold(100_000, 20, 20)
     try:
         with disk_errors():
             main(argv, make_corpus)

@@ -8,6 +8,7 @@ crashes. Jobs and results are pickled to the worker's standard input and output;
 """
 
 import contextlib
+import gc
 import os
 import pickle
 import queue
@@ -160,6 +161,8 @@ def work() -> None:
     """Runs the jobs of standard input until it ends."""
     # Ctrl-C ends it without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # As in the launcher.
+    gc.set_threshold(100_000, 20, 20)
     # Libraries print to standard output, so the answers use a separate file descriptor.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -177,7 +180,9 @@ def work() -> None:
         try:
             job = pickle.load(sys.stdin.buffer)
         except EOFError:
-            return
+            # A regular end of TensorFlow takes half a second, and the caller waits for it.
+            sys.stderr.flush()
+            os._exit(0)
         try:
             answer = extract_job(job, detector, streams)
         except Exception:
