@@ -13,6 +13,9 @@ ratios are medians of the rounds' ratios. Each number of threads is measured in 
 many cores (Linux).
 """
 
+# PyTorch is optional.
+# pyright: reportMissingImports=false
+
 import itertools
 import json
 import multiprocessing
@@ -128,7 +131,7 @@ def torch_step(model: TorchMME2E, batch: Batch, mode: str, device: str, layout: 
       layout: one of `LAYOUTS`.
     """
     torch.set_float32_matmul_precision("high")
-    model = model.to(device, memory_format=LAYOUTS[layout])
+    model = model.to(device).to(memory_format=LAYOUTS[layout])
     arguments = torch_inputs(batch, device, layout)
     # As many positives as negatives weigh.
     loss = nn.BCEWithLogitsLoss(pos_weight=torch.full(batch.labels.shape[-1:], 3.0, device=device))

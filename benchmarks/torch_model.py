@@ -7,6 +7,9 @@ Axis legend: `b` utterances, `t` items of the longest one, `n` images of all utt
 and width, `d` features.
 """
 
+# PyTorch is optional.
+# pyright: reportMissingImports=false
+
 from collections.abc import Sequence
 
 import torch
@@ -76,6 +79,9 @@ class _Text(nn.Module):
 
 class TorchMME2E(nn.Module):
     """Text, faces and speech to emotion logits, dense."""
+
+    face_mean: Tensor
+    face_std: Tensor
 
     def __init__(self, spec: ModelSpec):
         super().__init__()

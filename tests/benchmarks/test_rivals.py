@@ -28,8 +28,8 @@ def test_the_pytorch_model_gives_our_logits(layout: str) -> None:
     with torch.no_grad():
         for module in rival.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
-                module.running_mean.normal_()
-                module.running_var.uniform_(0.5, 2)
+                torch.nn.init.normal_(module.get_buffer("running_mean"))
+                torch.nn.init.uniform_(module.get_buffer("running_var"), 0.5, 2)
     rules = paper_rules(spec)
     weights = {name: value.numpy() for name, value in rival.state_dict().items() if name in rules}
     ours = model_variables.abstract_variables(spec).with_arrays(convert(weights, rules, "the PyTorch model"))
