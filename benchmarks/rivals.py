@@ -59,11 +59,11 @@ def main(argv: list[str]) -> None:
     """Measures and prints the table."""
     del argv
     values = flags.FLAGS
-    cases = itertools.product(
-        map(int, values.threads), values.modes, map(int, values.tokens), map(int, values.utterances)
-    )
     rows = []
-    for case in (Case(*each) for each in cases):
+    for threads, mode, tokens, utterances in itertools.product(
+        values.threads, values.modes, values.tokens, values.utterances
+    ):
+        case = Case(int(threads), str(mode), int(tokens), int(utterances))
         print(f"{case} ...", file=sys.stderr)
         # JAX and PyTorch size their thread pools once in a process.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _limit, (case.threads,)) as process:
@@ -131,7 +131,8 @@ def torch_step(model: TorchMME2E, batch: Batch, mode: str, device: str, layout: 
       layout: one of `LAYOUTS`.
     """
     torch.set_float32_matmul_precision("high")
-    model = model.to(device).to(memory_format=LAYOUTS[layout])
+    module: Any = model  # PyTorch's types lack this argument
+    module.to(device).to(memory_format=LAYOUTS[layout])
     arguments = torch_inputs(batch, device, layout)
     # As many positives as negatives weigh.
     loss = nn.BCEWithLogitsLoss(pos_weight=torch.full(batch.labels.shape[-1:], 3.0, device=device))
