@@ -94,23 +94,6 @@ def test_a_teacher_starts_the_sparse_model_and_the_scores_stay_new(teacher_run: 
         np.testing.assert_array_equal(found[path], x, err_msg=path)
 
 
-def test_a_run_that_teaches_itself_starts_as_the_dense_model() -> None:
-    config: Any = shrink(mini_sparse.get_config(), NOWHERE)
-    config.optim.dense_epochs = 1
-    typed = parse_config(config)
-    found = setup.start_variables(typed, model_spec(typed, 6, {"vocab_size": VOCABULARY})).arrays()
-
-    fresh = initial_variables(small_spec(NOWHERE), typed.seed).arrays()
-    dense = initial_variables(small_spec(NOWHERE, name="mme2e"), typed.seed).arrays()
-    expected = fresh | sparse_from_dense(dense)
-    assert found.keys() == expected.keys()
-    for path, x in expected.items():
-        np.testing.assert_array_equal(found[path], x, err_msg=path)
-    # Sparse blocks alone have larger kernels.
-    kernel = "towers/v/blocks/0/kernel1"
-    assert fresh[kernel].std() > 2 * found[kernel].std()
-
-
 def test_a_teacher_that_does_not_fit_is_refused_by_name(teacher_run: Path) -> None:
     with pytest.raises(UserError, match=r"towers/v/blocks/0/kernel1: expected \(3, 3, 16, 32\), found \(3, 3, 4, 8\)"):
         start(teacher_run, width=0.25)
