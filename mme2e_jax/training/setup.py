@@ -1,7 +1,5 @@
 """Builds optimizer, training step and initial variables from a config."""
 
-import dataclasses
-
 import optax
 
 from mme2e_jax.config import schema
@@ -9,14 +7,12 @@ from mme2e_jax.config.preflight import pretrained_text
 from mme2e_jax.config.schema import Config
 from mme2e_jax.data.dataset import Dataset
 from mme2e_jax.errors import UserError
-from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.variables import Spec, Variables, initial_variables
 from mme2e_jax.training import losses
 from mme2e_jax.training.optimizer import learning_rate, optimizer
 from mme2e_jax.training.step import TrainStep, make_train_step
 from mme2e_jax.training.teaching import Teaching, logit_distance
 from mme2e_jax.weights import pretrained, warm_start
-from mme2e_jax.weights.dense_weights import sparse_from_dense
 
 
 def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransformation:
@@ -64,10 +60,6 @@ def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation
 def start_variables(config: Config, spec: Spec) -> Variables:
     """Variables on the host, with a config's pretrained parts; raises `UserError` if they are missing or do not fit."""
     variables = initial_variables(spec, config.seed)
-    if config.dense_epochs and isinstance(spec, ModelSpec):
-        # The first epochs train a dense model. With the larger kernels of sparse blocks it would learn more slowly.
-        dense = initial_variables(dataclasses.replace(spec, sparse=False), config.seed)
-        variables = variables.with_arrays(variables.arrays() | sparse_from_dense(dense.arrays()))
     if text := pretrained_text(config):
         variables = pretrained.with_albert(variables, pretrained.read_albert(text.dir, text.size))
     if config.teacher:
