@@ -7,6 +7,7 @@ crashes. Jobs and results are pickled to the worker's standard input and output;
     python -m mme2e_jax.media.workers      (started by `Extractor`)
 """
 
+import atexit
 import contextlib
 import gc
 import os
@@ -180,7 +181,9 @@ def work() -> None:
         try:
             job = pickle.load(sys.stdin.buffer)
         except EOFError:
-            # A regular end of TensorFlow takes half a second, and the caller waits for it.
+            # Libraries delete their temporary files. A regular end of the interpreter would take another second, for
+            # which the caller waits.
+            atexit._run_exitfuncs()
             sys.stderr.flush()
             os._exit(0)
         try:
