@@ -32,11 +32,11 @@ from benchmarks import site_controls
 from benchmarks.paper_size import UNTAUGHT
 from benchmarks.quality_corpus import lift, make_corpus, moving_region, per_site, voiced_columns
 from mme2e_jax.data.dataset import Dataset, open_dataset
-from mme2e_jax.evaluation import flops, metrics, tasks
+from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.attention_maps import utterance_sites
 from mme2e_jax.evaluation.inference import InferenceState
 from mme2e_jax.models import variables as model_variables
-from mme2e_jax.models.mme2e import ModelSpec
+from mme2e_jax.models.mme2e import ModelSpec, stage_sizes
 from mme2e_jax.models.saliency import teach
 from mme2e_jax.models.variables import fusion_weights, initial_variables, structures
 from mme2e_jax.runs.load import Run, load_run, make_batch_loader
@@ -224,7 +224,7 @@ class Bench:
         maps = self._mean_saliency(run, seed) if kind == "fixed" else dict.fromkeys(TOWERS)
         control: dict[str, np.ndarray] = {}
         for m in TOWERS:
-            sizes, threshold = flops.stage_sizes(m), run.config.site_selection[0]
+            sizes, threshold = stage_sizes(m), run.config.site_selection[0]
             control |= site_controls.make_control(taught["shares"][m], sizes, threshold, maps[m])
         return control
 
@@ -235,7 +235,7 @@ class Bench:
         teacher = start.with_arrays(start.arrays() | sparse_from_dense(jax.device_get(dense)))
         teacher = model_variables.Variables(structures(run.spec)(1.0), teacher.params, teacher.batch_stats)
         look = jax.jit(teach)
-        total = {m: [np.zeros(size) for size in flops.stage_sizes(m)] for m in TOWERS}
+        total = {m: [np.zeros(size) for size in stage_sizes(m)] for m in TOWERS}
         for batch in make_batch_loader(run.config, self._dataset, run.model.mesh, epochs=1).evaluation("train"):
             saliency = jax.device_get(look(teacher, batch).saliency)
             for m in TOWERS:
@@ -280,7 +280,7 @@ class Bench:
                     if batch.frame_count[g, b]:
                         crops[ids[batch.example[g, b]]] = _part(batch.faces, batch.frame_count, g, b)
             self._region = moving_region(self._directory, crops)
-        sizes = {m: flops.stage_sizes(m) for m in TOWERS}
+        sizes = {m: stage_sizes(m) for m in TOWERS}
         kept: dict[str, list[list[np.ndarray]]] = {m: [[], [], []] for m in TOWERS}
         voiced: list[list[np.ndarray]] = [[], [], []]
         for batch in batches.evaluation("test"):

@@ -8,7 +8,7 @@ Paper-size models on utterances of CMU-MOSEI's mean length (14 frames, 18 mel ch
 GPU with TF32). A training step of PyTorch is forward, backward and fused Adam, with dropout and weighted loss as in
 the paper's recipe. It is measured with the image layouts NCHW, as in the published code, and NHWC (channels last);
 ratios are to the faster of the two. Our sparse model keeps the shares of sites in `SHARES`, which attention keeps that
-a teacher has trained, but at random sites; `taught` includes the teacher's pass. Figures are medians over rounds;
+a teacher has trained, but at random sites; `taught` is a step with a teacher's lesson. Figures are medians over rounds;
 ratios are medians of the rounds' ratios. Each number of threads is measured in a process of its own that may use as
 many cores (Linux).
 """

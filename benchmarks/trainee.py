@@ -1,7 +1,6 @@
 """A compiled training or evaluation step of a paper-size model, on random data."""
 
 import contextlib
-import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +14,13 @@ from benchmarks import paper_size, site_controls
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.evaluation import flops
 from mme2e_jax.evaluation.inference import InferenceState, infer_batch
-from mme2e_jax.models.mme2e import ModelSpec
-from mme2e_jax.models.variables import TrainState, structures
+from mme2e_jax.models.mme2e import ModelSpec, stage_sizes
+from mme2e_jax.models.variables import TrainState
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.sharding import DataMesh
 from mme2e_jax.training import setup
+from mme2e_jax.training.lessons import compact_lesson
+from mme2e_jax.training.programs import teacher_like
 from mme2e_jax.training.step import compiler_options
 
 
@@ -45,7 +46,7 @@ class Trainee:
         """Initialises the model.
 
         Args:
-          model: "dense", "sparse", or "taught", which is sparse with a teacher.
+          model: "dense", "sparse", or "taught", which is sparse with a teacher's lesson.
           threshold: attention threshold.
           overrides: config overrides, for example `model.width=0.25`.
           utterances: utterances in a batch.
@@ -64,17 +65,16 @@ class Trainee:
         self.tx = setup.make_optimizer(self.config, total_steps=1000)
         variables = self.mesh.put_replicated(setup.start_variables(self.config, self.spec))
         self.state = TrainState(*self.mesh.put_replicated((jnp.int32(0), variables, self.tx.init(variables.params))))
-        if model == "taught":
-            teacher = dataclasses.replace(jax.tree.map(jnp.copy, variables), graphdef=structures(spec)(1.0))
-            self.state = self.state._replace(teacher=teacher)
+        self.taught = model == "taught"
         self.utterances = utterances
         self.control: dict[str, np.ndarray] = {}
         for m, stages in (shares or {}).items():
-            self.control |= site_controls.make_control(stages, flops.stage_sizes(m), threshold, None)
+            self.control |= site_controls.make_control(stages, stage_sizes(m), threshold, None)
 
     def program(self, mode: str, text_length: int) -> Program:
         """Compiles a training or an evaluation step."""
         batch = self.mesh.put_batch(paper_size.batch(text_length, self.utterances))
+        lesson = compact_lesson(teacher_like(self.state.variables, self.spec), batch) if self.taught else None
 
         def parameters() -> InferenceState:
             return InferenceState(self.state.variables, self.threshold)
@@ -83,7 +83,7 @@ class Trainee:
         if mode == "train":
             step = setup.make_step(self.config, paper_size.dataset(text_length), self.tx)
             jitted = jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
-            lower = functools.partial(jitted.lower, self.state, batch, self.threshold)
+            lower = functools.partial(jitted.lower, self.state, batch, self.threshold, lesson)
         else:
             lower = functools.partial(infer_batch.lower, parameters(), batch)
         with site_controls.controlled(self.control) if self.control else contextlib.nullcontext():
@@ -92,7 +92,7 @@ class Trainee:
         seconds = time.perf_counter() - start
 
         def train():
-            self.state, metrics = jax.block_until_ready(compiled(self.state, batch, self.threshold))
+            self.state, metrics = jax.block_until_ready(compiled(self.state, batch, self.threshold, lesson))
             return jax.device_get(metrics.active)
 
         def evaluate():
@@ -107,19 +107,16 @@ class Trainee:
         """Operations of a step over the whole batch, in billions; `active` are the shares of active sites."""
         lengths = paper_size.lengths(text_length)
         images = {"v": lengths.frames.sum(), "a": lengths.chunks.sum()}
-        sites = {m: images[m] * np.prod(flops.stage_sizes(m), axis=1) * shares for m, shares in active.items()}
+        sites = {m: images[m] * np.prod(stage_sizes(m), axis=1) * shares for m, shares in active.items()}
         if mode == "train":
             macs = paper_size.training_macs(self.spec, lengths, sites)
-            if self.state.teacher is not None:
-                macs += self._teacher_macs(lengths, sites)
+            if self.taught:
+                macs += self._score_gradient_macs(lengths, sites)
         else:
             macs = sum(sum(parts.values()) for parts in flops.macs(self.spec, lengths, sites).values())
         return 2e-9 * macs * self.utterances
 
-    def _teacher_macs(self, lengths: Lengths, sites: flops.Sites) -> float:
-        """Of the teacher's forward pass, its backward pass to the factors of the sites, and of learning scores."""
+    def _score_gradient_macs(self, lengths: Lengths, sites: flops.Sites) -> float:
+        """What the scores of sites need to learn; without a teacher they get no gradient."""
         own = flops.macs(self.spec, lengths, {m: s.tolist() for m, s in sites.items()})
-        dense = flops.macs(dataclasses.replace(self.spec, sparse=False), lengths, {})
-        towers = [dense[m] for m in own if m != "t"]
-        teacher = sum(2 * sum(parts.values()) - parts["low_level"] for parts in towers)
-        return teacher + 2 * sum(parts.get("scores", 0.0) for parts in own.values())
+        return 2 * sum(parts.get("scores", 0.0) for parts in own.values())

@@ -77,9 +77,9 @@ class BatchLoader:
         epoch, index = divmod(step, self.steps_per_epoch)
         return self._shaped(self._epoch(epoch)[index], self.dataset.split("train"))
 
-    def training(self, start: int) -> Iterator[Any]:
-        """The training batches from step `start` on."""
-        return self._run(self.dataset.split("train"), self.planned, start, self.total_steps)
+    def training(self, start: int, stop: int | None = None) -> Iterator[Any]:
+        """The training batches from step `start` on, to the end of the run or before step `stop`."""
+        return self._run(self.dataset.split("train"), self.planned, start, self.total_steps if stop is None else stop)
 
     def utterance_ids(self, step: int) -> list[str]:
         """The ids of a training step's utterances."""

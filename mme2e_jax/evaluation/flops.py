@@ -20,22 +20,15 @@ import numpy as np
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.models.albert import AlbertSize
 from mme2e_jax.models.fusion import sort_modalities
-from mme2e_jax.models.mme2e import IMAGE_SIZE, MODALITIES, ModelSpec
+from mme2e_jax.models.mme2e import IMAGE_SIZE, MODALITIES, STAGES, ModelSpec, stage_sizes
 from mme2e_jax.models.sequence import FEED_FORWARD
 from mme2e_jax.models.towers import HIDDEN, channels
 
-STAGES = 3
 TOWER = ("low_level", *(f"stage_{k}" for k in range(STAGES)), "scores", "head")
 
 Macs = dict[str, dict[str, float]]  # multiply-adds by modality and part
 # Per sparse tower, active sites and all sites of each stage, summed over utterances: [k, 2].
 Sites = Mapping[str, np.ndarray]
-
-
-def stage_sizes(modality: str) -> list[tuple[int, int]]:
-    """Height and width of the input of each upper stage."""
-    h, w, _ = IMAGE_SIZE[modality]
-    return [(h >> k, w >> k) for k in range(1, STAGES + 1)]
 
 
 def macs(spec: ModelSpec, lengths: Lengths, active: Mapping[str, Sequence[float]]) -> Macs:

@@ -27,6 +27,7 @@ FACE_STD = (37.0, 33.0, 32.0)
 
 MODALITIES = "tva"  # order of the fusion weights in the paper's code
 IMAGE_SIZE = {"v": (FACE_SIZE, FACE_SIZE, 3), "a": (MEL_BANDS, CHUNK_FRAMES, 1)}
+STAGES = 3  # upper stages of a tower
 
 # Factors of the sites of each stage's input, per tower.
 Multipliers = Mapping[str, Sequence[Float[Array, "n h w"]]]
@@ -157,6 +158,12 @@ def _tower(spec: ModelSpec, m: str, rngs: nnx.Rngs) -> DenseTower | SparseTower:
             remat=spec.remat,
         )
     return DenseTower(IMAGE_SIZE[m], spec.trans_dim, spec.width, rngs, remat=spec.remat)
+
+
+def stage_sizes(modality: str) -> list[tuple[int, int]]:
+    """Height and width of the input of each upper stage of a tower."""
+    h, w, _ = IMAGE_SIZE[modality]
+    return [(h >> k, w >> k) for k in range(1, STAGES + 1)]
 
 
 def faces_input(faces):

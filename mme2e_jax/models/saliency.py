@@ -9,13 +9,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from mme2e_jax.batch import Batch
-from mme2e_jax.models.mme2e import IMAGE_SIZE, MME2E
+from mme2e_jax.models.mme2e import MME2E, stage_sizes
 from mme2e_jax.models.variables import Variables, merge
-
-STAGES = 3
 
 
 class Lesson(NamedTuple):
@@ -23,6 +21,7 @@ class Lesson(NamedTuple):
 
     saliency: dict[str, list[Float[Array, "n h w"]]]  # per tower and stage, at least 0; 0 for padding
     logits: Float[Array, "g b l"]
+    known: Bool[Array, "g b"]  # which utterances it is about; not padding rows
 
 
 def teach(teacher: Variables, batch: Batch) -> Lesson:
@@ -36,7 +35,8 @@ def teach(teacher: Variables, batch: Batch) -> Lesson:
     assert isinstance(model, MME2E)
     towers = [m for m in model.modalities if m != "t"]
     images = {"v": batch.faces, "a": batch.mel}
-    factors = {m: _ones(m, images[m].shape[0] * images[m].shape[1]) for m in towers}
+    counts = {m: images[m].shape[0] * images[m].shape[1] for m in towers}
+    factors = {m: [jnp.ones((counts[m], *size)) for size in stage_sizes(m)] for m in towers}
 
     def half_squared_logits(factors):
         outputs = model(batch, train=False, threshold=1.0, seed=None, multipliers=factors)
@@ -44,9 +44,4 @@ def teach(teacher: Variables, batch: Batch) -> Lesson:
         return 0.5 * sum(squares, jnp.zeros(())), outputs.logits
 
     gradients, logits = jax.grad(half_squared_logits, has_aux=True)(factors)
-    return Lesson(jax.tree.map(jnp.abs, gradients), logits)
-
-
-def _ones(modality: str, images: int) -> list[Float[Array, "n h w"]]:
-    h, w, _ = IMAGE_SIZE[modality]
-    return [jnp.ones((images, h >> k, w >> k)) for k in range(1, STAGES + 1)]
+    return Lesson(jax.tree.map(jnp.abs, gradients), logits, batch.example >= 0)

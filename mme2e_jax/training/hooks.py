@@ -19,8 +19,8 @@ class Hook:
     def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
         """Runs after epoch `epoch` (from 0) and its validation; `step` steps are complete."""
 
-    def compiling(self, program: str) -> None:
-        """Runs when the loop starts to wait for a program that is being compiled, such as "compiling 1 of 2: ..."."""
+    def waiting(self, reason: str) -> None:
+        """Runs when the loop waits before a step; `reason` is such as "compiling 1 of 2: ..."."""
 
     def close(self) -> None:
         """Runs when training ends, also after an error."""

@@ -35,6 +35,7 @@ from mme2e_jax.runtime.sharding import DataMesh
 from mme2e_jax.runtime.signals import Interrupted, Stopped, StopRequests
 from mme2e_jax.training import losses, setup
 from mme2e_jax.training.hooks import FiniteCheck, Hook, refuse_nonfinite_scores
+from mme2e_jax.training.lessons import LessonStore
 from mme2e_jax.training.loggers import ScalarLog, TensorBoard, WeightsAndBiases
 from mme2e_jax.training.optimizer import without_moments
 from mme2e_jax.training.profiler import Profile, steps_to_profile
@@ -134,7 +135,7 @@ def _fresh_state(variables, tx) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), variables, tx.init(variables.params))
 
 
-# A step is donated its state, the teacher included.
+# A step is donated its state.
 _copy = jax.jit(lambda variables: jax.tree.map(jnp.copy, variables))
 
 
@@ -159,8 +160,9 @@ class _Loop:
         self._finite = FiniteCheck(self.batches.utterance_ids, self.config.optim.skip_nonfinite, self.record.skipped)
         self._hooks: list[Hook] = []
         self.schedule = SiteSchedule.of(self.config, self.batches.steps_per_epoch)
+        self._lessons = LessonStore(self.spec.modalities) if self.schedule.has_teacher else None
         self._programs = RunPrograms(
-            self.config, self.schedule, self.batches, self.mesh, self.spec, self.step, self.state
+            self.config, self.schedule, self.batches, self.mesh, self.spec, self.step, self.state, self._lessons
         )
 
     def run(self, stop: StopRequests) -> None:
@@ -193,18 +195,21 @@ class _Loop:
                 profile.before(step)
             threshold, program = self.schedule.threshold(step), self._programs.training(step)
             try:
+                if self._lessons and self._lessons.empty and self.schedule.taught(step):
+                    self._ask_teacher(self._lessons, stop)
                 self._await_programs([program], stop)
             except Interrupted:
                 if step > start:
                     self._save()
                 raise self._stopped(step) from None
-            if program.phase.taught and self.state.teacher is None:
-                self._freeze_teacher()
+            lesson = self._lessons.for_batch(batch) if self._lessons else None
+            batch, lesson = self.mesh.put_batch((batch, lesson))
             with self.mesh.active():
-                state = self.state.with_structure(self._programs.structure(program.phase))
-                state, step_metrics = self.step(state, self.mesh.put_batch(batch), np.float32(threshold))
-            self.state = state.with_structure(stored_structure)
-            seconds = self._clock.lap(program.phase, undisturbed=not self._compiler.busy)
+                # A step is donated its state; the teacher stays.
+                state = self.state.with_structure(self._programs.structure(program))._replace(teacher=None)
+                state, step_metrics = self.step(state, batch, np.float32(threshold), lesson)
+            self.state = state.with_structure(stored_structure)._replace(teacher=self.state.teacher)
+            seconds = self._clock.lap(program.masked, undisturbed=not self._compiler.busy)
             self._pending.append((step, step_metrics, seconds))
             # One step late, so that devices never wait for the host.
             self._await_steps(but=1)
@@ -216,6 +221,18 @@ class _Loop:
                 self._save()
             if stopping:
                 raise self._stopped(done)
+
+    def _ask_teacher(self, lessons: LessonStore, stop: StopRequests) -> None:
+        """Runs the teacher once on the training split; raises `Interrupted` after a request to stop."""
+        self._await_programs(self._programs.teacher(), stop)
+        if self.state.teacher is None:
+            self._freeze_teacher()
+        assert self.state.teacher is not None
+        with self._clock.measure("teacher"):
+            steps = self.batches.steps_per_epoch
+            for hook in self._hooks:
+                hook.waiting(f"the teacher looks at {steps} batches")
+            lessons.add_all(self.state.teacher, stop.interruptible(self.batches.training(0, steps)), self.mesh)
 
     def _freeze_teacher(self) -> None:
         self.state = self.state._replace(teacher=teacher_like(_copy(self.state.variables), self.spec))
@@ -233,7 +250,7 @@ class _Loop:
                 for text in stop.interruptible(self._compiler.wait(program)):
                     if text != shown:
                         for hook in self._hooks:
-                            hook.compiling(text)
+                            hook.waiting(text)
                     shown = text
 
     def _await_steps(self, but: int = 0) -> None:

@@ -6,7 +6,7 @@ collective operation.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Literal, NamedTuple
 
@@ -20,6 +20,7 @@ from mme2e_jax.data.plan import Shape
 from mme2e_jax.evaluation.inference import InferenceState, infer_batch
 from mme2e_jax.models.variables import Spec, TrainState, Variables, structures
 from mme2e_jax.runtime.sharding import DataMesh
+from mme2e_jax.training.lessons import LessonStore, compact_lesson
 from mme2e_jax.training.site_schedule import SiteSchedule
 
 # Steps of each phase whose shapes are looked up.
@@ -27,31 +28,24 @@ _STEPS_AHEAD = 2000
 _POLL_SECONDS = 0.2
 
 
-class Phase(NamedTuple):
-    """What a sparse model computes; both are False for other models."""
-
-    masked: bool  # with masks, where the final attention threshold uses rows
-    taught: bool  # with a teacher
-
-
 class Program(NamedTuple):
     """What is compiled."""
 
-    purpose: Literal["training", "inference"]
-    phase: Phase
+    purpose: Literal["training", "inference", "teacher"]
+    masked: bool  # whether a sparse model computes with masks, where the final attention threshold uses rows
     shape: Shape
 
     def __str__(self) -> str:
         """Shape and purpose, as in "32 tokens, 96 frames, 120 chunks (training with masks)"."""
         sizes = ", ".join(f"{size} {name}" for name, size in self.shape._asdict().items())
-        return f"{sizes} ({self.purpose}{' with masks' * self.phase.masked}{' by a teacher' * self.phase.taught})"
+        return f"{sizes} ({self.purpose}{' with masks' * self.masked})"
 
 
 def needed_programs(
     steps: range,
     steps_per_epoch: int,
-    phase: Callable[[int], Phase],
-    training: Callable[[int], Program],
+    phase: Callable[[int], Hashable],
+    training: Callable[[int], Sequence[Program]],
     validation: Callable[[int], Sequence[Program]],
     test: Sequence[Program],
 ) -> list[Program]:
@@ -62,15 +56,15 @@ def needed_programs(
     Args:
       steps: steps of the run.
       steps_per_epoch: steps between validations.
-      phase, training: phase and program of a step.
+      phase, training: phase and programs of a step.
       validation: programs of the validation after an epoch.
       test: programs of the evaluation after the last step.
     """
     found: list[Program] = []
-    began: dict[Phase, int] = {}
+    began: dict[Hashable, int] = {}
     for step in steps:
         if step < began.setdefault(phase(step), step) + _STEPS_AHEAD:
-            found.append(training(step))
+            found += training(step)
         if (step + 1) % steps_per_epoch == 0:
             found += validation(step // steps_per_epoch)
     return list(dict.fromkeys([*found, *test]))
@@ -143,16 +137,23 @@ class RunPrograms:
         spec: Spec,
         step: Any,
         state: TrainState,
+        lessons: LessonStore | None,
     ):
-        """Args: step: jitted training step; state: state of the run; only its shapes are used."""
+        """Args: step: jitted training step; state, lessons: of the run; only shapes are used."""
         self._schedule, self._batches, self._mesh, self._spec, self._step = schedule, batches, mesh, spec, step
+        self._lessons = lessons
         self._final, self._dense_epochs = config.site_selection[0], config.dense_epochs
         self._state = mesh.abstract(state._replace(teacher=None))
         self.structure_at = structures(spec)
 
     def training(self, step: int) -> Program:
         """The program of a step."""
-        return Program("training", self._phase(step), self._batches.planned(step).shape)
+        return Program("training", self._masked(self._schedule.threshold(step)), self._batches.planned(step).shape)
+
+    def teacher(self) -> list[Program]:
+        """The programs by which the teacher looks at the training split, in the batches of the first epoch."""
+        shapes = dict.fromkeys(self._batches.planned(step).shape for step in range(self._batches.steps_per_epoch))
+        return [Program("teacher", False, shape) for shape in shapes]
 
     def validation(self, epoch: int) -> list[Program]:
         """The programs of the validation after an epoch."""
@@ -165,30 +166,36 @@ class RunPrograms:
     def needed(self, start: int) -> list[Program]:
         """The programs from step `start` on, see `needed_programs`."""
         steps, per_epoch = range(start, self._batches.total_steps), self._batches.steps_per_epoch
-        test = self._inference("test", self._final)
-        return needed_programs(steps, per_epoch, self._phase, self.training, self.validation, test)
+        first = next((step for step in steps if self._schedule.taught(step)), None)
 
-    def structure(self, phase: Phase) -> nnx.GraphDef:
-        """The structure of the model in a phase."""
-        return self.structure_at(1.0 if phase.masked else self._final)
+        def phase(step: int) -> tuple[bool, bool]:
+            return self._masked(self._schedule.threshold(step)), self._schedule.taught(step)
+
+        def training(step: int) -> list[Program]:
+            return [*(self.teacher() if step == first else ()), self.training(step)]
+
+        test = self._inference("test", self._final)
+        return needed_programs(steps, per_epoch, phase, training, self.validation, test)
+
+    def structure(self, program: Program) -> nnx.GraphDef:
+        """The structure of the model in a program."""
+        return self.structure_at(1.0 if program.masked else self._final)
 
     def lower(self, program: Program) -> jax.stages.Lowered:
         """Traces a program for the devices of the run."""
-        batch = self._mesh.abstract_batch(self._batches.padding(program.shape))
-        state = self._state.with_structure(self.structure(program.phase))
+        padding = self._batches.padding(program.shape)
+        batch, state = self._mesh.abstract_batch(padding), self._state.with_structure(self.structure(program))
         if program.purpose == "inference":
             # The type of the threshold matters, its value does not.
             return infer_batch.lower(InferenceState(state.variables, 1.0), batch)
-        if program.phase.taught:
-            state = state._replace(teacher=teacher_like(state.variables, self._spec))
-        return self._step.lower(state, batch, np.float32(1.0))
+        if program.purpose == "teacher":
+            return compact_lesson.lower(teacher_like(state.variables, self._spec), batch)
+        lesson = self._mesh.abstract_batch(self._lessons.for_batch(padding)) if self._lessons else None
+        return self._step.lower(state, batch, np.float32(1.0), lesson)
 
     def _inference(self, split: str, threshold: float) -> list[Program]:
-        phase = Phase(self._masked(threshold), taught=False)
-        return [Program("inference", phase, shape) for shape in self._batches.evaluation_shapes(split)]
-
-    def _phase(self, step: int) -> Phase:
-        return Phase(self._masked(self._schedule.threshold(step)), self._schedule.taught(step))
+        masked = self._masked(threshold)
+        return [Program("inference", masked, shape) for shape in self._batches.evaluation_shapes(split)]
 
     def _masked(self, threshold: float) -> bool:
         return self.structure_at(threshold) is not self.structure_at(self._final)

@@ -59,10 +59,10 @@ class ProgressBar(Hook):
             console.print(f"  {description}, step {done}/{self._per_epoch * self._epochs}{pace}")
             self._printed = now
 
-    def compiling(self, program: str) -> None:
-        self._progress.update(self._task, description=program, pace="")
+    def waiting(self, reason: str) -> None:
+        self._progress.update(self._task, description=reason, pace="")
         if not console.is_terminal:
-            console.print(f"  {program}")
+            console.print(f"  {reason}")
 
     def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
         f1 = [f"{valid.per_label[name]['f1']:.3f}" for name in self._labels]

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from mme2e_jax.batch import AnyBatch, Batch
+from mme2e_jax.batch import AnyBatch
 from mme2e_jax.models import variables as model_variables
 from mme2e_jax.models.dropout import step_seed
-from mme2e_jax.models.saliency import Lesson, teach
+from mme2e_jax.models.saliency import Lesson
 from mme2e_jax.models.variables import TrainState
 from mme2e_jax.training.losses import Loss
 from mme2e_jax.training.teaching import Teaching, attention_loss, distillation_loss
@@ -25,7 +25,7 @@ class StepMetrics(NamedTuple):
     active: dict[str, Float[Array, "k"]]  # share of active sites of the sparse towers, per stage
 
 
-TrainStep = Callable[[TrainState, AnyBatch, Float[Array, ""]], tuple[TrainState, StepMetrics]]
+TrainStep = Callable[[TrainState, AnyBatch, Float[Array, ""], Lesson | None], tuple[TrainState, StepMetrics]]
 
 
 def make_train_step(
@@ -37,12 +37,12 @@ def make_train_step(
     teaching: Teaching | None = None,
     skip_nonfinite: bool = False,
 ) -> TrainStep:
-    """The step `(state, batch, threshold) -> (state, metrics)`; jit it with the state donated.
+    """The step `(state, batch, threshold, lesson) -> (state, metrics)`; jit it with the state donated.
 
     Dropout is a function of `seed` and of the step number. `attention_entropy` weighs a penalty, the mean over the
     sparse stages of exp(entropy of the attention) / candidates: 1 for uniform attention, near 0 for concentrated
-    attention. `teaching` is how much the teacher counts in a step whose state has one. With `skip_nonfinite` a step
-    with a non-finite loss or gradient only advances the step number.
+    attention. `teaching` is how much a teacher counts; its lesson is None or unknown before there is one. With
+    `skip_nonfinite` a step with a non-finite loss or gradient only advances the step number.
     """
 
     def objective(params, state: TrainState, batch: AnyBatch, threshold, lesson: Lesson | None):
@@ -59,13 +59,12 @@ def make_train_step(
                 total += teaching.saliency * attention_loss(lesson.saliency, outputs.stages)
             if teaching.kd:
                 distance = distillation_loss(teaching.distance, lesson.logits, outputs.logits, valid)
-                total += teaching.kd * (distance - loss)
+                total += teaching.kd * jnp.any(lesson.known) * (distance - loss)
         return total, (loss, outputs, batch_stats)
 
-    def train_step(state: TrainState, batch: AnyBatch, threshold):
+    def train_step(state: TrainState, batch: AnyBatch, threshold, lesson: Lesson | None = None):
         params: Any = state.variables.params
         gradients = jax.grad(objective, has_aux=True)
-        lesson = None if state.teacher is None or not isinstance(batch, Batch) else teach(state.teacher, batch)
         gradient, (loss, outputs, stats) = gradients(params, state, batch, threshold, lesson)
         # The gradient of a batch without any valid utterance is 0, not 0 / 0.
         has_utterances = jnp.any(batch.example >= 0)

@@ -13,7 +13,7 @@ _FEWEST, _LATEST = 3, 200
 
 
 class Clock:
-    """Host seconds spent on input, compilation, steps, saving and validation; devices may work at the same time."""
+    """Host seconds spent on steps and other activities; devices may work at the same time."""
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         """Args: now: monotonic clock in seconds."""
@@ -32,7 +32,7 @@ class Clock:
         try:
             yield
         finally:
-            self.total[activity] += self._now() - start
+            self.total[activity] = self.total.get(activity, 0.0) + self._now() - start
 
     def measure_input(self, batches: Iterable[T]) -> Iterator[T]:
         """Yields the batches; the wait for each counts as input."""
@@ -51,7 +51,7 @@ class Clock:
         Estimates use undisturbed steps of the latest program only, without the first, which starts it.
         """
         now = self._now()
-        parts = {name: seconds - self._seen[name] for name, seconds in self.total.items()}
+        parts = {name: seconds - self._seen.get(name, 0.0) for name, seconds in self.total.items()}
         parts["step"] = now - self._lap - sum(parts.values())
         self._lap, self._seen = now, dict(self.total)
         saving = parts["save"]

@@ -23,12 +23,12 @@ from mme2e_jax.runs.load import make_batch_loader
 from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.sharding import DataMesh
 from mme2e_jax.runtime.signals import Stopped
-from mme2e_jax.training.programs import CompileAhead, Phase, Program, RunPrograms, needed_programs
+from mme2e_jax.training.programs import CompileAhead, Program, RunPrograms, needed_programs
 from mme2e_jax.training.progress import ProgressBar
 from mme2e_jax.training.site_schedule import SiteSchedule
 from tests.training.test_loop import logged, train_in
 
-SMALL, LARGE = (Program("training", Phase(False, False), Shape(16, frames, 20)) for frames in (10, 20))
+SMALL, LARGE = (Program("training", False, Shape(16, frames, 20)) for frames in (10, 20))
 
 
 @pytest.fixture
@@ -56,14 +56,14 @@ def test_programs_are_planned_in_the_order_of_first_need(start: int, records: Pa
     batches = batch_loader(records)
     steps, per_epoch = range(start, batches.total_steps), batches.steps_per_epoch
 
-    def phase(step: int) -> Phase:
-        return Phase(masked=step < 7, taught=step >= 9)
+    def phase(step: int) -> bool:
+        return step < 7
 
-    def training(step: int) -> Program:
-        return Program("training", phase(step), batches.planned(step).shape)
+    def training(step: int) -> list[Program]:
+        return [Program("training", phase(step), batches.planned(step).shape)]
 
     def inference(split: str, masked: bool) -> list[Program]:
-        return [Program("inference", Phase(masked, False), shape) for shape in batches.evaluation_shapes(split)]
+        return [Program("inference", masked, shape) for shape in batches.evaluation_shapes(split)]
 
     def validation(epoch: int) -> list[Program]:
         return inference("valid", masked=epoch == 0)
@@ -72,7 +72,7 @@ def test_programs_are_planned_in_the_order_of_first_need(start: int, records: Pa
 
     needed: list[Program] = []
     for step in steps:
-        needed.append(training(step))
+        needed += training(step)
         if step % per_epoch == per_epoch - 1:
             needed += validation(step // per_epoch)
     assert planned == list(dict.fromkeys([*needed, *inference("test", masked=False)]))
@@ -81,7 +81,7 @@ def test_programs_are_planned_in_the_order_of_first_need(start: int, records: Pa
 
 @pytest.mark.parametrize(
     ("experiment", "programs"),
-    [(mini_dense, ["training", "inference"]), (mini_sparse, ["training", "inference", "taught training"])],
+    [(mini_dense, ["training", "inference"]), (mini_sparse, ["training", "inference", "teacher"])],
 )
 def test_a_run_of_a_mini_config_needs_few_programs(experiment: Any, programs: list[str], records: Path) -> None:
     values = experiment.get_config()
@@ -92,9 +92,9 @@ def test_a_run_of_a_mini_config_needs_few_programs(experiment: Any, programs: li
     spec, schedule = model_spec(config, 6, dataset.tokenizer), SiteSchedule.of(config, batches.steps_per_epoch)
     state = TrainState(jnp.int32(0), abstract_variables(spec), ())
 
-    needed = RunPrograms(config, schedule, batches, mesh, spec, None, state).needed(0)
+    needed = RunPrograms(config, schedule, batches, mesh, spec, None, state, None).needed(0)
 
-    assert ["taught " * program.phase.taught + program.purpose for program in needed] == programs
+    assert [program.purpose for program in needed] == programs
 
 
 def test_padding_has_the_arrays_of_a_batch_of_its_shape(records: Path) -> None:
@@ -210,12 +210,12 @@ def test_a_request_to_stop_is_answered_while_the_run_waits_for_a_program(
         assert program.purpose != purpose or may_go_on.wait(300)
         return lowered(self, program)
 
-    def compiling(self: Any, program: str) -> None:
-        if program.endswith(f"({purpose})"):
+    def waiting(self: Any, reason: str) -> None:
+        if reason.endswith(f"({purpose})"):
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(RunPrograms, "lower", lower)
-    monkeypatch.setattr(ProgressBar, "compiling", compiling)
+    monkeypatch.setattr(ProgressBar, "waiting", waiting)
     try:
         with pytest.raises(Stopped, match=f"Stopped on request: {done} of 6 steps are saved"):
             train_in(tmp_path / "stopped", feature_records)

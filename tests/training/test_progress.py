@@ -48,7 +48,7 @@ class Run:
 
 def test_in_a_log_file_a_line_a_minute_tells_how_far_a_long_epoch_is(capsys: pytest.CaptureFixture[str]) -> None:
     run = Run(start=90)
-    run.bar.compiling("compiling 1 of 2: 32 tokens, 96 frames, 120 chunks (training)")
+    run.bar.waiting("compiling 1 of 2: 32 tokens, 96 frames, 120 chunks (training)")
     run.passes("compilation", 90.0)
     # The first step, and then 25 s a step: lines are due at once and after three.
     run.steps(5, 25.0)
