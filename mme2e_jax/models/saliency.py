@@ -9,19 +9,18 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
 
-from mme2e_jax.batch import Batch
+from mme2e_jax.batch import ArrayLike, Batch
 from mme2e_jax.models.mme2e import MME2E, stage_sizes
 from mme2e_jax.models.variables import Variables, merge
 
 
 class Lesson(NamedTuple):
-    """What a teacher says about a batch."""
+    """What a teacher says about a batch, as arrays of numpy or JAX."""
 
-    saliency: dict[str, list[Float[Array, "n h w"]]]  # per tower and stage, at least 0; 0 for padding
-    logits: Float[Array, "g b l"]
-    known: Bool[Array, "g b"]  # which utterances it is about; not padding rows
+    saliency: dict[str, list[ArrayLike]]  # [n, h, w] per tower and stage, at least 0; 0 for padding
+    logits: ArrayLike  # float32 [g, b, l]
+    known: ArrayLike  # bool [g, b], which utterances it is about; not padding rows
 
 
 def teach(teacher: Variables, batch: Batch) -> Lesson:

@@ -1,7 +1,6 @@
 """One training step as a pure function."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +24,12 @@ class StepMetrics(NamedTuple):
     active: dict[str, Float[Array, "k"]]  # share of active sites of the sparse towers, per stage
 
 
-TrainStep = Callable[[TrainState, AnyBatch, Float[Array, ""], Lesson | None], tuple[TrainState, StepMetrics]]
+class TrainStep(Protocol):
+    """A training step; the threshold is that of the sparse attention."""
+
+    def __call__(
+        self, state: TrainState, batch: AnyBatch, threshold: Float[Array, ""], lesson: Lesson | None = None
+    ) -> tuple[TrainState, StepMetrics]: ...
 
 
 def make_train_step(
