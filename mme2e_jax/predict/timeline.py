@@ -95,7 +95,13 @@ class _Part(NamedTuple):
 def _parts(moments: Sequence[Moment]) -> Iterator[_Part]:
     for moment in moments:
         if moment.scores:
-            yield _Part(moment.start, moment.end, " and ".join(moment.decided) or "no emotion")
+            yield _Part(moment.start, moment.end, _listed(moment.decided) or "no emotion")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as in "fear, sad and surprise"."""
+    first, last = ", ".join(names[:-1]), "".join(names[-1:])
+    return f"{first} and {last}" if first else last
 
 
 def _merged(parts: Iterator[_Part]) -> list[_Part]:

@@ -71,6 +71,7 @@ def seconds(*decided: str) -> list[Moment]:
             "sad until 0:02, then happy and calm until 0:03, then no emotion",
         ),
         (seconds(*["sad"] * 61, "happy"), "sad until 1:01, then happy"),
+        (seconds("fear,happy,sad", "fear"), "fear, happy and sad until 0:01, then fear"),
         (seconds("a", "b", "a", "c", "a", "b"), "mostly a (3 s), then b (2 s), then c (1 s)"),
         ([], ""),
     ],
