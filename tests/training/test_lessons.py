@@ -1,4 +1,4 @@
-"""What a teacher said about an utterance, in whatever batch the utterance comes again."""
+"""What a teacher said about an utterance, in every batch that holds the utterance again."""
 
 from pathlib import Path
 
