@@ -96,7 +96,7 @@ def parse_rows(
             findings.append(Finding(name, "undecodable_text", source))
         label = tuple(int(float(values[column])) for column in labels)
         speaker = values.get("speaker") or video
-        utterance = Utterance(name, video, max(start, 0.0), end, text, label, speaker)
+        utterance = Utterance(name, video, max(start, 0.0), end, text, label, speaker, view="whole")
         clips.append(Clip(utterance, path, values.get("split", "")))
     return clips, findings
 

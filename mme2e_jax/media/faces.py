@@ -8,15 +8,18 @@ Two defects of that version are handled here:
   silently empties its whole batch.
 """
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 
 from mme2e_jax.media.face_choice import Face
 
 MIN_FACE_SIZE = 20
+MAX_PIXELS = 640 * 360  # larger images are reduced for the search
 BATCH_SIZE = 8
 
 
@@ -63,10 +66,23 @@ class FaceDetector:
 
         Args:
           images: uint8 RGB of one size; a dozen at once is fast.
-          smallest: side in pixels below which faces may be left out; at least 20.
+          smallest: side in pixels below which faces may be left out; at least 20 in the image that is searched.
         """
         if not images:
             return []
+        height, width = images[0].shape[:2]
+        scale = math.sqrt(MAX_PIXELS / (width * height))
+        if scale >= 1:
+            return self._find_all(images, smallest)
+        size = (max(round(width * scale), 1), max(round(height * scale), 1))
+        reduced = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
+        x, y = width / size[0], height / size[1]
+        return [
+            [Face((box[0] * x, box[1] * y, box[2] * x, box[3] * y), probability) for box, probability in faces]
+            for faces in self._find_all(reduced, smallest * scale)
+        ]
+
+    def _find_all(self, images: Sequence[np.ndarray], smallest: float) -> list[list[Face]]:
         faces = self._find(images, smallest)
         if len(images) > 1 and not any(faces):
             # Either no image has a face, or one image made the whole batch fail.

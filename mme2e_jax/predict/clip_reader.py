@@ -118,7 +118,7 @@ class ClipReader:
         with tempfile.TemporaryDirectory(prefix="mme2e-clip-") as scratch:
             for part in _parts(cues, clip.seconds):
                 utterances = [
-                    Utterance(f"clip_{i}", "clip", cue.start, cue.end, cue.text, (), "clip")
+                    Utterance(f"clip_{i}", "clip", cue.start, cue.end, cue.text, (), "clip", view="whole")
                     for i, cue in enumerate(part)
                 ]
                 options = {"sound_in_video": True, **settings}

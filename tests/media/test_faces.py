@@ -60,6 +60,16 @@ def test_pictures_without_a_face_do_not_disturb_the_others(detector: FaceDetecto
     assert overlap(first(found[1]), (256 - right, top, 256 - left, bottom)) > 0.85
 
 
+def test_a_face_at_the_side_of_a_large_picture_is_found_in_its_own_pixels(detector: FaceDetector) -> None:
+    picture = np.full((1080, 1920, 3), 128, np.uint8)
+    picture[40:552, 1400:1912] = data.astronaut()
+
+    (faces,) = detector.find([picture])
+
+    left, top, right, bottom = FACE
+    assert overlap(first(faces), (1400 + left, 40 + top, 1400 + right, 40 + bottom)) > 0.6
+
+
 def test_no_face_in_any_picture_is_an_empty_list_for_each(detector: FaceDetector) -> None:
     assert detector.find([BLANK, BLANK]) == [[], []]
     assert detector.find([]) == []
