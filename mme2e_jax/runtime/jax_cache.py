@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from mme2e_jax.runtime.console import console
+from mme2e_jax.runtime.user_cache import make_cache_directory
 
 
 def configure_jax() -> None:
@@ -19,9 +20,7 @@ def configure_jax() -> None:
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     try:
-        # There may be no home directory, as in containers with a user of their own.
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mme2e_jax" / "xla"
-        cache.mkdir(parents=True, exist_ok=True)
+        cache = make_cache_directory("xla")
     except (OSError, RuntimeError) as error:
         console.print(
             f"Programs are compiled in every run, as there is no place for a cache: {error}. Set "

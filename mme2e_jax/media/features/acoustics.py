@@ -11,6 +11,8 @@ import functools
 import librosa
 import numpy as np
 
+from mme2e_jax.media.features.librosa_cache import load_librosa
+
 RATE = 16_000
 HOP = 160
 BANDS = 22
@@ -62,6 +64,7 @@ def measure(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Returns finite floats: energies of the critical bands `[22, f]`, cepstral coefficients 1 to 12 `[12, f]`, and
     `DESCRIPTORS` `[18, f]`, with f = ceil(x / 160). Frame i is centred at sample 160 i, in a wave padded with silence.
     """
+    load_librosa()
     count = -(-len(wave) // HOP)
     # librosa warns of sounds shorter than a frame; the padding is silence, as everywhere outside the wave.
     wave = np.pad(wave, (0, max(_PITCH_FRAME - len(wave), 0)))

@@ -19,6 +19,7 @@ import librosa
 import numpy as np
 
 from mme2e_jax.media.features.acoustics import BANDS, CEPSTRA, DESCRIPTORS, HOP, RATE, measure
+from mme2e_jax.media.features.librosa_cache import load_librosa
 
 SIZE = 144
 ROW_SAMPLES = 6_400
@@ -49,6 +50,7 @@ def audio_features(wave: np.ndarray, sample_rate: int) -> np.ndarray:
         return np.zeros((0, SIZE), np.float32)
     wave = wave.astype(np.float32, copy=False)
     if sample_rate != RATE:
+        load_librosa()
         wave = librosa.resample(wave, orig_sr=sample_rate, target_sr=RATE)
     bands, cepstra, descriptors = measure(wave)
     starts = range(0, bands.shape[1], _ROW_FRAMES)
