@@ -29,7 +29,8 @@ def compact_lesson(teacher: Variables, batch: Batch) -> Lesson:
 
 def _relative(saliency: Float[Array, "n h w"]) -> Float16[Array, "n h w"]:
     largest = jnp.max(saliency, axis=(1, 2), keepdims=True)
-    return (saliency / jnp.where(largest > 0, largest, 1)).astype(jnp.float16)
+    # Smaller numbers count as 0 in a division. NaN stays, so that the loss shows it.
+    return (saliency / jnp.where(largest < jnp.finfo(largest.dtype).tiny, 1, largest)).astype(jnp.float16)
 
 
 class LessonStore:

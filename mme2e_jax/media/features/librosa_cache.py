@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 import tempfile
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,28 +27,27 @@ _COMPILED = ("librosa.util.utils", "librosa.core.audio", "librosa.core.pitch")
 @functools.cache
 def load_librosa() -> None:
     """Imports the compiled parts of librosa; call it before the first use in a process."""
-    if "NUMBA_CACHE_DIR" not in os.environ:
-        os.environ["NUMBA_CACHE_DIR"] = _own_directory()
-    directory = Path(os.environ["NUMBA_CACHE_DIR"])
-    # What decides, for numba, whether a stored function fits.
-    origin = (version("librosa"), version("numba"), sys.version, sys.prefix, platform.node())
-    complete = directory / f"complete-{hashlib.sha256(repr(origin).encode()).hexdigest()[:16]}"
-    if complete.exists():
+    try:
+        directory = Path(os.environ.get("NUMBA_CACHE_DIR") or make_cache_directory("numba"))
+        directory.mkdir(parents=True, exist_ok=True)
+        # What decides, for numba, whether a stored function fits.
+        origin = (version("librosa"), version("numba"), sys.version, sys.prefix, platform.node())
+        complete = directory / f"complete-{hashlib.sha256(repr(origin).encode()).hexdigest()[:16]}"
+        # The library's fallback for file systems without locks would outlive a killed process.
+        lock = FileLock(directory / "lock", fallback_to_soft=False)
+        held = nullcontext() if complete.exists() else lock.acquire()
+    except (OSError, RuntimeError):
+        # There is no place for a cache, or no lock for it.
+        os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="mme2e-numba-")
         _import()
         return
-    directory.mkdir(parents=True, exist_ok=True)
-    with FileLock(directory / "lock"):
+    os.environ["NUMBA_CACHE_DIR"] = str(directory)
+    with held:
         _import()
-        complete.touch()
+        if not complete.exists():
+            complete.touch()
 
 
 def _import() -> None:
     for name in _COMPILED:
         importlib.import_module(name)
-
-
-def _own_directory() -> str:
-    try:
-        return str(make_cache_directory("numba"))
-    except (OSError, RuntimeError):
-        return tempfile.mkdtemp(prefix="mme2e-numba-")
