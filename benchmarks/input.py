@@ -184,7 +184,9 @@ def _padding(batch_size: int, devices: int) -> dict[str, Any]:
     steps = [batches.planned(step) for step in range(batches.steps_per_epoch)]
     apart = np.array([batch_size, devices, devices])  # rows of a shape's tokens, frames and chunks in a batch
     padded = np.sum([np.array(step.shape) * apart for step in steps], axis=0)
-    real = np.array([values.sum() for values in batches.seen_lengths("train")])
+    lengths = dataset.split("train").lengths
+    seen = lengths._replace(tokens=np.minimum(lengths.tokens, batches.text_max_len))
+    real = np.array([values.sum() for values in seen])
     weights = np.array(plan.MEDIA.cost)
     return {
         "batch_size": batch_size,

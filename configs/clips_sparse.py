@@ -37,7 +37,7 @@ def get_config() -> ConfigDict:
     model.sparse_rule = "mass"  # keep the fewest sites that hold the threshold, or ("share") a fixed number of sites
     model.sparse_region = 1  # select single sites, or (4) regions: 4x4, 2x2 and 1x1 sites in the three stages
     model.sparse_once = False  # True selects in the first stage for all stages
-    model.sparse_anneal = 0.5  # share of the epochs over which the threshold falls from 1
+    model.sparse_anneal = 0.5  # share of the epochs after the dense ones over which the threshold falls from 1
     model.sparse_norm_momentum = 0.9  # weight of the old running statistics of sparse blocks; 0.99 in the paper's code
     # Compute at active sites only ("rows"), or everywhere with masks ("masked"): one program at all thresholds. "auto"
     # selects by threshold and backend.

@@ -4,8 +4,8 @@ Command:
   python launch.py --config=configs/iemocap_sparse.py --workdir=RUN
   with --config.data.dir=RECORDS and --config.model.text.dir=ALBERT
 
-The paper's values, except that the run's dense phase teaches the attention (docs/sparse_blocks.md). The paper's way:
-docs/from_the_papers_code.md. The paper's row, MESM, p = 0.7, mean over emotions:
+The paper's values, except for the teacher (docs/sparse_blocks.md), `sparse_norm_momentum` and `absent`. The paper's
+way: docs/from_the_papers_code.md. The paper's row, MESM, p = 0.7, mean over emotions:
 accuracy 84.4, F1 57.4, 5.18 GFLOPs of feature extraction per utterance.
 Hardware: one GPU of 16 GB or more; the paper trained the dense model with batches of 8, the sparse one with 2.
 """
@@ -41,7 +41,7 @@ def get_config() -> ConfigDict:
     model.sparse_rule = "mass"  # keep the fewest sites that hold the threshold, or ("share") a fixed number of sites
     model.sparse_region = 1  # select single sites, or (4) regions: 4x4, 2x2 and 1x1 sites in the three stages
     model.sparse_once = False  # True selects in the first stage for all stages
-    model.sparse_anneal = 0.5  # share of the epochs over which the threshold falls from 1
+    model.sparse_anneal = 0.5  # share of the epochs after the dense ones over which the threshold falls from 1
     model.sparse_norm_momentum = 0.9  # weight of the old running statistics of sparse blocks; 0.99 in the paper's code
     model.sparse_impl = "auto"  # compute at active sites only ("rows"), or everywhere with masks ("masked")
     model.attention_grad = "none"  # "renormalized" lets the scores of kept sites learn

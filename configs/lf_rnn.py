@@ -40,7 +40,7 @@ def get_config(dataset: str = "mini") -> ConfigDict:
 
     config.data = data = ConfigDict()
     data.dataset = dataset
-    data.dir = "" if mini else f"records/{dataset}-features"  # prepared records; made in records/ if empty
+    data.dir = "" if mini else f"records/{dataset}-features"  # prepared; if empty, generated
     data.batch_size = 8 if mini else 32  # utterances per step, over all devices
     data.text_max_len = 100  # rows of text features, one for each word
     data.max_shapes = 2 if mini else 7  # compiled shapes, and one more for batches that fit none of them

@@ -68,7 +68,7 @@ class Inspection:
         }
 
 
-# What has each problem, and the meaning.
+# By problem: what is affected, and what it means.
 PROBLEMS = {
     "shared_dialogue": ("dialogue", "with utterances in more than one split: scores will be too good"),
     "shared_media": ("recording", "with equal sound and frames in more than one split: scores will be too good"),

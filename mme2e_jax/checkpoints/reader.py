@@ -158,8 +158,9 @@ def open_checkpoints(workdir: str | Path) -> tuple[Checkpoints, int]:
     step = checkpoints.find_best_step()
     if step is None:
         raise UserError(
-            f"{checkpoints.directory} holds no finished checkpoint: the run ended before its first epoch, "
-            "or its dense phase (config.optim.dense_epochs), did."
+            f"{checkpoints.directory} holds no finished checkpoint of an epoch after the dense phase "
+            "(config.optim.dense_epochs): the run ended earlier, or its checkpoints are damaged. Resume it with the "
+            "command that started it."
         )
     return checkpoints, step
 

@@ -75,7 +75,8 @@ class CheckpointWriter:
         items["record"] = ocp.args.JsonSave(dataclasses.asdict(record))
         with self._write_errors():
             if step in self._manager.all_steps():
-                # The same step before its validation.
+                # The same step before its validation, which may still be written in the background.
+                self._manager.wait_until_finished()
                 self._manager.delete(step)
             self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
 

@@ -52,7 +52,7 @@ def evaluate_run(
             console.print(f"  predicted for every utterance: {', '.join(always)}")
         console.print()
         if isinstance(run.spec, ModelSpec):
-            report[split]["cost"] = flops.cost_report(run.spec, batches.seen_lengths(split), predictions.sites)
+            report[split]["cost"] = flops.cost_report(run.spec, predictions.lengths, predictions.sites)
     if isinstance(run.spec, ModelSpec):
         console.print(cost_table("millions of multiply-adds per utterance (test)", report["test"]["cost"]))
     report["intervals"] = {"level": bootstrap.LEVEL, "resamples": bootstrap.RESAMPLES} | {

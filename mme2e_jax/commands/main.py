@@ -80,8 +80,8 @@ def main(argv: Sequence[str], make_corpus: "MakeCorpus | None") -> None:
 
 def _train(a: Arguments) -> None:
     config = parse_config(loaded_config(a.values))
-    preflight.check(config)
     workdir = Path(a["workdir"] or Path("runs") / config_name(a.values))
+    preflight.check(config, resumes=any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*")))
     if not a["distributed"]:
         # The first of several processes may hold its own directory already.
         check_unlocked(workdir)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mme2e_jax.predict.results import Prediction
 
 
+_VERSION = 2  # increase it when the same clip and settings give other predictions than before
 _READERS = 8  # most processes that read clips; each takes about 1 GB
 _NO_WORDS = "To give words: --transcript, --transcript_file, or --transcribe, which recognises speech."
 _CLIPS_PER_READER = 8  # with fewer short ones, a process takes longer to start than it saves
@@ -74,7 +75,7 @@ def _predict(
 ) -> None:
     # All quick checks come before slow imports.
     files, many = find_clips(arguments.input)
-    if many and (arguments.transcript or arguments.transcript_file):
+    if many and (arguments.transcript or arguments.transcript_file is not None):
         raise UserError(
             f"--transcript and --transcript_file are for one clip, but {arguments.input} names {len(files)}. Put the "
             "transcript of each clip next to it: clip.srt, clip.vtt or clip.txt for clip.mp4."
@@ -180,6 +181,7 @@ class _Task:
             )
         request = ClipRequest(file.path, transcript, transcript_file)
         stored = {
+            "version": _VERSION,
             "file": _state(file.path),
             "transcript": valid_unicode(transcript),
             "transcript_file": transcript_file and [valid_unicode(transcript_file), *_state(Path(transcript_file))],

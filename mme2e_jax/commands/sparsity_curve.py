@@ -6,7 +6,7 @@ the decision thresholds of the checkpoint, chosen on the validation split at the
 
 If a teacher trained the scores of sites, a second curve has the same weights with the scores that the run started with.
 
-Up to the threshold that the model's rows are sized for it computes on rows of active sites, above it with masks
+Up to the threshold for which the rows are sized, the model computes on rows of active sites; above it with masks
 (`models.variables.structures`), where dropped sites still cost time. GFLOPs count kept sites in both cases
 (`evaluation.flops`). Seconds are wall-clock time of a pass over the split per utterance, without compilation but with
 reading and packing; for a small split the minimum of several passes.
@@ -91,7 +91,7 @@ def point(model: Model, spec: ModelSpec, batches: BatchLoader, threshold: float,
 
     predictions = one_pass()
     seconds = _min_seconds(one_pass)
-    cost = flops.cost_report(spec, batches.seen_lengths(SPLIT), predictions.sites)
+    cost = flops.cost_report(spec, predictions.lengths, predictions.sites)
     kept = ("active_fraction", "extraction_gflops", "dense_extraction_gflops")
     return {
         "threshold": threshold,

@@ -244,7 +244,7 @@ def _teaching_combinations(values: Mapping[str, Any]) -> Iterator[str]:
         yield (
             "config.model.attention_grad: expected none with a teacher, which trains the scores, found "
             f"{values['model.attention_grad']!r}. To train without a teacher: "
-            f"{_NO_TEACHER} --config.optim.dense_epochs=0."
+            f"{_NO_TEACHER} --config.optim.dense_epochs=0 --config.init.teacher=."
         )
 
 

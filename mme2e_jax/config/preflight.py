@@ -64,10 +64,16 @@ def pretrained_text(config: Config) -> TextConfig | None:
     return m.text if m.text.init == "pretrained" else None
 
 
-def check(config: Config) -> None:
-    """Raises `UserError` with everything that training reads and that is missing, and how to get it."""
+def check(config: Config, *, resumes: bool = False) -> None:
+    """Raises `UserError` with everything that training reads and that is missing, and how to get it.
+
+    A run that `resumes` has checkpoints and reads no initial weights.
+    """
     missing: list[str | None] = []
     start, teacher, project = config.init.checkpoint, config.teacher, config.log.wandb
+    text = pretrained_text(config)
+    if resumes:
+        start, teacher, text = "", "", None
     if start and not Path(start).exists():
         missing.append(
             "config.init.checkpoint: expected a run directory, a shared model, or a file with a state dict of the "
@@ -86,7 +92,7 @@ def check(config: Config) -> None:
     # Training generates the embedded corpus if it is missing.
     if config.data.dataset not in EMBEDDED:
         missing.append(missing_records(config.data.dir, config.data.dataset, config.records_kind))
-    if text := pretrained_text(config):
+    if text:
         missing.append(missing_albert(text.dir, text.size))
     if any(missing):
         raise UserError("\n\n".join(filter(None, missing)))

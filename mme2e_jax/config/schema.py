@@ -226,7 +226,10 @@ class Config(Section):
 
     @property
     def site_selection(self) -> tuple[float, float]:
-        """Final attention threshold, and share of the epochs over which it falls to that; (1, 0) for dense models."""
+        """Final attention threshold, and share of the epochs after the dense phase over which it falls to that.
+
+        (1, 0) for dense models.
+        """
         m = self.model
         return (m.sparse_threshold, m.sparse_anneal) if isinstance(m, SparseModelConfig) else (1.0, 0.0)
 

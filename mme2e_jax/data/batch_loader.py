@@ -99,12 +99,6 @@ class BatchLoader:
         lengths = Lengths(*(np.zeros(none.shape, np.int32) for _ in Lengths._fields))
         return self._packer(Records([], [], none, lengths, shape))
 
-    def seen_lengths(self, split: str) -> Lengths:
-        """Lengths of a split's utterances after truncation, in stored order, without those that were left out."""
-        lengths, bad = self.dataset.split(split).lengths, list(self.skipped.examples(split))
-        kept = Lengths(*(np.delete(values, bad) for values in lengths))
-        return kept._replace(tokens=np.minimum(kept.tokens, self.text_max_len))
-
     def _evaluation(self, split: str) -> list[np.ndarray]:
         records = self.dataset.split(split)
         batches = planning.evaluation_batches(records.lengths, self.batch_size, self._layout)

@@ -90,7 +90,7 @@ def training_batches(lengths: Lengths, batch_size: int, text_max_len: int, seed:
 
 
 def evaluation_batches(lengths: Lengths, batch_size: int, layout: Layout) -> list[np.ndarray]:
-    """Batches of a split: every utterance once, sorted by size to reduce padding, int32 `[<=batch_size]` each."""
+    """Batches of a split: every utterance once, sorted by tokens, then by cost, int32 `[<=batch_size]` each."""
     size = np.stack(lengths, 1) @ np.array(layout.cost)
     order = np.lexsort((size, lengths.tokens)).astype(np.int32)
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]

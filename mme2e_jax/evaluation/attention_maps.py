@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int, Shaped
 
 # Of one utterance, per sparse tower and stage: which sites were kept, bool [n, h, w].
 AttentionMaps = Mapping[str, Sequence[np.ndarray]]
@@ -49,8 +49,8 @@ class AttentionMapStore:
 
 
 def utterance_sites(
-    sites: Bool[np.ndarray, "g*n h w"], count: Int[np.ndarray, "g b"], g: int, b: int
-) -> Bool[np.ndarray, "n h w"]:
+    sites: Shaped[np.ndarray, "g*n h w"], count: Int[np.ndarray, "g b"], g: int, b: int
+) -> Shaped[np.ndarray, "n h w"]:
     """The part of utterance `b` of group `g` in images packed end to end in each group, `count` per utterance."""
     group: Any = sites.reshape(len(count), -1, *sites.shape[1:])[g]
     start = int(count[g, :b].sum())

@@ -57,7 +57,7 @@ def extraction_gflops(parts: Macs) -> float:
 
 
 def cost_report(spec: ModelSpec, lengths: Lengths, sites: Sites) -> dict[str, Any]:
-    """Cost per utterance, as JSON values, from `lengths` after truncation and the `sites` that a model counted."""
+    """Cost per utterance, as JSON values, from the `lengths` and the `sites` that a model computed."""
     own = macs(spec, lengths, {m: counts[:, 0].tolist() for m, counts in sites.items()})
     dense = macs(dataclasses.replace(spec, sparse=False), lengths, {})
     return {

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from mme2e_jax.batch import AnyBatch, Batch
+from mme2e_jax.data.plan import Lengths
 from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.attention_maps import AttentionMapStore
 from mme2e_jax.evaluation.metrics import Metrics
@@ -50,6 +51,8 @@ class Predictions(NamedTuple):
     sites: dict[str, np.ndarray]  # float64 [k, 2] per sparse tower: active sites and all sites of each stage
     by_modality: dict[str, np.ndarray]  # float32 [n, l] per modality: its logits before fusion
     example: np.ndarray  # int32 [n], index in the split; unusable records are left out
+    # int32 [n] each: what the model read of each utterance; rows of features for baselines.
+    lengths: Lengths
     attention_maps: AttentionMapStore | None = None  # None unless requested
 
 
@@ -88,6 +91,7 @@ class _Rows(NamedTuple):
     labels: Any
     example: Any
     by_modality: dict[str, Any]
+    lengths: Lengths
 
 
 @jax.jit
@@ -114,7 +118,7 @@ def predict(
         with mesh.active():
             outputs = infer_batch(state, placed)
         # Every process gets all predictions: scores such as F1 are not sums over parts.
-        part = _Rows(outputs.logits, placed.labels, placed.example, outputs.by_modality)
+        part = _Rows(outputs.logits, placed.labels, placed.example, outputs.by_modality, _lengths(placed))
         rows, counts = mesh.gather((part, outputs.sites))
         if maps is not None and outputs.kept and isinstance(placed, Batch):
             kept, frames, chunks = mesh.gather((outputs.kept, placed.frame_count, placed.chunk_count))
@@ -123,8 +127,14 @@ def predict(
         sites = {m: sites.get(m, 0.0) + count.astype(np.float64) for m, count in counts.items()}
     whole = jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
     order = np.argsort(whole.example)[np.sum(whole.example < 0) :]
-    logits, labels, example, by_modality = jax.tree.map(lambda rows: rows[order], whole)
-    return Predictions(tasks.scores(logits, loss), labels, sites, by_modality, example, maps)
+    logits, labels, example, by_modality, lengths = jax.tree.map(lambda rows: rows[order], whole)
+    return Predictions(tasks.scores(logits, loss), labels, sites, by_modality, example, lengths, maps)
+
+
+def _lengths(batch: AnyBatch) -> Lengths:
+    if isinstance(batch, Batch):
+        return Lengths(batch.token_count, batch.frame_count, batch.chunk_count)
+    return Lengths(batch.text_count, batch.video_count, batch.audio_count)
 
 
 def score_predictions(model: Model, predictions: Predictions) -> Metrics:

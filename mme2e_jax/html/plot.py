@@ -142,7 +142,7 @@ def histogram(values: Mapping[str, Sequence[float]], edges: Sequence[float], x_n
 
 
 def whole_bins(values: Sequence[Sequence[float]]) -> list[float]:
-    """Edges of at most 30 bins of equal width, centred at whole numbers."""
+    """Edges, at halves, of at most 30 bins of equal width: each holds the same number of whole numbers."""
     low, high = _limits(values)
     width = math.ceil((high - low + 1) / _BINS)
     return np.arange(low - 0.5, high + width, width).tolist()

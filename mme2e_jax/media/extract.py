@@ -27,6 +27,7 @@ _END_TOLERANCE_S = 0.05
 _SHORT_SOUND_S = 0.5
 _LENGTH_MISMATCH_S = 0.5
 _MOMENT_DIGITS = 6  # times that differ by less than a microsecond show the same frame
+_BATCH_BYTES = 100_000_000  # most memory of the frames that are searched together
 _NO_SOUND = Sound(np.zeros(0, np.float32), 16_000)
 
 _Note = tuple[str, str]  # reason and detail of a finding about a video
@@ -230,7 +231,8 @@ def _extract_faces(
         times, wanted = [sharing[key][0][0] for key in requested], [view for _, view in requested]
         for index, image, part in _timed_views(media.video, times, wanted, result):
             # The frame size may change within a video; all images of a batch have one size.
-            if batch and (len(batch) == BATCH_SIZE or batch[0].image.shape != image.shape):
+            full = len(batch) == BATCH_SIZE or (len(batch) + 1) * image.nbytes > _BATCH_BYTES
+            if batch and (full or batch[0].image.shape != image.shape):
                 finish_batch()
             batch.append(Frame(index, wanted[index], image, part))
     except VideoError as error:

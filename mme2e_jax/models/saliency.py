@@ -1,8 +1,9 @@
-"""Saliency of sites: what attention should find, by a frozen model.
+"""Saliency of sites, computed by a frozen model: the target of attention.
 
 Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width of a stage's sites, `g` device groups, `b`
 utterances per group, `l` labels.
-Source: our own; the gradient of the logits to a mask of the features, as in work on pruning by sensitivity.
+Source: our own; the gradient of the logits with respect to a mask of the features, as in work on pruning by
+sensitivity.
 """
 
 from typing import NamedTuple
@@ -16,11 +17,11 @@ from mme2e_jax.models.variables import Variables, merge
 
 
 class Lesson(NamedTuple):
-    """What a teacher says about a batch, as arrays of numpy or JAX."""
+    """A teacher's saliency and logits for a batch, as arrays of numpy or JAX."""
 
     saliency: dict[str, list[ArrayLike]]  # [n, h, w] per tower and stage, at least 0; 0 for padding
     logits: ArrayLike  # float32 [g, b, l]
-    known: ArrayLike  # bool [g, b], which utterances it is about; not padding rows
+    known: ArrayLike  # bool [g, b], whether an utterance has a lesson; False for padding rows
 
 
 def teach(teacher: Variables, batch: Batch) -> Lesson:

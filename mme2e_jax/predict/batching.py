@@ -8,7 +8,6 @@ import numpy as np
 
 from mme2e_jax.batch import Batch
 from mme2e_jax.constants import CHUNK_FRAMES, FACE_SIZE, MEL_BANDS
-from mme2e_jax.predict.cues import LONGEST_WINDOW_SECONDS
 
 _CHUNK_SECONDS = 0.4
 
@@ -20,7 +19,7 @@ class Capacity(NamedTuple):
     chunks: int
 
     @classmethod
-    def of_window(cls, frame_interval_ms: float, seconds: float = LONGEST_WINDOW_SECONDS) -> "Capacity":
+    def of_window(cls, frame_interval_ms: float, seconds: float) -> "Capacity":
         """The capacity that a window needs."""
         # One more chunk: the last one is padded, and sound tracks are slightly longer than they state.
         return cls(math.ceil(1000 * seconds / frame_interval_ms), math.ceil(seconds / _CHUNK_SECONDS) + 1)

@@ -1,6 +1,6 @@
-"""Reads clips part by part, exactly as preparation reads videos.
+"""Reads clips part by part, as preparation reads those of `--dataset=clips`.
 
-Axes: `t` frames, `s` mel chunks or rows of audio features.
+Axes: `t` frames, `s` mel chunks, `x` samples.
 """
 
 import math

@@ -19,8 +19,8 @@ from mme2e_jax.runtime.files import atomic_file, valid_unicode
 
 TABLE, INDEX = "predictions.csv", "index.html"
 _UNSAFE = re.compile(r"[^\w.\- ]")
-_LONGEST = 60  # characters that are kept of a name with others
-_NOTES = 5  # most for each file in the index
+_LONGEST = 60  # characters that are kept of a name with unsafe characters
+_NOTES = 5  # most notes for each file in the index
 # A transcript may be longer than the default of the library.
 csv.field_size_limit(sys.maxsize)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _ROWS = 8  # windows in a batch
 SHOWN = 12  # number of utterances with evidence, which the page shows
-# Settings of preparation that vary; all others are the same in every version.
+# Settings of preparation that the metadata holds and that may differ. Clips are always searched whole for faces.
 _READER_SETTINGS = ("frame_interval_ms", "face_choice")
 _DEFAULT_INTERVAL_MS = 500
 _FACES_MISSING = ("no_face", "some_faces_missing")  # findings that masking absent modalities makes untrue

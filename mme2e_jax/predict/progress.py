@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from mme2e_jax.runtime.console import console
 
 _SECONDS_BETWEEN_LINES = 60.0  # without a terminal
-_PACE_SECONDS = 600.0  # of which the pace is the mean
+_PACE_SECONDS = 600.0  # time over which the pace is averaged
 
 
 class FileProgress:

@@ -175,7 +175,7 @@ class Prediction:
 
     def _player(self, directory: Path) -> "_Player | None":
         path = Path(self.path)
-        tag = "video" if any(utterance.frames for utterance in self.utterances) else "audio"
+        tag = "video" if self.frames or any(utterance.frames for utterance in self.utterances) else "audio"
         try:
             if path.stat().st_size >= EMBEDDED_BYTES:
                 return _Player(tag, urllib.parse.quote(os.path.relpath(path, directory)))

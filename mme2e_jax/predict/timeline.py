@@ -15,8 +15,8 @@ from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.html.formats import format_time
 
 HOP_SECONDS = 0.5
-_SHORTEST_SECONDS = 1.0  # of a part that the headline names
-_MOST_PARTS = 5  # that the headline lists one by one
+_SHORTEST_SECONDS = 1.0  # shortest part that the headline names
+_MOST_PARTS = 5  # most parts that the headline lists one by one
 
 
 class Scored(Protocol):

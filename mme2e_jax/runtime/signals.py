@@ -19,7 +19,7 @@ class Stopped(Exception):
 
 
 class Interrupted(Exception):
-    """An evaluation was interrupted by a request to stop."""
+    """A request to stop came while the run waited for a program or went through batches."""
 
 
 class StopRequests:

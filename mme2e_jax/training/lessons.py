@@ -1,4 +1,4 @@
-"""What a teacher says about all training utterances, computed once.
+"""Stores a teacher's saliency and logits for all training utterances.
 
 Axis legend: `n` images (frames or mel chunks), `h`, `w` height and width of a stage's sites, `g` device groups, `b`
 utterances per group.
@@ -51,7 +51,7 @@ class LessonStore:
         return not self._stored
 
     def add_all(self, teacher: Variables, batches: Iterable[Batch], mesh: DataMesh) -> None:
-        """Runs the teacher on batches and stores what it says; every process must call it with its part of each."""
+        """Runs the teacher on batches and stores the lessons. Every process must call it with its part of each."""
         for batch in batches:
             placed = mesh.put_batch(batch)
             with mesh.active():

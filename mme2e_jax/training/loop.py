@@ -159,6 +159,7 @@ class _Loop:
         self._pending: list[tuple[int, StepMetrics, dict[str, float]]] = []
         self._finite = FiniteCheck(self.batches.utterance_ids, self.config.optim.skip_nonfinite, self.record.skipped)
         self._hooks: list[Hook] = []
+        self._saved = -1  # step of the last checkpoint of this process
         self.schedule = SiteSchedule.of(self.config, self.batches.steps_per_epoch)
         self._lessons = LessonStore(self.spec.modalities) if self.schedule.has_teacher else None
         self._programs = RunPrograms(
@@ -190,18 +191,18 @@ class _Loop:
     def _train_from(self, start: int, stop: StopRequests, profile: Profile) -> None:
         stored_structure, every = self.state.variables.graphdef, self.config.checkpoint.every_steps
         for step, batch in enumerate(self._clock.measure_input(self.batches.training(start)), start):
-            if profile.boundary(step):
-                self._await_steps()
-                profile.before(step)
             threshold, program = self.schedule.threshold(step), self._programs.training(step)
             try:
                 if self._lessons and self._lessons.empty and self.schedule.taught(step):
                     self._ask_teacher(self._lessons, stop)
                 self._await_programs([program], stop)
             except Interrupted:
-                if step > start:
+                if step not in (start, self._saved):
                     self._save()
                 raise self._stopped(step) from None
+            if profile.boundary(step):
+                self._await_steps()
+                profile.before(step)
             lesson = self._lessons.for_batch(batch) if self._lessons else None
             batch, lesson = self.mesh.put_batch((batch, lesson))
             with self.mesh.active():
@@ -231,7 +232,7 @@ class _Loop:
         with self._clock.measure("teacher"):
             steps = self.batches.steps_per_epoch
             for hook in self._hooks:
-                hook.waiting(f"the teacher looks at {steps} batches")
+                hook.waiting(f"computing the teacher's saliency and logits in {steps} batches")
             lessons.add_all(self.state.teacher, stop.interruptible(self.batches.training(0, steps)), self.mesh)
 
     def _freeze_teacher(self) -> None:
@@ -240,7 +241,10 @@ class _Loop:
             # The scores had no gradient so far. Adam's long memory of that would make their first steps far too large.
             moments = self.mesh.put_replicated(without_moments(self.state.optimizer))
             self.state = self.state._replace(optimizer=moments)
-            console.print("From here on, the model as it is now is the teacher, and its copy learns with fewer sites.")
+            console.print(
+                "The dense phase is over. A frozen copy of the model is now its teacher, and the model learns with "
+                "fewer sites."
+            )
 
     def _await_programs(self, programs: Sequence[Program], stop: StopRequests) -> None:
         """Waits until programs are compiled; raises `Interrupted` after a request to stop."""
@@ -268,6 +272,7 @@ class _Loop:
         self._await_steps()
         with self._clock.measure("save"):
             self.writer.save(self.state, self.record)
+        self._saved = int(self.state.step)
 
     def _end_epoch_if_due(self, done: int, stop: StopRequests) -> bool:
         """Validates and saves if `done` steps complete an epoch that is not validated yet."""

@@ -151,7 +151,7 @@ class RunPrograms:
         return Program("training", self._masked(self._schedule.threshold(step)), self._batches.planned(step).shape)
 
     def teacher(self) -> list[Program]:
-        """The programs by which the teacher looks at the training split, in the batches of the first epoch."""
+        """The programs of the teacher's pass over the training split, in the batches of the first epoch."""
         shapes = dict.fromkeys(self._batches.planned(step).shape for step in range(self._batches.steps_per_epoch))
         return [Program("teacher", False, shape) for shape in shapes]
 

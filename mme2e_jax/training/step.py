@@ -45,8 +45,9 @@ def make_train_step(
 
     Dropout is a function of `seed` and of the step number. `attention_entropy` weighs a penalty, the mean over the
     sparse stages of exp(entropy of the attention) / candidates: 1 for uniform attention, near 0 for concentrated
-    attention. `teaching` is how much a teacher counts; its lesson is None or unknown before there is one. With
-    `skip_nonfinite` a step with a non-finite loss or gradient only advances the step number.
+    attention. `teaching` is how much a teacher counts; the lesson is None in a run without a teacher, and not `known`
+    before the first taught step. With `skip_nonfinite` a step with a non-finite loss or gradient only advances the step
+    number.
     """
 
     def objective(params, state: TrainState, batch: AnyBatch, threshold, lesson: Lesson | None):

@@ -63,7 +63,10 @@ def start_from_teacher(variables: Variables, spec: Spec, run: str) -> Variables:
     checkpoints, step = open_model(run)
     found = checkpoints.read_record(step).config.get("model", {}).get("name")
     if found != "mme2e":
-        raise UserError(f"config.init.teacher: expected a run of the dense model mme2e, found {found} in {run}.")
+        raise UserError(
+            f"config.init.teacher: expected a run of the dense model mme2e, found {found} in {run}. Name a run with "
+            "config.model.name=mme2e, or start from this one with --config.init.checkpoint."
+        )
     return warm_start(variables, spec, run, spec.modalities)
 
 

@@ -11,6 +11,7 @@ import pytest
 from configs import mini_sparse
 from mme2e_jax.commands.ablation import ablation_table, fused_logits, keep_modalities, subsets
 from mme2e_jax.config.parse import parse_config
+from mme2e_jax.data.plan import Lengths
 from mme2e_jax.evaluation import metrics
 from mme2e_jax.evaluation.inference import Predictions, predict
 from mme2e_jax.models.variables import abstract_variables, fusion_weights
@@ -53,7 +54,10 @@ def test_what_is_kept_is_summed_with_the_weights_of_fusion() -> None:
 
 def test_with_everything_kept_predictions_are_untouched() -> None:
     by_modality = {m: np.array([[3]], np.float32) for m in "tv"}
-    own = Predictions(np.array([[0.123]]), np.array([[1]], np.float32), {}, by_modality, np.array([0]))
+    one = np.array([1])
+    own = Predictions(
+        np.array([[0.123]]), np.array([[1]], np.float32), {}, by_modality, one - 1, Lengths(one, one, one)
+    )
 
     assert keep_modalities(own, {"t": 1.0, "v": 1.0}, "tv", "bce") is own
     alone = keep_modalities(own, {"t": 1.0, "v": -1.0}, "v", "bce")

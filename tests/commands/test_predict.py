@@ -188,5 +188,8 @@ def test_what_cannot_work_is_an_error(folder: Path, tmp_path: Path) -> None:
     command = ("--mode=predict", f"--workdir={tmp_path}")
     with pytest.raises(UserError, match=r"are for one clip, but .* names 4\. Put the transcript of each"):
         run(*command, f"--input={folder}", "--transcript=one")
+    # As from a variable of the shell that is not set.
+    with pytest.raises(UserError, match="are for one clip"):
+        run(*command, f"--input={folder}", "--transcript_file=")
     with pytest.raises(UserError, match=r"None of 1 files in .* was predicted; see above"):
         run(*command, f"--input={folder / '*.mp4'}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from configs import clips_sparse, lf_rnn, mini_dense, mosei_sparse
+from configs import clips_sparse, lf_rnn, mini_dense, mini_sparse, mosei_sparse
 from mme2e_jax.config import preflight
 from mme2e_jax.config.parse import parse_config
 from mme2e_jax.errors import UserError
@@ -46,6 +46,16 @@ def test_weights_are_not_looked_for_where_they_are_not_used() -> None:
     config.model.modalities = "tav"
     with pytest.raises(UserError, match=r"config\.model\.text\.dir"):
         preflight.check(parse_config(config))
+    preflight.check(parse_config(config), resumes=True)
+
+
+def test_a_run_resumes_though_what_it_started_from_is_gone(tmp_path: Path) -> None:
+    config: Any = mini_sparse.get_config()
+    config.init.teacher, config.optim.dense_epochs = str(tmp_path / "gone"), 0
+
+    with pytest.raises(UserError, match=r"config\.init\.teacher: expected the directory of a dense run; .* not exist"):
+        preflight.check(parse_config(config))
+    preflight.check(parse_config(config), resumes=True)
 
 
 def test_a_missing_wandb_is_named_though_its_folder_of_runs_is_there(

@@ -152,13 +152,3 @@ def test_the_error_comes_at_the_step_that_holds_the_record(damaged: Path) -> Non
     assert len(seen) == first
     with pytest.raises(UserError, match=r"utterance train_[89]"):
         next(training)
-
-
-def test_lengths_do_not_count_what_was_left_out(damaged: Path) -> None:
-    batches = make_loader(damaged, skip_bad=3)
-    before = batches.seen_lengths("test")
-    list(batches.evaluation("test"))
-    after = batches.seen_lengths("test")
-
-    for a, b in zip(after, before, strict=True):
-        assert a.tolist() == [value for i, value in enumerate(b.tolist()) if i != 1]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from configs import mini_sparse
+from data_tools.records.records import write_dataset
 from mme2e_jax.batch import Batch
 from mme2e_jax.config.parse import parse_config
 from mme2e_jax.data.dataset import open_dataset
@@ -22,7 +23,8 @@ from mme2e_jax.runs.spec import model_spec
 from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.sharding import DataMesh
 from mme2e_jax.training import setup
-from tests.helpers.synthetic import shrink
+from tests.helpers import synthetic
+from tests.helpers.synthetic import METADATA, make_example, shrink
 
 # Towers of 4, 8, 16, 32 channels.
 TINY = ModelSpec("tav", True, 6, 50, SIZES["tiny"], 0.0625, 16, 1, 2, 0.0)
@@ -141,16 +143,24 @@ def test_extraction_costs_what_is_said_beside_the_papers_figure(modalities, fram
     assert flops.extraction_gflops(parts) == pytest.approx(gflops, abs=0.05)
 
 
-def test_evaluation_counts_the_sites_of_real_images_only(records):
-    config = shrink(mini_sparse.get_config(), records)
-    dataset, mesh = open_dataset(records), DataMesh(1)
+def test_evaluation_counts_what_the_model_reads(tmp_path):
+    splits = {split: [make_example(split, i) for i in range(n)] for split, n in synthetic.SIZES.items()}
+    # Frames without a face are left out.
+    splits["valid"][0]["face_found"][:] = False
+    write_dataset(tmp_path, name="mini", splits=splits, metadata=METADATA, examples_per_shard=8)
+    config = shrink(mini_sparse.get_config(), tmp_path)
+    dataset, mesh = open_dataset(tmp_path), DataMesh(1)
     batches = make_batch_loader(parse_config(config), dataset, mesh, 1)
     spec = model_spec(parse_config(config), 6, dataset.tokenizer)
     assert isinstance(spec, ModelSpec)
     variables = setup.start_variables(parse_config(config), spec)
 
-    half = predict(InferenceState(variables, 0.5), batches.evaluation("valid"), "bce", mesh).sites
-    seen = batches.seen_lengths("valid")
+    predictions = predict(InferenceState(variables, 0.5), batches.evaluation("valid"), "bce", mesh)
+    half, seen = predictions.sites, predictions.lengths
+    stored = dataset.split("valid").lengths
+    np.testing.assert_array_equal(seen.tokens, np.minimum(stored.tokens, config.data.text_max_len))
+    np.testing.assert_array_equal(seen.frames, [0, *stored.frames[1:]])
+    np.testing.assert_array_equal(seen.chunks, stored.chunks)
     every = {
         "v": seen.frames.sum() * np.outer([576, 144, 36], [1, 1]),
         "a": seen.chunks.sum() * np.outer([1024, 256, 64], [1, 1]),

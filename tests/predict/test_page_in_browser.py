@@ -103,7 +103,8 @@ def test_a_page_that_plays_no_pictures_has_no_box(tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", tone(1.0))
     frames = (SeenFrame(0.0, (0.0, 0.0, 1.0, 1.0)),)
     seen = dataclasses.replace(prediction(), path=str(tmp_path / "a.wav"), frames=frames)
-    heard = dataclasses.replace(seen, utterances=tuple(dataclasses.replace(u, frames=0) for u in seen.utterances))
+    utterances = tuple(dataclasses.replace(u, frames=0) for u in seen.utterances)
+    heard = dataclasses.replace(seen, frames=(), utterances=utterances)
 
     assert '<div class="box" hidden>' in seen.to_html(tmp_path)
     assert '<div class="box"' not in heard.to_html(tmp_path)

@@ -74,7 +74,7 @@ def test_logits_are_those_of_prepared_records(release: Path, workdir: Path, pred
         np.testing.assert_array_equal(utterance.evidence.faces, faces[b])
         np.testing.assert_array_equal(utterance.evidence.mel, mel[b])
         ids = batch.token_ids[0, b, : batch.token_count[0, b]]
-        alone = evaluated(make_batch([ModelInput(ids, faces[b], mel[b])], 1, 16, Capacity.of_window(400), 2))[0]
+        alone = evaluated(make_batch([ModelInput(ids, faces[b], mel[b])], 1, 16, Capacity.of_window(400, 10.0), 2))[0]
         logits = list(utterance.logits.values())
         np.testing.assert_array_equal(logits, alone)
         # Batches of another shape round differently, and a site at the edge of the threshold may move in or out.

@@ -10,7 +10,7 @@ import pytest
 
 from mme2e_jax.evaluation.metrics import Task
 from mme2e_jax.predict import results
-from mme2e_jax.predict.results import Prediction, Utterance
+from mme2e_jax.predict.results import Prediction, SeenFrame, Utterance
 from tests.helpers.pages import ParsedPage, random_evidence
 
 NAMES = ("happy", "<sad>")
@@ -80,7 +80,7 @@ def test_faces_and_sound_are_shown_with_the_sites_that_each_stage_kept() -> None
 
     # One of two utterances has evidence: 2 faces and 1 picture of sound, each with 3 stages.
     assert len(images) == (2 + 1) * (1 + 3)
-    assert "they are not an explanation" in prediction().to_html()
+    assert "They do not explain its decision" in prediction().to_html()
     dense = prediction(sparse=False).to_html()
     assert len([tag for tag, _ in ParsedPage(dense).tags if tag == "image"]) == 3
     assert "stage" not in dense
@@ -123,6 +123,19 @@ def test_the_page_plays_the_clip_that_it_holds_or_links_to(tmp_path: Path, monke
     assert player(of_clip.to_html(tmp_path / "out"))["src"] == "../a%20%26%20b.mp4"
     clip.unlink()
     assert "<video" not in of_clip.to_html(tmp_path / "out")
+
+
+def test_a_video_without_a_face_is_played_as_a_video(tmp_path: Path) -> None:
+    clip = tmp_path / "a.mp4"
+    clip.write_bytes(b"film")
+    original = prediction()
+    faceless = tuple(dataclasses.replace(utterance, frames=0) for utterance in original.utterances)
+    of_clip = dataclasses.replace(original, path=str(clip), utterances=faceless)
+
+    assert "<audio" in dataclasses.replace(of_clip, frames=()).to_html(tmp_path / "out")
+    page = dataclasses.replace(of_clip, frames=(SeenFrame(0.0, None),)).to_html(tmp_path / "out")
+    assert "<video" in page
+    assert "<audio" not in page
 
 
 def test_a_long_clip_has_as_many_bars_and_rows_as_a_page_can_show() -> None:

@@ -265,8 +265,8 @@ def test_thresholds_are_shown_with_their_effect_on_both_splits() -> None:
 
 
 def test_kept_sites_are_not_called_an_explanation() -> None:
-    assert "they are not an explanation" in page(content(), {})
-    assert "they are not an explanation" not in page(content(cost=False), {})
+    assert "They do not explain its decision" in page(content(), {})
+    assert "They do not explain its decision" not in page(content(cost=False), {})
 
 
 def test_a_config_is_shown_as_flags_take_it() -> None:
