@@ -173,6 +173,22 @@ def test_scores_learn_from_a_teacher_alone(records: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_lesson_that_is_not_known_changes_nothing(records: Path) -> None:
+    found = []
+    for lessons in (None, LessonStore("tv")):
+        started = begin(small(records), open_dataset(records))
+        batch = next(started.batches.training(0))
+        with started.mesh.active():
+            lesson = lessons and lessons.for_batch(batch)
+            placed = started.mesh.put_batch((batch, lesson))
+            _, metrics = started.step(started.state, placed[0], jnp.float32(1.0), placed[1])
+        found.append((float(metrics.loss), float(metrics.gradient_norm)))
+
+    # Two programs may round differently.
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
+
+
+@pytest.mark.slow
 def test_a_teacher_says_the_same_on_several_devices(records: Path) -> None:
     config = small(records)
     config.model.dropout = 0.0
