@@ -92,7 +92,7 @@ def test_a_bad_command_line_is_refused_before_anything_is_loaded(
     def loaded(*_):
         pytest.fail("the data were looked for")
 
-    monkeypatch.setattr(preflight, "check", lambda config, resumes: None)
+    monkeypatch.setattr(preflight, "check", lambda config, workdir: None)
     monkeypatch.setattr(launch, "make_corpus", loaded)
 
     with pytest.raises(UserError, match=message):

@@ -81,7 +81,7 @@ def main(argv: Sequence[str], make_corpus: "MakeCorpus | None") -> None:
 def _train(a: Arguments) -> None:
     config = parse_config(loaded_config(a.values))
     workdir = Path(a["workdir"] or Path("runs") / config_name(a.values))
-    preflight.check(config, resumes=any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*")))
+    preflight.check(config, workdir)
     if not a["distributed"]:
         # The first of several processes may hold its own directory already.
         check_unlocked(workdir)

@@ -63,12 +63,13 @@ def parse_grid(grid: Sequence[str]) -> dict[str, list[str]]:
 
 
 def plan_runs(
-    config: str, seeds: Sequence[str], grid: Mapping[str, Sequence[str]], common: Sequence[str]
+    config: str, seeds: Sequence[str], grid: Mapping[str, Sequence[str]], common: Sequence[str], out: Path
 ) -> list[PlannedRun]:
-    """Plans the runs of a sweep, the seeds of a grid point together, and checks that each can start.
+    """Plans the runs of a sweep, the seeds of a grid point together, and checks that each can start or resume.
 
     Grid points are all combinations of the values by key in `grid`; `common` are overrides for all runs, such as
-    `optim.epochs=3`. Raises `UserError` if a config is not valid, two are the same, or records or weights are missing.
+    `optim.epochs=3`; the runs are directories in `out`. Raises `UserError` if a config is not valid, two are the same,
+    or records or weights are missing.
     """
     if not seeds:
         raise UserError("Expected --seeds=0,1,2 or other whole numbers, found none.")
@@ -81,7 +82,7 @@ def plan_runs(
     configs: dict[str, str] = {}
     for run in planned:
         values = config_with(config, [*common, *run.overrides])
-        preflight.check(values)
+        preflight.check(values, out / run.name)
         key = json.dumps(values.to_dict(), sort_keys=True)
         if key in configs:
             raise UserError(f"{configs[key]} and {run.name} would be the same run. Give every value once.")
@@ -123,7 +124,7 @@ def sweep_command(config: str, argv: Sequence[str], seeds: Sequence[str], grid: 
     `argv` is the command line, `grid` the values of --grid. Raises `UserError` as `plan_runs` and `parse_grid`.
     """
     common = _overrides(argv)
-    planned = plan_runs(config, seeds, parse_grid(grid), common)
+    planned = plan_runs(config, seeds, parse_grid(grid), common, out)
     try:
         result = _train_all(config, planned, common, out)
     except Stopped as stopped:

@@ -64,15 +64,15 @@ def pretrained_text(config: Config) -> TextConfig | None:
     return m.text if m.text.init == "pretrained" else None
 
 
-def check(config: Config, *, resumes: bool = False) -> None:
+def check(config: Config, workdir: Path | None = None) -> None:
     """Raises `UserError` with everything that training reads and that is missing, and how to get it.
 
-    A run that `resumes` has checkpoints and reads no initial weights.
+    A run that has checkpoints in `workdir` resumes and reads no initial weights.
     """
     missing: list[str | None] = []
     start, teacher, project = config.init.checkpoint, config.teacher, config.log.wandb
     text = pretrained_text(config)
-    if resumes:
+    if workdir and any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*")):
         start, teacher, text = "", "", None
     if start and not Path(start).exists():
         missing.append(

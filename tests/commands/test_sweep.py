@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
 def test_runs_are_all_combinations_by_point_with_readable_names() -> None:
     grid = parse_grid([f"{THRESHOLDS}=0.5, 0.8", "config.optim.lr=1e-3"])
 
-    assert [run.name for run in plan_runs(CONFIG, ["0", "1"], grid, [])] == [
+    assert [run.name for run in plan_runs(CONFIG, ["0", "1"], grid, [], Path())] == [
         "model.sparse_threshold=0.5,optim.lr=1e-3,seed=0",
         "model.sparse_threshold=0.5,optim.lr=1e-3,seed=1",
         "model.sparse_threshold=0.8,optim.lr=1e-3,seed=0",
@@ -45,7 +45,7 @@ def test_runs_are_all_combinations_by_point_with_readable_names() -> None:
 
 
 def test_a_name_is_one_directory_for_any_value() -> None:
-    (planned,) = plan_runs(CONFIG, ["0"], {"data.dir": ["../else/where"]}, [])
+    (planned,) = plan_runs(CONFIG, ["0"], {"data.dir": ["../else/where"]}, [], Path())
 
     assert planned.name == "data.dir=..%2Felse%2Fwhere,seed=0"
 
@@ -78,6 +78,15 @@ def test_a_sweep_that_makes_no_sense_is_refused_before_any_run(
     with pytest.raises(UserError, match=message):
         main(["sweep", *arguments, f"--out={out}"])
     assert not out.exists()
+
+
+def test_a_run_of_a_sweep_resumes_without_the_teacher_that_it_started_from(tmp_path: Path) -> None:
+    common = [f"init.teacher={tmp_path / 'gone'}", "optim.dense_epochs=0"]
+    (tmp_path / "seed=0" / "checkpoints" / "8").mkdir(parents=True)
+
+    assert [run.seed for run in plan_runs(CONFIG, ["0"], {}, common, tmp_path)] == ["0"]
+    with pytest.raises(UserError, match=r"config\.init\.teacher: expected the directory of a dense run"):
+        plan_runs(CONFIG, ["0", "1"], {}, common, tmp_path)
 
 
 def arguments(records: Path, out: Path) -> list[str]:

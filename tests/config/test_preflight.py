@@ -37,7 +37,13 @@ def test_records_of_own_clips_get_a_tokenizer_of_their_own() -> None:
     assert "albert" not in str(error.value)
 
 
-def test_weights_are_not_looked_for_where_they_are_not_used() -> None:
+def with_a_checkpoint(workdir: Path) -> Path:
+    """Makes the run directory of a run that resumes."""
+    (workdir / "checkpoints" / "12").mkdir(parents=True)
+    return workdir
+
+
+def test_weights_are_not_looked_for_where_they_are_not_used(tmp_path: Path) -> None:
     config: Any = mini_dense.get_config()
     preflight.check(parse_config(config))
     config.model.text.size, config.model.text.init, config.model.modalities = "base", "pretrained", "av"
@@ -46,7 +52,7 @@ def test_weights_are_not_looked_for_where_they_are_not_used() -> None:
     config.model.modalities = "tav"
     with pytest.raises(UserError, match=r"config\.model\.text\.dir"):
         preflight.check(parse_config(config))
-    preflight.check(parse_config(config), resumes=True)
+    preflight.check(parse_config(config), with_a_checkpoint(tmp_path))
 
 
 def test_a_run_resumes_though_what_it_started_from_is_gone(tmp_path: Path) -> None:
@@ -54,8 +60,8 @@ def test_a_run_resumes_though_what_it_started_from_is_gone(tmp_path: Path) -> No
     config.init.teacher, config.optim.dense_epochs = str(tmp_path / "gone"), 0
 
     with pytest.raises(UserError, match=r"config\.init\.teacher: expected the directory of a dense run; .* not exist"):
-        preflight.check(parse_config(config))
-    preflight.check(parse_config(config), resumes=True)
+        preflight.check(parse_config(config), tmp_path)
+    preflight.check(parse_config(config), with_a_checkpoint(tmp_path))
 
 
 def test_a_missing_wandb_is_named_though_its_folder_of_runs_is_there(
