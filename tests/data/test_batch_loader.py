@@ -65,6 +65,16 @@ def test_batches_hold_the_records_content_end_to_end_in_each_group(dataset: Data
             assert_equal_batches(batch, packed_by_hand(batch, split))
 
 
+def test_only_batches_with_wanted_utterances_are_read(dataset: Dataset) -> None:
+    whole = list(make_loader(dataset).evaluation("train"))
+    assert len(whole) > 2
+    wanted = int(whole[1].example.max())
+
+    (found,) = make_loader(dataset).evaluation("train", [wanted])
+
+    assert_equal_batches(found, whole[1])
+
+
 def test_a_text_that_is_cut_ends_with_sep(dataset: Dataset) -> None:
     # Utterance 3 has 40 tokens.
     for batch in make_loader(dataset).evaluation("valid"):

@@ -24,7 +24,8 @@ from mme2e_jax.runtime.console import console
 from mme2e_jax.runtime.sharding import DataMesh
 from mme2e_jax.training import setup
 from tests.helpers import synthetic
-from tests.helpers.synthetic import METADATA, make_example, shrink
+from tests.helpers.corrupt import rewrite, without
+from tests.helpers.synthetic import METADATA, make_example, make_records, shrink
 
 # Towers of 4, 8, 16, 32 channels.
 TINY = ModelSpec("tav", True, 6, 50, SIZES["tiny"], 0.0625, 16, 1, 2, 0.0)
@@ -157,6 +158,7 @@ def test_evaluation_counts_what_the_model_reads(tmp_path):
 
     predictions = predict(InferenceState(variables, 0.5), batches.evaluation("valid"), "bce", mesh)
     half, seen = predictions.sites, predictions.lengths
+    np.testing.assert_array_equal(predictions.example, np.arange(len(splits["valid"])))
     stored = dataset.split("valid").lengths
     np.testing.assert_array_equal(seen.tokens, np.minimum(stored.tokens, config.data.text_max_len))
     np.testing.assert_array_equal(seen.frames, [0, *stored.frames[1:]])
@@ -170,6 +172,9 @@ def test_evaluation_counts_what_the_model_reads(tmp_path):
         np.testing.assert_array_equal(half[m][:, 1], every[m][:, 1])
     # At most ceil(p * N) sites of each image stay.
     assert 0 < half["v"][0, 0] <= seen.frames.sum() * 288
+    all_sites = predict(InferenceState(variables, 1.0), batches.evaluation("valid"), "bce", mesh).sites
+    for m in "va":
+        np.testing.assert_array_equal(all_sites[m], every[m])
 
     report = flops.cost_report(spec, seen, half)
     assert report["active_fraction"]["v"][0] == half["v"][0, 0] / half["v"][0, 1]
@@ -183,3 +188,20 @@ def test_evaluation_counts_what_the_model_reads(tmp_path):
         console.print(cost_table("valid", report))
     assert "v stage_0" in shown.get()
     assert f"{report['extraction_gflops']:.3f}" in shown.get()
+
+
+def test_skipped_utterances_cost_nothing(tmp_path):
+    directory = make_records(tmp_path, {"train": 4, "valid": 4, "test": 4})
+    rewrite(directory / "mini-valid.array_record-00000", 1, without("mel"))
+    config = shrink(mini_sparse.get_config(), directory)
+    config.data.skip_bad = 1
+    parsed, dataset, mesh = parse_config(config), open_dataset(directory), DataMesh(1)
+    spec = model_spec(parsed, 6, dataset.tokenizer)
+    assert isinstance(spec, ModelSpec)
+
+    batches = make_batch_loader(parsed, dataset, mesh, 1).evaluation("valid")
+    seen = predict(InferenceState(setup.start_variables(parsed, spec), 0.5), batches, "bce", mesh).lengths
+
+    stored = dataset.split("valid").lengths
+    for found, lengths in zip(seen, stored, strict=True):
+        np.testing.assert_array_equal(found, np.minimum(lengths[[0, 2, 3]], config.data.text_max_len))
