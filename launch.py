@@ -11,6 +11,7 @@ Every value of a config can be overridden: --config.optim.lr=1e-4
 from pathlib import Path
 
 from mme2e_jax.commands import main as program
+from mme2e_jax.runtime.huge_pages import use_huge_pages
 
 
 def make_corpus(records: Path, *, utterances: int, seed: int, kind: str, dataset: str) -> None:
@@ -23,6 +24,7 @@ def make_corpus(records: Path, *, utterances: int, seed: int, kind: str, dataset
 
 def run() -> None:
     """Runs the command line of this process."""
+    use_huge_pages()
     program.run(make_corpus)
 
 

@@ -38,6 +38,7 @@ from benchmarks import paper_size
 from benchmarks.torch_model import TorchMME2E
 from benchmarks.trainee import Trainee
 from mme2e_jax.batch import Batch
+from mme2e_jax.runtime.huge_pages import use_huge_pages
 
 SHARES = {"v": (0.2, 0.1, 0.1), "a": (0.2, 0.1, 0.1)}
 THRESHOLD = 0.5
@@ -58,6 +59,7 @@ class Case(NamedTuple):
 def main(argv: list[str]) -> None:
     """Measures and prints the table."""
     del argv
+    use_huge_pages()  # as launch.py does
     values = flags.FLAGS
     rows = []
     for threads, mode, tokens, utterances in itertools.product(

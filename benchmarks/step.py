@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.trainee import Program, Trainee
+from mme2e_jax.runtime.huge_pages import use_huge_pages
 
 _MODELS = flags.DEFINE_list("models", ["dense", "sparse"], "Models: dense, sparse; taught is sparse with a teacher.")
 _THRESHOLDS = flags.DEFINE_list("thresholds", ["0.8", "0.5", "0.3"], "Attention thresholds of the sparse model.")
@@ -68,6 +69,7 @@ class Variant(NamedTuple):
 def main(argv: list[str]) -> None:
     """Measures and prints the table."""
     del argv
+    use_huge_pages()  # as launch.py does
     # JAX warns about every accelerator that this machine lacks.
     logging.set_verbosity(logging.WARNING)
     jax.config.update("jax_enable_compilation_cache", False)

@@ -1,0 +1,55 @@
+"""A program restarts once with huge pages, where the kernel leaves them to programs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import os, sys
+from pathlib import Path
+from mme2e_jax.runtime import huge_pages
+huge_pages._KERNEL = Path(sys.argv[1])
+huge_pages.use_huge_pages()
+print(os.getpid(), os.environ.get("GLIBC_TUNABLES"), sys.argv[2:])
+"""
+
+
+def printed(kernel: Path, tunables: str | None) -> tuple[int, int, str]:
+    """The process that was started, the one that printed, and the rest of what it printed."""
+    environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    if tunables is not None:
+        environment["GLIBC_TUNABLES"] = tunables
+    command = [sys.executable, "-c", SCRIPT, str(kernel), "a b", "--c=1"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        output = process.communicate()[0]
+    assert process.returncode == 0
+    (line,) = output.splitlines()
+    number, rest = line.split(" ", 1)
+    return process.pid, int(number), rest
+
+
+@pytest.mark.parametrize(
+    ("kernel", "given", "expected"),
+    [
+        ("always [madvise] never", None, "glibc.malloc.hugetlb=1"),
+        ("always [madvise] never", "glibc.malloc.check=0", "glibc.malloc.check=0:glibc.malloc.hugetlb=1"),
+        ("always [madvise] never", "glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0"),
+        ("always madvise [never]", None, "None"),
+        ("[always] madvise never", None, "None"),
+        (None, None, "None"),
+    ],
+)
+def test_the_same_process_goes_on_with_the_same_arguments(
+    tmp_path: Path, kernel: str | None, given: str | None, expected: str
+) -> None:
+    file = tmp_path / "enabled"
+    if kernel is not None:
+        file.write_text(kernel)
+
+    started, now, rest = printed(file, given)
+
+    assert now == started
+    assert rest == f"{expected} ['a b', '--c=1']"
