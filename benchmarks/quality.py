@@ -67,7 +67,11 @@ class Row(NamedTuple):
 
 _SALIENCY = ("optim.teacher_saliency=0.1", "optim.score_lr_factor=5.0", "optim.teacher_kd=0.0")
 _TAUGHT = ("init.teacher={dense}", "optim.dense_epochs=0", *_SALIENCY)
+_TAUGHT_KD = (*_TAUGHT, "optim.teacher_kd=0.5", "optim.epochs={more}")
 _SELF = ("optim.dense_epochs={first}", *_SALIENCY)
+_SELF_KD = (*_SELF, "optim.teacher_kd=0.5", "optim.epochs={all}")
+_REGIONS = ("model.sparse_region=4",)
+_ONCE = (*_REGIONS, "model.sparse_once=True")
 _FROM_DENSE = ("init.checkpoint={dense}", *UNTAUGHT, "optim.epochs={more}")
 # Taught the logits alone, as a control of where the model looks.
 _LOGITS = ("optim.teacher_saliency=0.0", "optim.teacher_kd=0.5", "optim.score_lr_factor=1.0")
@@ -81,17 +85,15 @@ ROWS = {
     "scratch": Row("sparse, untaught, from scratch", "mini_sparse", [*UNTAUGHT, "optim.epochs={all}"]),
     "taught": Row("sparse, taught by the dense run", "mini_sparse", [*_TAUGHT, "optim.epochs={more}"]),
     "self": Row("sparse, teaches itself", "mini_sparse", [*_SELF, "optim.epochs={all}"]),
-    "self_kd": Row(
-        "sparse, teaches itself, logits too", "mini_sparse", [*_SELF, "optim.teacher_kd=0.5", "optim.epochs={all}"]
-    ),
+    "self_kd": Row("sparse, teaches itself, logits too", "mini_sparse", _SELF_KD),
+    "self_kd_regions": Row("... regions of 4x4 sites", "mini_sparse", [*_SELF_KD, *_REGIONS]),
+    "self_kd_once": Row("... regions, selected once", "mini_sparse", [*_SELF_KD, *_ONCE]),
     "untaught": Row("sparse, untaught, from dense weights", "mini_sparse", _FROM_DENSE),
     "random": Row("sparse, random sites, logits taught", "mini_sparse", _CONTROL, "random"),
     "fixed": Row("sparse, one map for all images, logits taught", "mini_sparse", _CONTROL, "fixed"),
-    "taught_kd": Row(
-        "sparse, taught by the dense run, logits too",
-        "mini_sparse",
-        [*_TAUGHT, "optim.teacher_kd=0.5", "optim.epochs={more}"],
-    ),
+    "taught_kd": Row("sparse, taught by the dense run, logits too", "mini_sparse", _TAUGHT_KD),
+    "taught_kd_regions": Row("... regions of 4x4 sites", "mini_sparse", [*_TAUGHT_KD, *_REGIONS]),
+    "taught_kd_once": Row("... regions, selected once", "mini_sparse", [*_TAUGHT_KD, *_ONCE]),
     "taught_slow": Row(
         "sparse, taught, scores at the rate of the rest",
         "mini_sparse",
