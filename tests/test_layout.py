@@ -97,7 +97,6 @@ COVERED_BY = {
     "mme2e_jax/html/evidence.py": (
         "tests/predict/test_results.py::test_faces_and_sound_are_shown_with_the_sites_that_each_stage_kept"
     ),
-    "mme2e_jax/html/page.py": "tests/predict/test_results.py::test_names_and_transcripts_are_escaped",
     "mme2e_jax/import_weights.py": (
         "tests/docs/test_documented_commands.py::test_a_commands_flags_files_and_values_exist"
     ),

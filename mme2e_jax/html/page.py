@@ -1,5 +1,7 @@
 """Renders the HTML pages from their templates."""
 
+import html
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -8,6 +10,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mme2e_jax.constants import FACE_SIZE, MODALITY_COLOURS, MODALITY_NAMES
 from mme2e_jax.html.formats import format_score, format_time
 from mme2e_jax.html.images import data_uri, join_chunks, mel_picture, veil
+
+
+def unbroken_flags(text: str) -> str:
+    """A text as HTML that keeps the names of its flags, such as --transcript_file, on one line each."""
+    return re.sub(r"--\w+", r'<span class="flag">\g<0></span>', html.escape(text))
+
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("mme2e_jax.html"),
@@ -31,6 +39,7 @@ _ENVIRONMENT.filters |= {
     "number": format_score,
     "percent": "{:.0%}".format,
     "thousands": "{:,}".format,
+    "unbroken_flags": unbroken_flags,
 }
 
 

@@ -145,7 +145,7 @@ def test_a_long_clip_has_as_many_bars_and_rows_as_a_page_can_show() -> None:
 
     assert page.count("<title>") - 1 == 2 * 1200
     assert page.count("<tr><td>0:") + page.count("<tr><td>1:") + page.count("<tr><td>2:") <= 500
-    assert "These are the first 500 of 4001 utterances" in page
+    assert "These are the first 500 of 4001 parts" in page
 
 
 def test_the_table_of_moments_holds_no_formula_and_leaves_gaps_empty() -> None:
