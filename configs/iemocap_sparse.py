@@ -39,8 +39,8 @@ def get_config() -> ConfigDict:
     model.remat = False  # True computes the towers again for the gradient: less memory, more time
     model.sparse_threshold = 0.7  # share of the attention ("mass") or of the sites ("share") that is kept
     model.sparse_rule = "mass"  # keep the fewest sites that hold the threshold, or ("share") a fixed number of sites
-    model.sparse_region = 1  # select single sites, or (4) regions: 4x4, 2x2 and 1x1 sites in the three stages
-    model.sparse_once = False  # True selects in the first stage for all stages
+    model.sparse_region = 4  # select regions: 4x4, 2x2 and 1x1 sites in the three stages; 1 for single sites
+    model.sparse_once = True  # the first stage selects for all stages; False for each stage by itself
     model.sparse_anneal = 0.5  # share of the epochs after the dense ones over which the threshold falls from 1
     model.sparse_norm_momentum = 0.9  # weight of the old running statistics of sparse blocks; 0.99 in the paper's code
     model.sparse_impl = "auto"  # compute at active sites only ("rows"), or everywhere with masks ("masked")

@@ -27,6 +27,7 @@ class Rule(NamedTuple):
 
 Rules = dict[str, Rule]
 first = operator.itemgetter(0)
+_SCORES = "attn_layers"  # torch's name of a sparse tower's scores, one layer per stage
 
 
 def image_kernel(x: np.ndarray) -> np.ndarray:
@@ -92,7 +93,7 @@ def albert_rules(theirs: str = "") -> Rules:
     )
 
 
-def _tower(m: str, sparse: bool) -> Rules:
+def _tower(m: str, sparse: bool, score_layers: int) -> Rules:
     theirs, ours = m.upper(), f"towers/{m}"
     low = f"{theirs}.low_level" if sparse else theirs
     parts = [
@@ -108,16 +109,19 @@ def _tower(m: str, sparse: bool) -> Rules:
         if not sparse:
             parts.append(_vgg(f"{theirs}.{6 + 2 * k}", block))
             continue
-        layers, scores = f"{theirs}.sparse_layers.{k}.0", f"{theirs}.attn_layers.{k}"
+        layers, scores = f"{theirs}.sparse_layers.{k}.0", f"{theirs}.{_SCORES}.{k}"
         parts += [
             {f"{layers}.0.weight": Rule(f"{block}/kernel1", submanifold_kernel)},
             _batch_norm(f"{layers}.1", f"{block}/norm1"),
             {f"{layers}.2.weight": Rule(f"{block}/kernel2", submanifold_kernel)},
             _batch_norm(f"{layers}.3", f"{block}/norm2"),
-            _linear(f"{scores}.channel_affine", f"{ours}/scores/{k}/image"),
-            _linear(f"{scores}.y_affine", f"{ours}/scores/{k}/text", bias=False),
-            _linear(f"{scores}.attn_weight_affine", f"{ours}/scores/{k}/score"),
         ]
+        if k < score_layers:
+            parts += [
+                _linear(f"{scores}.channel_affine", f"{ours}/scores/{k}/image"),
+                _linear(f"{scores}.y_affine", f"{ours}/scores/{k}/text", bias=False),
+                _linear(f"{scores}.attn_weight_affine", f"{ours}/scores/{k}/score"),
+            ]
     return _join(parts)
 
 
@@ -165,7 +169,7 @@ def _end_to_end(spec: ModelSpec) -> list[Rules]:
         parts.append(_linear(f"{m}_out", f"heads/{m}"))
         if m != "t":
             sequence = _sequence(f"{m}_transformer", f"sequences/{m}", spec.trans_layers)
-            parts += [_tower(m, spec.sparse), sequence]
+            parts += [_tower(m, spec.sparse, 1 if spec.selection.once else 3), sequence]
     return parts
 
 
@@ -192,6 +196,11 @@ def convert(
     problems = []
     if missing or unknown:
         problems += [f"missing: {', '.join(missing) or 'nothing'}", f"unknown: {', '.join(unknown) or 'nothing'}"]
+        if any(f".{_SCORES}." in name for name in unknown):
+            problems.append(
+                "these weights select sites in each stage, as the paper does, and this config once for all: add "
+                "--config.model.sparse_region=1 --config.model.sparse_once=False"
+            )
     known = {name: tensors[name] for name in sorted(rules.keys() & tensors.keys())}
     for dtype in sorted({str(x.dtype) for x in known.values()} - {"float32", "float64"}):
         names = [name for name, x in known.items() if str(x.dtype) == dtype]

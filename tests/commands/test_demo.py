@@ -100,7 +100,7 @@ def test_the_answer_is_the_page_of_the_prediction_and_the_clip_is_deleted(tmp_pa
 
 
 def test_a_page_without_words_says_how_to_get_some(tmp_path: Path) -> None:
-    hint = "To give words, type them under Transcript. A demo that is started with --transcribe=MODEL_DIR recognises"
+    hint = "To give words, type them under Transcript. A demo that is started with"
     recognising = LIMITS._replace(transcribe="MODEL_DIR")
 
     def shown(arguments: DemoArguments, transcript: str) -> str:

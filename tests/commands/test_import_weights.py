@@ -170,7 +170,12 @@ def test_a_state_dict_of_the_papers_own_size(
     np.savez(tmp_path / "model.npz", **stored)
     monkeypatch.setitem(albert.SIZES, "base", test_oracle_models.spec(name).text)
 
-    import_(tmp_path / "model.npz", f"--config=configs/{config}.py", f"--workdir={tmp_path / 'run'}")
+    arguments = [f"--config=configs/{config}.py", f"--workdir={tmp_path / 'run'}"]
+    if name == "sparse":
+        with pytest.raises(UserError, match=r"add --config\.model\.sparse_region=1 --config\.model\.sparse_once=False"):
+            import_(tmp_path / "model.npz", *arguments)
+        arguments += ["--config.model.sparse_region=1", "--config.model.sparse_once=False"]
+    import_(tmp_path / "model.npz", *arguments)
 
     expected = convert(tensors, paper_rules(test_oracle_models.spec(name)), name)
     assert_same(arrays_of(tmp_path / "run"), expected)
@@ -245,7 +250,7 @@ def test_a_model_without_text_needs_no_vocabulary(records: Path, tmp_path: Path)
 def test_all_names_and_shapes_that_do_not_fit_are_in_one_message(records: Path, tmp_path: Path) -> None:
     spec = weights.small_spec(records)
     tensors = weights.paper_tensors(weights.random_variables(spec, 1), spec)
-    del tensors["a_out.bias"], tensors["V.attn_layers.2.y_affine.weight"]
+    del tensors["a_out.bias"], tensors["V.attn_layers.0.y_affine.weight"]
     tensors |= {"extra.weight": np.zeros(3, np.float32), "V.low_level.9.bias": np.zeros(3, np.float32)}
     tensors["t_out.weight"] = np.zeros((4, 64), np.float32)
     tensors["A.low_level.0.weight"] = np.zeros(7, np.float32)
@@ -254,7 +259,7 @@ def test_all_names_and_shapes_that_do_not_fit_are_in_one_message(records: Path, 
 
     message = refused(file, tmp_path / "run", *sparse_run(records, tmp_path / "run"))
 
-    assert "missing: V.attn_layers.2.y_affine.weight, a_out.bias" in message
+    assert "missing: V.attn_layers.0.y_affine.weight, a_out.bias" in message
     assert "unknown: V.low_level.9.bias, extra.weight" in message
     assert "t_out.weight: expected (64, 6), found (64, 4)" in message
     assert "A.low_level.0.weight: expected (5, 5, 1, 4), found (7,)" in message

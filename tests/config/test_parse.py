@@ -119,7 +119,9 @@ def test_a_missing_key_is_named_with_what_it_must_be() -> None:
 
 def test_a_config_of_an_earlier_version_gets_the_keys_that_came_later() -> None:
     earlier, now = (mini_sparse.get_config().to_dict() for _ in range(2))
-    del earlier["log"]["wandb"], earlier["profile"], earlier["model"]["sparse_rule"], earlier["model"]["sparse_once"]
+    del earlier["log"]["wandb"], earlier["profile"]
+    for key in ("sparse_rule", "sparse_region", "sparse_once"):
+        del earlier["model"][key]
     earlier["checkpoint"]["every_steps"] = 7
 
     for key in ("dense_epochs", "teacher_saliency", "teacher_kd", "score_lr_factor"):
@@ -130,7 +132,7 @@ def test_a_config_of_an_earlier_version_gets_the_keys_that_came_later() -> None:
 
     now["checkpoint"]["every_steps"] = 7
     # As it was without a teacher, and in the paper's code.
-    now["model"] |= {"sparse_norm_momentum": 0.99, "absent": "paper"}
+    now["model"] |= {"sparse_region": 1, "sparse_once": False, "sparse_norm_momentum": 0.99, "absent": "paper"}
     now["optim"] |= {"dense_epochs": 0, "teacher_saliency": 0.0, "teacher_kd": 0.0, "score_lr_factor": 1.0}
     assert config == parse_config(now)
     for earlier_dense in (mini_dense, lf_rnn):

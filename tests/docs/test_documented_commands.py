@@ -15,6 +15,7 @@ from tests.helpers.commands import PAGES, Command, commands, fences
 PREPARE = "python -m data_tools.prepare"
 RAW = "--raw=RELEASE --out=RECORDS"
 MOSEI = "python launch.py --config=configs/mosei_sparse.py"
+PAPER_SITES = "--config.model.sparse_region=1 --config.model.sparse_once=False"
 TRAIN = f"{MOSEI} --config.data.dir=RECORDS --config.model.text.dir=ALBERT"
 TWO_PROCESSES = "tests/runtime/test_distributed.py::test_two_processes_train_and_evaluate_as_one_does"
 TWO = "--config.data.batch_size=128 --workdir=RUN --distributed --coordinator=HOST:PORT --process_count=2"
@@ -66,14 +67,13 @@ RUN_BY = {
     "python launch.py --config=configs/mini_dense.py --config.optim.lr=5e-4 --config.model.modalities=ta "
     "--workdir=runs/text_audio": TWO_PROCESSES,
     # from_the_papers_code.md, runs.md
-    "python launch.py --mode=import_weights --from=model.pt --config=configs/mosei_sparse.py --workdir=RUN": (
-        "tests/commands/test_import_weights.py::test_a_state_dict_of_the_papers_own_size"
-    ),
+    "python launch.py --mode=import_weights --from=model.pt --config=configs/mosei_sparse.py "
+    f"{PAPER_SITES} --workdir=RUN": ("tests/commands/test_import_weights.py::test_a_state_dict_of_the_papers_own_size"),
     "python launch.py --mode=evaluate --workdir=RUN --data_dir=RECORDS": (
         "tests/test_launch.py::test_evaluating_on_records_that_moved"
     ),
     f"{MOSEI} --config.data.dir=RECORDS --config.init.checkpoint=model.pt --config.init.modalities=tav "
-    "--workdir=RUN": "tests/weights/test_warm_start.py::test_a_run_goes_on_without_its_start",
+    f"--workdir=RUN {PAPER_SITES}": "tests/weights/test_warm_start.py::test_a_run_goes_on_without_its_start",
     # releases.md
     "hf download albert/albert-base-v2 --local-dir=ALBERT": "not run: needs a network",
     f"{PREPARE} --dataset=mosei {RAW} --tokenizer=ALBERT": (

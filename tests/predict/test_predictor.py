@@ -93,21 +93,21 @@ def test_contributions_add_up_and_decisions_are_by_the_stored_thresholds(release
     assert sum(utterance.shares.values()) == pytest.approx(1.0)
 
 
-def test_kept_sites_are_a_nested_selection(release: Path, predictor: Predictor) -> None:
+def test_the_regions_that_the_first_stage_keeps_are_those_of_all_stages(release: Path, predictor: Predictor) -> None:
     (utterance,) = predictor(release / "v4.mp4", WORDS[4]).utterances
 
     evidence = utterance.evidence
     assert evidence is not None
-    for m, images, size in (("v", utterance.frames, (24, 24)), ("a", utterance.chunks, (64, 16))):
-        candidate = np.ones((images, *size), bool)
-        for kept in evidence.kept[m]:
-            assert kept.shape == candidate.shape
-            assert not (kept & ~candidate).any()
-            # At threshold 0.5, see REFERENCE: one more for rounding.
-            assert (kept.sum((1, 2)) <= np.ceil(0.5 * candidate.sum((1, 2))) + 1).all()
-            assert kept.any((1, 2)).all()
-            n, h, w = kept.shape
-            candidate = kept.reshape(n, h // 2, 2, w // 2, 2).any((2, 4))
+    for m, images, (h, w) in (("v", utterance.frames, (24, 24)), ("a", utterance.chunks, (64, 16))):
+        for stage, kept in enumerate(evidence.kept[m]):
+            side = 4 >> stage
+            regions = kept.reshape(images, h // 4, side, w // 4, side)
+            assert (regions.all((2, 4)) == regions.any((2, 4))).all()
+            np.testing.assert_array_equal(regions.any((2, 4)), evidence.kept[m][-1])
+        count = evidence.kept[m][-1].sum((1, 2))
+        # At threshold 0.5; one more for rounding.
+        assert (count >= 1).all()
+        assert (count <= np.ceil(0.5 * (h // 4) * (w // 4)) + 1).all()
 
 
 def test_a_long_clip_is_cut_into_windows_and_a_silent_one_has_notes(tmp_path: Path, predictor: Predictor) -> None:
