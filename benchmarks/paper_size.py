@@ -34,13 +34,18 @@ LABELS = LABEL_NAMES["mosei"]
 FRAMES, CHUNKS = 14, 18
 UTTERANCES = 8
 VOCABULARY = 30_000
-UNTAUGHT = ("optim.dense_epochs=0", "optim.teacher_saliency=0.0", "optim.teacher_kd=0.0", "optim.score_lr_factor=1.0")
+# As in the paper: each stage selects sites, and no teacher trains the scores.
+SITES = ("model.sparse_region=1", "model.sparse_once=False")
+UNTAUGHT = (
+    *SITES,
+    *("optim.dense_epochs=0", "optim.teacher_saliency=0.0", "optim.teacher_kd=0.0", "optim.score_lr_factor=1.0"),
+)
 
 
 def experiment(model: str, overrides: Sequence[str], data: str = "mosei") -> Config:
     """A model's config, the paper's for CMU-MOSEI by default, with batches of 8 on one device and ALBERT from scratch.
 
-    The sparse model has no teacher, unless `overrides` ask for one.
+    The sparse model selects sites as in the paper and has no teacher, unless `overrides` ask for it.
 
     Args:
       model: "dense" or "sparse".

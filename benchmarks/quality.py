@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import site_controls
-from benchmarks.paper_size import UNTAUGHT
+from benchmarks.paper_size import SITES, UNTAUGHT
 from benchmarks.quality_corpus import lift, make_corpus, moving_region, per_site, voiced_columns
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.evaluation import metrics, tasks
@@ -66,18 +66,18 @@ class Row(NamedTuple):
 
 
 _SALIENCY = ("optim.teacher_saliency=0.1", "optim.score_lr_factor=5.0", "optim.teacher_kd=0.0")
-_TAUGHT = ("init.teacher={dense}", "optim.dense_epochs=0", *_SALIENCY)
+_TAUGHT = (*SITES, "init.teacher={dense}", "optim.dense_epochs=0", *_SALIENCY)
 _TAUGHT_KD = (*_TAUGHT, "optim.teacher_kd=0.5", "optim.epochs={more}")
-_SELF = ("optim.dense_epochs={first}", *_SALIENCY)
+_SELF = (*SITES, "optim.dense_epochs={first}", *_SALIENCY)
 _SELF_KD = (*_SELF, "optim.teacher_kd=0.5", "optim.epochs={all}")
 _REGIONS = ("model.sparse_region=4",)
 _ONCE = (*_REGIONS, "model.sparse_once=True")
 _FROM_DENSE = ("init.checkpoint={dense}", *UNTAUGHT, "optim.epochs={more}")
 # Taught the logits alone, as a control of where the model looks.
 _LOGITS = ("optim.teacher_saliency=0.0", "optim.teacher_kd=0.5", "optim.score_lr_factor=1.0")
-_CONTROL = ("init.teacher={dense}", "optim.dense_epochs=0", *_LOGITS, "optim.epochs={more}")
+_CONTROL = (*SITES, "init.teacher={dense}", "optim.dense_epochs=0", *_LOGITS, "optim.epochs={more}")
 # The sparse model with all sites is a dense one: what teaching the logits does by itself.
-_ALL_SITES = ("init.teacher={dense}", "optim.dense_epochs=0", *_LOGITS, "model.sparse_threshold=1.0")
+_ALL_SITES = (*SITES, "init.teacher={dense}", "optim.dense_epochs=0", *_LOGITS, "model.sparse_threshold=1.0")
 ROWS = {
     "dense": Row("dense", "mini_dense", ["optim.epochs={first}"]),
     "dense_more": Row("dense, then more epochs", "mini_dense", ["init.checkpoint={dense}", "optim.epochs={more}"]),
@@ -87,7 +87,7 @@ ROWS = {
     "self": Row("sparse, teaches itself", "mini_sparse", [*_SELF, "optim.epochs={all}"]),
     "self_kd": Row("sparse, teaches itself, logits too", "mini_sparse", _SELF_KD),
     "self_kd_regions": Row("... regions of 4x4 sites", "mini_sparse", [*_SELF_KD, *_REGIONS]),
-    "self_kd_once": Row("... regions, selected once", "mini_sparse", [*_SELF_KD, *_ONCE]),
+    "self_kd_once": Row("... regions, selected once (default)", "mini_sparse", [*_SELF_KD, *_ONCE]),
     "untaught": Row("sparse, untaught, from dense weights", "mini_sparse", _FROM_DENSE),
     "random": Row("sparse, random sites, logits taught", "mini_sparse", _CONTROL, "random"),
     "fixed": Row("sparse, one map for all images, logits taught", "mini_sparse", _CONTROL, "fixed"),
