@@ -3,6 +3,7 @@
 Without them, page faults take an eighth of the CPU time of a training step and more.
 """
 
+import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -16,10 +17,11 @@ def use_huge_pages() -> None:
 
     XLA takes the memory of a step anew each time. glibc asks for huge pages if a variable says so when a process starts
     (glibc's manual, "Memory Allocation Tunables"). The kernel must leave this choice to programs, as most do; others,
-    and other systems, are left as they are. To prevent the restart set GLIBC_TUNABLES=glibc.malloc.hugetlb=0.
+    and other systems, are left as they are, and so are processes of multiprocessing, whose command line cannot run
+    again. To prevent the restart set GLIBC_TUNABLES=glibc.malloc.hugetlb=0.
     """
     given = os.environ.get(_VARIABLE, "")
-    if _TUNABLE in given or not _left_to_programs():
+    if _TUNABLE in given or multiprocessing.parent_process() or not _left_to_programs():
         return
     os.environ[_VARIABLE] = ":".join(filter(None, [given, f"{_TUNABLE}=1"]))
     sys.stdout.flush()

@@ -1,11 +1,14 @@
 """A program restarts once with huge pages, where the kernel leaves them to programs."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from mme2e_jax.runtime import huge_pages
 
 SCRIPT = """
 import os, sys
@@ -53,3 +56,18 @@ def test_the_same_process_goes_on_with_the_same_arguments(
 
     assert now == started
     assert rest == f"{expected} ['a b', '--c=1']"
+
+
+def test_a_process_of_multiprocessing_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "enabled").write_text("always [madvise] never")
+    monkeypatch.setattr(huge_pages, "_KERNEL", tmp_path / "enabled")
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    process = multiprocessing.get_context("fork").Process(target=_exits_if_it_goes_on)
+    process.start()
+    process.join()
+    assert process.exitcode == 7
+
+
+def _exits_if_it_goes_on() -> None:
+    huge_pages.use_huge_pages()
+    os._exit(7)
