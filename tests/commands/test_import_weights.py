@@ -170,12 +170,8 @@ def test_a_state_dict_of_the_papers_own_size(
     np.savez(tmp_path / "model.npz", **stored)
     monkeypatch.setitem(albert.SIZES, "base", test_oracle_models.spec(name).text)
 
-    arguments = [f"--config=configs/{config}.py", f"--workdir={tmp_path / 'run'}"]
-    if name == "sparse":
-        with pytest.raises(UserError, match=r"add --config\.model\.sparse_region=1 --config\.model\.sparse_once=False"):
-            import_(tmp_path / "model.npz", *arguments)
-        arguments += ["--config.model.sparse_region=1", "--config.model.sparse_once=False"]
-    import_(tmp_path / "model.npz", *arguments)
+    sites = ["--config.model.sparse_region=1", "--config.model.sparse_once=False"] * (name == "sparse")
+    import_(tmp_path / "model.npz", f"--config=configs/{config}.py", f"--workdir={tmp_path / 'run'}", *sites)
 
     expected = convert(tensors, paper_rules(test_oracle_models.spec(name)), name)
     assert_same(arrays_of(tmp_path / "run"), expected)

@@ -185,6 +185,15 @@ def test_differences_in_parts_that_are_not_chosen_do_not_matter(tmp_path: Path) 
         assert "layers" in refused(config_of(source, "va")).split("unknown: ")[1]
 
 
+def test_weights_that_select_in_each_stage_name_the_config_that_does(tmp_path: Path) -> None:
+    tensors: dict[str, Any] = {"V.attn_layers.2.channel_affine.weight": np.zeros((2, 2))}
+    np.savez(tmp_path / "model.npz", **tensors)
+    hint = "add --config.model.sparse_region=1 --config.model.sparse_once=False"
+
+    assert hint in refused(config_of(tmp_path / "model.npz", "v"))
+    assert hint not in refused(config_of(tmp_path / "model.npz", "v", sparse_region=1, sparse_once=False))
+
+
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     assert "with checkpoints/ in it" in refused(config_of(tmp_path, "t"))
     (tmp_path / "model.pt").write_text("no weights")
