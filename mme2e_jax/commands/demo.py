@@ -132,6 +132,8 @@ def answer(
             )
         _check_limits(paths[0], arguments)
         prediction = predict(paths[0], transcript, progress=progress)
+        # The page says which run predicted, not where the server keeps it.
+        prediction = dataclasses.replace(prediction, run=Path(prediction.run).name)
         if not transcript.strip() and arguments.transcribe is None and "t" in prediction.modalities:
             prediction = dataclasses.replace(prediction, notes=(*prediction.notes, _NO_WORDS))
         return _frame(_page_of(prediction))

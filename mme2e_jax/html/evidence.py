@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 
+STAGES = ("first stage", "second stage", "third stage")
+
+
 @dataclass(frozen=True)
 class Evidence:
     """A model's input for one utterance (`t` frames, `s` mel chunks), and its kept sites (`h`, `w` of a stage)."""
@@ -18,3 +21,17 @@ class Evidence:
     kept: Mapping[str, list[np.ndarray]]
     # For a model that a teacher trained: what its first stage kept with untrained scores, bool `[t or s, h, w]`.
     untaught: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def kept_sites(self, modality: str) -> dict[str, np.ndarray]:
+        """Kept sites to draw, by caption; stages that keep the same part of every image are drawn once."""
+        stages = self.kept.get(modality, [])
+        shown = dict(zip(STAGES, stages, strict=False))
+        if len(stages) > 1 and all(map(_same_part, stages, stages[1:])):
+            shown = {"all stages": stages[0]}
+        untaught = self.untaught.get(modality)
+        return shown if untaught is None else {"with untrained scores": untaught} | shown
+
+
+def _same_part(finer: np.ndarray, coarser: np.ndarray) -> bool:
+    """Whether a stage and the next one, of half the height and width, keep the same part of each image."""
+    return np.array_equal(finer, coarser.repeat(2, axis=1).repeat(2, axis=2))

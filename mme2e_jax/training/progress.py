@@ -66,7 +66,7 @@ class ProgressBar(Hook):
 
     def after_epoch(self, epoch: int, step: int, loss: float, valid: Metrics) -> None:
         f1 = [f"{valid.per_label[name]['f1']:.3f}" for name in self._labels]
-        active = " ".join("/".join(f"{v:.2f}" for v in stages) for stages in self._active.values())
+        active = " ".join(map(_shares, self._active.values()))
         mean = [f"{valid.mean['f1']:.3f}", f"{valid.mean['auc']:.3f}"]
         self._print_row([str(epoch + 1), f"{loss:.4f}", *f1, *mean, active])
         self._printed = self._now()
@@ -85,3 +85,9 @@ class ProgressBar(Hook):
     def _print_row(self, cells: Sequence[str], style: str = "") -> None:
         *fixed, last = cells
         self._progress.console.print(" ".join(f"{c:>8}" for c in fixed) + f"  {last}", style=style)
+
+
+def _shares(stages: Sequence[float]) -> str:
+    """Shares of the stages, or one share if all are the same, as where the first stage selects for all."""
+    cells = [f"{share:.2f}" for share in stages]
+    return cells[0] if len(set(stages)) == 1 else "/".join(cells)

@@ -111,6 +111,16 @@ def test_a_page_without_words_says_how_to_get_some(tmp_path: Path) -> None:
     assert hint not in shown(recognising, "")
 
 
+def test_a_page_names_the_run_without_its_place_on_the_server(tmp_path: Path) -> None:
+    def predict(path: Path, transcript: str, **options: Any) -> Prediction:
+        return dataclasses.replace(_predict(path, transcript, **options), run="/srv/models/my_run")
+
+    shown = html.unescape(answer(predict, LIMITS, [str(_upload(tmp_path, 1))], ""))
+
+    assert "of the run my_run, step" in shown
+    assert "/srv/models" not in shown
+
+
 def test_a_clip_too_large_to_embed_has_a_page_that_says_so(tmp_path: Path) -> None:
     path = _upload(tmp_path, EMBEDDED_BYTES / 32_000)
 

@@ -77,3 +77,13 @@ def test_a_short_epoch_prints_its_row_and_no_line(capsys: pytest.CaptureFixture[
     run.bar.close()
 
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_stages_with_the_same_share_of_sites_show_one_number(capsys: pytest.CaptureFixture[str]) -> None:
+    active = {"v": jnp.array([0.25, 0.25, 0.25]), "a": jnp.array([0.5, 0.25, 0.125])}
+    run = Run(start=99)
+    run.bar.after_step(99, StepMetrics(jnp.float32(0.5), jnp.float32(1.0), active), run.clock.lap())
+    run.bar.after_epoch(0, 100, 0.5, a_validation())
+    run.bar.close()
+
+    assert capsys.readouterr().out.splitlines()[-1].split()[-2:] == ["0.25", "0.50/0.25/0.12"]
