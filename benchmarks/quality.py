@@ -62,7 +62,8 @@ class Row(NamedTuple):
     label: str
     config: str
     overrides: Sequence[str]
-    control: str = ""  # "random" or "fixed"; keeps the shares of the row `self_kd`
+    control: str = ""  # "random" or "fixed": sites that do not depend on scores
+    shares_of: str = ""  # row whose shares of sites a control keeps
 
 
 _SALIENCY = ("optim.teacher_saliency=0.1", "optim.score_lr_factor=5.0", "optim.teacher_kd=0.0")
@@ -89,11 +90,13 @@ ROWS = {
     "self_kd_regions": Row("... regions of 4x4 sites", "mini_sparse", [*_SELF_KD, *_REGIONS]),
     "self_kd_once": Row("... regions, selected once (default)", "mini_sparse", [*_SELF_KD, *_ONCE]),
     "untaught": Row("sparse, untaught, from dense weights", "mini_sparse", _FROM_DENSE),
-    "random": Row("sparse, random sites, logits taught", "mini_sparse", _CONTROL, "random"),
-    "fixed": Row("sparse, one map for all images, logits taught", "mini_sparse", _CONTROL, "fixed"),
+    "random": Row("sparse, random sites, logits taught", "mini_sparse", _CONTROL, "random", "self_kd"),
+    "fixed": Row("sparse, one map for all images, logits taught", "mini_sparse", _CONTROL, "fixed", "self_kd"),
     "taught_kd": Row("sparse, taught by the dense run, logits too", "mini_sparse", _TAUGHT_KD),
     "taught_kd_regions": Row("... regions of 4x4 sites", "mini_sparse", [*_TAUGHT_KD, *_REGIONS]),
     "taught_kd_once": Row("... regions, selected once", "mini_sparse", [*_TAUGHT_KD, *_ONCE]),
+    "random_once": Row("... random regions", "mini_sparse", [*_CONTROL, *_ONCE], "random", "taught_kd_once"),
+    "fixed_once": Row("... one map for all images", "mini_sparse", [*_CONTROL, *_ONCE], "fixed", "taught_kd_once"),
     "taught_slow": Row(
         "sparse, taught, scores at the rate of the rest",
         "mini_sparse",
@@ -187,10 +190,10 @@ class Bench:
         row, workdir = ROWS[name], self._workdir(name, seed)
         control: dict[str, np.ndarray] = {}
         if row.control:
-            taught = measured.find("self_kd", seed)
+            taught = measured.find(row.shares_of, seed)
             if taught is None:
-                raise app.UsageError("--rows: random and fixed keep the shares of the row self_kd; measure that first")
-            control = self._control(row.control, seed, taught)
+                raise app.UsageError(f"--rows: {name} keeps the shares of the row {row.shares_of}; measure that first")
+            control = self._control(row, seed, taught)
         self._train(row, seed, workdir, control)
         if control:
             with site_controls.controlled(control):
@@ -220,14 +223,15 @@ class Bench:
         root = Path(__file__).absolute().parent.parent
         subprocess.run(command, check=True, cwd=root, stdout=subprocess.DEVNULL, env=os.environ)
 
-    def _control(self, kind: str, seed: str, taught: dict) -> dict[str, np.ndarray]:
-        """Sites that are random or the teacher's mean saliency over the training split, at the shares of `self_kd`."""
-        run = load_run(self._workdir("self_kd", seed))
-        maps = self._mean_saliency(run, seed) if kind == "fixed" else dict.fromkeys(TOWERS)
+    def _control(self, row: Row, seed: str, taught: dict) -> dict[str, np.ndarray]:
+        """Random sites, or the teacher's mean saliency over the training split, at the shares of another row."""
+        run = load_run(self._workdir(row.shares_of, seed))
+        assert isinstance(run.spec, ModelSpec)
+        maps = self._mean_saliency(run, seed) if row.control == "fixed" else dict.fromkeys(TOWERS)
         control: dict[str, np.ndarray] = {}
         for m in TOWERS:
-            sizes, threshold = stage_sizes(m), run.config.site_selection[0]
-            control |= site_controls.make_control(taught["shares"][m], sizes, threshold, maps[m])
+            shares, threshold = taught["shares"][m], run.config.site_selection[0]
+            control |= site_controls.make_control(shares, stage_sizes(m), threshold, maps[m], run.spec.selection)
         return control
 
     def _mean_saliency(self, run: Run, seed: str) -> dict[str, list[np.ndarray]]:

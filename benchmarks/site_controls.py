@@ -8,6 +8,7 @@ map also `map-HxW`, the logarithm of its attention. The sharpness is such that t
 Axis legend: `n` images, `h`, `w` height and width of the sites, `d` channels.
 """
 
+import functools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mme2e_jax.models.layers import max_pool
-from mme2e_jax.models.sparse import SiteScore, attention, select
+from mme2e_jax.models.sparse import PAPER_RULE, Selection, SiteScore, choose
 
 _IMAGES = 64  # of the simulation that finds the sharpness of random scores
 
@@ -58,7 +59,11 @@ def _noise(x: jax.Array) -> jax.Array:
 
 
 def make_control(
-    shares: Sequence[float], sizes: Sequence[tuple[int, int]], threshold: float, maps: Sequence[np.ndarray] | None
+    shares: Sequence[float],
+    sizes: Sequence[tuple[int, int]],
+    threshold: float,
+    maps: Sequence[np.ndarray] | None,
+    selection: Selection = PAPER_RULE,
 ) -> dict[str, np.ndarray]:
     """Arrays of a control of one tower that keeps given shares of the sites.
 
@@ -67,16 +72,20 @@ def make_control(
       sizes: height and width of each stage's sites.
       threshold: attention threshold.
       maps: attention of each stage, of any sum, or None for random scores.
+      selection: how stages select sites; where the first one selects for all, only its share counts.
     """
     rng, found = np.random.default_rng(0), {}
     candidate: Any = np.ones((_IMAGES if maps is None else 1, *sizes[0]), bool)
     for k, ((h, w), share) in enumerate(zip(sizes, shares, strict=True)):
+        if k and selection.once:
+            break
         scores = rng.standard_normal(candidate.shape) if maps is None else np.log(np.maximum(maps[k], 1e-9))[None]
         low, high = 0.0, 64.0
         for _ in range(30):
             # Sharper attention keeps fewer sites.
             sharpness = (low + high) / 2
-            kept = np.asarray(_kept(jnp.asarray(scores * sharpness, jnp.float32), jnp.asarray(candidate), threshold))
+            score = jnp.asarray(scores * sharpness, jnp.float32)
+            kept = np.asarray(_kept(score, jnp.asarray(candidate), threshold, selection, k))
             low, high = (sharpness, high) if kept.mean() > share else (low, sharpness)
         found[f"sharpness-{h}x{w}"] = np.float32(sharpness)
         if maps is not None:
@@ -85,9 +94,9 @@ def make_control(
     return found
 
 
-@jax.jit
-def _kept(score, candidate, threshold):
-    return select(attention(score, candidate), candidate, threshold)
+@functools.partial(jax.jit, static_argnames=("selection", "stage"))
+def _kept(score, candidate, threshold, selection, stage):
+    return choose(score, candidate, threshold, selection, stage).kept
 
 
 def main() -> None:
