@@ -18,7 +18,9 @@ SIZE, SIZES, SHARES = (48, 48, 3), [(24, 24), (12, 12), (6, 6)], (0.3, 0.2, 0.15
 def test_a_controlled_tower_keeps_the_given_shares(kind: str, selection: Selection) -> None:
     rng = np.random.default_rng(0)
     maps = None if kind == "random" else [rng.random(size) for size in SIZES]
-    tower = SparseTower(SIZE, 4, 6, 0.0625, renormalize=False, rows_threshold=0.0, selection=selection, rngs=nnx.Rngs(0))
+    tower = SparseTower(
+        SIZE, 4, 6, 0.0625, renormalize=False, rows_threshold=0.0, selection=selection, rngs=nnx.Rngs(0)
+    )
     images = jnp.asarray(rng.standard_normal((40, *SIZE)), jnp.float32)
     # Otherwise all features are 0, and all images alike.
     tower.low_level.conv.kernel.set_value(jnp.asarray(rng.standard_normal((5, 5, 3, 4)), jnp.float32))

@@ -77,7 +77,9 @@ def _upload(directory: Path, seconds: float, name: str = "a.wav") -> Path:
 
 
 def _predict(path: Path, transcript: str, **_: Any) -> Prediction:
-    return dataclasses.replace(prediction(), clip=path.name, path=str(path), notes=(transcript,), modalities="tva")
+    return dataclasses.replace(
+        prediction(), run="x", clip=path.name, path=str(path), notes=(transcript,), modalities="tva"
+    )
 
 
 def _never(*_: object, **__: object) -> Prediction:
