@@ -3,8 +3,8 @@
     python launch.py --config=configs/mini_sparse.py
     python -m benchmarks.expressions --workdir=runs/mini_sparse --json=FILE
 
-Each clip is a new video of the embedded corpus' face, which says three sentences, each with another emotion in words,
-face and voice. It is predicted with windows of several lengths without words, and with a transcript with times. An
+Each clip is a new video of the embedded corpus' face, which shows three emotions one after the other in words, face and
+voice, each for one sentence (2 to 3 s) or for two. It is predicted with windows of several lengths without words, and with a transcript with times. An
 expression is in its place if its mean score on the timeline is higher in its own part of the clip than in the others.
 At random, a third of the expressions are, and all three of a clip in one clip of 27.
 """
@@ -30,6 +30,7 @@ from mme2e_jax.runtime.jax_cache import configure_jax
 _SEED = 1000  # of the videos, which training has not seen
 _WINDOWS = (3.0, 2.0, 1.5)
 _PARTS = 3
+_SENTENCES = (1, 2)  # per expression
 _COLUMNS = (("in_order", "clips"), ("in_place", "expressions"), ("predicted", "expressions"))
 
 
@@ -37,9 +38,9 @@ class ThreeExpressions(NamedTuple):
     """A clip with one expression after the other."""
 
     path: Path
-    cues: Path  # transcript with times
+    cues: Path  # transcript with times, a line for each sentence
     emotions: tuple[str, ...]
-    times: list[ClipTimes]
+    times: list[ClipTimes]  # of each emotion
 
 
 def main(argv: list[str]) -> None:
@@ -51,11 +52,14 @@ def main(argv: list[str]) -> None:
         tempfile.TemporaryDirectory(prefix="mme2e-expressions-") as scratch,
         Predictor.from_workdir(values.workdir) as predictor,
     ):
-        clips = [make_clip(Path(scratch), number) for number in range(values.clips)]
-        rows = {f"windows of {window:g} s, no words": found(predictor, clips, window=window) for window in _WINDOWS}
-        rows["cues with words"] = found(predictor, clips)
-    table = Table(title=f"{len(clips)} clips with {_PARTS} expressions, at the default hop")
-    table.add_column("prediction")
+        rows = {}
+        for sentences in _SENTENCES:
+            clips = [make_clip(Path(scratch), number, sentences) for number in range(values.clips)]
+            for window in _WINDOWS:
+                rows[f"{sentences}, windows of {window:g} s, no words"] = found(predictor, clips, window=window)
+            rows[f"{sentences}, cues with words"] = found(predictor, clips)
+    table = Table(title=f"{values.clips} clips with {_PARTS} expressions, at the default hop")
+    table.add_column("sentences per expression, prediction")
     for heading in ("clips in order", "expressions in place", "predicted in the middle"):
         table.add_column(heading, justify="right")
     for name, row in rows.items():
@@ -65,16 +69,18 @@ def main(argv: list[str]) -> None:
         Path(values.json).write_text(json.dumps(rows, indent=2) + "\n")
 
 
-def make_clip(directory: Path, number: int) -> ThreeExpressions:
+def make_clip(directory: Path, number: int, sentences: int) -> ThreeExpressions:
     """Writes a clip of three different emotions, drawn by its number, and its transcript with times."""
     rng = np.random.default_rng([_SEED, number])
     emotions = tuple(str(emotion) for emotion in rng.choice(EMOTIONS, _PARTS, replace=False))
-    plans = tuple(ClipPlan(i, (e,), (e,), (e,), (e,), write_text(rng, (e,))) for i, e in enumerate(emotions))
-    path = directory / f"{number}.mp4"
+    said = [(e,) for e in emotions for _ in range(sentences)]
+    plans = tuple(ClipPlan(i, e, e, e, e, write_text(rng, e)) for i, e in enumerate(said))
+    path = directory / f"{number}-{sentences}.mp4"
     times = make_video(VideoPlan(_SEED, number, path.stem, number % SPEAKERS, plans), path, path.with_suffix(".wav"))
     lines = [f"{path.stem}___{i}___{t.start}___{t.end}___{plans[i].transcript}\n" for i, t in enumerate(times)]
     path.with_suffix(".txt").write_text("".join(lines), encoding="utf-8")
-    return ThreeExpressions(path, path.with_suffix(".txt"), emotions, times)
+    own = [ClipTimes(times[i].start, times[i + sentences - 1].end) for i in range(0, len(times), sentences)]
+    return ThreeExpressions(path, path.with_suffix(".txt"), emotions, own)
 
 
 def found(predictor: Predictor, clips: Sequence[ThreeExpressions], window: float | None = None) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.expressions import make_clip, places
 from data_tools.mini_corpus.video import ClipTimes
 from mme2e_jax.media.video import video_duration
@@ -30,11 +32,14 @@ def test_a_part_without_scores_is_no_place() -> None:
     assert places(found, ("sad", "happy", "fear"), TIMES) == [False, True, False]
 
 
-def test_a_clip_has_three_emotions_and_their_times(tmp_path: Path) -> None:
-    clip = make_clip(tmp_path, 3)
+@pytest.mark.parametrize("sentences", [1, 2])
+def test_a_clip_has_three_emotions_and_their_times(sentences: int, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path, 3, sentences)
 
-    assert len(set(clip.emotions)) == 3
+    assert len(set(clip.emotions)) == len(clip.times) == 3
     assert video_duration(clip.path) == clip.times[-1].end
     cues = read_cues(clip.cues, clip.path.stem)
-    assert [(cue.start, cue.end) for cue in cues] == [(time.start, time.end) for time in clip.times]
+    assert len(cues) == 3 * sentences
+    assert [cue.start for cue in cues[::sentences]] == [time.start for time in clip.times]
+    assert [cue.end for cue in cues[sentences - 1 :: sentences]] == [time.end for time in clip.times]
     assert all(cue.text for cue in cues)
