@@ -4,9 +4,9 @@
     python -m benchmarks.expressions --workdir=runs/mini_sparse --json=FILE
 
 Each clip is a new video of the embedded corpus' face, which shows three emotions one after the other in words, face and
-voice, each for one sentence (2 to 3 s) or for two. It is predicted with windows of several lengths without words, and with a transcript with times. An
-expression is in its place if its mean score on the timeline is higher in its own part of the clip than in the others.
-At random, a third of the expressions are, and all three of a clip in one clip of 27.
+voice, each for one sentence (2 to 3 s) or for two. It is predicted with windows of several lengths without words, and
+with a transcript with times. An expression is in its place if its mean score on the timeline is higher in its own part
+of the clip than in the others. At random, a third of the expressions are, and all three of a clip in one clip of 27.
 """
 
 import json
