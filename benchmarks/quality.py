@@ -31,6 +31,7 @@ from rich.table import Table
 from benchmarks import site_controls
 from benchmarks.paper_size import SITES, UNTAUGHT
 from benchmarks.quality_corpus import lift, make_corpus, moving_region, per_site, voiced_columns
+from mme2e_jax.config.schema import SparseOptimConfig
 from mme2e_jax.data.dataset import Dataset, open_dataset
 from mme2e_jax.evaluation import metrics, tasks
 from mme2e_jax.evaluation.attention_maps import utterance_sites
@@ -41,7 +42,6 @@ from mme2e_jax.models.saliency import teach
 from mme2e_jax.models.variables import fusion_weights, initial_variables, structures
 from mme2e_jax.runs.load import Run, load_run, make_batch_loader
 from mme2e_jax.runtime.files import write_json
-from mme2e_jax.training.teaching import EXPONENT
 from mme2e_jax.weights.dense_weights import sparse_from_dense
 
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Training seeds; all use the same corpus.")
@@ -241,12 +241,14 @@ class Bench:
         teacher = start.with_arrays(start.arrays() | sparse_from_dense(jax.device_get(dense)))
         teacher = model_variables.Variables(structures(run.spec)(1.0), teacher.params, teacher.batch_stats)
         look = jax.jit(teach)
+        assert isinstance(run.config.optim, SparseOptimConfig)
+        exponent = run.config.optim.saliency_exponent
         total = {m: [np.zeros(size) for size in stage_sizes(m)] for m in TOWERS}
         for batch in make_batch_loader(run.config, self._dataset, run.model.mesh, epochs=1).evaluation("train"):
             saliency = jax.device_get(look(teacher, batch).saliency)
             for m in TOWERS:
                 for k, stage in enumerate(saliency[m]):
-                    target = stage**EXPONENT
+                    target = stage**exponent
                     mass = target.sum((1, 2), keepdims=True)
                     total[m][k] += (target / np.where(mass > 0, mass, 1)).sum(0)
         return {m: [stage / stage.sum() for stage in stages] for m, stages in total.items()}

@@ -20,12 +20,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mme2e_jax.checkpoints.reader import Checkpoints
+from mme2e_jax.config.schema import SparseOptimConfig
 from mme2e_jax.html.images import mel_picture, veil
 from mme2e_jax.models.mme2e import ModelSpec
 from mme2e_jax.models.saliency import teach
 from mme2e_jax.models.variables import Variables, apply, initial_variables, structures
 from mme2e_jax.runs.load import Run, load_run, open_batch_loader
-from mme2e_jax.training.teaching import EXPONENT
 
 FILE = Path(__file__).with_suffix(".png")
 _COLUMNS = (
@@ -52,6 +52,8 @@ def look(run: Run, teacher: Variables, faces: int, chunks: int) -> list[Image]:
     assert isinstance(run.spec, ModelSpec)
     batch = next(open_batch_loader(run).evaluation("test"))
     trained = run.model.state.variables
+    assert isinstance(run.config.optim, SparseOptimConfig)
+    exponent = run.config.optim.saliency_exponent
     arrays, first = trained.arrays(), initial_variables(run.spec, run.config.seed).arrays()
     fresh = trained.with_arrays({path: first[path] if "/scores/" in path else arrays[path] for path in arrays})
     threshold = run.model.state.threshold
@@ -60,7 +62,7 @@ def look(run: Run, teacher: Variables, faces: int, chunks: int) -> list[Image]:
     saliency = jax.device_get(jax.jit(teach)(teacher, batch).saliency)
 
     def image(m: str, index: int, picture: np.ndarray) -> Image:
-        target = saliency[m][0][index] ** EXPONENT
+        target = saliency[m][0][index] ** exponent
         stages = [stages[m][0] for stages in found]
         return Image(picture, target / target.sum(), [s.weight[index] for s in stages], [s.kept[index] for s in stages])
 

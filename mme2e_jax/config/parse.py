@@ -43,6 +43,7 @@ _ADDED_TO_SPARSE: Mapping[str, Any] = {
     "optim.score_lr_factor": 1.0,
     "optim.dense_epochs": 0,
     "optim.teacher_saliency": 0.0,
+    "optim.saliency_exponent": 0.5,
     "optim.teacher_kd": 0.0,
 }
 

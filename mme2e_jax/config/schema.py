@@ -159,6 +159,7 @@ class SparseOptimConfig(EndToEndOptimConfig):
     score_lr_factor: float = setting(rules.POSITIVE)
     dense_epochs: int = setting(integer(0))
     teacher_saliency: float = setting(rules.NOT_NEGATIVE)
+    saliency_exponent: float = setting(rules.POSITIVE)
     teacher_kd: float = setting(real("a number in [0, 1]", lambda v: 0 <= v <= 1))
 
 

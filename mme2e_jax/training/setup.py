@@ -46,7 +46,7 @@ def make_step(config: Config, dataset: Dataset, tx: optax.GradientTransformation
     train, o, m = dataset.split("train"), config.optim, config.model
     teaching = None
     if isinstance(o, schema.SparseOptimConfig):
-        teaching = Teaching(o.teacher_saliency, o.teacher_kd, logit_distance(o.loss))
+        teaching = Teaching(o.teacher_saliency, o.saliency_exponent, o.teacher_kd, logit_distance(o.loss))
     return make_train_step(
         tx,
         losses.make_loss(o.loss, losses.positive_weights(train.positives, len(train))),

@@ -61,7 +61,7 @@ def make_train_step(
         total = loss + penalty
         if teaching is not None and lesson is not None:
             if teaching.saliency:
-                total += teaching.saliency * attention_loss(lesson.saliency, outputs.stages)
+                total += teaching.saliency * attention_loss(lesson.saliency, outputs.stages, teaching.exponent)
             if teaching.kd:
                 distance = distillation_loss(teaching.distance, lesson.logits, outputs.logits, valid)
                 total += teaching.kd * jnp.any(lesson.known) * (distance - loss)

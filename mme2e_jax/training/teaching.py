@@ -14,7 +14,6 @@ from jaxtyping import Array, Bool, Float
 from mme2e_jax.models.towers import Stage
 
 TEMPERATURE = 4.0
-EXPONENT = 0.5  # exponent of the saliency: few sites have most of it
 
 Distance = Callable[[Float[Array, "g b l"], Float[Array, "g b l"]], Float[Array, "g b"]]
 
@@ -23,29 +22,32 @@ class Teaching(NamedTuple):
     """How much a teacher counts."""
 
     saliency: float  # weight of `attention_loss`, added to the loss
+    exponent: float  # of the saliency in the targets; higher ones concentrate the attention on fewer sites
     kd: float  # share of `distillation_loss` in the loss, in [0, 1]
     distance: Distance  # of the loss, see `logit_distance`
 
 
 def attention_loss(
-    saliency: Mapping[str, Sequence[Float[Array, "n h w"]]], stages: Mapping[str, Sequence[Stage]]
+    saliency: Mapping[str, Sequence[Float[Array, "n h w"]]], stages: Mapping[str, Sequence[Stage]], exponent: float
 ) -> Float[Array, ""]:
     """Mean over the stages of all towers of the cross-entropy between saliency and attention; 0 without towers."""
     each = [
-        site_cross_entropy(target, stage.weight)
+        site_cross_entropy(target, stage.weight, exponent)
         for m, of_tower in stages.items()
         for target, stage in zip(saliency[m], of_tower, strict=True)
     ]
     return sum(each, jnp.zeros(())) / max(len(each), 1)
 
 
-def site_cross_entropy(saliency: Float[Array, "n h w"], weight: Float[Array, "n h w"]) -> Float[Array, ""]:
-    """Cross-entropy between saliency^0.5, normalised over the candidates, and attention; the mean over images.
+def site_cross_entropy(
+    saliency: Float[Array, "n h w"], weight: Float[Array, "n h w"], exponent: float
+) -> Float[Array, ""]:
+    """Cross-entropy between saliency^exponent, normalised over the candidates, and attention; the mean over images.
 
     Attention is 0 outside the candidates. Images without salient candidates (padding, silence) do not count.
     """
     candidate = weight > 0
-    target = jnp.where(candidate, saliency.astype(weight.dtype) ** EXPONENT, 0.0)
+    target = jnp.where(candidate, saliency.astype(weight.dtype) ** exponent, 0.0)
     total = jnp.sum(target, axis=(1, 2))
     taught = total > 0
     each = -jnp.sum(target * jnp.log(jnp.where(candidate, weight, 1.0)), axis=(1, 2)) / jnp.where(taught, total, 1.0)

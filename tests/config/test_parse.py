@@ -54,6 +54,7 @@ BAD_VALUES = [
     ("optim.lr", "abc", "a number above 0", "'abc'"),
     ("optim.dense_epochs", -1, "a whole number of at least 0", "-1"),
     ("optim.teacher_saliency", -0.1, "a number of at least 0", "-0.1"),
+    ("optim.saliency_exponent", 0.0, "a number above 0", "0.0"),
     ("optim.teacher_kd", 1.5, "a number in [0, 1]", "1.5"),
     ("optim.score_lr_factor", 0.0, "a number above 0", "0.0"),
     ("optim.lr", float("inf"), "a number above 0", "inf"),
@@ -124,7 +125,7 @@ def test_a_config_of_an_earlier_version_gets_the_keys_that_came_later() -> None:
         del earlier["model"][key]
     earlier["checkpoint"]["every_steps"] = 7
 
-    for key in ("dense_epochs", "teacher_saliency", "teacher_kd", "score_lr_factor"):
+    for key in ("dense_epochs", "teacher_saliency", "saliency_exponent", "teacher_kd", "score_lr_factor"):
         del earlier["optim"][key]
     del earlier["init"]["teacher"], earlier["model"]["sparse_norm_momentum"], earlier["model"]["absent"]
 
@@ -133,7 +134,8 @@ def test_a_config_of_an_earlier_version_gets_the_keys_that_came_later() -> None:
     now["checkpoint"]["every_steps"] = 7
     # As it was without a teacher, and in the paper's code.
     now["model"] |= {"sparse_region": 1, "sparse_once": False, "sparse_norm_momentum": 0.99, "absent": "paper"}
-    now["optim"] |= {"dense_epochs": 0, "teacher_saliency": 0.0, "teacher_kd": 0.0, "score_lr_factor": 1.0}
+    now["optim"] |= {"dense_epochs": 0, "teacher_saliency": 0.0, "saliency_exponent": 0.5}
+    now["optim"] |= {"teacher_kd": 0.0, "score_lr_factor": 1.0}
     assert config == parse_config(now)
     for earlier_dense in (mini_dense, lf_rnn):
         values = earlier_dense.get_config().to_dict()

@@ -30,23 +30,24 @@ from tests.helpers.synthetic import shrink
 NOTHING = jnp.zeros((1,))
 
 
-def test_attention_is_compared_with_the_root_of_saliency_over_the_candidates() -> None:
+@pytest.mark.parametrize(("exponent", "first"), [(0.5, 2 / 3), (1.0, 4 / 5), (1.5, 8 / 9)])
+def test_attention_is_compared_with_a_power_of_the_saliency_over_the_candidates(exponent: float, first: float) -> None:
     # The third site is no candidate: its saliency does not count.
     saliency = jnp.array([[[4.0, 1.0, 100.0]]])
     weight = jnp.array([[[0.75, 0.25, 0.0]]])
 
-    found = site_cross_entropy(saliency, weight)
+    found = site_cross_entropy(saliency, weight, exponent)
 
-    np.testing.assert_allclose(found, -(2 * np.log(0.75) + 1 * np.log(0.25)) / 3, rtol=1e-6)
+    np.testing.assert_allclose(found, -(first * np.log(0.75) + (1 - first) * np.log(0.25)), rtol=1e-6)
 
 
 def test_images_without_saliency_do_not_count_and_give_finite_gradients() -> None:
     saliency = jnp.array([[[4.0, 1.0]], [[0.0, 0.0]]])
     weight = jnp.array([[[0.75, 0.25]], [[1.0, 0.0]]])
 
-    value, gradient = jax.value_and_grad(lambda weight: site_cross_entropy(saliency, weight))(weight)
+    value, gradient = jax.value_and_grad(lambda weight: site_cross_entropy(saliency, weight, 0.5))(weight)
 
-    np.testing.assert_allclose(value, site_cross_entropy(saliency[:1], weight[:1]), rtol=1e-6)
+    np.testing.assert_allclose(value, site_cross_entropy(saliency[:1], weight[:1], 0.5), rtol=1e-6)
     np.testing.assert_allclose(gradient, [[[-2 / 3 / 0.75, -1 / 3 / 0.25]], [[0.0, 0.0]]], rtol=1e-6)
 
 
@@ -54,7 +55,7 @@ def test_the_loss_is_least_where_attention_is_the_target() -> None:
     saliency = jnp.array([[[9.0, 4.0, 1.0]]])
 
     def of_scores(scores):
-        return site_cross_entropy(saliency, jax.nn.softmax(scores))
+        return site_cross_entropy(saliency, jax.nn.softmax(scores), 0.5)
 
     gradient = jax.grad(of_scores)(jnp.log(jnp.array([[[3.0, 2.0, 1.0]]])))
     np.testing.assert_allclose(gradient, np.zeros((1, 1, 3)), atol=1e-6)
@@ -67,10 +68,10 @@ def test_all_stages_of_all_towers_count_alike() -> None:
     stages = {"v": [stage(0.5, 0.5), stage(0.75, 0.25)], "a": [stage(1.0, 0.0)]}
     saliency = {m: [jnp.array([[[1.0, 0.0]]])] * len(of_tower) for m, of_tower in stages.items()}
 
-    found = attention_loss(saliency, stages)
+    found = attention_loss(saliency, stages, 1.0)
 
     np.testing.assert_allclose(found, -(np.log(0.5) + np.log(0.75) + np.log(1.0)) / 3, rtol=1e-6)
-    assert attention_loss({}, {}) == 0
+    assert attention_loss({}, {}, 1.0) == 0
 
 
 @pytest.mark.parametrize("loss", ["bce", "ce", "mse", "l1"])
