@@ -94,9 +94,6 @@ COVERED_BY = {
     "mme2e_jax/export/archive.py": "tests/export/test_load.py::test_unexpected_members_are_refused",
     "mme2e_jax/export/save.py": "tests/export/test_load.py::test_exporting_twice_gives_the_same_bytes",
     "mme2e_jax/export/signature.py": "tests/export/test_program.py::test_a_batch_that_does_not_fit_is_refused",
-    "mme2e_jax/html/evidence.py": (
-        "tests/predict/test_results.py::test_faces_and_sound_are_shown_with_the_sites_that_each_stage_kept"
-    ),
     "mme2e_jax/import_weights.py": (
         "tests/docs/test_documented_commands.py::test_a_commands_flags_files_and_values_exist"
     ),

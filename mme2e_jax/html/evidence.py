@@ -24,7 +24,7 @@ class Evidence:
     def kept_sites(self, modality: str) -> dict[str, np.ndarray]:
         """Kept sites to draw, by caption; stages that keep the same part of every image are drawn once."""
         stages = self.kept.get(modality, [])
-        shown = dict(zip(_STAGES, stages, strict=False))
+        shown: dict[str, np.ndarray] = dict(zip(_STAGES, stages, strict=False))
         if len(stages) > 1 and all(map(_same_part, stages, stages[1:])):
             shown = {"all stages": stages[0]}
         untaught = self.untaught.get(modality)
