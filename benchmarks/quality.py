@@ -95,8 +95,11 @@ ROWS = {
     "taught_kd": Row("sparse, taught by the dense run, logits too", "mini_sparse", _TAUGHT_KD),
     "taught_kd_regions": Row("... regions of 4x4 sites", "mini_sparse", [*_TAUGHT_KD, *_REGIONS]),
     "taught_kd_once": Row("... regions, selected once", "mini_sparse", [*_TAUGHT_KD, *_ONCE]),
-    "random_once": Row("... random regions", "mini_sparse", [*_CONTROL, *_ONCE], "random", "taught_kd_once"),
-    "fixed_once": Row("... one map for all images", "mini_sparse", [*_CONTROL, *_ONCE], "fixed", "taught_kd_once"),
+    "exponent_1": Row("... with exponent 1", "mini_sparse", [*_TAUGHT_KD, *_ONCE, "optim.saliency_exponent=1.0"]),
+    "exponent_15": Row("... with exponent 1.5", "mini_sparse", [*_TAUGHT_KD, *_ONCE, "optim.saliency_exponent=1.5"]),
+    "exponent_2": Row("... with exponent 2", "mini_sparse", [*_TAUGHT_KD, *_ONCE, "optim.saliency_exponent=2.0"]),
+    "fixed_once": Row("... one map for all images", "mini_sparse", [*_CONTROL, *_ONCE], "fixed", "exponent_2"),
+    "random_once": Row("... random regions", "mini_sparse", [*_CONTROL, *_ONCE], "random", "exponent_2"),
     "taught_slow": Row(
         "sparse, taught, scores at the rate of the rest",
         "mini_sparse",

@@ -66,7 +66,7 @@ def get_config() -> ConfigDict:
     optim.score_lr_factor = 5.0  # the attention scores learn at lr * score_lr_factor
     optim.dense_epochs = 18  # first epochs, with all sites; then the run is its own teacher
     optim.teacher_saliency = 0.1  # weight of the cross-entropy between attention and the teacher's saliency
-    optim.saliency_exponent = 1.5  # of the teacher's saliency: higher ones concentrate the attention on fewer sites
+    optim.saliency_exponent = 0.5  # of the teacher's saliency: higher ones concentrate the attention on fewer sites
     optim.teacher_kd = 0.5  # share of the loss that is the distance from the teacher's logits
     optim.epochs = 26  # passes over the training split
     optim.early_stop = 0  # epochs without a better mean validation F1; 0 for never
