@@ -4,15 +4,21 @@
 
 Writes records of random content with lengths like those of CMU-MOSEI's utterances (frames are lognormal with mean 14).
 Runs the pipeline over them: shuffled, read by index, packed. In turns with it, a baseline parses the same examples from
-a TFRecord file into bytes and does nothing else. Timing starts with the second batch, because a run traces only once.
-Padding is computed from the plan of an epoch, without records, and weighted by the costs of token, frame and chunk.
+a TFRecord file into bytes and does nothing else, and the library of the records reads them by index and does nothing
+else. Timing starts with the second batch, because a run traces only once. Then one process, and two at the same time,
+run the pipeline on a core each. Padding is computed from the plan of an epoch, without records, and weighted by the
+costs of token, frame and chunk.
 """
 
+import functools
 import itertools
 import json
+import multiprocessing
+import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +37,7 @@ from mme2e_jax.data.dataset import Dataset, Split, open_dataset
 from mme2e_jax.data.description import Files
 from mme2e_jax.data.plan import Lengths
 from mme2e_jax.media.face_choice import TRACKED
+from mme2e_jax.runtime.huge_pages import use_huge_pages
 
 _UTTERANCES = flags.DEFINE_integer("utterances", 600, "Records to write.", lower_bound=64)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Utterances per batch, for one device.", lower_bound=1)
@@ -56,6 +63,7 @@ METADATA: dict[str, Any] = {
 def main(argv: list[str]) -> None:
     """Measures and prints the tables."""
     del argv
+    use_huge_pages()  # as launch.py does
     tf.config.set_visible_devices([], "GPU")
     with tempfile.TemporaryDirectory() as directory:
         speed = _speed(Path(directory))
@@ -63,9 +71,11 @@ def main(argv: list[str]) -> None:
     console = Console()
     console.print(
         f"Batches of {_BATCH_SIZE.value}, median of {_ROUNDS.value}: pipeline {speed['pipeline']:.0f} utterances/s, "
-        f"bare TFRecord parse {speed['tfrecord']:.0f}; ratio {speed['ratio']:.2f}. "
+        f"bare TFRecord parse {speed['tfrecord']:.0f}, ratio {speed['ratio']:.2f}; reading alone {speed['read']:.0f}. "
         f"First batch after {speed['first_batch_seconds']:.2f} s."
     )
+    for processes, rate in speed["processes"].items():
+        console.print(f"Processes with a core each: {processes}. Together {rate:.0f} utterances/s.")
     table = Table(title="Padding, share of the batch")
     for heading in ("batch", "devices", "tokens", "frames", "chunks", "all by cost", "shapes"):
         table.add_column(heading, justify="right")
@@ -118,7 +128,7 @@ def _speed(directory: Path) -> dict[str, Any]:
         for index in range(len(source)):
             writer.write(source[index])
     batches = _input(dataset, _BATCH_SIZE.value, 1, _ROUNDS.value)
-    rates: dict[str, list[float]] = {"pipeline": [], "tfrecord": []}
+    rates: dict[str, list[float]] = {"pipeline": [], "tfrecord": [], "read": []}
     first = []
     for epoch in range(_ROUNDS.value):
         start = time.perf_counter()
@@ -127,13 +137,48 @@ def _speed(directory: Path) -> dict[str, Any]:
         rates["pipeline"].append(rate)
         first.append(first_seconds)
         rates["tfrecord"].append(_rate(_bare(flat), time.perf_counter())[0])
+        chosen = [batches.planned(step).examples for step in range(batches.steps_per_epoch)]
+        reads = (source.__getitems__(examples[examples >= 0].tolist()) for examples in chosen)
+        rates["read"].append(_rate(reads, time.perf_counter())[0])
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return {
         "utterances": _UTTERANCES.value,
         "batch_size": _BATCH_SIZE.value,
         **{name: float(np.median(values)) for name, values in rates.items()},
         "ratio": float(np.median(np.divide(rates["pipeline"], rates["tfrecord"]))),
         "first_batch_seconds": float(np.median(first)),
+        "processes": {n: _together(directory / "records", cores[:n]) for n in (1, 2) if n <= len(cores)},
     }
+
+
+def _together(records: Path, cores: Sequence[int]) -> float:
+    """Utterances per second of processes that run the pipeline at the same time, one on each core."""
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(len(cores))
+    with ProcessPoolExecutor(len(cores), context, _set_barrier, (start,)) as pool:
+        work = functools.partial(_on_core, records, _BATCH_SIZE.value, _ROUNDS.value)
+        return sum(pool.map(work, cores))
+
+
+# Of a process of `_together`: the processes start at the same time.
+_start: Any = None
+
+
+def _set_barrier(start: Any) -> None:
+    global _start
+    _start = start
+
+
+def _on_core(records: Path, batch_size: int, rounds: int, core: int) -> float:
+    os.sched_setaffinity(0, {core})
+    tf.config.set_visible_devices([], "GPU")
+    batches = _input(open_dataset(records), batch_size, 1, rounds)
+    next(batches.training(0))  # traces
+    _start.wait()
+    begin = time.perf_counter()
+    for _ in batches.training(0):
+        pass
+    return rounds * len(batches.dataset.split("train")) / (time.perf_counter() - begin)
 
 
 def _input(dataset: Dataset, batch_size: int, devices: int, epochs: int) -> BatchLoader:
