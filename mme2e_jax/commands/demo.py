@@ -88,6 +88,7 @@ def serve_demo(workdir: str, arguments: DemoArguments) -> None:
         # Not while the first user waits.
         predictor.warm_up(arguments.window)
         if transcriber:
+            transcriber.warm_up()
             predictor.warm_up(timed=True)
         # Gradio reads both when it is imported or a page is made.
         os.environ |= {"GRADIO_TEMP_DIR": uploads, "GRADIO_ANALYTICS_ENABLED": "False"}

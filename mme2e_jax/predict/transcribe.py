@@ -60,6 +60,14 @@ class Transcriber:
         # Plain values that differ after a change of the model or the language.
         self.identity = [self._name, weights.st_size, weights.st_mtime_ns, language]
 
+    def warm_up(self) -> None:
+        """Runs the voice detection and the model once, so that the first clip does not wait for their start."""
+        noise = np.random.default_rng(0).normal(scale=0.1, size=16_000).astype(np.float32)
+        self._segments(noise, self._language, lambda: False)
+        # Voice detection leaves noise out, so that the model itself has not run.
+        segments, _ = self._model.transcribe(noise, language=self._language, temperature=0.0, max_new_tokens=1)
+        list(segments)
+
     def recognize(
         self,
         read: Callable[[float, float], np.ndarray],

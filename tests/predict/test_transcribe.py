@@ -154,6 +154,18 @@ def test_a_model_answers_with_cues_in_order_and_always_the_same(model: Path, mon
     )
 
 
+def test_a_warm_up_runs_the_model_and_changes_no_words(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds, ran = len(speech()) / 16_000, []
+    cold, warm = Transcriber(model), Transcriber(model)
+    encode = type(warm._model).encode
+    monkeypatch.setattr(type(warm._model), "encode", lambda *args: ran.append(1) or encode(*args))
+
+    warm.warm_up()
+
+    assert ran
+    assert warm.recognize(reading(speech()), seconds) == cold.recognize(reading(speech()), seconds)
+
+
 def test_recognition_ends_when_it_is_stopped(model: Path) -> None:
     with pytest.raises(InterruptedError):
         Transcriber(model).recognize(reading(speech()), len(speech()) / 16_000, lambda: True)
