@@ -14,6 +14,10 @@ from mme2e_jax.training.step import TrainStep, make_train_step
 from mme2e_jax.training.teaching import Teaching, logit_distance
 from mme2e_jax.weights import pretrained, warm_start
 
+# Length of the dense phase's schedule, in dense phases: a cosine ends it at a fifth of the rate. The taught phase trains
+# the same weights on, and small corpora have not been learned when a shorter schedule reaches 0.
+_DENSE_SCHEDULE = 1.4
+
 
 def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransformation:
     """The optimizer of a run of `total_steps`; raises `UserError` if the run ends before its first update."""
@@ -26,8 +30,7 @@ def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransforma
     updates, dense_updates = (n // o.accumulate for n in (total_steps, total_steps * config.dense_epochs // o.epochs))
     schedule = learning_rate(o.lr, o.schedule, updates - dense_updates)
     if dense_updates:
-        # The dense phase ends as a run of its own would.
-        first = learning_rate(o.lr, o.schedule, dense_updates)
+        first = learning_rate(o.lr, o.schedule, round(_DENSE_SCHEDULE * dense_updates))
         schedule = optax.join_schedules([first, schedule], [dense_updates])
     return optimizer(
         o.name,
