@@ -14,8 +14,8 @@ from mme2e_jax.training.step import TrainStep, make_train_step
 from mme2e_jax.training.teaching import Teaching, logit_distance
 from mme2e_jax.weights import pretrained, warm_start
 
-# Length of the dense phase's schedule, in dense phases: a cosine ends it at a fifth of the rate. The taught phase trains
-# the same weights on, and small corpora have not been learned when a shorter schedule reaches 0.
+# Length of the dense phase's schedule, in dense phases: a cosine ends it at a fifth of the rate. The taught phase
+# trains the same weights on, and small corpora have not been learned when a shorter schedule reaches 0.
 _DENSE_SCHEDULE = 1.4
 
 
