@@ -157,7 +157,7 @@ def test_the_report_of_a_taught_run_shows_what_its_untrained_scores_kept(records
     taught = ["optim.dense_epochs=1", "optim.teacher_saliency=0.1", "model.sparse_impl=masked", "model.modalities=tv"]
     run(*shrunk_run(mini_sparse, records, tmp_path), *(f"--config.{value}" for value in taught))
 
-    assert "with scores as they were before a teacher trained them" in page_of(tmp_path)
+    assert "with untrained scores, all stages" in page_of(tmp_path)
     loaded = load_run(tmp_path)
     batches = open_batch_loader(loaded)
     (batch,) = batches.evaluation("test", only=[3])
