@@ -157,6 +157,7 @@ class Prediction:
             hop=hop,
             most_rows=_TABLE_ROWS,
             headline=self.headline(),
+            absent=[m for m in self.modalities if m != "t" and not any(u.shares[m] for u in self.utterances)],
             low=low,
             high=high,
             score_name=score_name,

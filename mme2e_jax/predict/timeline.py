@@ -42,20 +42,28 @@ class Moment(NamedTuple):
 def compute_moments(
     utterances: Sequence[Scored], names: Sequence[str], thresholds: Mapping[str, float], task: Task, hop: float
 ) -> list[Moment]:
-    """Moments of `hop` seconds from 0 to the end of the last utterance; labels and thresholds as for `decide`."""
-    count = math.ceil(max((u.end for u in utterances), default=0.0) / hop - 1e-6)
+    """Moments of `hop` seconds from 0 to the end of the last utterance, where the last moment ends too.
+
+    Labels and thresholds as for `decide`.
+    """
+    end = max((u.end for u in utterances), default=0.0)
+    count = math.ceil(end / hop - 1e-6)
+    starts = hop * np.arange(count)
+    ends = np.minimum(starts + hop, end)
+    # Middles, with room for rounding.
+    middles = (starts + ends) / 2 + 1e-7 * hop
     sums, covered = np.zeros((count, len(names))), np.zeros(count, int)
     for u in utterances:
-        # The moments whose middle, (k + 1/2) * hop, lies in [start, end).
-        at = slice(*(max(math.ceil(time / hop - 0.5 - 1e-6), 0) for time in (u.start, u.end)))
+        # The moments whose middle lies in [start, end).
+        at = slice(*np.searchsorted(middles, (u.start, u.end)))
         sums[at] += [u.scores[name] for name in names]
         covered[at] += 1
     score = sums / np.maximum(covered, 1)[:, None]
     decided = metrics.decide(score, names, thresholds, task) & (covered > 0)[:, None]
     return [
         Moment(
-            k * hop,
-            (k + 1) * hop,
+            float(starts[k]),
+            float(ends[k]),
             dict(zip(names, score[k].tolist(), strict=True)) if covered[k] else {},
             tuple(name for name, yes in zip(names, decided[k], strict=True) if yes),
         )
@@ -64,7 +72,10 @@ def compute_moments(
 
 
 def headline(moments: Sequence[Moment]) -> str:
-    """The emotions in the order of time, in words: "sad until 0:05, then happy". Parts below a second are left out."""
+    """The emotions in the order of time, in words: "sad until 0:05, then happy". Parts below a second are left out.
+
+    If there are many parts, the emotions by duration: "mostly sad (8 s); also happy (3 s)".
+    """
     parts = _merged(part for part in _merged(_parts(moments)) if part.end - part.start >= _SHORTEST_SECONDS)
     if not parts:
         return ""
@@ -75,8 +86,10 @@ def headline(moments: Sequence[Moment]) -> str:
         for part in parts:
             seconds[part.emotion] = seconds.get(part.emotion, 0.0) + part.end - part.start
         ranked = sorted(seconds.items(), key=lambda item: -item[1])
-        return "mostly " + ", then ".join(f"{emotion} ({time:.0f} s)" for emotion, time in ranked)
-    ends = [f"{part.emotion} until {format_time(round(part.end)).removesuffix('.0')}" for part in parts[:-1]]
+        first, *others = (f"{emotion} ({time:.0f} s)" for emotion, time in ranked)
+        return f"mostly {first}; also {'; '.join(others)}"
+    # Half seconds up, so that parts of at least a second end at different times.
+    ends = [f"{part.emotion} until {format_time(math.floor(part.end + 0.5)).removesuffix('.0')}" for part in parts[:-1]]
     return ", then ".join([*ends, parts[-1].emotion])
 
 

@@ -29,14 +29,22 @@ def test_a_moment_has_the_mean_of_the_windows_that_hold_its_middle() -> None:
     moments = compute_moments(windows, NAMES, THRESHOLDS, Task.MULTI_LABEL, 0.5)
 
     assert [m.start for m in moments] == [0.0, 0.5, 1.0, 1.5, 2.0]
-    assert [m.end for m in moments] == [0.5, 1.0, 1.5, 2.0, 2.5]
+    assert [m.end for m in moments] == [0.5, 1.0, 1.5, 2.0, 2.3]
     assert moments[0].scores == {"calm": 0.9, "tense": 0.1}
     assert moments[1].scores == pytest.approx({"calm": 0.6, "tense": 0.5})
     assert moments[2].scores == {"calm": 0.3, "tense": 0.9}
     assert moments[3] == Moment(1.5, 2.0, {}, ())
-    # The middle of the last moment, 2.25 s, is in the last window.
+    # The last moment ends with the last window, which holds its middle.
     assert moments[4].scores == {"calm": 0.4, "tense": 0.7}
     assert [m.decided for m in moments] == [("calm",), ("calm",), ("tense",), (), ("tense",)]
+
+
+@pytest.mark.parametrize("end", [2.1, 2.01, 2.5, 2.499999])
+def test_the_last_moment_has_the_scores_of_the_last_window(end: float) -> None:
+    moments = compute_moments([Window(0.0, end, {"calm": 0.9, "tense": 0.1})], NAMES, THRESHOLDS, Task.MULTI_LABEL, 0.5)
+
+    assert [m.decided for m in moments] == [("calm",)] * 5
+    assert moments[-1].end == end
 
 
 def test_where_one_label_is_chosen_a_moment_without_windows_has_none() -> None:
@@ -72,7 +80,12 @@ def seconds(*decided: str) -> list[Moment]:
         ),
         (seconds(*["sad"] * 61, "happy"), "sad until 1:01, then happy"),
         (seconds("fear,happy,sad", "fear"), "fear, happy and sad until 0:01, then fear"),
-        (seconds("a", "b", "a", "c", "a", "b"), "mostly a (3 s), then b (2 s), then c (1 s)"),
+        (seconds("a", "b", "a", "c", "a", "b"), "mostly a (3 s); also b (2 s); c (1 s)"),
+        # The second part ends half a second after a whole one.
+        (
+            [Moment(0.0, 11.5, {"a": 1.0}, ("a",)), Moment(11.5, 12.5, {"a": 1.0}, ("b",)), *seconds("c", "c")],
+            "a until 0:12, then b until 0:13, then c",
+        ),
         ([], ""),
     ],
 )
