@@ -75,6 +75,18 @@ def test_names_and_transcripts_are_escaped() -> None:
     assert "&lt;script&gt;" in text
 
 
+@pytest.mark.parametrize(("absent", "note"), [("v", "No face was found in the clip"), ("a", "The clip has no sound")])
+def test_the_page_says_at_the_top_what_adds_nothing_in_the_whole_clip(absent: str, note: str) -> None:
+    whole = prediction()
+    without = [dataclasses.replace(u, shares=dict(u.shares) | {absent: 0.0}) for u in whole.utterances]
+    everywhere = dataclasses.replace(whole, utterances=tuple(without))
+    in_one_part = dataclasses.replace(whole, utterances=(without[0], whole.utterances[1]))
+
+    assert note in everywhere.to_html().split("<h2>")[0]
+    assert note not in in_one_part.to_html()
+    assert note not in whole.to_html()
+
+
 def test_faces_and_sound_are_shown_with_the_sites_that_each_stage_kept() -> None:
     images = [values for tag, values in ParsedPage(prediction().to_html()).tags if tag == "image"]
 
