@@ -14,12 +14,14 @@ from mme2e_jax.runtime.console import printable
 
 _ROWS = 40
 _WORDS = 20  # columns for words below which padding is left out
+_FEWEST_WORDS = 4  # columns for words below which these are left out
 
 
 def predictions_table(prediction: Prediction, width: int) -> Table:
     """Returns a table with one row per utterance: time, scores (decided labels in bold), modality shares, words.
 
-    With few columns, `width`, padding is left out, then words and long label names are cut, but no times and numbers.
+    With few columns, `width`, padding is left out, then words and long label names are cut, then words and shares left
+    out; times and numbers are not cut.
     """
     kind = {Task.REGRESSION: "values"}.get(prediction.task, "probabilities")
     labels = prediction.label_names
@@ -34,22 +36,24 @@ def predictions_table(prediction: Prediction, width: int) -> Table:
     if sum(longer) + _WORDS <= left:
         left -= sum(longer)
         widths[1 : 1 + len(labels)] = map(sum, zip(widths[1:], longer, strict=False))
+    # The columns that fit: words are the last one, shares the one before.
+    columns = len(names) + (left >= _FEWEST_WORDS) - (sum(widths) + len(widths) + 1 > width)
     title = f"{prediction.clip}: {kind}, * where an emotion is predicted"
     table = Table(title=title, padding=(0, padding))
-    for number, (name, cells) in enumerate(zip(names, widths, strict=True)):
+    for number, (name, cells) in enumerate(zip(names[:columns], widths[:columns], strict=True)):
         label = 0 < number <= len(labels)
         heading = Text(printable(name), no_wrap=label, overflow="ellipsis" if label else "fold")
         table.add_column(heading, justify="right" if label else "left", no_wrap=True, width=cells)
-    table.add_column("words", no_wrap=True, overflow="ellipsis", max_width=max(1, left))
+    if columns > len(names):
+        table.add_column("words", no_wrap=True, overflow="ellipsis", max_width=left)
     if prediction.thresholds:
-        table.add_row("threshold", *(f"{prediction.thresholds[name]:.2f} " for name in prediction.label_names), "", "")
+        table.add_row("threshold", *(f"{prediction.thresholds[name]:.2f} " for name in prediction.label_names))
         table.add_section()
     for row, utterance in zip(rows, shown, strict=True):
-        table.add_row(*row, utterance.transcript)
+        table.add_row(*[*row, utterance.transcript][:columns])
     more = len(prediction.utterances) - len(shown)
     if more > 0:
-        table.add_section()
-        table.add_row(f"{more} more", *("" for _ in prediction.label_names), "", "see predictions.csv")
+        table.caption = f"{more} more: see predictions.csv"
     return table
 
 

@@ -46,5 +46,21 @@ def test_a_narrow_terminal_cuts_words_and_long_names_but_no_number(width: int) -
     assert "…" in row
 
 
+@pytest.mark.parametrize(
+    ("width", "shares", "words"), [(52, False, False), (60, False, False), (70, True, False), (74, True, True)]
+)
+def test_a_very_narrow_terminal_leaves_words_and_shares_out_before_it_cuts_a_number(
+    width: int, shares: bool, words: bool
+) -> None:
+    lines = shown(width)
+
+    assert max(map(len, lines)) <= width
+    row = next(line for line in lines if "0.12*" in line)
+    assert row.count("0.12") == 6
+    assert "0:00.0-0:05.0" in row
+    assert ("50% / 45% / 5%" in row) == ("%" in row) == shares
+    assert ("wo" in row) == ("…" in row) == words
+
+
 def test_a_wide_terminal_cuts_no_name() -> None:
     assert any(all(f"[b]emotion{number} " in line for number in range(6)) for line in shown(200))
